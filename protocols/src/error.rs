@@ -1,0 +1,47 @@
+//! The one error type of the crate.
+
+use thiserror::Error;
+
+/// What can go wrong in a protocol, a model or a file.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The engine refused an operation.
+    #[error(transparent)]
+    Engine(#[from] blindvox_engine::Error),
+    /// The peer sent something that the protocol does not allow.
+    #[error("protocol: {0}")]
+    Protocol(String),
+    /// The peer went away or stayed silent.
+    #[error("connection: {0}")]
+    Connection(String),
+    /// A file, flag or field the user gave is wrong.
+    #[error("{0}")]
+    Input(String),
+    /// A model does not fit the parameters; names the layer, what it needs and what there is.
+    #[error("model: {0}")]
+    Model(String),
+    /// Reading or writing a file failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Shorthand for this crate's results.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A peer's message broke the protocol.
+    pub fn protocol(what: impl Into<String>) -> Self {
+        Self::Protocol(what.into())
+    }
+
+    /// True for what the user can mend: a wrong file, field or flag (exit code 2).
+    pub fn is_input(&self) -> bool {
+        matches!(self, Self::Input(_) | Self::Model(_) | Self::Io { .. })
+    }
+}

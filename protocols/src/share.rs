@@ -1,0 +1,128 @@
+//! Additive secret sharing: x = x_C + x_S in a [`Ring`]. Shares are `u32`.
+
+use std::fmt;
+
+/// 2^32 - 2^20 + 1, the prime in which squares are computed: NTT-friendly up to n = 2^19, and
+/// p / 2^f is within 2^-f of an integer for f <= 20, so that a wrap is cheap to undo after truncation.
+pub const P: u32 = 4_293_918_721;
+
+/// The group that shares live in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ring {
+    /// Integers modulo 2^bits, 1 <= bits <= 32.
+    Pow2(u32),
+    /// Integers modulo an odd prime below 2^32.
+    Prime(u32),
+}
+
+impl Ring {
+    /// Integers modulo 2^32: what linear layers work in.
+    pub const FULL: Self = Self::Pow2(32);
+
+    /// The modulus.
+    pub fn modulus(self) -> u64 {
+        match self {
+            Self::Pow2(bits) => 1 << bits,
+            Self::Prime(p) => u64::from(p),
+        }
+    }
+
+    /// `a + b` for reduced operands.
+    #[inline]
+    pub fn add(self, a: u32, b: u32) -> u32 {
+        match self {
+            Self::Pow2(_) => self.mask(a.wrapping_add(b)),
+            Self::Prime(p) => {
+                let (s, carry) = a.overflowing_add(b);
+                let (d, borrow) = s.overflowing_sub(p);
+                // Subtract p when the sum reached it; without a branch, as shares are secret.
+                let keep = u32::from(borrow & !carry).wrapping_neg();
+                (s & keep) | (d & !keep)
+            }
+        }
+    }
+
+    /// `-a` for a reduced operand.
+    #[inline]
+    pub fn neg(self, a: u32) -> u32 {
+        match self {
+            Self::Pow2(_) => self.mask(a.wrapping_neg()),
+            Self::Prime(p) => (p - a) & u32::from(a != 0).wrapping_neg(),
+        }
+    }
+
+    /// `a - b` for reduced operands.
+    #[inline]
+    pub fn sub(self, a: u32, b: u32) -> u32 {
+        self.add(a, self.neg(b))
+    }
+
+    /// `a * b` for reduced operands.
+    #[inline]
+    pub fn mul(self, a: u32, b: u32) -> u32 {
+        match self {
+            Self::Pow2(_) => self.mask(a.wrapping_mul(b)),
+            Self::Prime(p) => (u64::from(a) * u64::from(b) % u64::from(p)) as u32,
+        }
+    }
+
+    /// Reduces any 32-bit value.
+    #[inline]
+    pub fn mask(self, a: u32) -> u32 {
+        match self {
+            Self::Pow2(bits) => a & (u32::MAX >> (32 - bits)),
+            Self::Prime(p) => a % p,
+        }
+    }
+
+    /// The residue of a signed value.
+    #[inline]
+    pub fn from_signed(self, x: i64) -> u32 {
+        x.rem_euclid(self.modulus() as i64) as u32
+    }
+
+    /// The representative in [-modulus/2, modulus/2) of a residue.
+    #[inline]
+    pub fn to_signed(self, a: u32) -> i64 {
+        let m = self.modulus() as i64;
+        let a = i64::from(a);
+        if a >= (m + 1) / 2 { a - m } else { a }
+    }
+
+    /// The value behind two shares.
+    pub fn open(self, a: &[u32], b: &[u32]) -> Vec<i64> {
+        a.iter().zip(b).map(|(&a, &b)| self.to_signed(self.add(a, b))).collect()
+    }
+}
+
+impl fmt::Display for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pow2(bits) => write!(f, "2^{bits}"),
+            Self::Prime(p) => write!(f, "{p}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn agrees_with_integers(a: u32, b: u32, bits in 1u32..=32) {
+            for ring in [Ring::Pow2(bits), Ring::Prime(P), Ring::Prime(65537)] {
+                let m = ring.modulus();
+                let (a, b) = (ring.mask(a), ring.mask(b));
+                let (wide_a, wide_b) = (u64::from(a), u64::from(b));
+                prop_assert_eq!(u64::from(ring.add(a, b)), (wide_a + wide_b) % m);
+                prop_assert_eq!(u64::from(ring.sub(a, b)), (wide_a + m - wide_b) % m);
+                prop_assert_eq!(u64::from(ring.neg(a)), (m - wide_a) % m);
+                prop_assert_eq!(u128::from(ring.mul(a, b)), u128::from(wide_a) * u128::from(wide_b) % u128::from(m));
+                prop_assert_eq!(ring.from_signed(ring.to_signed(a)), a);
+            }
+        }
+    }
+}

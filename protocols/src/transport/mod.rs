@@ -1,0 +1,11 @@
+//! Ways to carry a [`Channel`](crate::channel::Channel)'s messages.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`queue`] | a queue bounded in bytes, the only thing a channel waits on |
+//! | [`local`] | both parties in one process: buffers are handed over, not copied |
+//! | [`tcp`] | length-framed messages over a socket, one thread a direction |
+
+pub mod local;
+pub mod queue;
+pub mod tcp;
