@@ -1,7 +1,25 @@
 //! blindvox engine: batched lattice and garbling kernels on a CPU and a GPU backend.
+//!
+//! Layers, each using only those above it:
+//!
+//! | module | what |
+//! |---|---|
+//! | [`ring`] | primes, roots, the scalar transform, samplers |
+//! | [`backend`], [`device`] | the kernels a device has, and the one list of devices |
+//! | [`cpu`] | the CPU backend |
+//! | [`poly_batch`] | batches of polynomials on a device, checked |
+//! | [`prng`] | the source of secrets |
 
+pub mod backend;
+pub mod cpu;
+pub mod device;
 pub mod error;
+pub mod poly_batch;
 pub mod prng;
+pub mod ring;
 
+pub use backend::{Backend, Domain, GemmShape, Shape};
+pub use device::Device;
 pub use error::{Error, Result};
+pub use poly_batch::{Coeff, Ntt, PolyBatch};
 pub use prng::Prng;

@@ -1,0 +1,143 @@
+//! What a device must be able to do: batched kernels on residues that stay on it.
+//!
+//! Coefficient-domain data is `[batch, limbs, n]`, each residue in `[0, q_limb)`. In the NTT domain the *order* of
+//! points is that of [`NttTable`](crate::ring::NttTable) everywhere, while the *layout* in memory is the backend's own; `upload` and
+//! `download` always speak `[batch, limbs, n]`. Kernels may only be enqueued; `download` waits.
+//!
+//! Every kernel has a scalar twin in [`crate::cpu::scalar`] and must agree with it bit for bit.
+
+use crate::error::Result;
+use crate::ring::RnsBasis;
+use crate::ring::sampler::PublicSeed;
+
+/// `batch` polynomials of `limbs` residue rows of `n` words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Polynomials.
+    pub batch: usize,
+    /// Primes in use, a prefix of the basis.
+    pub limbs: usize,
+    /// Ring dimension.
+    pub n: usize,
+}
+
+impl Shape {
+    /// Words in all.
+    pub fn words(self) -> usize {
+        self.batch * self.limbs * self.n
+    }
+}
+
+/// Which representation a buffer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Domain {
+    /// Coefficients.
+    Coeff,
+    /// Values at the roots.
+    Ntt,
+}
+
+/// The sizes of a matrix product whose entries are polynomials in the NTT domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GemmShape {
+    /// Rows of the left factor and of the product.
+    pub rows: usize,
+    /// Columns of the left, rows of the right factor.
+    pub inner: usize,
+    /// Columns of the right factor and of the product.
+    pub cols: usize,
+}
+
+/// A device with its kernels. All shapes and reduced inputs are checked by [`PolyBatch`](crate::PolyBatch), the only caller.
+pub trait Backend {
+    /// Residues on the device. Contents are cleared before the memory is used for anything else.
+    type Buffer;
+    /// The roots of a basis on the device.
+    type Tables;
+
+    /// The device in words, for reports.
+    fn describe(&self) -> String;
+
+    /// Uploads the constants of a basis.
+    fn tables(&self, basis: &RnsBasis) -> Result<Self::Tables>;
+
+    /// Copies `[batch, limbs, n]` residues to the device.
+    fn upload(&self, t: &Self::Tables, shape: Shape, domain: Domain, host: &[u64]) -> Result<Self::Buffer>;
+
+    /// Copies back to `[batch, limbs, n]`.
+    fn download(&self, t: &Self::Tables, shape: Shape, domain: Domain, buffer: &Self::Buffer) -> Result<Vec<u64>>;
+
+    /// All zero.
+    fn zeros(&self, t: &Self::Tables, shape: Shape) -> Result<Self::Buffer>;
+
+    /// A second copy on the same device.
+    fn duplicate(&self, buffer: &Self::Buffer) -> Result<Self::Buffer>;
+
+    /// Coefficient domain: `acc[b][l][i] += values[b][i] * scale[l] mod q_l` for signed 32-bit host `values` `[batch, n]`
+    /// and `scale[l]` in `[0, q_l)`.
+    fn add_lifted(
+        &self,
+        t: &Self::Tables,
+        shape: Shape,
+        acc: &mut Self::Buffer,
+        values: &[i32],
+        scale: &[u64],
+    ) -> Result<()>;
+
+    /// NTT domain: residue `i` of limb `l` of polynomial `b` is
+    /// [`uniform_residue`](crate::ring::sampler::uniform_residue)`(seed, q_l, first + b, l, i)`.
+    fn expand_uniform(&self, t: &Self::Tables, shape: Shape, seed: &PublicSeed, first: u32) -> Result<Self::Buffer>;
+
+    /// Coefficient to NTT domain.
+    fn ntt_forward(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer>;
+
+    /// NTT to coefficient domain, 1/n included.
+    fn ntt_inverse(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer>;
+
+    /// `a += b`, either domain, both of `shape`.
+    fn add_assign(&self, t: &Self::Tables, shape: Shape, a: &mut Self::Buffer, b: &Self::Buffer) -> Result<()>;
+
+    /// `a -= b`, either domain.
+    fn sub_assign(&self, t: &Self::Tables, shape: Shape, a: &mut Self::Buffer, b: &Self::Buffer) -> Result<()>;
+
+    /// `a = -a`, either domain.
+    fn negate_assign(&self, t: &Self::Tables, shape: Shape, a: &mut Self::Buffer) -> Result<()>;
+
+    /// NTT domain: `a *= b` point by point; `b` has `b_batch` polynomials, either `shape.batch` or 1 (used for all).
+    fn mul_assign(
+        &self,
+        t: &Self::Tables,
+        shape: Shape,
+        a: &mut Self::Buffer,
+        b: &Self::Buffer,
+        b_batch: usize,
+    ) -> Result<()>;
+
+    /// NTT domain: `acc += a * b` point by point, `b` as in [`Self::mul_assign`].
+    fn mul_add_assign(
+        &self,
+        t: &Self::Tables,
+        shape: Shape,
+        acc: &mut Self::Buffer,
+        a: &Self::Buffer,
+        b: &Self::Buffer,
+        b_batch: usize,
+    ) -> Result<()>;
+
+    /// Either domain: limb `l` times `scalars[l]` in `[0, q_l)`.
+    fn mul_scalar_assign(&self, t: &Self::Tables, shape: Shape, a: &mut Self::Buffer, scalars: &[u64]) -> Result<()>;
+
+    /// NTT domain: `y[r * cols + c] = sum over k of w[r * inner + k] * x[k * cols + c]`, at every point and limb.
+    fn gemm(
+        &self,
+        t: &Self::Tables,
+        limbs: usize,
+        size: GemmShape,
+        w: &Self::Buffer,
+        x: &Self::Buffer,
+    ) -> Result<Self::Buffer>;
+
+    /// Coefficient domain, modulus switch: the nearest integer of x / q_last for the representative x of the residues
+    /// in `(-Q/2, Q/2)`, in the remaining limbs: `(x_l - [x_last]) / q_last mod q_l` with `[x_last]` centred.
+    fn drop_last_limb(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer>;
+}

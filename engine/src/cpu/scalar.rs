@@ -1,0 +1,53 @@
+//! One scalar function a kernel: the definition that all other bodies are held to, bit for bit.
+//!
+//! Rows are the n residues of one limb of one polynomial, reduced, in and out.
+
+use crate::ring::Modulus;
+
+/// `a += b`.
+pub fn add(q: Modulus, a: &mut [u64], b: &[u64]) {
+    a.iter_mut().zip(b).for_each(|(a, &b)| *a = q.add(*a, b));
+}
+
+/// `a -= b`.
+pub fn sub(q: Modulus, a: &mut [u64], b: &[u64]) {
+    a.iter_mut().zip(b).for_each(|(a, &b)| *a = q.sub(*a, b));
+}
+
+/// `a = -a`.
+pub fn negate(q: Modulus, a: &mut [u64]) {
+    a.iter_mut().for_each(|a| *a = q.neg(*a));
+}
+
+/// `a *= b`.
+pub fn mul(q: Modulus, a: &mut [u64], b: &[u64]) {
+    a.iter_mut().zip(b).for_each(|(a, &b)| *a = q.mul(*a, b));
+}
+
+/// `acc += a * b`.
+pub fn mul_add(q: Modulus, acc: &mut [u64], a: &[u64], b: &[u64]) {
+    acc.iter_mut().zip(a.iter().zip(b)).for_each(|(s, (&a, &b))| *s = q.add(*s, q.mul(a, b)));
+}
+
+/// `a *= scalar`.
+pub fn mul_scalar(q: Modulus, a: &mut [u64], scalar: u64) {
+    let companion = q.shoup(scalar);
+    a.iter_mut().for_each(|a| *a = q.mul_shoup(*a, scalar, companion));
+}
+
+/// `acc += values * scale`.
+pub fn add_lifted(q: Modulus, acc: &mut [u64], values: &[i32], scale: u64) {
+    let companion = q.shoup(scale);
+    for (a, &v) in acc.iter_mut().zip(values) {
+        *a = q.add(*a, q.mul_shoup(q.from_signed(i64::from(v)), scale, companion));
+    }
+}
+
+/// `x = (x - [last]) / q_last mod q` with `[last]` the representative of `last` nearest zero.
+pub fn drop_limb(q: Modulus, q_last: Modulus, x: &mut [u64], last: &[u64]) {
+    let inverse = q.inv(q.reduce(q_last.value()));
+    let companion = q.shoup(inverse);
+    for (x, &l) in x.iter_mut().zip(last) {
+        *x = q.mul_shoup(q.sub(*x, q.from_signed(q_last.to_signed(l))), inverse, companion);
+    }
+}

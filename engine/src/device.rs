@@ -1,0 +1,223 @@
+//! The one list of backends. A [`Device`] is one of them and is itself a [`Backend`], so upper code names none.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use crate::backend::{Backend, Domain, GemmShape, Shape};
+use crate::cpu::Cpu;
+use crate::error::{Error, Result};
+use crate::ring::RnsBasis;
+use crate::ring::sampler::PublicSeed;
+
+/// Gives a concrete backend its own kind of an object out of a [`DeviceBuffer`] or [`DeviceTables`].
+trait Variant: Backend {
+    fn wrap(buffer: Self::Buffer) -> DeviceBuffer;
+    fn own(buffer: DeviceBuffer) -> Result<Self::Buffer>;
+    fn of(buffer: &DeviceBuffer) -> Result<&Self::Buffer>;
+    fn of_mut(buffer: &mut DeviceBuffer) -> Result<&mut Self::Buffer>;
+    fn tables_of(tables: &DeviceTables) -> Result<&Self::Tables>;
+}
+
+macro_rules! backends {
+    ($($(#[$doc:meta])* $Name:ident($Type:ty)),* $(,)?) => {
+        enum Inner { $($(#[$doc])* $Name($Type)),* }
+
+        /// A buffer of one of the backends.
+        #[non_exhaustive]
+        pub enum DeviceBuffer { $($(#[$doc])* $Name(<$Type as Backend>::Buffer)),* }
+
+        /// Tables of one of the backends.
+        #[non_exhaustive]
+        pub enum DeviceTables { $($(#[$doc])* $Name(<$Type as Backend>::Tables)),* }
+
+        $(impl Variant for $Type {
+            fn wrap(buffer: Self::Buffer) -> DeviceBuffer { DeviceBuffer::$Name(buffer) }
+            #[allow(unreachable_patterns)]
+            fn own(buffer: DeviceBuffer) -> Result<Self::Buffer> {
+                match buffer { DeviceBuffer::$Name(b) => Ok(b), _ => Err(mismatch()) }
+            }
+            #[allow(unreachable_patterns)]
+            fn of(buffer: &DeviceBuffer) -> Result<&Self::Buffer> {
+                match buffer { DeviceBuffer::$Name(b) => Ok(b), _ => Err(mismatch()) }
+            }
+            #[allow(unreachable_patterns)]
+            fn of_mut(buffer: &mut DeviceBuffer) -> Result<&mut Self::Buffer> {
+                match buffer { DeviceBuffer::$Name(b) => Ok(b), _ => Err(mismatch()) }
+            }
+            #[allow(unreachable_patterns)]
+            fn tables_of(tables: &DeviceTables) -> Result<&Self::Tables> {
+                match tables { DeviceTables::$Name(t) => Ok(t), _ => Err(mismatch()) }
+            }
+        })*
+
+        impl State {
+            fn upload_tables(&self, basis: &RnsBasis) -> Result<DeviceTables> {
+                match &self.inner { $(Inner::$Name(b) => Ok(DeviceTables::$Name(b.tables(basis)?))),* }
+            }
+        }
+
+        macro_rules! on {
+            ($device:expr, $B:ident, $b:ident => $call:expr) => {
+                match &$device.0.inner { $(Inner::$Name($b) => { type $B = $Type; $call })* }
+            };
+        }
+    };
+}
+
+backends! {
+    /// Main memory and the rayon pool.
+    Cpu(Cpu),
+}
+
+struct State {
+    inner: Inner,
+    /// Tables by basis; few, and shared by all batches.
+    tables: Mutex<Vec<(RnsBasis, Arc<DeviceTables>)>>,
+}
+
+/// A handle to one device; clones are the same device.
+#[derive(Clone)]
+pub struct Device(Arc<State>);
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device({})", self.describe())
+    }
+}
+
+fn mismatch() -> Error {
+    Error::DeviceMismatch("a buffer of one backend was given to another".to_owned())
+}
+
+impl Device {
+    fn new(inner: Inner) -> Self {
+        Self(Arc::new(State { inner, tables: Mutex::default() }))
+    }
+
+    /// The CPU.
+    pub fn cpu() -> Self {
+        Self::new(Inner::Cpu(Cpu))
+    }
+
+    /// Whether both are handles to one device.
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The tables of a basis, uploaded at first use.
+    pub fn cached_tables(&self, basis: &RnsBasis) -> Result<Arc<DeviceTables>> {
+        let mut known = self.0.tables.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some((_, tables)) = known.iter().find(|(b, _)| b == basis) {
+            return Ok(tables.clone());
+        }
+        let tables = Arc::new(self.tables(basis)?);
+        known.push((basis.clone(), tables.clone()));
+        Ok(tables)
+    }
+}
+
+impl Backend for Device {
+    type Buffer = DeviceBuffer;
+    type Tables = DeviceTables;
+
+    fn describe(&self) -> String {
+        on!(self, B, b => B::describe(b))
+    }
+
+    fn tables(&self, basis: &RnsBasis) -> Result<DeviceTables> {
+        self.0.upload_tables(basis)
+    }
+
+    fn upload(&self, t: &DeviceTables, shape: Shape, domain: Domain, host: &[u64]) -> Result<DeviceBuffer> {
+        on!(self, B, b => Ok(B::wrap(b.upload(B::tables_of(t)?, shape, domain, host)?)))
+    }
+
+    fn download(&self, t: &DeviceTables, shape: Shape, domain: Domain, buffer: &DeviceBuffer) -> Result<Vec<u64>> {
+        on!(self, B, b => b.download(B::tables_of(t)?, shape, domain, B::of(buffer)?))
+    }
+
+    fn zeros(&self, t: &DeviceTables, shape: Shape) -> Result<DeviceBuffer> {
+        on!(self, B, b => Ok(B::wrap(b.zeros(B::tables_of(t)?, shape)?)))
+    }
+
+    fn duplicate(&self, buffer: &DeviceBuffer) -> Result<DeviceBuffer> {
+        on!(self, B, b => Ok(B::wrap(b.duplicate(B::of(buffer)?)?)))
+    }
+
+    fn add_lifted(
+        &self,
+        t: &DeviceTables,
+        shape: Shape,
+        acc: &mut DeviceBuffer,
+        values: &[i32],
+        scale: &[u64],
+    ) -> Result<()> {
+        on!(self, B, b => b.add_lifted(B::tables_of(t)?, shape, B::of_mut(acc)?, values, scale))
+    }
+
+    fn expand_uniform(&self, t: &DeviceTables, shape: Shape, seed: &PublicSeed, first: u32) -> Result<DeviceBuffer> {
+        on!(self, B, b => Ok(B::wrap(b.expand_uniform(B::tables_of(t)?, shape, seed, first)?)))
+    }
+
+    fn ntt_forward(&self, t: &DeviceTables, shape: Shape, buffer: DeviceBuffer) -> Result<DeviceBuffer> {
+        on!(self, B, b => Ok(B::wrap(b.ntt_forward(B::tables_of(t)?, shape, B::own(buffer)?)?)))
+    }
+
+    fn ntt_inverse(&self, t: &DeviceTables, shape: Shape, buffer: DeviceBuffer) -> Result<DeviceBuffer> {
+        on!(self, B, b => Ok(B::wrap(b.ntt_inverse(B::tables_of(t)?, shape, B::own(buffer)?)?)))
+    }
+
+    fn add_assign(&self, t: &DeviceTables, shape: Shape, x: &mut DeviceBuffer, y: &DeviceBuffer) -> Result<()> {
+        on!(self, B, b => b.add_assign(B::tables_of(t)?, shape, B::of_mut(x)?, B::of(y)?))
+    }
+
+    fn sub_assign(&self, t: &DeviceTables, shape: Shape, x: &mut DeviceBuffer, y: &DeviceBuffer) -> Result<()> {
+        on!(self, B, b => b.sub_assign(B::tables_of(t)?, shape, B::of_mut(x)?, B::of(y)?))
+    }
+
+    fn negate_assign(&self, t: &DeviceTables, shape: Shape, x: &mut DeviceBuffer) -> Result<()> {
+        on!(self, B, b => b.negate_assign(B::tables_of(t)?, shape, B::of_mut(x)?))
+    }
+
+    fn mul_assign(
+        &self,
+        t: &DeviceTables,
+        shape: Shape,
+        x: &mut DeviceBuffer,
+        y: &DeviceBuffer,
+        y_batch: usize,
+    ) -> Result<()> {
+        on!(self, B, b => b.mul_assign(B::tables_of(t)?, shape, B::of_mut(x)?, B::of(y)?, y_batch))
+    }
+
+    fn mul_add_assign(
+        &self,
+        t: &DeviceTables,
+        shape: Shape,
+        acc: &mut DeviceBuffer,
+        x: &DeviceBuffer,
+        y: &DeviceBuffer,
+        y_batch: usize,
+    ) -> Result<()> {
+        on!(self, B, b => b.mul_add_assign(B::tables_of(t)?, shape, B::of_mut(acc)?, B::of(x)?, B::of(y)?, y_batch))
+    }
+
+    fn mul_scalar_assign(&self, t: &DeviceTables, shape: Shape, x: &mut DeviceBuffer, scalars: &[u64]) -> Result<()> {
+        on!(self, B, b => b.mul_scalar_assign(B::tables_of(t)?, shape, B::of_mut(x)?, scalars))
+    }
+
+    fn gemm(
+        &self,
+        t: &DeviceTables,
+        limbs: usize,
+        size: GemmShape,
+        w: &DeviceBuffer,
+        x: &DeviceBuffer,
+    ) -> Result<DeviceBuffer> {
+        on!(self, B, b => Ok(B::wrap(b.gemm(B::tables_of(t)?, limbs, size, B::of(w)?, B::of(x)?)?)))
+    }
+
+    fn drop_last_limb(&self, t: &DeviceTables, shape: Shape, buffer: DeviceBuffer) -> Result<DeviceBuffer> {
+        on!(self, B, b => Ok(B::wrap(b.drop_last_limb(B::tables_of(t)?, shape, B::own(buffer)?)?)))
+    }
+}

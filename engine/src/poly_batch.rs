@@ -1,0 +1,324 @@
+//! A batch of polynomials on a device: the type upper layers compute with.
+//!
+//! The domain is part of the type, so a coefficient-domain batch cannot be multiplied by mistake.
+//! Every operation checks device, basis and shape; data never moves between devices by itself.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::backend::{Backend, Domain, GemmShape, Shape};
+use crate::device::{Device, DeviceBuffer, DeviceTables};
+use crate::error::{Error, Result};
+use crate::ring::RnsBasis;
+use crate::ring::sampler::PublicSeed;
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// Coefficients or NTT values.
+pub trait DomainTag: sealed::Sealed {
+    /// The run-time name.
+    const DOMAIN: Domain;
+}
+
+/// Coefficient domain.
+pub enum Coeff {}
+/// NTT domain.
+pub enum Ntt {}
+
+impl sealed::Sealed for Coeff {}
+impl sealed::Sealed for Ntt {}
+impl DomainTag for Coeff {
+    const DOMAIN: Domain = Domain::Coeff;
+}
+impl DomainTag for Ntt {
+    const DOMAIN: Domain = Domain::Ntt;
+}
+
+/// `batch` elements of Z_Q[x]/(x^n + 1), `[batch, limbs, n]` residues on `device`.
+pub struct PolyBatch<D> {
+    device: Device,
+    basis: RnsBasis,
+    tables: Arc<DeviceTables>,
+    batch: usize,
+    buffer: DeviceBuffer,
+    domain: PhantomData<D>,
+}
+
+impl<D: DomainTag> PolyBatch<D> {
+    fn wrap(
+        device: &Device,
+        basis: &RnsBasis,
+        batch: usize,
+        make: impl FnOnce(&DeviceTables, Shape) -> Result<DeviceBuffer>,
+    ) -> Result<Self> {
+        let tables = device.cached_tables(basis)?;
+        let buffer = make(&tables, shape_of(basis, batch))?;
+        Ok(Self { device: device.clone(), basis: basis.clone(), tables, batch, buffer, domain: PhantomData })
+    }
+
+    /// Zero polynomials.
+    pub fn zeros(device: &Device, basis: &RnsBasis, batch: usize) -> Result<Self> {
+        Self::wrap(device, basis, batch, |t, s| device.zeros(t, s))
+    }
+
+    /// Uploads `[batch, limbs, n]` residues; `words` must divide into polynomials and be reduced.
+    pub fn upload(device: &Device, basis: &RnsBasis, words: &[u64]) -> Result<Self> {
+        let size = basis.len() * basis.n();
+        if words.is_empty() || !words.len().is_multiple_of(size) {
+            return Err(Error::Shape(format!(
+                "{} residues are not a positive multiple of {} limbs x n = {}",
+                words.len(),
+                basis.len(),
+                basis.n()
+            )));
+        }
+        let reduced = words.chunks_exact(basis.n()).enumerate().all(|(row, r)| {
+            let q = basis.modulus(row % basis.len()).value();
+            r.iter().fold(true, |ok, &x| ok & (x < q))
+        });
+        if !reduced {
+            return Err(Error::Decode("a residue is not below its modulus".to_owned()));
+        }
+        Self::wrap(device, basis, words.len() / size, |t, s| device.upload(t, s, D::DOMAIN, words))
+    }
+
+    /// Copies back to `[batch, limbs, n]`, waiting for the device.
+    pub fn download(&self) -> Result<Vec<u64>> {
+        self.device.download(&self.tables, self.shape(), D::DOMAIN, &self.buffer)
+    }
+
+    /// A second copy on the same device.
+    pub fn duplicate(&self) -> Result<Self> {
+        self.with(self.basis.clone(), self.batch, self.device.duplicate(&self.buffer)?)
+    }
+
+    /// Polynomials.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// The primes.
+    pub fn basis(&self) -> &RnsBasis {
+        &self.basis
+    }
+
+    /// Where the data is.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// `self += other`.
+    pub fn add_assign(&mut self, other: &Self) -> Result<()> {
+        self.check(other, false)?;
+        let shape = self.shape();
+        self.device.add_assign(&self.tables, shape, &mut self.buffer, &other.buffer)
+    }
+
+    /// `self -= other`.
+    pub fn sub_assign(&mut self, other: &Self) -> Result<()> {
+        self.check(other, false)?;
+        let shape = self.shape();
+        self.device.sub_assign(&self.tables, shape, &mut self.buffer, &other.buffer)
+    }
+
+    /// `self = -self`.
+    pub fn negate(&mut self) -> Result<()> {
+        let shape = self.shape();
+        self.device.negate_assign(&self.tables, shape, &mut self.buffer)
+    }
+
+    /// `self *= scalar`, given as one reduced residue a limb.
+    pub fn mul_scalar(&mut self, scalars: &[u64]) -> Result<()> {
+        check_scalars(&self.basis, scalars)?;
+        let shape = self.shape();
+        self.device.mul_scalar_assign(&self.tables, shape, &mut self.buffer, scalars)
+    }
+
+    fn shape(&self) -> Shape {
+        shape_of(&self.basis, self.batch)
+    }
+
+    /// The same place with other contents.
+    fn with<E>(&self, basis: RnsBasis, batch: usize, buffer: DeviceBuffer) -> Result<PolyBatch<E>> {
+        let tables = if basis == self.basis { self.tables.clone() } else { self.device.cached_tables(&basis)? };
+        Ok(PolyBatch { device: self.device.clone(), basis, tables, batch, buffer, domain: PhantomData })
+    }
+
+    fn check(&self, other: &Self, broadcast: bool) -> Result<()> {
+        if !self.device.same(&other.device) {
+            return Err(Error::DeviceMismatch(format!("{:?} and {:?}", self.device, other.device)));
+        }
+        if self.basis != other.basis {
+            return Err(Error::Shape(format!("primes {:?} and {:?}", self.basis.primes(), other.basis.primes())));
+        }
+        if self.batch != other.batch && !(broadcast && other.batch == 1) {
+            return Err(Error::Shape(format!("batches of {} and {}", self.batch, other.batch)));
+        }
+        Ok(())
+    }
+}
+
+impl PolyBatch<Coeff> {
+    /// Signed coefficients `[batch, n]` times one scalar a limb.
+    pub fn lift(device: &Device, basis: &RnsBasis, values: &[i32], scale: &[u64]) -> Result<Self> {
+        let mut zero = Self::zeros(device, basis, values.len() / basis.n())?;
+        zero.add_lifted(values, scale)?;
+        Ok(zero)
+    }
+
+    /// `self += values * scale` for signed coefficients `[batch, n]` and one reduced scalar a limb.
+    pub fn add_lifted(&mut self, values: &[i32], scale: &[u64]) -> Result<()> {
+        check_scalars(&self.basis, scale)?;
+        if values.len() != self.batch * self.basis.n() {
+            return Err(Error::Shape(format!(
+                "{} values for {} polynomials of n = {}",
+                values.len(),
+                self.batch,
+                self.basis.n()
+            )));
+        }
+        let shape = self.shape();
+        self.device.add_lifted(&self.tables, shape, &mut self.buffer, values, scale)
+    }
+
+    /// To the NTT domain.
+    pub fn into_ntt(self) -> Result<PolyBatch<Ntt>> {
+        let shape = self.shape();
+        let Self { device, basis, tables, batch, buffer, .. } = self;
+        let buffer = device.ntt_forward(&tables, shape, buffer)?;
+        Ok(PolyBatch { device, basis, tables, batch, buffer, domain: PhantomData })
+    }
+
+    /// Divides by the last prime, rounding, and leaves its limb out (modulus switch).
+    pub fn drop_last_limb(self) -> Result<Self> {
+        let shape = self.shape();
+        let basis = self.basis.dropped()?;
+        let Self { device, tables, batch, buffer, .. } = self;
+        let buffer = device.drop_last_limb(&tables, shape, buffer)?;
+        let tables = device.cached_tables(&basis)?;
+        Ok(Self { device, basis, tables, batch, buffer, domain: PhantomData })
+    }
+}
+
+impl PolyBatch<Ntt> {
+    /// Uniform polynomials number `first..first + batch` of a public seed.
+    pub fn uniform(device: &Device, basis: &RnsBasis, seed: &PublicSeed, first: u32, batch: usize) -> Result<Self> {
+        Self::wrap(device, basis, batch, |t, s| device.expand_uniform(t, s, seed, first))
+    }
+
+    /// To the coefficient domain.
+    pub fn into_coeff(self) -> Result<PolyBatch<Coeff>> {
+        let shape = self.shape();
+        let Self { device, basis, tables, batch, buffer, .. } = self;
+        let buffer = device.ntt_inverse(&tables, shape, buffer)?;
+        Ok(PolyBatch { device, basis, tables, batch, buffer, domain: PhantomData })
+    }
+
+    /// `self *= other` as polynomials; `other` may be a single one for all.
+    pub fn mul_assign(&mut self, other: &Self) -> Result<()> {
+        self.check(other, true)?;
+        let shape = self.shape();
+        self.device.mul_assign(&self.tables, shape, &mut self.buffer, &other.buffer, other.batch)
+    }
+
+    /// `self += a * b` as polynomials; `b` may be a single one for all.
+    pub fn mul_add_assign(&mut self, a: &Self, b: &Self) -> Result<()> {
+        self.check(a, false)?;
+        self.check(b, true)?;
+        let shape = self.shape();
+        self.device.mul_add_assign(&self.tables, shape, &mut self.buffer, &a.buffer, &b.buffer, b.batch)
+    }
+
+    /// The matrix product of `self`, `rows x inner`, with `x`, `inner x cols`, row by row in the batch.
+    pub fn gemm(&self, x: &Self, size: GemmShape) -> Result<Self> {
+        let GemmShape { rows, inner, cols } = size;
+        if self.batch != rows * inner || x.batch != inner * cols || rows * inner * cols == 0 {
+            return Err(Error::Shape(format!("{size:?} for batches of {} and {}", self.batch, x.batch)));
+        }
+        if !self.device.same(&x.device) {
+            return Err(Error::DeviceMismatch(format!("{:?} and {:?}", self.device, x.device)));
+        }
+        if self.basis != x.basis {
+            return Err(Error::Shape(format!("primes {:?} and {:?}", self.basis.primes(), x.basis.primes())));
+        }
+        let buffer = self.device.gemm(&self.tables, self.basis.len(), size, &self.buffer, &x.buffer)?;
+        self.with(self.basis.clone(), rows * cols, buffer)
+    }
+}
+
+fn shape_of(basis: &RnsBasis, batch: usize) -> Shape {
+    Shape { batch, limbs: basis.len(), n: basis.n() }
+}
+
+fn check_scalars(basis: &RnsBasis, scalars: &[u64]) -> Result<()> {
+    let fits = scalars.len() == basis.len() && scalars.iter().zip(basis.primes()).all(|(&s, q)| s < q);
+    fits.then_some(()).ok_or_else(|| {
+        Error::Shape(format!("{} scalars for {} limbs, or one is not reduced", scalars.len(), basis.len()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::primes::DEFAULT_50;
+
+    fn basis() -> RnsBasis {
+        RnsBasis::new(64, &DEFAULT_50[..2]).unwrap()
+    }
+
+    #[test]
+    fn a_matrix_product_is_sums_of_negacyclic_products() {
+        let (device, basis) = (Device::cpu(), basis());
+        let (rows, inner, cols) = (2, 3, 2);
+        let small = |count: usize, salt: i32| -> Vec<i32> {
+            (0..count as i32 * 64).map(|i| (i * 31 + salt) % 17 - 8).collect()
+        };
+        let (w, x) = (small(rows * inner, 1), small(inner * cols, 5));
+        let ntt = |v: &[i32]| PolyBatch::lift(&device, &basis, v, &[1, 1]).unwrap().into_ntt().unwrap();
+        let y =
+            ntt(&w).gemm(&ntt(&x), GemmShape { rows, inner, cols }).unwrap().into_coeff().unwrap().download().unwrap();
+        for (r, c, i) in (0..rows * cols * 64).map(|i| (i / 64 / cols, i / 64 % cols, i % 64)) {
+            let mut sum = 0i64;
+            for k in 0..inner {
+                for j in 0..64 {
+                    let sign = if j <= i { 1 } else { -1 };
+                    let (a, b) = (w[(r * inner + k) * 64 + j], x[(k * cols + c) * 64 + (i + 64 - j) % 64]);
+                    sum += sign * i64::from(a) * i64::from(b);
+                }
+            }
+            for limb in 0..2 {
+                assert_eq!(y[((r * cols + c) * 2 + limb) * 64 + i], basis.modulus(limb).from_signed(sum));
+            }
+        }
+    }
+
+    #[test]
+    fn dropping_a_limb_divides_and_rounds() {
+        let (device, basis) = (Device::cpu(), basis());
+        let q1 = basis.modulus(1).value();
+        // 3 * q1 + r for r around the rounding points.
+        let expected = [(0, 3), (q1 / 2, 3), (q1 / 2 + 1, 4), (q1 - 1, 4)];
+        let mut words = vec![0; 2 * 64];
+        for (i, (r, _)) in expected.iter().enumerate() {
+            let x = 3 * u128::from(q1) + u128::from(*r);
+            words[i] = basis.modulus(0).reduce_wide(x);
+            words[64 + i] = basis.modulus(1).reduce_wide(x);
+        }
+        let out = PolyBatch::<Coeff>::upload(&device, &basis, &words).unwrap().drop_last_limb().unwrap();
+        let out = out.download().unwrap();
+        assert!(expected.iter().zip(&out).all(|((_, e), o)| e == o), "{out:?}");
+    }
+
+    #[test]
+    fn mismatches_and_unreduced_residues_are_errors() {
+        let (a, b) = (Device::cpu(), Device::cpu());
+        let mut x = PolyBatch::<Coeff>::zeros(&a, &basis(), 1).unwrap();
+        assert!(matches!(x.add_assign(&PolyBatch::zeros(&b, &basis(), 1).unwrap()), Err(Error::DeviceMismatch(_))));
+        assert!(matches!(x.add_assign(&PolyBatch::zeros(&a, &basis(), 2).unwrap()), Err(Error::Shape(_))));
+        assert!(matches!(x.add_lifted(&[0; 63], &[1, 1]), Err(Error::Shape(_))));
+        assert!(matches!(PolyBatch::<Coeff>::upload(&a, &basis(), &[u64::MAX; 128]), Err(Error::Decode(_))));
+        assert!(matches!(PolyBatch::<Coeff>::upload(&a, &basis(), &[0; 127]), Err(Error::Shape(_))));
+    }
+}
