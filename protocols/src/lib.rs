@@ -4,10 +4,16 @@
 //! |---|---|
 //! | [`channel`], [`transport`] | messages between the two parties, counted |
 //! | [`share`] | additive sharing modulo 2^k or a prime |
+//! | [`truncate`] | rounding of shares |
+//! | [`triples`] | square pairs, made in advance |
+//! | [`nonlinear`] | pooling |
 
 pub mod channel;
 pub mod error;
+pub mod nonlinear;
 pub mod share;
 pub mod transport;
+pub mod triples;
+pub mod truncate;
 
 pub use error::{Error, Result};

@@ -95,6 +95,16 @@ impl Ring {
     }
 }
 
+/// `a * b` mod [`P`] for operands below it, in loops that vectorise: 2^32 = 2^20 - 1 mod p folds the high
+/// half of the product down four times.
+#[inline]
+pub(crate) fn mul_mod_p(a: u32, b: u32) -> u32 {
+    let fold = |x: u64| (x >> 32) * ((1 << 20) - 1) + (x & u64::from(u32::MAX));
+    // Bounds of the folds: 2^52, 2^40 + 2^32, 2^28 + 2^32, 2^32.
+    let x = fold(fold(fold(fold(u64::from(a) * u64::from(b))))) as u32;
+    x.min(x.wrapping_sub(P))
+}
+
 impl fmt::Display for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -122,6 +132,21 @@ mod tests {
                 prop_assert_eq!(u64::from(ring.neg(a)), (m - wide_a) % m);
                 prop_assert_eq!(u128::from(ring.mul(a, b)), u128::from(wide_a) * u128::from(wide_b) % u128::from(m));
                 prop_assert_eq!(ring.from_signed(ring.to_signed(a)), a);
+            }
+        }
+
+        #[test]
+        fn folding_is_reduction(a in 0..P, b in 0..P) {
+            prop_assert_eq!(mul_mod_p(a, b), Ring::Prime(P).mul(a, b));
+        }
+    }
+
+    #[test]
+    fn folding_is_reduction_at_the_edges() {
+        let edges = [0, 1, 2, (1 << 20) - 1, 1 << 20, 1 << 31, P / 2, P / 2 + 1, P - 2, P - 1];
+        for a in edges {
+            for b in edges {
+                assert_eq!(mul_mod_p(a, b), Ring::Prime(P).mul(a, b), "{a} * {b}");
             }
         }
     }
