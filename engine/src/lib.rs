@@ -8,8 +8,10 @@
 //! | [`backend`], [`device`] | the kernels a device has, and the one list of devices |
 //! | [`cpu`] | the CPU backend |
 //! | [`poly_batch`] | batches of polynomials on a device, checked |
+//! | [`aes`] | batched AES-128 and the hash of garbling and OT |
 //! | [`prng`] | the source of secrets |
 
+pub mod aes;
 pub mod backend;
 pub mod cpu;
 pub mod device;
