@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`channel`], [`transport`] | messages between the two parties, counted |
 //! | [`share`] | additive sharing modulo 2^k or a prime |
+//! | [`pack`] | residues on the wire |
 //! | [`truncate`] | rounding of shares |
 //! | [`triples`] | square pairs, made in advance |
 //! | [`nonlinear`] | pooling |
@@ -11,6 +12,7 @@
 pub mod channel;
 pub mod error;
 pub mod nonlinear;
+pub mod pack;
 pub mod share;
 pub mod transport;
 pub mod triples;
