@@ -9,16 +9,20 @@
 //! | [`cpu`] | the CPU backend |
 //! | [`poly_batch`] | batches of polynomials on a device, checked |
 //! | [`aes`] | batched AES-128 and the hash of garbling and OT |
+//! | [`rlwe`] | parameters, keys, ciphertexts |
+//! | [`bfv`] | messages mod t, circuit-private replies |
 //! | [`prng`] | the source of secrets |
 
 pub mod aes;
 pub mod backend;
+pub mod bfv;
 pub mod cpu;
 pub mod device;
 pub mod error;
 pub mod poly_batch;
 pub mod prng;
 pub mod ring;
+pub mod rlwe;
 
 pub use backend::{Backend, Domain, GemmShape, Shape};
 pub use device::Device;

@@ -1,0 +1,20 @@
+//! BFV as two-party inference needs it: messages mod t under a secret key, products with small known polynomials, and
+//! replies that tell the key's holder the result and nothing else.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`encoding`] | coefficients mod t to residues and back |
+//! | [`slots`] | vectors mod a prime as products of slots |
+//! | [`cipher`] | seeded encryption, decryption |
+//! | [`reply`] | circuit-private replies: re-randomise, mask, switch the modulus, flood |
+//! | [`noise`] | bounds, and noise as measured |
+
+pub mod cipher;
+pub mod encoding;
+pub mod noise;
+pub mod reply;
+pub mod slots;
+
+pub use encoding::{Decoder, Encoder};
+pub use reply::{Reply, ReplyParams};
+pub use slots::SlotEncoder;

@@ -1,0 +1,134 @@
+//! Keys. The secret is uniform ternary; the public key is an encryption of zero, (b, a) = (-a s + e, a).
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::params::Params;
+use super::wire;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::poly_batch::{Coeff, Ntt, PolyBatch};
+use crate::prng::Prng;
+use crate::ring::sampler::{self, PublicSeed};
+
+/// The client's secret key on its device.
+pub struct SecretKey {
+    params: Params,
+    device: Device,
+    /// s on the whole basis.
+    full: PolyBatch<Ntt>,
+    /// s on the first prime alone, where replies are decrypted.
+    first: PolyBatch<Ntt>,
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretKey({}, ..)", self.params.describe())
+    }
+}
+
+impl SecretKey {
+    /// A fresh key.
+    pub fn generate(params: &Params, device: &Device, prng: &mut Prng) -> Result<Self> {
+        let s = Zeroizing::new(sampler::ternary(prng, params.n()));
+        let mut first = params.basis().clone();
+        while first.len() > 1 {
+            first = first.dropped()?;
+        }
+        let on = |basis| PolyBatch::lift(device, basis, &s, &vec![1; basis.len()])?.into_ntt();
+        Ok(Self { params: params.clone(), device: device.clone(), full: on(params.basis())?, first: on(&first)? })
+    }
+
+    /// What it is a key for.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Where it is.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// s for a batch on the whole basis or on the first prime alone.
+    fn for_basis(&self, limbs: usize) -> Result<&PolyBatch<Ntt>> {
+        match limbs {
+            l if l == self.full.basis().len() => Ok(&self.full),
+            1 => Ok(&self.first),
+            l => Err(Error::Shape(format!("a secret key for {l} limbs, there are {} and 1", self.full.basis().len()))),
+        }
+    }
+
+    /// c1 * s in the coefficient domain, on the whole basis or on the first prime alone.
+    pub fn times_secret(&self, mut c1: PolyBatch<Ntt>) -> Result<PolyBatch<Coeff>> {
+        c1.mul_assign(self.for_basis(c1.basis().len())?)?;
+        c1.into_coeff()
+    }
+
+    /// Encryptions of zero under the secret key, c0 = e - c1 s, with c1 from a fresh public seed.
+    pub(crate) fn zeros(&self, batch: usize, prng: &mut Prng) -> Result<(PublicSeed, PolyBatch<Coeff>)> {
+        let mut seed = PublicSeed::default();
+        prng.fill_bytes(&mut seed);
+        let c1 = PolyBatch::uniform(&self.device, self.params.basis(), &seed, 0, batch)?;
+        let mut c0 = self.times_secret(c1)?;
+        c0.negate()?;
+        let e = Zeroizing::new(sampler::noise(prng, batch * self.params.n()));
+        c0.add_lifted(&e, &vec![1; self.params.basis().len()])?;
+        Ok((seed, c0))
+    }
+
+    /// A public key for this secret.
+    pub fn public_key(&self, prng: &mut Prng) -> Result<PublicKey> {
+        let (seed, b) = self.zeros(1, prng)?;
+        PublicKey::new(&self.params, seed, b)
+    }
+}
+
+/// An encryption of zero that anyone can re-randomise.
+pub struct PublicKey {
+    params: Params,
+    seed: PublicSeed,
+    bytes: Vec<u8>,
+    /// -a s + e.
+    pub(crate) b: PolyBatch<Ntt>,
+    /// Uniform.
+    pub(crate) a: PolyBatch<Ntt>,
+}
+
+impl PublicKey {
+    fn new(params: &Params, seed: PublicSeed, b: PolyBatch<Coeff>) -> Result<Self> {
+        let mut bytes = seed.to_vec();
+        wire::pack_rows(params.basis(), &b.download()?, &mut bytes);
+        let a = PolyBatch::uniform(b.device(), params.basis(), &seed, 0, 1)?;
+        Ok(Self { params: params.clone(), seed, bytes, b: b.into_ntt()?, a })
+    }
+
+    /// What it is a key for.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The public seed of its uniform half.
+    pub fn seed(&self) -> PublicSeed {
+        self.seed
+    }
+
+    /// Bytes on the wire.
+    pub fn wire_len(params: &Params) -> usize {
+        size_of::<PublicSeed>() + wire::packed_rows_len(params.basis(), 1)
+    }
+
+    /// The seed, then the packed residues of b.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.bytes.clone()
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote.
+    pub fn from_bytes(params: &Params, device: &Device, bytes: &[u8]) -> Result<Self> {
+        let (seed, rows) = bytes
+            .split_first_chunk::<16>()
+            .ok_or_else(|| Error::Decode(format!("{} bytes are no public key", bytes.len())))?;
+        let words = wire::unpack_rows(params.basis(), 1, rows)?;
+        Self::new(params, *seed, PolyBatch::upload(device, params.basis(), &words)?)
+    }
+}
