@@ -1,0 +1,57 @@
+//! Oblivious transfer: a few public-key transfers, extended to any number of correlated ones.
+//!
+//! One [`OtSender`] and one [`OtReceiver`] make one direction with one secret offset Delta:
+//!
+//! | method | sender has | receiver has |
+//! |---|---|---|
+//! | `labels` | zero labels q_i | q_i xor b_i·Delta (not hashed: input labels of a garbled circuit) |
+//! | `rot` | H(q_i), H(q_i xor Delta) | the one that b_i selects |
+//! | `cot` | s_i | r_i with s_i + r_i = b_i·c_i in a ring, for the sender's correlations c_i |
+//!
+//! Security is semi-honest, 128 bits. The sender learns nothing of the choices b_i (they are masked by outputs of a
+//! generator), the receiver nothing of Delta or of the values that it did not choose. The receiver's values are
+//! safe to use without hashing only as labels under free XOR, whose hash is itself safe under the offset Delta.
+//! The hash is re-keyed for every 256 transfers ([`blindvox_engine::aes`] says why), in a key domain of its own for every
+//! direction and purpose. Choices are used without branches or indices. Nothing is used twice: every
+//! extension moves the counter of all leaf streams and of the hash keys on, in both parties alike.
+//!
+//! [`base`](self) transfers: Chou-Orlandi; extension: SoftSpoken, of which IKNP is the case of width 1.
+
+mod base;
+mod columns;
+mod cot;
+mod pack;
+mod softspoken;
+mod tree;
+
+pub use cot::cot_bytes;
+pub use softspoken::{DEFAULT_WIDTH, OtReceiver, OtSender};
+
+use blindvox_engine::Prng;
+
+use crate::channel::{Channel, Party};
+use crate::error::Result;
+
+/// Both directions, as one party holds them.
+pub struct OtPair {
+    /// This party sends, its peer chooses.
+    pub send: OtSender,
+    /// The peer sends, this party chooses.
+    pub recv: OtReceiver,
+}
+
+impl OtPair {
+    /// Sets both directions up; the server's as sender comes first. Traffic: twice [`OtSender::setup`]'s.
+    pub fn setup(party: Party, channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
+        Ok(match party {
+            Party::Server => {
+                let send = OtSender::setup(channel, prng)?;
+                Self { send, recv: OtReceiver::setup(channel, prng)? }
+            }
+            Party::Client => {
+                let recv = OtReceiver::setup(channel, prng)?;
+                Self { send: OtSender::setup(channel, prng)?, recv }
+            }
+        })
+    }
+}

@@ -1,0 +1,351 @@
+//! OT extension: Roy, "SoftSpokenOT" (CRYPTO 2022), semi-honest; at width k = 1 it is IKNP (2003).
+//!
+//! Delta's 128 bits are cut into blocks of k bits. For each block the receiver holds 2^k seeds and the sender all but the
+//! one numbered by its block alpha of Delta. With r_x the streams of the seeds, the receiver has u = xor of all r_x and
+//! v = sum of x·r_x, the sender w = sum of (x xor alpha)·r_x = v xor alpha·u, to which alpha's own stream adds nothing.
+//! The receiver sends c = u xor b; then w xor alpha·c = v xor alpha·b, which over all blocks is q = v xor b·Delta.
+//! A transfer costs 128/k bits and 2^k·128/k bits of stream.
+//!
+//! | # | from -> to | content | bytes | phase |
+//! |---|---|---|---|---|
+//! | 1 | receiver -> sender | k, nonce, point of the base OT | 1 + 32 + 32 | setup |
+//! | 2 | sender -> receiver | points of the base OT, which choose by Delta | 128·32 | setup |
+//! | 3 | receiver -> sender | both side sums of each tree level, masked by the base keys | 128·2·16 | setup |
+//! | 4 | receiver -> sender | c, for every 128 transfers begun | 16·ceil(128/k) | extension |
+//!
+//! Transfers are numbered in words of 128; a tile of 4096 is worked on at a time (a column of a tile is 512 bytes, so the
+//! 2^k streams of a block stay in the nearest cache), and a message covers at most [`CHUNK_WORDS`] words.
+
+use blindvox_engine::Prng;
+use blindvox_engine::aes::{Aes128, KeySequence};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::base::{self, BaseSender, POINT};
+use super::columns::{self, Column, TILE, WORDS};
+use super::tree;
+use crate::channel::Channel;
+use crate::error::{Error, Result};
+
+/// The block width that setup uses: 4 bytes a transfer.
+pub const DEFAULT_WIDTH: usize = 4;
+/// Transfers of one message, in words of 128.
+pub(crate) const CHUNK_WORDS: usize = 512;
+/// The largest block width.
+const MAX_WIDTH: usize = 8;
+const NONCE: usize = 32;
+
+/// Widths of the blocks: k each, the last one what is left of 128.
+fn widths(k: usize) -> impl Iterator<Item = usize> + Clone {
+    (0..128).step_by(k).map(move |at| k.min(128 - at))
+}
+
+/// The streams of all leaves and the room to work on a tile of them.
+struct Streams {
+    k: usize,
+    leaves: Vec<Aes128>,
+    /// Words of 128 transfers used so far.
+    used: u64,
+    work: Vec<Column>,
+    columns: Box<[Column; 128]>,
+    rows: Box<[u128; TILE]>,
+}
+
+impl Streams {
+    fn new(k: usize, seeds: &[u128]) -> Self {
+        let mut leaves = vec![Aes128::default(); seeds.len()];
+        Aes128::expand(seeds, &mut leaves);
+        let columns = vec![[0; WORDS]; 128].try_into().expect("128 columns");
+        let rows = vec![0; TILE].try_into().expect("a tile of rows");
+        Self { k, leaves, used: 0, work: vec![[0; WORDS]; 1 << k], columns, rows }
+    }
+
+    /// The next `words` (at most a tile) of every block: `each` gets the block's columns and the xor of its leaves.
+    /// A sender's leaf 0 is not known and counts as zero. Appends the rows.
+    fn tile(
+        &mut self,
+        words: usize,
+        sender: bool,
+        rows: &mut Vec<u128>,
+        mut each: impl FnMut(usize, &mut [Column], &Column),
+    ) {
+        let (mut leaves, mut columns) = (&self.leaves[..], &mut self.columns[..]);
+        for (block, width) in widths(self.k).enumerate() {
+            let (own, rest) = leaves.split_at(1 << width);
+            let (block_columns, other) = std::mem::take(&mut columns).split_at_mut(width);
+            (leaves, columns) = (rest, other);
+            let work = &mut self.work[..1 << width];
+            work[0] = [0; WORDS];
+            for (stream, leaf) in work.iter_mut().zip(own).skip(usize::from(sender)) {
+                leaf.counter(0, self.used, &mut stream[..words]);
+            }
+            columns::fold(work, block_columns);
+            each(block, block_columns, &work[0]);
+        }
+        columns::transpose(&self.columns, &mut self.rows);
+        rows.extend_from_slice(&self.rows[..128 * words]);
+        self.used += words as u64;
+    }
+
+    fn message_len(&self, words: usize) -> usize {
+        widths(self.k).count() * 16 * words
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        self.work.zeroize();
+        self.columns.iter_mut().for_each(Zeroize::zeroize);
+        self.rows.zeroize();
+    }
+}
+
+/// Sizes of the tiles that `words` words are worked on in.
+fn tiles(words: usize) -> impl Iterator<Item = usize> {
+    (0..words).step_by(WORDS).map(move |at| WORDS.min(words - at))
+}
+
+/// Sizes of the messages that `words` words are sent in.
+pub(super) fn chunks(words: usize) -> impl Iterator<Item = usize> {
+    (0..words).step_by(CHUNK_WORDS).map(move |at| CHUNK_WORDS.min(words - at))
+}
+
+/// The party that holds Delta and both values of every transfer.
+pub struct OtSender {
+    pub(super) delta: Zeroizing<u128>,
+    pub(super) hash_keys: KeySequence,
+    streams: Streams,
+}
+
+/// The party that chooses.
+pub struct OtReceiver {
+    pub(super) hash_keys: KeySequence,
+    streams: Streams,
+}
+
+impl OtSender {
+    /// Agrees with the peer's [`OtReceiver::setup`]. Delta is random but for its lowest bit, which is 1 (the colour bit of
+    /// garbled labels).
+    pub fn setup(channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
+        Self::setup_with_width(channel, prng, DEFAULT_WIDTH)
+    }
+
+    /// The same with a block width of 1 (IKNP) to 8; both parties must name the same.
+    pub fn setup_with_width(channel: &mut Channel, prng: &mut Prng, k: usize) -> Result<Self> {
+        check_width(k)?;
+        let delta = Zeroizing::new(prng.fill::<u128>(1)[0] | 1);
+        // Base transfers run block by block, the highest bit of a block first. The sender needs the sums of the sides that
+        // its path does not take, so it chooses by the complement.
+        let turns: Zeroizing<Vec<u8>> = Zeroizing::new(
+            widths(k)
+                .scan(0, |at, w| Some((std::mem::replace(at, *at + w), w)))
+                .flat_map(|(at, w)| (at..at + w).rev())
+                .map(|bit| (*delta >> bit) as u8 & 1)
+                .collect(),
+        );
+        let hello = channel.recv_exact(1 + NONCE + POINT)?;
+        if usize::from(hello[0]) != k {
+            return Err(Error::protocol(format!("OT extension of width {}, this party uses {k}", hello[0])));
+        }
+        let choices: Zeroizing<Vec<u8>> = Zeroizing::new(turns.iter().map(|t| 1 - t).collect());
+        let (reply, keys, public) = base::receive(&hello[1 + NONCE..], &choices, prng)?;
+        channel.send(reply)?;
+        let masked = channel.recv_exact(128 * 32)?;
+        let sums: Zeroizing<Vec<u128>> = Zeroizing::new(
+            masked
+                .chunks_exact(32)
+                .zip(keys.iter().zip(choices.iter()))
+                .map(|(pair, (key, &choice))| {
+                    let [left, right] = [&pair[..16], &pair[16..]].map(bytemuck::pod_read_unaligned::<u128>);
+                    key ^ left ^ ((left ^ right) & u128::from(choice).wrapping_neg())
+                })
+                .collect(),
+        );
+        let mut seeds = Zeroizing::new(Vec::new());
+        let mut at = 0;
+        for (block, width) in widths(k).enumerate() {
+            let range = at..at + width;
+            seeds.extend_from_slice(&tree::grow_punctured(&turns[range.clone()], &sums[range], block));
+            at += width;
+        }
+        Ok(Self { delta, hash_keys: hash_keys(&hello, &public), streams: Streams::new(k, &seeds) })
+    }
+
+    /// Delta: labels of one wire differ by it.
+    pub(crate) fn delta(&self) -> u128 {
+        *self.delta
+    }
+
+    /// The zero labels of the next 128·`words` transfers, from one message; at most [`CHUNK_WORDS`].
+    pub(crate) fn extend(&mut self, channel: &mut Channel, words: usize) -> Result<Vec<u128>> {
+        assert!(words <= CHUNK_WORDS, "{words} words in one message");
+        let message = channel.recv_exact(self.streams.message_len(words))?;
+        let mut corrections = message.chunks_exact(16).map(bytemuck::pod_read_unaligned::<u128>);
+        let mut rows = Vec::with_capacity(128 * words);
+        let (k, delta) = (self.streams.k, self.delta());
+        for words in tiles(words) {
+            self.streams.tile(words, true, &mut rows, |block, columns, _| {
+                let mut c = [0; WORDS];
+                c.iter_mut().zip(corrections.by_ref().take(words)).for_each(|(c, w)| *c = w);
+                for (bit, column) in columns.iter_mut().enumerate() {
+                    let keep = (delta >> (block * k + bit) & 1).wrapping_neg();
+                    column.iter_mut().zip(&c).for_each(|(q, c)| *q ^= c & keep);
+                }
+            });
+        }
+        Ok(rows)
+    }
+
+    /// The zero labels of `n` transfers; the peer calls [`OtReceiver::labels`].
+    pub fn labels(&mut self, channel: &mut Channel, n: usize) -> Result<Vec<u128>> {
+        let mut labels = Vec::with_capacity(n.next_multiple_of(128));
+        for words in chunks(n.div_ceil(128)) {
+            labels.extend_from_slice(&self.extend(channel, words)?);
+        }
+        labels.truncate(n);
+        Ok(labels)
+    }
+}
+
+impl OtReceiver {
+    /// Agrees with the peer's [`OtSender::setup`].
+    pub fn setup(channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
+        Self::setup_with_width(channel, prng, DEFAULT_WIDTH)
+    }
+
+    /// The same with a block width of 1 (IKNP) to 8; both parties must name the same.
+    pub fn setup_with_width(channel: &mut Channel, prng: &mut Prng, k: usize) -> Result<Self> {
+        check_width(k)?;
+        let (sender, point) = BaseSender::new(prng);
+        let nonce: [u8; NONCE] = prng.seed();
+        let hello = [&[k as u8][..], &nonce, &point].concat();
+        channel.send(hello.clone())?;
+        let (pairs, public) = sender.finish(&channel.recv_exact(128 * POINT)?)?;
+        let roots = Zeroizing::new(prng.fill::<u128>(128_usize.div_ceil(k)));
+        let mut seeds = Zeroizing::new(Vec::new());
+        let mut masked = Vec::with_capacity(128 * 32);
+        let mut keys = pairs.iter();
+        for (block, (width, &root)) in widths(k).zip(roots.iter()).enumerate() {
+            let (leaves, sums) = tree::grow(root, block, width);
+            for (sum, key) in sums.iter().zip(keys.by_ref()) {
+                masked.extend_from_slice(&(sum[0] ^ key[0]).to_le_bytes());
+                masked.extend_from_slice(&(sum[1] ^ key[1]).to_le_bytes());
+            }
+            seeds.extend_from_slice(&leaves);
+        }
+        channel.send(masked)?;
+        Ok(Self { hash_keys: hash_keys(&hello, &public), streams: Streams::new(k, &seeds) })
+    }
+
+    /// The chosen labels of the next 128·`choices.len()` transfers; sends one message. At most [`CHUNK_WORDS`].
+    pub(crate) fn extend(&mut self, channel: &mut Channel, choices: &[u128]) -> Result<Vec<u128>> {
+        assert!(choices.len() <= CHUNK_WORDS, "{} words in one message", choices.len());
+        let mut message = Vec::with_capacity(self.streams.message_len(choices.len()));
+        let mut rows = Vec::with_capacity(128 * choices.len());
+        let mut left = choices;
+        for words in tiles(choices.len()) {
+            let (chosen, rest) = left.split_at(words);
+            left = rest;
+            self.streams.tile(words, false, &mut rows, |_, _, sum| {
+                message.extend(sum.iter().zip(chosen).flat_map(|(u, b)| (u ^ b).to_le_bytes()));
+            });
+        }
+        channel.send(message)?;
+        Ok(rows)
+    }
+
+    /// The labels that `choices` (0 or 1 each) select; the peer calls [`OtSender::labels`].
+    pub fn labels(&mut self, channel: &mut Channel, choices: &[u8]) -> Result<Vec<u128>> {
+        let packed = Zeroizing::new(super::pack::pack_choices(choices));
+        let mut labels = Vec::with_capacity(128 * packed.len());
+        for words in packed.chunks(CHUNK_WORDS) {
+            labels.extend_from_slice(&self.extend(channel, words)?);
+        }
+        labels.truncate(choices.len());
+        Ok(labels)
+    }
+}
+
+fn check_width(k: usize) -> Result<()> {
+    if (1..=MAX_WIDTH).contains(&k) {
+        Ok(())
+    } else {
+        Err(Error::Input(format!("OT extension of width {k}, possible are 1 to {MAX_WIDTH}")))
+    }
+}
+
+/// Both parties added randomness to what is hashed here, so no two sessions or directions share hash keys.
+fn hash_keys(hello: &[u8], public: &blake3::Hash) -> KeySequence {
+    let session = blake3::Hasher::new().update(hello).update(public.as_bytes()).finalize();
+    KeySequence::new(session.as_bytes(), "OT output hash")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::channel::local_pair;
+
+    pub(in super::super) fn pair(k: usize) -> ((OtSender, Channel), (OtReceiver, Channel)) {
+        let (mut client, mut server) = local_pair();
+        let receiver = std::thread::spawn(move || {
+            let r = OtReceiver::setup_with_width(&mut client, &mut Prng::from_seed_for_tests([1; 32]), k).unwrap();
+            (r, client)
+        });
+        let s = OtSender::setup_with_width(&mut server, &mut Prng::from_seed_for_tests([2; 32]), k).unwrap();
+        ((s, server), receiver.join().unwrap())
+    }
+
+    #[test]
+    fn labels_differ_by_the_chosen_multiple_of_delta_at_every_width() {
+        for k in 1..=8 {
+            let ((mut s, mut server), (mut r, mut client)) = pair(k);
+            assert_eq!(s.delta() & 1, 1);
+            assert_eq!((client.stats().total.sent, client.stats().total.received), (65 + 4096, 4096));
+            for n in [0, 1, 127, 128, 129, 5000, 70_001] {
+                let choices = Prng::from_os().unwrap().fill::<u8>(n).iter().map(|b| b & 1).collect::<Vec<_>>();
+                let before = client.stats().total;
+                let active = r.labels(&mut client, &choices).unwrap();
+                let zero = s.labels(&mut server, n).unwrap();
+                assert_eq!((client.stats().total - before).sent as usize, n.div_ceil(128) * 16 * 128usize.div_ceil(k));
+                assert_eq!(zero.len(), n);
+                for ((z, a), b) in zero.iter().zip(&active).zip(choices) {
+                    assert_eq!(z ^ a, s.delta() * u128::from(b));
+                }
+                let mut distinct = zero;
+                distinct.sort_unstable();
+                distinct.dedup();
+                assert_eq!(distinct.len(), n);
+            }
+        }
+    }
+
+    #[test]
+    fn widths_must_agree_and_be_possible() {
+        let (mut client, mut server) = local_pair();
+        let mut prng = Prng::from_seed_for_tests([1; 32]);
+        assert!(matches!(OtSender::setup_with_width(&mut server, &mut prng, 9), Err(Error::Input(_))));
+        let there = std::thread::spawn(move || {
+            let mut prng = Prng::from_seed_for_tests([2; 32]);
+            OtReceiver::setup_with_width(&mut client, &mut prng, 2).err()
+        });
+        assert!(matches!(OtSender::setup_with_width(&mut server, &mut prng, 3), Err(Error::Protocol(_))));
+        drop(server);
+        assert!(there.join().unwrap().is_some());
+    }
+
+    #[test]
+    fn broken_messages_are_errors() {
+        for (len, corrupt) in [(64, 3), (66, 3), (65, 0xff)] {
+            let (mut client, mut server) = local_pair();
+            let mut hello = vec![corrupt; len];
+            hello[0] = 4;
+            client.send(hello).unwrap();
+            let result = OtSender::setup(&mut server, &mut Prng::from_seed_for_tests([1; 32]));
+            assert!(matches!(result, Err(Error::Protocol(_))));
+        }
+        let ((mut s, mut server), (_, mut client)) = pair(4);
+        client.send(vec![0; 17]).unwrap();
+        assert!(matches!(s.labels(&mut server, 128), Err(Error::Protocol(_))));
+        drop(client);
+        assert!(matches!(s.labels(&mut server, 128), Err(Error::Connection(_))));
+    }
+}
