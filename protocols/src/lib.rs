@@ -6,16 +6,19 @@
 //! | [`share`] | additive sharing modulo 2^k or a prime |
 //! | [`pack`] | residues on the wire |
 //! | [`ot`] | oblivious transfer, correlated and random |
-//! | [`truncate`] | rounding of shares |
+//! | [`truncate`], [`convert`] | rounding and changing the ring of shares |
 //! | [`triples`] | square pairs, made in advance |
-//! | [`nonlinear`] | pooling |
+//! | [`nonlinear`] | squares, pooling |
 
 pub mod channel;
+pub mod convert;
 pub mod error;
 pub mod nonlinear;
 pub mod ot;
 pub mod pack;
 pub mod share;
+#[cfg(test)]
+mod testing;
 pub mod transport;
 pub mod triples;
 pub mod truncate;

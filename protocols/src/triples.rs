@@ -54,6 +54,11 @@ impl SquarePairs {
         }
         Ok(taken)
     }
+
+    /// The shares of a and of a^2.
+    pub(crate) fn shares(&self) -> (&[u32], &[u32]) {
+        (&self.a, &self.a2)
+    }
 }
 
 impl fmt::Debug for SquarePairs {

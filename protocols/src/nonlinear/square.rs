@@ -1,0 +1,135 @@
+//! Squares of shared values: x^2 / 2^shift.
+//!
+//! # | from -> to       | content                                       | bytes           | phase
+//! --|------------------|-----------------------------------------------|-----------------|------
+//! 0 | both ways        | a square pair an element ([`crate::triples`]) | the source's    | preprocessing
+//! 1 | client <-> server | each party's share of d = x - a mod p        | 4 each way      | online
+//! 2 | server -> client | choices of [`convert_from_prime`]             | 4               | online
+//! 3 | client -> server | its corrections                               | (12 + shift) / 8; 4 at 0 | online
+//!
+//! With shares mod p of a uniform a and of a^2, the opened d = x - a says nothing of x, and
+//! x^2 = d^2 + 2·d·a + a^2 is linear in the shares: the client adds d^2 (Beaver's trick for squares).
+//! For |x| < 2^15, x^2 < 2^30 < p/2, so the square converts to mod 2^32 as a non-negative value,
+//! truncated on the way.
+
+use crate::channel::{Channel, Party};
+use crate::convert::{self, convert_from_prime};
+use crate::error::{Error, Result};
+use crate::ot::OtPair;
+use crate::share::{P, Ring, mul_mod_p};
+use crate::triples::SquarePairs;
+
+/// From shares mod [`P`] of |x| < 2^15 to shares mod 2^32 of x^2 / 2^`shift`: within one unit, and exact
+/// for a shift of 0. Uses up `pairs`, one for each element.
+///
+/// # Errors
+/// [`Error::Model`] for a shift above 20 or another number of pairs than of values; [`Error::Protocol`]
+/// where the peer opens something that is no residue; the channel's.
+pub fn square(
+    party: Party,
+    channel: &mut Channel,
+    ot: &mut OtPair,
+    pairs: SquarePairs,
+    x: Vec<u32>,
+    shift: u32,
+) -> Result<Vec<u32>> {
+    let squares = square_mod_p(party, channel, pairs, x)?;
+    convert_from_prime(party, channel, ot, squares, shift)
+}
+
+/// From shares mod [`P`] of x to shares mod [`P`] of x^2.
+fn square_mod_p(party: Party, channel: &mut Channel, pairs: SquarePairs, mut x: Vec<u32>) -> Result<Vec<u32>> {
+    if pairs.len() != x.len() {
+        return Err(Error::Model(format!("{} square pairs for {} values", pairs.len(), x.len())));
+    }
+    let (a, a2) = pairs.shares();
+    for ((x, a), a2) in x.chunks_mut(convert::CHUNK).zip(a.chunks(convert::CHUNK)).zip(a2.chunks(convert::CHUNK)) {
+        let ring = Ring::Prime(P);
+        x.iter_mut().zip(a).for_each(|(x, &a)| *x = ring.sub(*x, a));
+        channel.send_pod(x)?;
+        let theirs = channel.recv_pod::<u32>(x.len())?;
+        if theirs.iter().fold(0, |max, &d| max.max(d)) >= P {
+            return Err(Error::protocol(format!("an opened value is not below {P}")));
+        }
+        // d·(d + 2a) + a^2 here and d·2a + a^2 there.
+        let mine = match party {
+            Party::Client => u32::MAX,
+            Party::Server => 0,
+        };
+        for (((x, &d), &a), &a2) in x.iter_mut().zip(&theirs).zip(a).zip(a2) {
+            let d = ring.add(*x, d);
+            *x = ring.add(mul_mod_p(d, ring.add(d & mine, ring.add(a, a))), a2);
+        }
+    }
+    Ok(x)
+}
+
+/// x^2 over 2^`shift`, rounded down: what [`square`] gives to within one unit.
+pub fn ideal(x: i64, shift: u32) -> i64 {
+    (x * x) >> shift
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{run_both, sharings};
+    use crate::triples::{Correlations, Dealer};
+
+    fn check(shift: u32, random: usize) {
+        let (p, bound) = (i64::from(P), (1 << 15) - 1);
+        let (values, client, server) = sharings(
+            Ring::Prime(P),
+            &[0, 1, -1, 2, bound, -bound, 181, -182, 1 << 10],
+            &[0, 1, -1, p / 2, p / 2 + 1, bound, -bound],
+            random,
+            bound,
+        );
+        let (c, s, _) = run_both(|party, channel, ot| {
+            let pairs = Dealer::for_tests(party, [5; 32]).square_pairs(channel, values.len()).unwrap();
+            let x = if party == Party::Client { &client } else { &server };
+            square(party, channel, ot, pairs, x.clone(), shift).unwrap()
+        });
+        for (result, &x) in Ring::FULL.open(&c, &s).into_iter().zip(&values) {
+            let error = (result << shift) - x * x;
+            assert!(error.abs() <= 1 << shift && (shift > 0 || error == 0), "{x}^2 >> {shift}: {result}");
+            assert!((result - ideal(x, shift)).abs() <= 1);
+        }
+    }
+
+    #[test]
+    fn is_exact_without_a_shift_and_within_a_unit_with_one() {
+        for shift in [0, 1, 2, 7, 10, 12, 15, 20] {
+            check(shift, 1000);
+        }
+    }
+
+    #[test]
+    fn crosses_chunks() {
+        check(10, convert::CHUNK + 3);
+    }
+
+    #[test]
+    fn the_opening_is_eight_bytes_an_element() {
+        let n = 777;
+        let (_, _, traffic) = run_both(|party, channel, _| {
+            let pairs = Dealer::for_tests(party, [5; 32]).square_pairs(channel, n).unwrap();
+            square_mod_p(party, channel, pairs, vec![1; n]).unwrap()
+        });
+        assert_eq!((traffic.sent, traffic.received, traffic.rounds), (4 * n as u64, 4 * n as u64, 1));
+    }
+
+    #[test]
+    fn refuses_missing_pairs_and_values_outside_the_field() {
+        let (client, server, _) = run_both(|party, channel, ot| {
+            let pairs = Dealer::for_tests(party, [5; 32]).square_pairs(channel, 2).unwrap();
+            assert!(matches!(square(party, channel, ot, pairs, vec![0; 3], 0), Err(Error::Model(_))));
+            if party == Party::Server {
+                channel.send_pod(&[P, 0]).unwrap();
+                return Ok(vec![]);
+            }
+            let pairs = Dealer::for_tests(party, [5; 32]).square_pairs(channel, 2).unwrap();
+            square_mod_p(party, channel, pairs, vec![0; 2])
+        });
+        assert!(matches!(client, Err(Error::Protocol(_))) && server.is_ok());
+    }
+}
