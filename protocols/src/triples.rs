@@ -3,10 +3,17 @@
 //! A square pair is a sharing mod [`P`] of a uniform a and of a^2. It hides one squared value and is then
 //! spent: squaring takes it by value.
 
+//!
+//! Two sources give the same pairs: [`HeSquarePairs`] by homomorphic encryption, [`Dealer`] in tests.
+
+mod he;
+
+pub use he::HeSquarePairs;
+
 use std::fmt;
 
 use blindvox_engine::prng::{Prng, Seed};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::channel::{Channel, Party};
 use crate::error::{Error, Result};
@@ -47,12 +54,32 @@ impl SquarePairs {
         let Some(rest) = self.len().checked_sub(count) else {
             return Err(Error::Model(format!("{count} square pairs wanted, {} left", self.len())));
         };
+        if rest < count {
+            let kept = Self { a: self.a[..rest].to_vec(), a2: self.a2[..rest].to_vec() };
+            // The larger part stays where it is.
+            let mut taken = std::mem::replace(self, kept);
+            for share in [&mut taken.a, &mut taken.a2] {
+                share.copy_within(rest.., 0);
+                shorten(share, count);
+            }
+            return Ok(taken);
+        }
         let taken = Self { a: self.a[rest..].to_vec(), a2: self.a2[rest..].to_vec() };
         for share in [&mut self.a, &mut self.a2] {
-            share[rest..].zeroize();
-            share.truncate(rest);
+            shorten(share, rest);
         }
         Ok(taken)
+    }
+
+    /// None, with room for `count`.
+    fn with_capacity(count: usize) -> Self {
+        Self { a: Vec::with_capacity(count), a2: Vec::with_capacity(count) }
+    }
+
+    /// Adds pairs at the end. Room must have been made: growing would leave a copy of the shares behind.
+    fn append(&mut self, other: Self) {
+        self.a.extend_from_slice(&other.a);
+        self.a2.extend_from_slice(&other.a2);
     }
 
     /// The shares of a and of a^2.
@@ -88,17 +115,27 @@ impl Dealer {
     pub fn for_tests(party: Party, seed: Seed) -> Self {
         Self { party, prng: Prng::from_seed_for_tests(seed) }
     }
+}
 
-    /// Uniform residues.
-    fn residues(&mut self, count: usize) -> Vec<u32> {
-        // The bias of reducing 64 bits is 2^-32, far below what a test could see.
-        self.prng.fill::<u64>(count).into_iter().map(|x| (x % u64::from(P)) as u32).collect()
+/// Truncates, zeroizing what is cut off.
+fn shorten(share: &mut Vec<u32>, len: usize) {
+    share[len..].zeroize();
+    share.truncate(len);
+}
+
+/// `count` uniform residues mod [`P`]. A word at or above it, one in 4096, is drawn again.
+fn uniform_residues(prng: &mut Prng, count: usize) -> Vec<u32> {
+    let mut residues = Vec::with_capacity(count);
+    while residues.len() < count {
+        let words = Zeroizing::new(prng.fill::<u32>(count - residues.len()));
+        residues.extend(words.iter().filter(|&&x| x < P));
     }
+    residues
 }
 
 impl Correlations for Dealer {
     fn square_pairs(&mut self, _channel: &mut Channel, count: usize) -> Result<SquarePairs> {
-        let [client, server, client2] = std::array::from_fn(|_| self.residues(count));
+        let [client, server, client2] = std::array::from_fn(|_| uniform_residues(&mut self.prng, count));
         if self.party == Party::Client {
             return Ok(SquarePairs::new(client, client2));
         }

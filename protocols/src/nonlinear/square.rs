@@ -125,7 +125,7 @@ mod tests {
             assert!(matches!(square(party, channel, ot, pairs, vec![0; 3], 0), Err(Error::Model(_))));
             if party == Party::Server {
                 channel.send_pod(&[P, 0]).unwrap();
-                return Ok(vec![]);
+                return channel.recv_pod(2);
             }
             let pairs = Dealer::for_tests(party, [5; 32]).square_pairs(channel, 2).unwrap();
             square_mod_p(party, channel, pairs, vec![0; 2])
