@@ -9,10 +9,14 @@
 //! | [`truncate`], [`convert`] | rounding and changing the ring of shares |
 //! | [`triples`] | square pairs, made in advance |
 //! | [`nonlinear`] | squares, pooling |
+//! | [`model`] | graphs, weights, quantisation, the exact integer reference |
+//! | [`volume`], [`dice`] | NIfTI files and the overlap of label maps |
 
 pub mod channel;
 pub mod convert;
+pub mod dice;
 pub mod error;
+pub mod model;
 pub mod nonlinear;
 pub mod ot;
 pub mod pack;
@@ -22,5 +26,6 @@ mod testing;
 pub mod transport;
 pub mod triples;
 pub mod truncate;
+pub mod volume;
 
 pub use error::{Error, Result};

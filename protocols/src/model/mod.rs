@@ -1,0 +1,31 @@
+//! Models: from files to an integer program, and its exact execution.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`graph`] | the network as JSON: nodes, checks, shapes |
+//! | [`weights`] | safetensors |
+//! | [`bundle`] | a model's directory: graph, preparation, scales, weights |
+//! | [`prepare`] | a volume to the network's input, labels back to the volume's grid |
+//! | `lower` | concatenations and quadratic coefficients folded away |
+//! | [`quantize`] | scales and widths, integer weights |
+//! | [`program`] | the integer program that both the reference and the protocol execute |
+//! | [`calibrate`](mod@calibrate) | ranges on volumes, choice of scales |
+//! | [`plain`], [`float`] | the references |
+//! | `kernels` | convolutions and poolings in the clear |
+
+pub mod bundle;
+pub mod calibrate;
+pub mod float;
+pub mod graph;
+mod kernels;
+mod lower;
+pub mod plain;
+pub mod prepare;
+pub mod program;
+pub mod quantize;
+pub mod weights;
+
+pub use bundle::{Bundle, Prepared};
+pub use calibrate::calibrate;
+pub use plain::{PlainRun, RangeReport, Rounding};
+pub use program::{Linear, LinearKind, Program, Step, TensorId, TensorInfo};
