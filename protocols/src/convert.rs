@@ -36,7 +36,7 @@ use crate::share::{P, Ring};
 use crate::truncate::{ceil, floor};
 
 /// Elements in flight at a time: bounds the memory of the OT at any tensor size.
-pub const CHUNK: usize = 1 << 18;
+pub const CHUNK: usize = 1 << 20;
 
 /// From shares mod 2^`k` of -2^(k-2) <= x < 2^(k-2) to shares of x in `target`.
 ///

@@ -1,6 +1,9 @@
 //! Residues on the wire: each in exactly as many bits as its prime has, little-endian bit order, every
 //! row of n starting at a byte.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
 use crate::error::{Error, Result};
 use crate::ring::RnsBasis;
 
@@ -14,42 +17,75 @@ pub fn packed_rows_len(basis: &RnsBasis, batch: usize) -> usize {
     batch * (0..basis.len()).map(|l| packed_len(basis.n(), basis.modulus(l).bits())).sum::<usize>()
 }
 
-/// Appends `values`, each below 2^`bits` (at most 63).
+/// Appends `values`, each below 2^`bits` (1 to 64).
 pub fn pack(values: &[u64], bits: u32, out: &mut Vec<u8>) {
-    let end = out.len() + packed_len(values.len(), bits);
-    out.reserve(end - out.len() + 8);
-    let (mut word, mut filled) = (0u64, 0);
-    for &value in values {
-        word |= value << filled;
-        filled += bits;
-        if filled >= 64 {
-            out.extend_from_slice(&word.to_le_bytes());
-            filled -= 64;
-            // The part of `value` that did not fit; a shift by the full width, when all of it did, gives zero.
-            word = value.checked_shr(bits - filled).unwrap_or(0);
-        }
-    }
-    out.extend_from_slice(&word.to_le_bytes());
-    out.truncate(end);
+    let start = out.len();
+    out.resize(start + packed_len(values.len(), bits), 0);
+    let bytes = &mut out[start..];
+    let done = vector_pack(values, bits, bytes);
+    pack_portable(&values[done..], bits, &mut bytes[packed_len(done, bits)..]);
 }
 
-/// Reads `count` values of `bits` bits (at most 57 without a spill, 63 with) from exactly [`packed_len`] bytes.
+/// Reads `count` values of `bits` bits (1 to 64) from exactly [`packed_len`] bytes.
 pub fn unpack(bytes: &[u8], bits: u32, count: usize) -> Result<Vec<u64>> {
     if bytes.len() != packed_len(count, bits) {
         return Err(Error::Decode(format!("{} bytes for {count} values of {bits} bits", bytes.len())));
     }
-    let mask = (1u64 << bits) - 1;
-    let at = |byte: usize| -> u128 {
-        match bytes.get(byte..byte + 16) {
-            Some(window) => u128::from_le_bytes(window.try_into().expect("16 bytes")),
-            None => {
-                let mut window = [0; 16];
-                window[..bytes.len() - byte].copy_from_slice(&bytes[byte..]);
-                u128::from_le_bytes(window)
-            }
+    let mut values = vec![0; count];
+    let done = vector_unpack(bytes, bits, &mut values);
+    unpack_portable(&bytes[packed_len(done, bits)..], bits, &mut values[done..]);
+    Ok(values)
+}
+
+/// Packs whole eights, which end at a byte, as far as the processor can, and returns how many values that were.
+fn vector_pack(values: &[u64], bits: u32, bytes: &mut [u8]) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    return avx512::pack(values, bits, bytes);
+    #[cfg(not(target_arch = "x86_64"))]
+    return 0;
+}
+
+/// The way back.
+fn vector_unpack(bytes: &[u8], bits: u32, values: &mut [u64]) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    return avx512::unpack(bytes, bits, values);
+    #[cfg(not(target_arch = "x86_64"))]
+    return 0;
+}
+
+fn pack_portable(values: &[u64], bits: u32, bytes: &mut [u8]) {
+    let (mut held, mut count) = (0u128, 0);
+    let mut words = bytes.chunks_mut(8);
+    for &v in values {
+        held |= u128::from(v) << count;
+        count += bits;
+        if count >= 64 {
+            words.next().expect("a word for 64 bits").copy_from_slice(&(held as u64).to_le_bytes());
+            held >>= 64;
+            count -= 64;
         }
-    };
-    Ok((0..count).map(|i| i * bits as usize).map(|bit| (at(bit / 8) >> (bit % 8)) as u64 & mask).collect())
+    }
+    if let Some(rest) = words.next() {
+        rest.copy_from_slice(&(held as u64).to_le_bytes()[..rest.len()]);
+    }
+}
+
+fn unpack_portable(bytes: &[u8], bits: u32, values: &mut [u64]) {
+    let (mut held, mut count) = (0u128, 0);
+    let mut words = bytes.chunks(8).map(|c| {
+        let mut word = [0; 8];
+        word[..c.len()].copy_from_slice(c);
+        u64::from_le_bytes(word)
+    });
+    for v in values {
+        if count < bits {
+            held |= u128::from(words.next().expect("a word for the next value")) << count;
+            count += 64;
+        }
+        *v = held as u64 & (u64::MAX >> (64 - bits));
+        held >>= bits;
+        count -= bits;
+    }
 }
 
 /// Packs `[batch, limbs, n]` residues.
@@ -85,15 +121,46 @@ mod tests {
 
     use super::*;
 
+    /// By definition, bit by bit.
+    fn reference(values: &[u64], bits: u32) -> Vec<u8> {
+        let mut bytes = vec![0; packed_len(values.len(), bits)];
+        for (i, v) in values.iter().enumerate() {
+            for b in 0..bits as usize {
+                let at = i * bits as usize + b;
+                bytes[at / 8] |= ((v >> b & 1) as u8) << (at % 8);
+            }
+        }
+        bytes
+    }
+
+    fn check(values: &[u64], bits: u32) {
+        let values: Vec<u64> = values.iter().map(|v| v & (u64::MAX >> (64 - bits))).collect();
+        let expected = reference(&values, bits);
+        let mut packed = vec![7];
+        pack(&values, bits, &mut packed);
+        assert_eq!(packed[1..], expected, "{bits} bits");
+        assert_eq!(unpack(&expected, bits, values.len()).unwrap(), values, "{bits} bits");
+        assert!(unpack(&packed, bits, values.len()).is_err());
+        let mut portable = vec![0; expected.len()];
+        pack_portable(&values, bits, &mut portable);
+        assert_eq!(portable, expected, "{bits} bits");
+        let mut back = vec![0; values.len()];
+        unpack_portable(&expected, bits, &mut back);
+        assert_eq!(back, values, "{bits} bits");
+    }
+
     proptest! {
         #[test]
-        fn round_trips(bits in 1u32..=63, values in proptest::collection::vec(any::<u64>(), 0..40)) {
-            let values: Vec<u64> = values.iter().map(|v| v & ((1 << bits) - 1)).collect();
-            let mut bytes = vec![7];
-            pack(&values, bits, &mut bytes);
-            prop_assert_eq!(bytes.len(), 1 + packed_len(values.len(), bits));
-            prop_assert_eq!(unpack(&bytes[1..], bits, values.len()).unwrap(), values);
-            prop_assert!(unpack(&bytes, bits, 1000).is_err());
+        fn agrees_with_the_definition(values in proptest::collection::vec(any::<u64>(), 0..50), bits in 1u32..=64) {
+            check(&values, bits);
+        }
+    }
+
+    #[test]
+    fn keeps_all_ones_at_every_width() {
+        for bits in 1..=64 {
+            check(&[u64::MAX; 19], bits);
+            check(&[u64::MAX, 0, 1, u64::MAX, u64::MAX - 1, 0, 0, u64::MAX, 1], bits);
         }
     }
 }
