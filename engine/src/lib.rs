@@ -9,6 +9,7 @@
 //! | [`cpu`] | the CPU backend |
 //! | [`poly_batch`] | batches of polynomials on a device, checked |
 //! | [`aes`] | batched AES-128 and the hash of garbling and OT |
+//! | [`garble`] | half-gates, one gate over many instances |
 //! | [`rlwe`] | parameters, keys, ciphertexts |
 //! | [`bfv`] | messages mod t, circuit-private replies |
 //! | [`prng`] | the source of secrets |
@@ -19,6 +20,7 @@ pub mod bfv;
 pub mod cpu;
 pub mod device;
 pub mod error;
+pub mod garble;
 pub mod poly_batch;
 pub mod prng;
 pub mod ring;
