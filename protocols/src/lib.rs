@@ -5,6 +5,7 @@
 //! | [`channel`], [`transport`] | messages between the two parties, counted |
 //! | [`share`] | additive sharing modulo 2^k or a prime |
 //! | [`pack`] | residues on the wire |
+//! | [`gc`] | garbled circuits, batched and streamed |
 //! | [`ot`] | oblivious transfer, correlated and random |
 //! | [`truncate`], [`convert`] | rounding and changing the ring of shares |
 //! | [`triples`] | square pairs, made in advance |
@@ -17,6 +18,7 @@ pub mod convert;
 pub mod dice;
 pub mod error;
 pub mod model;
+pub mod gc;
 pub mod nonlinear;
 pub mod ot;
 pub mod pack;

@@ -113,12 +113,14 @@ pub(super) fn chunks(words: usize) -> impl Iterator<Item = usize> {
 pub struct OtSender {
     pub(super) delta: Zeroizing<u128>,
     pub(super) hash_keys: KeySequence,
+    session: [u8; 32],
     streams: Streams,
 }
 
 /// The party that chooses.
 pub struct OtReceiver {
     pub(super) hash_keys: KeySequence,
+    session: [u8; 32],
     streams: Streams,
 }
 
@@ -167,12 +169,19 @@ impl OtSender {
             seeds.extend_from_slice(&tree::grow_punctured(&turns[range.clone()], &sums[range], block));
             at += width;
         }
-        Ok(Self { delta, hash_keys: hash_keys(&hello, &public), streams: Streams::new(k, &seeds) })
+        let session = session(&hello, &public);
+        let hash_keys = KeySequence::new(&session, "OT output hash");
+        Ok(Self { delta, hash_keys, session, streams: Streams::new(k, &seeds) })
     }
 
     /// Delta: labels of one wire differ by it.
     pub(crate) fn delta(&self) -> u128 {
         *self.delta
+    }
+
+    /// The public identifier of this pairing of a sender and a receiver.
+    pub(crate) fn session(&self) -> &[u8; 32] {
+        &self.session
     }
 
     /// The zero labels of the next 128·`words` transfers, from one message; at most [`CHUNK_WORDS`].
@@ -233,7 +242,14 @@ impl OtReceiver {
             seeds.extend_from_slice(&leaves);
         }
         channel.send(masked)?;
-        Ok(Self { hash_keys: hash_keys(&hello, &public), streams: Streams::new(k, &seeds) })
+        let session = session(&hello, &public);
+        let hash_keys = KeySequence::new(&session, "OT output hash");
+        Ok(Self { hash_keys, session, streams: Streams::new(k, &seeds) })
+    }
+
+    /// The public identifier of this pairing of a sender and a receiver.
+    pub(crate) fn session(&self) -> &[u8; 32] {
+        &self.session
     }
 
     /// The chosen labels of the next 128·`choices.len()` transfers; sends one message. At most [`CHUNK_WORDS`].
@@ -274,9 +290,8 @@ fn check_width(k: usize) -> Result<()> {
 }
 
 /// Both parties added randomness to what is hashed here, so no two sessions or directions share hash keys.
-fn hash_keys(hello: &[u8], public: &blake3::Hash) -> KeySequence {
-    let session = blake3::Hasher::new().update(hello).update(public.as_bytes()).finalize();
-    KeySequence::new(session.as_bytes(), "OT output hash")
+fn session(hello: &[u8], public: &blake3::Hash) -> [u8; 32] {
+    *blake3::Hasher::new().update(hello).update(public.as_bytes()).finalize().as_bytes()
 }
 
 #[cfg(test)]

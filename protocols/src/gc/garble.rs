@@ -1,0 +1,375 @@
+//! The garbler and the evaluator of a batch of equal circuits.
+//!
+//! | # | from -> to | content | bytes | phase |
+//! |---|---|---|---|---|
+//! | 1 | evaluator -> garbler | OT corrections of its input bits | 256·128/8/k an input bit and chunk of 256 instances | online |
+//! | 2 | garbler -> evaluator | two rows an AND | 32·ANDs an instance | online |
+//! | 3 | garbler -> evaluator | its output colours, if the evaluator is to learn them | 32 an output bit and chunk | online |
+//!
+//! Messages 1 and 2 are streams that run side by side: the evaluator evaluates a chunk while the garbler garbles the next.
+//! The garbler's own input labels cost nothing: the *active* label is the next output of a public generator, and the
+//! garbler, who knows the bit, takes the zero label to be that xor bit·Delta.
+
+use blindvox_engine::Prng;
+use blindvox_engine::aes::{Aes128, KeySequence};
+use blindvox_engine::garble::{AndInputs, add_selected, colours, evaluate_and, garble_and, xor};
+use zeroize::Zeroize;
+
+use super::program::{Program, Step};
+use super::stream::{ActiveLabels, TableReader, TableWriter, ZeroLabels};
+use super::{INSTANCES, Planes};
+use crate::channel::{Channel, Party};
+use crate::error::Result;
+use crate::ot::{OtReceiver, OtSender};
+
+/// Labels of a chunk, by slot.
+struct Wires(Vec<Vec<u128>>);
+
+impl Wires {
+    fn new(slots: usize) -> Self {
+        Self(vec![vec![0; INSTANCES]; slots])
+    }
+
+    /// The output slot taken out, to be put back: a step never reads the slot that it writes.
+    fn write(&mut self, out: usize, step: impl FnOnce(&[Vec<u128>], &mut [u128]) -> Result<()>) -> Result<()> {
+        let mut labels = std::mem::take(&mut self.0[out]);
+        let result = step(&self.0, &mut labels);
+        self.0[out] = labels;
+        result
+    }
+
+    /// Colours of a wire's first `n` labels.
+    fn colours(&self, slot: usize, n: usize) -> [u128; 2] {
+        let labels = &self.0[slot][..n];
+        [colours(&labels[..n.min(128)]), colours(&labels[n.min(128)..])]
+    }
+}
+
+impl Drop for Wires {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+fn and_inputs(wires: &[Vec<u128>], of: [usize; 5], n: usize) -> AndInputs<'_> {
+    let [a0, a1, b0, b1, sum] = of.map(|slot| &wires[slot][..n]);
+    AndInputs { a: [a0, a1], b: [b0, b1], sum }
+}
+
+/// What both parties run in step: hash keys and the public generator of the garbler's input labels.
+struct Public {
+    gate_keys: KeySequence,
+    generator: Aes128,
+    labels_used: u64,
+    /// The keys of a chunk's gates, two each.
+    keys: Vec<Aes128>,
+}
+
+impl Public {
+    fn new(session: &[u8; 32]) -> Self {
+        let mut seed = [0; 16];
+        seed.copy_from_slice(&blake3::keyed_hash(session, b"garbler's input labels").as_bytes()[..16]);
+        Self {
+            gate_keys: KeySequence::new(session, "gate hash"),
+            generator: Aes128::new(u128::from_le_bytes(seed)),
+            labels_used: 0,
+            keys: vec![],
+        }
+    }
+
+    fn start_chunk(&mut self, gates: usize) {
+        self.keys.resize(2 * gates, Aes128::default());
+        self.gate_keys.next_keys(&mut self.keys);
+    }
+
+    fn gate(&self, gate: usize) -> &[Aes128; 2] {
+        self.keys[2 * gate..].first_chunk().expect("two keys a gate")
+    }
+
+    fn labels(&mut self, out: &mut [u128]) {
+        self.generator.counter(0, self.labels_used, out);
+        self.labels_used += out.len() as u64;
+    }
+}
+
+/// The party that garbles: the server.
+pub struct Garbler {
+    ot: OtSender,
+    public: Public,
+}
+
+impl Garbler {
+    /// Agrees with the peer's [`Evaluator::setup`].
+    pub fn setup(channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
+        let ot = OtSender::setup(channel, prng)?;
+        let public = Public::new(ot.session());
+        Ok(Self { ot, public })
+    }
+
+    /// Garbles the program for as many instances as `inputs` has, whose planes are the garbler's input bits. Returns its
+    /// shares of the outputs.
+    ///
+    /// # Panics
+    /// If `inputs` has another number of bits than the program.
+    pub fn run(&mut self, channel: &mut Channel, program: &Program, inputs: &Planes) -> Result<Planes> {
+        assert_eq!(inputs.bits(), program.inputs[0], "the garbler's input bits");
+        let Self { ot, public } = self;
+        let delta = ot.delta();
+        let mut wires = Wires::new(program.slots);
+        let mut tables = TableWriter::new(inputs.instances(), program.ands);
+        let mut zero_labels = ZeroLabels::new(inputs.chunks() * program.evaluator.len());
+        let mut outputs = Planes::zero(program.outputs.len(), inputs.instances());
+        for chunk in 0..inputs.chunks() {
+            let n = inputs.range(chunk).len();
+            public.start_chunk(program.ands);
+            let mut gate = 0;
+            for step in &program.steps {
+                match *step {
+                    Step::Garbler { input, out } => wires.write(out, |_, out| {
+                        public.labels(out);
+                        add_selected(out, &inputs.chunk(chunk)[input], delta);
+                        Ok(())
+                    }),
+                    Step::Evaluator { out, .. } => wires.write(out, |_, out| {
+                        out.copy_from_slice(zero_labels.unit(channel, ot)?);
+                        Ok(())
+                    }),
+                    Step::Xor { of: [a, b], out } => wires.write(out, |wires, out| {
+                        xor(&wires[a], &wires[b], out);
+                        Ok(())
+                    }),
+                    Step::And { of, flips, out } => wires.write(out, |wires, out| {
+                        let keys = public.gate(gate);
+                        gate += 1;
+                        tables.unit(channel, 2 * n, |table| {
+                            garble_and(keys, delta, and_inputs(wires, of, n), flips, &mut out[..n], table);
+                        })
+                    }),
+                }?;
+            }
+            for (plane, &(slot, negated)) in outputs.chunk_mut(chunk).iter_mut().zip(&program.outputs) {
+                // A negated output's labels are swapped, which the garbler alone accounts for.
+                let flip = if negated { mask(n) } else { [0; 2] };
+                let colours = wires.colours(slot, n);
+                *plane = [colours[0] ^ flip[0], colours[1] ^ flip[1]];
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// Lets the evaluator learn outputs: sends this party's shares of them.
+    pub fn reveal(&self, channel: &mut Channel, shares: &Planes) -> Result<()> {
+        channel.send_pod(shares.all())
+    }
+}
+
+/// The first n of 256 bits.
+fn mask(n: usize) -> [u128; 2] {
+    let low = |n: usize| if n >= 128 { u128::MAX } else { (1 << n) - 1 };
+    [low(n), low(n.saturating_sub(128))]
+}
+
+/// The party that evaluates: the client.
+pub struct Evaluator {
+    ot: OtReceiver,
+    public: Public,
+}
+
+impl Evaluator {
+    /// Agrees with the peer's [`Garbler::setup`].
+    pub fn setup(channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
+        let ot = OtReceiver::setup(channel, prng)?;
+        let public = Public::new(ot.session());
+        Ok(Self { ot, public })
+    }
+
+    /// Evaluates the program for as many instances as `inputs` has, whose planes are the evaluator's input bits. Returns
+    /// its shares of the outputs.
+    ///
+    /// # Panics
+    /// If `inputs` has another number of bits than the program.
+    pub fn run(&mut self, channel: &mut Channel, program: &Program, inputs: &Planes) -> Result<Planes> {
+        assert_eq!(inputs.bits(), program.inputs[1], "the evaluator's input bits");
+        let Self { ot, public } = self;
+        let choices = Choices::new(program, inputs);
+        let mut active_labels = ActiveLabels::new(&choices.0, channel, ot)?;
+        let mut wires = Wires::new(program.slots);
+        let mut tables = TableReader::new(inputs.instances(), program.ands);
+        let mut outputs = Planes::zero(program.outputs.len(), inputs.instances());
+        for chunk in 0..inputs.chunks() {
+            let n = inputs.range(chunk).len();
+            public.start_chunk(program.ands);
+            let mut gate = 0;
+            for step in &program.steps {
+                match *step {
+                    Step::Garbler { out, .. } => wires.write(out, |_, out| {
+                        public.labels(out);
+                        Ok(())
+                    }),
+                    Step::Evaluator { out, .. } => wires.write(out, |_, out| {
+                        out.copy_from_slice(active_labels.unit(channel, ot)?);
+                        Ok(())
+                    }),
+                    Step::Xor { of: [a, b], out } => wires.write(out, |wires, out| {
+                        xor(&wires[a], &wires[b], out);
+                        Ok(())
+                    }),
+                    Step::And { of, out, .. } => wires.write(out, |wires, out| {
+                        let keys = public.gate(gate);
+                        gate += 1;
+                        let table = tables.unit(channel, 2 * n)?;
+                        evaluate_and(keys, and_inputs(wires, of, n), table, &mut out[..n]);
+                        Ok(())
+                    }),
+                }?;
+            }
+            for (plane, &(slot, _)) in outputs.chunk_mut(chunk).iter_mut().zip(&program.outputs) {
+                *plane = wires.colours(slot, n);
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// Learns outputs from both parties' shares.
+    pub fn learn(&self, channel: &mut Channel, shares: Planes) -> Result<Planes> {
+        let theirs: Vec<[u128; 2]> = channel.recv_pod(shares.all().len())?;
+        let mut values = shares;
+        values.xor(&theirs);
+        Ok(values)
+    }
+}
+
+/// The evaluator's input bits in the order in which a program loads them.
+struct Choices(Vec<u128>);
+
+impl Choices {
+    fn new(program: &Program, inputs: &Planes) -> Self {
+        let chunks = (0..inputs.chunks()).map(|c| inputs.chunk(c));
+        Self(chunks.flat_map(|planes| program.evaluator.iter().flat_map(|&i| planes[i])).collect())
+    }
+}
+
+impl Drop for Choices {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// One party's part.
+pub enum Half {
+    /// The server's.
+    Garbler(Garbler),
+    /// The client's.
+    Evaluator(Evaluator),
+}
+
+impl Half {
+    /// The party's half, agreed with the peer's.
+    pub fn setup(party: Party, channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
+        Ok(match party {
+            Party::Server => Self::Garbler(Garbler::setup(channel, prng)?),
+            Party::Client => Self::Evaluator(Evaluator::setup(channel, prng)?),
+        })
+    }
+
+    /// Runs a program; see [`Garbler::run`] and [`Evaluator::run`].
+    pub fn run(&mut self, channel: &mut Channel, program: &Program, inputs: &Planes) -> Result<Planes> {
+        match self {
+            Self::Garbler(g) => g.run(channel, program, inputs),
+            Self::Evaluator(e) => e.run(channel, program, inputs),
+        }
+    }
+
+    /// Outputs to the evaluator alone: `Some` there, `None` at the garbler.
+    pub fn reveal_to_evaluator(&self, channel: &mut Channel, shares: Planes) -> Result<Option<Planes>> {
+        match self {
+            Self::Garbler(g) => g.reveal(channel, &shares).map(|()| None),
+            Self::Evaluator(e) => e.learn(channel, shares).map(Some),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::super::arithmetic;
+    use super::*;
+    use crate::channel::local_pair;
+    use crate::error::Error;
+
+    /// Both parties, set up.
+    pub(crate) fn pair() -> ((Half, Channel), (Half, Channel)) {
+        let (mut client, mut server) = local_pair();
+        let evaluator = std::thread::spawn(move || {
+            let half = Half::setup(Party::Client, &mut client, &mut Prng::from_seed_for_tests([1; 32])).unwrap();
+            (half, client)
+        });
+        let half = Half::setup(Party::Server, &mut server, &mut Prng::from_seed_for_tests([2; 32])).unwrap();
+        (evaluator.join().unwrap(), (half, server))
+    }
+
+    #[test]
+    fn garbled_circuits_compute_what_plain_ones_do() {
+        let ((mut evaluator, mut client), (mut garbler, mut server)) = pair();
+        let mut prng = Prng::from_seed_for_tests([3; 32]);
+        for (circuit, n) in [
+            (arithmetic::sign(16), 1000),
+            (arithmetic::relu(9), 256),
+            (arithmetic::max(5, 7), 300),
+            (arithmetic::argmax(4, 10), 5),
+            (arithmetic::sign(32), 0),
+        ] {
+            let program = Program::new(&circuit);
+            let mut draw = |bits: usize| {
+                let columns: Vec<Vec<u32>> = (0..bits).map(|_| prng.fill(n)).collect();
+                Planes::from_columns(&columns.iter().map(Vec::as_slice).collect::<Vec<_>>(), 1)
+            };
+            let (g, e) = (draw(circuit.garbler_inputs()), draw(circuit.evaluator_inputs()));
+            let before = client.stats().total;
+            let values = std::thread::scope(|scope| {
+                let server = scope.spawn(|| {
+                    let shares = garbler.run(&mut server, &program, &g).unwrap();
+                    garbler.reveal_to_evaluator(&mut server, shares).unwrap()
+                });
+                let shares = evaluator.run(&mut client, &program, &e).unwrap();
+                let values = evaluator.reveal_to_evaluator(&mut client, shares).unwrap().unwrap();
+                assert!(server.join().unwrap().is_none());
+                values
+            });
+            let traffic = client.stats().total - before;
+            let chunks = n.div_ceil(256);
+            assert_eq!(traffic.sent as usize, chunks * circuit.evaluator_inputs() * 256 * 4);
+            assert_eq!(traffic.received as usize, 32 * n * circuit.ands() + 32 * chunks * circuit.outputs());
+            let rows = |p: &Planes| (0..p.bits()).map(|b| p.to_bytes(b)).collect::<Vec<_>>();
+            let (g, e, values) = (rows(&g), rows(&e), rows(&values));
+            for i in 0..n {
+                let instance = |rows: &[Vec<u8>]| rows.iter().map(|r| r[i] == 1).collect::<Vec<_>>();
+                assert_eq!(instance(&values), circuit.plain(&instance(&g), &instance(&e)), "instance {i}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_missing_and_surplus_messages_are_errors() {
+        let program = Program::new(&arithmetic::sign(4));
+        let inputs = Planes::zero(4, 10);
+        for len in [0, 32 * 30 - 1, 32 * 30 + 16] {
+            let ((mut evaluator, mut client), (_, mut server)) = pair();
+            server.send(vec![0; len]).unwrap();
+            assert!(matches!(evaluator.run(&mut client, &program, &inputs), Err(Error::Protocol(_))));
+            drop(server);
+            assert!(matches!(evaluator.run(&mut client, &program, &inputs), Err(Error::Connection(_))));
+        }
+        let ((_, mut client), (mut garbler, mut server)) = pair();
+        client.send(vec![0; 5]).unwrap();
+        assert!(matches!(garbler.run(&mut server, &program, &inputs), Err(Error::Protocol(_))));
+    }
+
+    #[test]
+    fn a_silent_peer_is_noticed() {
+        let ((mut evaluator, mut client), (_garbler, _server)) = pair();
+        client.set_timeout(std::time::Duration::from_millis(20));
+        let program = Program::new(&arithmetic::sign(4));
+        let result = evaluator.run(&mut client, &program, &Planes::zero(4, 10));
+        assert!(matches!(result, Err(Error::Connection(_))));
+    }
+}

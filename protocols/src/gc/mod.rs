@@ -1,0 +1,37 @@
+//! Garbled circuits: many instances of one circuit at a time, streamed.
+//!
+//! The server garbles, the client evaluates; half-gates with free XOR and point-and-permute, semi-honest. Labels are 128
+//! bits; [`blindvox_engine::garble`] has the gate and says what the hash is, [`blindvox_engine::aes`] why: re-keying it for
+//! every gate half and 256 instances keeps the security of long runs at that of a short one (about 119 bits), where a
+//! fixed key would lose log2 of the number of gates. Hash keys come from one sequence that never goes back,
+//! so (session, gate, half, chunk) never share one.
+//!
+//! **What each sees.** The evaluator sees tables, one label a wire and their colours: uniform, given that Delta and the other
+//! labels are not known to it. The garbler sees the OT corrections of the evaluator's inputs: masked by a generator's
+//! output. Outputs are shared bit by bit, output = colour at the garbler xor colour at the evaluator; a party learns an
+//! output only when the other sends its colours.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`circuit`] | builder, plain evaluation |
+//! | [`arithmetic`] | words, and the circuits of the layers |
+//! | [`bristol`] | circuits in files |
+//! | [`program`] | a circuit made ready to run |
+//! | [`planes`] | input and output bits of many instances |
+//! | [`garble`] | the two parties |
+
+pub mod arithmetic;
+pub mod bristol;
+pub mod circuit;
+pub mod garble;
+pub mod planes;
+pub mod program;
+mod stream;
+
+pub use circuit::{Bit, Builder, Circuit};
+pub use garble::{Evaluator, Garbler, Half};
+pub use planes::Planes;
+pub use program::Program;
+
+/// Instances that are worked on together: a wire's labels are 4 KiB, and they share a gate's hash keys.
+pub const INSTANCES: usize = blindvox_engine::aes::INSTANCES_PER_KEY;

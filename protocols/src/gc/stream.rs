@@ -1,0 +1,187 @@
+//! Garbled tables and input labels as streams of messages: bounded, and of lengths that both parties know.
+//!
+//! The unit of the table stream is one gate of one chunk of instances: 32 bytes an instance. Every message but the last
+//! has [`UNITS`] units, half a mebibyte in all, so that it is still in cache when it is handed over. The unit of the label
+//! stream is one input bit of one chunk: 256 transfers; they are begun [`AHEAD`] messages before they are used.
+
+use std::collections::VecDeque;
+
+use blindvox_engine::garble::Row;
+
+use super::INSTANCES;
+use crate::channel::Channel;
+use crate::error::Result;
+use crate::ot::{OtReceiver, OtSender};
+
+/// Gates of a chunk in a message.
+pub(super) const UNITS: usize = 64;
+/// Words of 128 transfers in a message: 32768 labels.
+const LABEL_WORDS: usize = 256;
+/// Label messages that the evaluator is ahead.
+const AHEAD: usize = 3;
+
+/// Sizes of units and messages of a whole run.
+#[derive(Clone, Copy)]
+struct Layout {
+    instances: usize,
+    gates: usize,
+    next: usize,
+}
+
+impl Layout {
+    fn new(instances: usize, gates: usize) -> Self {
+        Self { instances, gates, next: 0 }
+    }
+
+    fn units(&self) -> usize {
+        self.instances.div_ceil(INSTANCES) * self.gates
+    }
+
+    /// Rows of units 0 to `unit`.
+    fn rows_before(&self, unit: usize) -> usize {
+        // Only the last chunk may have fewer instances.
+        let full = self.instances / INSTANCES * self.gates;
+        2 * (unit.min(full) * INSTANCES + unit.saturating_sub(full) * (self.instances % INSTANCES))
+    }
+
+    /// Rows of the message that starts at the next unit.
+    fn message_rows(&self) -> usize {
+        let end = (self.next + UNITS).min(self.units());
+        self.rows_before(end) - self.rows_before(self.next)
+    }
+}
+
+/// The garbler's end of the table stream.
+pub(super) struct TableWriter {
+    layout: Layout,
+    message: Vec<u8>,
+    at: usize,
+}
+
+impl TableWriter {
+    pub(super) fn new(instances: usize, gates: usize) -> Self {
+        Self { layout: Layout::new(instances, gates), message: vec![], at: 0 }
+    }
+
+    /// Room for the next unit's `rows`; `fill` writes it. Sends a full message.
+    pub(super) fn unit(&mut self, channel: &mut Channel, rows: usize, fill: impl FnOnce(&mut [Row])) -> Result<()> {
+        if self.message.is_empty() {
+            self.message = vec![0; 16 * self.layout.message_rows()];
+            self.at = 0;
+        }
+        let end = self.at + 16 * rows;
+        fill(self.message[self.at..end].as_chunks_mut().0);
+        self.at = end;
+        self.layout.next += 1;
+        if end == self.message.len() { channel.send(std::mem::take(&mut self.message)) } else { Ok(()) }
+    }
+}
+
+/// The evaluator's end of the table stream.
+pub(super) struct TableReader {
+    layout: Layout,
+    message: Vec<u8>,
+    at: usize,
+}
+
+impl TableReader {
+    pub(super) fn new(instances: usize, gates: usize) -> Self {
+        Self { layout: Layout::new(instances, gates), message: vec![], at: 0 }
+    }
+
+    /// The next unit's rows.
+    pub(super) fn unit(&mut self, channel: &mut Channel, rows: usize) -> Result<&[Row]> {
+        if self.at == self.message.len() {
+            self.message = channel.recv_exact(16 * self.layout.message_rows())?;
+            self.at = 0;
+        }
+        let start = self.at;
+        self.at += 16 * rows;
+        self.layout.next += 1;
+        Ok(self.message[start..self.at].as_chunks().0)
+    }
+}
+
+/// The garbler's zero labels of the evaluator's inputs.
+pub(super) struct ZeroLabels {
+    words_left: usize,
+    labels: Vec<u128>,
+    at: usize,
+}
+
+impl ZeroLabels {
+    /// For this many units.
+    pub(super) fn new(units: usize) -> Self {
+        Self { words_left: 2 * units, labels: vec![], at: 0 }
+    }
+
+    /// The next unit.
+    pub(super) fn unit(&mut self, channel: &mut Channel, ot: &mut OtSender) -> Result<&[u128]> {
+        if self.at == self.labels.len() {
+            let words = self.words_left.min(LABEL_WORDS);
+            self.words_left -= words;
+            self.labels = ot.extend(channel, words)?;
+            self.at = 0;
+        }
+        self.at += INSTANCES;
+        Ok(&self.labels[self.at - INSTANCES..self.at])
+    }
+}
+
+/// The evaluator's labels of its inputs.
+pub(super) struct ActiveLabels<'a> {
+    choices: std::slice::Chunks<'a, u128>,
+    ready: VecDeque<Vec<u128>>,
+    labels: Vec<u128>,
+    at: usize,
+}
+
+impl<'a> ActiveLabels<'a> {
+    /// For units of choices, two words each; begins the first transfers.
+    pub(super) fn new(choices: &'a [u128], channel: &mut Channel, ot: &mut OtReceiver) -> Result<Self> {
+        let mut new = Self { choices: choices.chunks(LABEL_WORDS), ready: VecDeque::new(), labels: vec![], at: 0 };
+        for _ in 0..AHEAD {
+            new.begin(channel, ot)?;
+        }
+        Ok(new)
+    }
+
+    fn begin(&mut self, channel: &mut Channel, ot: &mut OtReceiver) -> Result<()> {
+        if let Some(words) = self.choices.next() {
+            self.ready.push_back(ot.extend(channel, words)?);
+        }
+        Ok(())
+    }
+
+    /// The next unit.
+    pub(super) fn unit(&mut self, channel: &mut Channel, ot: &mut OtReceiver) -> Result<&[u128]> {
+        if self.at == self.labels.len() {
+            self.labels = self.ready.pop_front().expect("labels for every unit");
+            self.at = 0;
+            self.begin(channel, ot)?;
+        }
+        self.at += INSTANCES;
+        Ok(&self.labels[self.at - INSTANCES..self.at])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_add_up_to_the_tables_and_are_bounded() {
+        for instances in [1, 255, 256, 257, 1000, 5000] {
+            for gates in [1, 15, 64, 65, 700] {
+                let mut layout = Layout::new(instances, gates);
+                let mut rows = 0;
+                while layout.next < layout.units() {
+                    assert!(layout.message_rows() * 16 <= UNITS * 32 * INSTANCES);
+                    rows += layout.message_rows();
+                    layout.next += UNITS;
+                }
+                assert_eq!(rows, 2 * instances * gates);
+            }
+        }
+    }
+}
