@@ -8,6 +8,7 @@ use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::ring::RnsBasis;
 use crate::ring::sampler::PublicSeed;
+use crate::wgpu::{GpuOptions, Wgpu};
 
 /// Gives a concrete backend its own kind of an object out of a [`DeviceBuffer`] or [`DeviceTables`].
 trait Variant: Backend {
@@ -67,6 +68,8 @@ macro_rules! backends {
 backends! {
     /// Main memory and the rayon pool.
     Cpu(Cpu),
+    /// A Vulkan adapter.
+    Wgpu(Wgpu),
 }
 
 struct State {
@@ -97,6 +100,16 @@ impl Device {
     /// The CPU.
     pub fn cpu() -> Self {
         Self::new(Inner::Cpu(Cpu))
+    }
+
+    /// The first usable adapter with default options.
+    pub fn gpu() -> Result<Self> {
+        Self::gpu_with(&GpuOptions::default())
+    }
+
+    /// The adapter that the options ask for, opened; an error says which adapters there are and what they lack.
+    pub fn gpu_with(options: &GpuOptions) -> Result<Self> {
+        Ok(Self::new(Inner::Wgpu(Wgpu::open(options)?)))
     }
 
     /// Whether both are handles to one device.

@@ -7,6 +7,7 @@
 //! | [`ring`] | primes, roots, the scalar transform, samplers |
 //! | [`backend`], [`device`] | the kernels a device has, and the one list of devices |
 //! | [`cpu`] | the CPU backend |
+//! | [`mod@wgpu`] | the GPU backend |
 //! | [`poly_batch`] | batches of polynomials on a device, checked |
 //! | [`aes`] | batched AES-128 and the hash of garbling and OT |
 //! | [`garble`] | half-gates, one gate over many instances |
@@ -25,6 +26,7 @@ pub mod poly_batch;
 pub mod prng;
 pub mod ring;
 pub mod rlwe;
+pub mod wgpu;
 
 pub use backend::{Backend, Domain, GemmShape, Shape};
 pub use device::Device;

@@ -1,0 +1,266 @@
+//! An open adapter: the recorder of commands, errors, uploads and downloads.
+//!
+//! Commands gather in one encoder and are submitted together, at the latest when a download waits. Every
+//! error the driver reports, at once or later, is kept and returned by the next call.
+
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+
+use ::wgpu::{
+    Adapter, BindGroupDescriptor, BindGroupEntry, BindingResource, Buffer, BufferBinding, CommandEncoder,
+    ComputePassDescriptor, Device, DeviceDescriptor, DeviceType, Features, Limits, MapMode, MemoryHints, PollType,
+    Queue, SubmissionIndex,
+};
+
+use super::adapter::{self, GpuOptions, Word};
+use super::pipeline::{Pipeline, Pipelines};
+use super::pool::{GpuBuffer, Pool, STAGING_BYTES};
+use crate::error::{Error, Result};
+
+/// Commands recorded before they are submitted on their own, so that the device starts early.
+const COMMANDS_A_SUBMIT: usize = 64;
+/// Upload buffers in flight before an upload waits for the device: bounds host memory.
+const UPLOADS_IN_FLIGHT: usize = 16;
+/// Download buffers mapped at a time, likewise.
+const DOWNLOADS_IN_FLIGHT: usize = 8;
+
+/// Part of a buffer, in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Window<'a> {
+    pub(super) buffer: &'a GpuBuffer,
+    pub(super) offset: usize,
+    pub(super) bytes: usize,
+}
+
+/// An upload buffer and the bytes of it that are used.
+type Upload = (Buffer, u64);
+
+struct Recorder {
+    encoder: Option<CommandEncoder>,
+    commands: usize,
+    /// Filled, and copied from by the encoder.
+    uploads: Vec<Upload>,
+    /// Of the uploads submitted and not yet back.
+    in_flight: usize,
+    /// Upload buffers come back mapped, from the driver's callback.
+    back: (mpsc::Sender<Upload>, mpsc::Receiver<Upload>),
+}
+
+pub(super) struct Context {
+    pub(super) device: Device,
+    queue: Queue,
+    pub(super) limits: Limits,
+    pub(super) word: Word,
+    /// A software device, where memory is the process's own and a dispatch takes longer.
+    pub(super) software: bool,
+    name: String,
+    failure: Arc<Mutex<Option<String>>>,
+    recorder: Mutex<Recorder>,
+    pub(super) pool: Mutex<Pool>,
+    pub(super) pipelines: Pipelines,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+impl Context {
+    pub(super) fn open(options: &GpuOptions) -> Result<Self> {
+        let adapter = adapter::choose(options)?;
+        let report = adapter::report(&adapter);
+        let word = options.word.unwrap_or(if report.int64 { Word::U64 } else { Word::U32 });
+        let software = adapter.get_info().device_type == DeviceType::Cpu;
+        let (device, queue) = Self::request(&adapter, word, software)?;
+        let failure = Arc::new(Mutex::new(None));
+        let keep = failure.clone();
+        device.on_uncaptured_error(Arc::new(move |e: ::wgpu::Error| {
+            lock(&keep).get_or_insert_with(|| e.to_string());
+        }));
+        let keep = failure.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            lock(&keep).get_or_insert_with(|| format!("the device was lost ({reason:?}): {message}"));
+        });
+        let recorder =
+            Recorder { encoder: None, commands: 0, uploads: Vec::new(), in_flight: 0, back: mpsc::channel() };
+        let words = if word == Word::U64 { "64-bit" } else { "32-bit" };
+        Ok(Self {
+            device,
+            queue,
+            limits: adapter.limits(),
+            word,
+            software,
+            name: format!("{} ({}), {words} words", report.name, report.kind),
+            failure,
+            recorder: Mutex::new(recorder),
+            pool: Mutex::new(Pool::new(if software { 256 << 20 } else { 2 << 30 })),
+            pipelines: Pipelines::new(options.checked),
+        })
+    }
+
+    fn request(adapter: &Adapter, word: Word, software: bool) -> Result<(Device, Queue)> {
+        let int64 = if word == Word::U64 { Features::SHADER_INT64 } else { Features::empty() };
+        let descriptor = DeviceDescriptor {
+            label: Some("blindvox"),
+            required_features: Features::IMMEDIATES | int64,
+            required_limits: adapter.limits(),
+            memory_hints: if software { MemoryHints::MemoryUsage } else { MemoryHints::Performance },
+            ..Default::default()
+        };
+        pollster::block_on(adapter.request_device(&descriptor))
+            .map_err(|e| Error::Device(format!("{}: {e}", adapter.get_info().name)))
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// An error of any earlier command.
+    pub(super) fn healthy(&self) -> Result<()> {
+        match &*lock(&self.failure) {
+            Some(message) => Err(Error::Device(format!("{}: {message}", self.name))),
+            None => Ok(()),
+        }
+    }
+
+    fn submit(&self, recorder: &mut Recorder) -> SubmissionIndex {
+        let commands = recorder.encoder.take().map(CommandEncoder::finish);
+        recorder.commands = 0;
+        let index = self.queue.submit(commands);
+        for (buffer, used) in recorder.uploads.drain(..) {
+            recorder.in_flight += 1;
+            let back = recorder.back.0.clone();
+            let mapped = buffer.clone();
+            buffer.map_async(MapMode::Write, .., move |result| {
+                if result.is_ok() {
+                    // The receiver lives as long as the context; without it the buffer is just dropped.
+                    let _ = back.send((mapped, used));
+                }
+            });
+        }
+        index
+    }
+
+    /// Adds `count` commands, submitting when many have gathered.
+    fn record(&self, count: usize, commands: impl FnOnce(&mut CommandEncoder)) {
+        let recorder = &mut *lock(&self.recorder);
+        let encoder = recorder.encoder.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()));
+        commands(encoder);
+        recorder.commands += count;
+        if recorder.commands >= COMMANDS_A_SUBMIT {
+            self.submit(recorder);
+        }
+    }
+
+    /// Runs a kernel on `windows`, bound in order, over `groups` workgroups.
+    pub(super) fn dispatch(&self, pipeline: &Pipeline, windows: &[Window<'_>], parameters: &[u32], groups: [u32; 3]) {
+        let entries: Vec<BindGroupEntry<'_>> = (0..)
+            .zip(windows)
+            .map(|(binding, w)| BindGroupEntry {
+                binding,
+                resource: BindingResource::Buffer(BufferBinding {
+                    buffer: w.buffer.raw(),
+                    offset: w.offset as u64,
+                    size: std::num::NonZeroU64::new(w.bytes as u64),
+                }),
+            })
+            .collect();
+        let group = self.device.create_bind_group(&BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.layout,
+            entries: &entries,
+        });
+        self.record(1, |encoder| {
+            let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
+            pass.set_pipeline(&pipeline.pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            pass.set_immediates(0, bytemuck::cast_slice(parameters));
+            pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
+        });
+    }
+
+    /// Copies the whole of `from`.
+    pub(super) fn copy(&self, from: &GpuBuffer, to: &GpuBuffer) {
+        self.record(1, |e| e.copy_buffer_to_buffer(from.raw(), 0, to.raw(), 0, from.bytes() as u64));
+    }
+
+    /// All zero again, in order with the other commands.
+    pub(super) fn clear(&self, buffer: &Buffer, bytes: u64) {
+        self.record(1, |e| e.clear_buffer(buffer, 0, Some(bytes)));
+    }
+
+    /// Upload buffers that came back are cleared and can be filled again.
+    fn reclaim_uploads(&self, recorder: &mut Recorder) {
+        for (buffer, used) in recorder.back.1.try_iter() {
+            recorder.in_flight -= 1;
+            if let Ok(mut view) = buffer.get_mapped_range_mut(..used) {
+                view.slice(..).fill(0);
+            }
+            lock(&self.pool).put_upload(buffer);
+        }
+    }
+
+    /// Copies `bytes` (a multiple of four) to the start of `buffer`.
+    pub(super) fn upload(&self, buffer: &GpuBuffer, bytes: &[u8]) -> Result<()> {
+        for (i, part) in bytes.chunks(STAGING_BYTES).enumerate() {
+            let recorder = &mut *lock(&self.recorder);
+            let _ = self.device.poll(PollType::Poll);
+            self.reclaim_uploads(recorder);
+            if recorder.in_flight + recorder.uploads.len() >= UPLOADS_IN_FLIGHT {
+                let index = self.submit(recorder);
+                self.wait(index)?;
+                self.reclaim_uploads(recorder);
+            }
+            let staging = lock(&self.pool).take_upload(&self.device, part.len())?;
+            let used = part.len() as u64;
+            staging.get_mapped_range_mut(..used).map_err(lost)?.copy_from_slice(part);
+            staging.unmap();
+            let encoder =
+                recorder.encoder.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()));
+            encoder.copy_buffer_to_buffer(&staging, 0, buffer.raw(), (i * STAGING_BYTES) as u64, used);
+            recorder.commands += 1;
+            recorder.uploads.push((staging, used));
+        }
+        self.healthy()
+    }
+
+    fn wait(&self, index: SubmissionIndex) -> Result<()> {
+        self.device.poll(PollType::Wait { submission_index: Some(index), timeout: None }).map_err(lost)?;
+        self.healthy()
+    }
+
+    /// Copies the start of `buffer` into `out` once all commands so far are done.
+    pub(super) fn download(&self, buffer: &GpuBuffer, out: &mut [u8]) -> Result<()> {
+        let mut offset = 0;
+        for group in out.chunks_mut(STAGING_BYTES * DOWNLOADS_IN_FLIGHT) {
+            let mut parts = Vec::new();
+            for part in group.chunks_mut(STAGING_BYTES) {
+                let staging = lock(&self.pool).take_download(&self.device, part.len())?;
+                let used = part.len() as u64;
+                self.record(1, |e| e.copy_buffer_to_buffer(buffer.raw(), offset, &staging, 0, used));
+                offset += used;
+                parts.push((staging, part));
+            }
+            let index = self.submit(&mut lock(&self.recorder));
+            let (sender, done) = mpsc::channel();
+            for (staging, part) in &parts {
+                let sender = sender.clone();
+                staging.map_async(MapMode::Read, ..part.len() as u64, move |result| {
+                    let _ = sender.send(result);
+                });
+            }
+            drop(sender);
+            self.wait(index)?;
+            for (staging, part) in parts {
+                done.recv().map_err(lost)?.map_err(lost)?;
+                part.copy_from_slice(&staging.get_mapped_range(..part.len() as u64).map_err(lost)?);
+                staging.unmap();
+                self.clear(&staging, part.len() as u64);
+                lock(&self.pool).put_download(staging);
+            }
+        }
+        self.healthy()
+    }
+}
+
+fn lost(e: impl std::fmt::Display) -> Error {
+    Error::Device(format!("a transfer failed: {e}"))
+}

@@ -1,0 +1,89 @@
+//! Compiled kernels, each at its first use.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use ::wgpu::{
+    BindGroupLayout, BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingType, BufferBindingType, ComputePipeline,
+    ComputePipelineDescriptor, PipelineCompilationOptions, PipelineLayoutDescriptor, ShaderModuleDescriptor,
+    ShaderRuntimeChecks, ShaderSource, ShaderStages,
+};
+use blindvox_shaders::Kernel;
+
+use super::context::Context;
+
+/// Bytes of immediate data of every kernel, at most.
+const IMMEDIATE_BYTES: u32 = 64;
+
+type Key = (&'static str, Vec<(&'static str, u32)>);
+
+pub(super) struct Pipeline {
+    pub(super) pipeline: ComputePipeline,
+    pub(super) layout: BindGroupLayout,
+}
+
+pub(super) struct Pipelines {
+    checked: bool,
+    known: Mutex<HashMap<Key, Arc<Pipeline>>>,
+}
+
+impl Pipelines {
+    pub(super) fn new(checked: bool) -> Self {
+        Self { checked, known: Mutex::default() }
+    }
+}
+
+impl Context {
+    /// The kernel with these constants.
+    pub(super) fn pipeline(&self, kernel: Kernel, constants: &[(&'static str, u32)]) -> Arc<Pipeline> {
+        let mut known = self.pipelines.known.lock().unwrap_or_else(|e| e.into_inner());
+        known
+            .entry((kernel.entry, constants.to_vec()))
+            .or_insert_with(|| Arc::new(self.compile(kernel, constants)))
+            .clone()
+    }
+
+    fn compile(&self, kernel: Kernel, constants: &[(&'static str, u32)]) -> Pipeline {
+        let label = Some(kernel.entry);
+        let module =
+            ShaderModuleDescriptor { label, source: ShaderSource::Wgsl(kernel.module(self.word, constants).into()) };
+        let module = if self.pipelines.checked {
+            self.device.create_shader_module(module)
+        } else {
+            // SAFETY: the sources are this workspace's own. They index buffers only inside the windows bound, whose
+            // sizes the callers derive from the same shapes as the parameters, all their loops end,
+            // and no divisor is zero. The parity suite also runs them with all checks on.
+            unsafe { self.device.create_shader_module_trusted(module, ShaderRuntimeChecks::unchecked()) }
+        };
+        let entries: Vec<BindGroupLayoutEntry> = (0..kernel.bindings)
+            .map(|binding| BindGroupLayoutEntry {
+                binding,
+                visibility: ShaderStages::COMPUTE,
+                ty: BindingType::Buffer {
+                    ty: BufferBindingType::Storage { read_only: binding != 1 },
+                    has_dynamic_offset: false,
+                    min_binding_size: None,
+                },
+                count: None,
+            })
+            .collect();
+        let layout = self.device.create_bind_group_layout(&BindGroupLayoutDescriptor { label, entries: &entries });
+        let pipeline_layout = self.device.create_pipeline_layout(&PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: IMMEDIATE_BYTES,
+        });
+        let pipeline = self.device.create_compute_pipeline(&ComputePipelineDescriptor {
+            label,
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some(kernel.entry),
+            compilation_options: PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: self.pipelines.checked,
+                ..Default::default()
+            },
+            cache: None,
+        });
+        Pipeline { pipeline, layout }
+    }
+}

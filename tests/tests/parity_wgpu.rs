@@ -1,0 +1,257 @@
+//! Every kernel of the GPU backend against the scalar CPU backend, bit for bit: both bodies of the word
+//! arithmetic, n = 1024 to 65536, 30- to 60-bit primes, one to three limbs, random residues and extremes.
+//!
+//! Without a Vulkan adapter the tests say so and pass, except under `CI`, where one must be there.
+
+use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60, ntt_primes};
+use blindvox_engine::ring::{Modulus, RnsBasis};
+use blindvox_engine::wgpu::{GpuOptions, Word, adapters};
+use blindvox_engine::{Coeff, Device, Error, GemmShape, Ntt, PolyBatch, Prng};
+
+/// A GPU device for each body of the words that the adapter runs, unless there is no adapter.
+fn devices(checked: bool) -> Vec<Device> {
+    let found = adapters();
+    let Some(usable) = found.iter().find(|a| a.unusable.is_none()) else {
+        let report: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert!(std::env::var_os("CI").is_none(), "CI must have a usable Vulkan adapter; found {report:?}");
+        eprintln!("SKIPPED: no usable Vulkan adapter; found {report:?}");
+        return Vec::new();
+    };
+    let words = if usable.int64 { vec![Word::U64, Word::U32] } else { vec![Word::U32] };
+    let open = |word| Device::gpu_with(&GpuOptions { word: Some(word), checked, adapter: None }).unwrap();
+    words.into_iter().map(open).collect()
+}
+
+fn primes(bits: u32, n: usize, count: usize) -> Vec<u64> {
+    ntt_primes(bits, n, count).unwrap()
+}
+
+/// Bases of 30 to 60 bits; the widths in one basis differ where that matters (dropping a limb).
+fn bases(n: usize) -> Vec<RnsBasis> {
+    let mixed = [primes(60, n, 1)[0], primes(30, n, 1)[0], primes(59, n, 1)[0]];
+    let falling = [primes(30, n, 1)[0], primes(45, n, 1)[0], primes(60, n, 1)[0]];
+    [&primes(30, n, 1)[..], &DEFAULT_50[..2], &DEFAULT_60, &mixed, &falling]
+        .iter()
+        .map(|q| RnsBasis::new(n, q).unwrap())
+        .collect()
+}
+
+/// Random residues; the first polynomial's rows open with extremes, the second, if there is one, is all q - 1.
+fn residues(basis: &RnsBasis, batch: usize, seed: u8) -> Vec<u64> {
+    let mut prng = Prng::from_seed_for_tests([seed; 32]);
+    let mut out = Vec::with_capacity(batch * basis.len() * basis.n());
+    for poly in 0..batch {
+        for q in (0..basis.len()).map(|limb| basis.modulus(limb)) {
+            let v = q.value();
+            let extremes = [0, 1, 2, v / 2, v / 2 + 1, v - 2, v - 1];
+            out.extend((0..basis.n()).map(|i| match (poly, extremes.get(i)) {
+                (1, _) => v - 1,
+                (0, Some(&x)) => x,
+                _ => q.reduce(prng.next_u64()),
+            }));
+        }
+    }
+    out
+}
+
+/// The same computation on the CPU and on a GPU device.
+fn compare(gpu: &Device, what: &str, basis: &RnsBasis, run: impl Fn(&Device) -> Vec<u64>) {
+    let (expected, found) = (run(&Device::cpu()), run(gpu));
+    assert_eq!(expected.len(), found.len());
+    if let Some(i) = (0..expected.len()).find(|&i| expected[i] != found[i]) {
+        let (n, limbs) = (basis.n(), basis.len());
+        panic!(
+            "{what} on {gpu:?}, primes {:x?}, n = {n}: polynomial {}, limb {}, place {}: {:#x}, the CPU says {:#x}",
+            basis.primes(),
+            i / n / limbs,
+            i / n % limbs,
+            i % n,
+            found[i],
+            expected[i]
+        );
+    }
+}
+
+fn coeff(device: &Device, basis: &RnsBasis, batch: usize, seed: u8) -> PolyBatch<Coeff> {
+    PolyBatch::upload(device, basis, &residues(basis, batch, seed)).unwrap()
+}
+
+fn ntt(device: &Device, basis: &RnsBasis, batch: usize, seed: u8) -> PolyBatch<Ntt> {
+    PolyBatch::upload(device, basis, &residues(basis, batch, seed)).unwrap()
+}
+
+fn check_transforms(gpu: &Device, basis: &RnsBasis, batch: usize) {
+    compare(gpu, "ntt_forward", basis, |d| coeff(d, basis, batch, 1).into_ntt().unwrap().download().unwrap());
+    compare(gpu, "ntt_inverse", basis, |d| ntt(d, basis, batch, 2).into_coeff().unwrap().download().unwrap());
+}
+
+fn check_pointwise(gpu: &Device, basis: &RnsBasis) {
+    let batch = 3;
+    compare(gpu, "add", basis, |d| {
+        let mut a = coeff(d, basis, batch, 3);
+        a.add_assign(&coeff(d, basis, batch, 4)).unwrap();
+        a.download().unwrap()
+    });
+    compare(gpu, "sub", basis, |d| {
+        let mut a = ntt(d, basis, batch, 5);
+        a.sub_assign(&ntt(d, basis, batch, 6)).unwrap();
+        a.download().unwrap()
+    });
+    compare(gpu, "negate", basis, |d| {
+        let mut a = coeff(d, basis, batch, 7);
+        a.negate().unwrap();
+        a.download().unwrap()
+    });
+    for others in [batch, 1] {
+        compare(gpu, "mul", basis, |d| {
+            let mut a = ntt(d, basis, batch, 8);
+            a.mul_assign(&ntt(d, basis, others, 9)).unwrap();
+            a.download().unwrap()
+        });
+        compare(gpu, "mul_add", basis, |d| {
+            let mut acc = ntt(d, basis, batch, 10);
+            acc.mul_add_assign(&ntt(d, basis, batch, 11), &ntt(d, basis, others, 12)).unwrap();
+            acc.download().unwrap()
+        });
+    }
+    for pick in [|q: Modulus| q.value() - 1, |_| 0, |q: Modulus| q.value() / 3] {
+        let scalars: Vec<u64> = (0..basis.len()).map(|limb| pick(basis.modulus(limb))).collect();
+        compare(gpu, "mul_scalar", basis, |d| {
+            let mut a = ntt(d, basis, batch, 13);
+            a.mul_scalar(&scalars).unwrap();
+            a.download().unwrap()
+        });
+        compare(gpu, "add_lifted", basis, |d| {
+            let mut a = coeff(d, basis, batch, 14);
+            let mut prng = Prng::from_seed_for_tests([15; 32]);
+            let mut values: Vec<i32> = prng.fill(batch * basis.n());
+            values[..5].copy_from_slice(&[i32::MIN, i32::MAX, 0, -1, 1]);
+            a.add_lifted(&values, &scalars).unwrap();
+            a.download().unwrap()
+        });
+    }
+    if basis.len() > 1 {
+        compare(gpu, "drop_last_limb", basis, |d| {
+            coeff(d, basis, batch, 16).drop_last_limb().unwrap().download().unwrap()
+        });
+    }
+}
+
+fn check_gemm(gpu: &Device, basis: &RnsBasis, rows: usize, inner: usize, cols: usize) {
+    compare(gpu, &format!("gemm {rows} x {inner} x {cols}"), basis, |d| {
+        let (w, x) = (ntt(d, basis, rows * inner, 17), ntt(d, basis, inner * cols, 18));
+        w.gemm(&x, GemmShape { rows, inner, cols }).unwrap().download().unwrap()
+    });
+}
+
+#[test]
+fn transforms_agree() {
+    for gpu in devices(false) {
+        for n in [1024, 2048, 4096, 8192, 16384, 32768, 65536] {
+            for basis in bases(n) {
+                check_transforms(&gpu, &basis, if n > 8192 { 1 } else { 2 });
+            }
+        }
+    }
+}
+
+#[test]
+fn pointwise_kernels_agree() {
+    for gpu in devices(false) {
+        for n in [1024, 4096, 65536] {
+            bases(n).iter().for_each(|basis| check_pointwise(&gpu, basis));
+        }
+    }
+}
+
+#[test]
+fn matrix_products_agree() {
+    for gpu in devices(false) {
+        for basis in bases(1024) {
+            for (rows, inner, cols) in [(1, 1, 1), (1, 40, 1), (2, 9, 3), (5, 17, 6), (4, 8, 4), (3, 2, 9)] {
+                check_gemm(&gpu, &basis, rows, inner, cols);
+            }
+        }
+        check_gemm(&gpu, &RnsBasis::new(8192, &DEFAULT_60).unwrap(), 2, 11, 2);
+    }
+}
+
+#[test]
+fn lazy_sums_hold_the_largest_residues() {
+    for gpu in devices(false) {
+        for bits in [60, 59, 50] {
+            let basis = RnsBasis::new(1024, &primes(bits, 1024, 1)).unwrap();
+            let (rows, inner, cols) = (2, 70, 2);
+            compare(&gpu, "gemm of q - 1", &basis, |d| {
+                let all = |count: usize| vec![basis.modulus(0).value() - 1; count * 1024];
+                let w = PolyBatch::<Ntt>::upload(d, &basis, &all(rows * inner)).unwrap();
+                let x = PolyBatch::<Ntt>::upload(d, &basis, &all(inner * cols)).unwrap();
+                w.gemm(&x, GemmShape { rows, inner, cols }).unwrap().download().unwrap()
+            });
+        }
+    }
+}
+
+#[test]
+fn kernels_agree_with_all_runtime_checks_on() {
+    for gpu in devices(true) {
+        for n in [1024, 4096, 16384] {
+            let basis = RnsBasis::new(n, &DEFAULT_60).unwrap();
+            check_transforms(&gpu, &basis, 2);
+            check_pointwise(&gpu, &basis);
+            check_gemm(&gpu, &basis, 3, 10, 5);
+        }
+    }
+}
+
+#[test]
+fn uniform_and_zero_polynomials_and_copies_agree_on_reused_memory() {
+    for gpu in devices(false) {
+        let basis = RnsBasis::new(2048, &DEFAULT_60).unwrap();
+        for first in [0, 7, u32::MAX - 4] {
+            compare(&gpu, "expand_uniform", &basis, |d| {
+                let uniform = PolyBatch::uniform(d, &basis, &[5; 16], first, 4).unwrap();
+                let copy = uniform.duplicate().unwrap();
+                drop(uniform);
+                // Takes the memory just given back.
+                let zeros = PolyBatch::<Coeff>::zeros(d, &basis, 4).unwrap();
+                [copy.download().unwrap(), zeros.download().unwrap()].concat()
+            });
+        }
+    }
+}
+
+#[test]
+fn a_batch_longer_than_a_window_is_split() {
+    let words = 4096 * DEFAULT_50[..2].len();
+    for gpu in devices(false) {
+        let window = adapters().iter().map(|a| a.max_binding_bytes).min().unwrap() as usize;
+        let basis = RnsBasis::new(4096, &DEFAULT_50[..2]).unwrap();
+        let batch = (window / (8 * words)).min(2048) + 3;
+        let round_trip = |d: &Device| {
+            let mut a = coeff(d, &basis, batch, 19);
+            a.mul_scalar(&[3, 5]).unwrap();
+            let mut one = ntt(d, &basis, 1, 20);
+            one.negate().unwrap();
+            let mut a = a.into_ntt().unwrap();
+            a.mul_assign(&one).unwrap();
+            a.download().unwrap()
+        };
+        compare(&gpu, "a long batch", &basis, round_trip);
+    }
+}
+
+#[test]
+fn what_cannot_be_had_is_an_error() {
+    let none = GpuOptions { adapter: Some("no such adapter".to_owned()), ..GpuOptions::default() };
+    assert!(matches!(Device::gpu_with(&none), Err(Error::Device(_))));
+    for gpu in devices(false) {
+        let small = RnsBasis::new(16, &DEFAULT_50[..1]).unwrap();
+        assert!(matches!(PolyBatch::<Coeff>::zeros(&gpu, &small, 1), Err(Error::Parameters(_))));
+        let basis = RnsBasis::new(65536, &DEFAULT_50[..1]).unwrap();
+        assert!(matches!(PolyBatch::<Coeff>::zeros(&gpu, &basis, 1 << 40), Err(Error::Device(_))));
+        let mut a = PolyBatch::<Coeff>::zeros(&gpu, &basis, 1).unwrap();
+        let cpu = PolyBatch::<Coeff>::zeros(&Device::cpu(), &basis, 1).unwrap();
+        assert!(matches!(a.add_assign(&cpu), Err(Error::DeviceMismatch(_))));
+    }
+}
