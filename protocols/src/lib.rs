@@ -9,6 +9,7 @@
 //! | [`ot`] | oblivious transfer, correlated and random |
 //! | [`truncate`], [`convert`] | rounding and changing the ring of shares |
 //! | [`triples`] | square pairs, made in advance |
+//! | [`linear`] | convolutions by homomorphic encryption |
 //! | [`nonlinear`] | squares, pooling |
 //! | [`model`] | graphs, weights, quantisation, the exact integer reference |
 //! | [`volume`], [`dice`] | NIfTI files and the overlap of label maps |
@@ -18,6 +19,7 @@ pub mod convert;
 pub mod dice;
 pub mod error;
 pub mod gc;
+pub mod linear;
 pub mod model;
 pub mod nonlinear;
 pub mod ot;

@@ -6,19 +6,58 @@ use super::encoding::{Decoder, Encoder};
 use crate::error::{Error, Result};
 use crate::poly_batch::{Coeff, PolyBatch};
 use crate::prng::Prng;
+use crate::ring::sampler::PublicSeed;
 use crate::rlwe::{SecretKey, SeededCiphertexts};
 
-impl SecretKey {
-    /// Encrypts `[batch, n]` messages in `[0, t)`. Each call draws a fresh seed and fresh noise.
-    pub fn encrypt_seeded(&self, messages: &[u32], prng: &mut Prng) -> Result<SeededCiphertexts> {
-        let n = self.params().n();
+/// Encrypts piece by piece under one public seed, each piece going on where the one before ended.
+pub struct Encryptor<'k> {
+    key: &'k SecretKey,
+    seed: PublicSeed,
+    next: u32,
+}
+
+impl Encryptor<'_> {
+    /// The seed that all c1 halves are expanded from.
+    pub fn seed(&self) -> PublicSeed {
+        self.seed
+    }
+
+    /// The c0 halves for the next `[batch, n]` messages in `[0, t)`.
+    pub fn encrypt(&mut self, messages: &[u32], prng: &mut Prng) -> Result<PolyBatch<Coeff>> {
+        let n = self.key.params().n();
         if messages.is_empty() || !messages.len().is_multiple_of(n) {
             return Err(Error::Shape(format!("{} messages are not a positive multiple of n = {n}", messages.len())));
         }
-        let (seed, c0) = self.zeros(messages.len() / n, prng)?;
-        let mut fresh = SeededCiphertexts::new(seed, c0);
-        fresh.add_plain(messages, self.params().plain())?;
-        Ok(fresh)
+        let batch = messages.len() / n;
+        let next = u32::try_from(batch).ok().and_then(|b| self.next.checked_add(b));
+        let Some(next) = next else {
+            return Err(Error::Shape("more than 2^32 ciphertexts under one seed".to_owned()));
+        };
+        let mut c0 = self.key.zeros(&self.seed, self.next, batch, prng)?;
+        self.next = next;
+        add_messages(&mut c0, messages, self.key.params().plain())?;
+        Ok(c0)
+    }
+}
+
+fn add_messages(c0: &mut PolyBatch<Coeff>, messages: &[u32], plain: u64) -> Result<()> {
+    let encoder = Encoder::new(c0.basis(), plain);
+    c0.add_lifted(&Zeroizing::new(encoder.signed(messages)), encoder.scale())
+}
+
+impl SecretKey {
+    /// An encryptor with a fresh seed.
+    pub fn encryptor(&self, prng: &mut Prng) -> Encryptor<'_> {
+        let mut seed = PublicSeed::default();
+        prng.fill_bytes(&mut seed);
+        Encryptor { key: self, seed, next: 0 }
+    }
+
+    /// Encrypts `[batch, n]` messages in `[0, t)`. Each call draws a fresh seed and fresh noise.
+    pub fn encrypt_seeded(&self, messages: &[u32], prng: &mut Prng) -> Result<SeededCiphertexts> {
+        let mut encryptor = self.encryptor(prng);
+        let c0 = encryptor.encrypt(messages, prng)?;
+        Ok(SeededCiphertexts::new(encryptor.seed(), c0))
     }
 
     /// Decrypts replies on the first prime, both halves `[batch, n]` in the coefficient domain, to `[batch, n]` messages.
@@ -34,8 +73,6 @@ impl SecretKey {
 impl SeededCiphertexts {
     /// Adds `[batch, n]` messages mod `plain`.
     pub fn add_plain(&mut self, messages: &[u32], plain: u64) -> Result<()> {
-        let c0 = self.c0_mut();
-        let encoder = Encoder::new(c0.basis(), plain);
-        c0.add_lifted(&Zeroizing::new(encoder.signed(messages)), encoder.scale())
+        add_messages(self.c0_mut(), messages, plain)
     }
 }

@@ -22,8 +22,8 @@ pub struct SeededCiphertexts {
 }
 
 impl SeededCiphertexts {
-    /// From the seed and the message halves.
-    pub(crate) fn new(seed: PublicSeed, c0: PolyBatch<Coeff>) -> Self {
+    /// From the seed and the message halves, which belong to its first polynomials.
+    pub fn new(seed: PublicSeed, c0: PolyBatch<Coeff>) -> Self {
         Self { seed, c0 }
     }
 

@@ -65,21 +65,28 @@ impl SecretKey {
         c1.into_coeff()
     }
 
-    /// Encryptions of zero under the secret key, c0 = e - c1 s, with c1 from a fresh public seed.
-    pub(crate) fn zeros(&self, batch: usize, prng: &mut Prng) -> Result<(PublicSeed, PolyBatch<Coeff>)> {
-        let mut seed = PublicSeed::default();
-        prng.fill_bytes(&mut seed);
-        let c1 = PolyBatch::uniform(&self.device, self.params.basis(), &seed, 0, batch)?;
+    /// Encryptions of zero under the secret key, c0 = e - c1 s, with c1 the polynomials `first..` of a public seed, which
+    /// must not have served before.
+    pub(crate) fn zeros(
+        &self,
+        seed: &PublicSeed,
+        first: u32,
+        batch: usize,
+        prng: &mut Prng,
+    ) -> Result<PolyBatch<Coeff>> {
+        let c1 = PolyBatch::uniform(&self.device, self.params.basis(), seed, first, batch)?;
         let mut c0 = self.times_secret(c1)?;
         c0.negate()?;
         let e = Zeroizing::new(sampler::noise(prng, batch * self.params.n()));
         c0.add_lifted(&e, &vec![1; self.params.basis().len()])?;
-        Ok((seed, c0))
+        Ok(c0)
     }
 
     /// A public key for this secret.
     pub fn public_key(&self, prng: &mut Prng) -> Result<PublicKey> {
-        let (seed, b) = self.zeros(1, prng)?;
+        let mut seed = PublicSeed::default();
+        prng.fill_bytes(&mut seed);
+        let b = self.zeros(&seed, 0, 1, prng)?;
         PublicKey::new(&self.params, seed, b)
     }
 }
@@ -106,6 +113,11 @@ impl PublicKey {
     /// What it is a key for.
     pub fn params(&self) -> &Params {
         &self.params
+    }
+
+    /// Where it is.
+    pub fn device(&self) -> &Device {
+        self.b.device()
     }
 
     /// The public seed of its uniform half.

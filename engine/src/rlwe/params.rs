@@ -39,10 +39,7 @@ impl Params {
 
     fn unchecked(n: usize, primes: &[u64], plain: u64) -> Result<Self> {
         let basis = RnsBasis::new(n, primes)?;
-        if !(2..=1 << 32).contains(&plain)
-            || !(plain % 2 == 1 || plain.is_power_of_two())
-            || primes.iter().any(|&q| q == plain)
-        {
+        if !(2..=1 << 32).contains(&plain) || !(plain % 2 == 1 || plain.is_power_of_two()) || primes.contains(&plain) {
             return Err(Error::Parameters(format!(
                 "plaintext modulus {plain}: must be in 2..=2^32, odd or a power of two, and none of the primes"
             )));

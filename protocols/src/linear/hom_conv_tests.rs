@@ -1,0 +1,254 @@
+use proptest::prelude::*;
+
+use blindvox_engine::bfv::noise::{Budget, product_bound};
+use blindvox_engine::ring::primes::DEFAULT_60;
+use blindvox_engine::rlwe::Params;
+
+use super::*;
+use crate::channel::local_pair;
+use crate::linear::LinearSpec;
+use crate::linear::encoding::{ConvShape, Encoding};
+
+fn prng(seed: u8) -> Prng {
+    Prng::from_seed_for_tests([seed; 32])
+}
+
+fn key(params: &Params) -> (SecretKey, PublicKey) {
+    let secret = SecretKey::generate(params, &Device::cpu(), &mut prng(1)).unwrap();
+    let public = secret.public_key(&mut prng(2)).unwrap();
+    (secret, public)
+}
+
+fn spec(kind: Kind, inputs: usize, outputs: usize, size: [usize; 3]) -> LinearSpec {
+    LinearSpec { name: "dec.1.0".to_owned(), kind, inputs, outputs, size, weight_bits: 12 }
+}
+
+/// Weights over the whole range and shares of anything.
+fn model(plan: &LinearPlan, seed: u8) -> (Vec<i32>, Vec<u32>, Vec<u32>) {
+    let mut prng = prng(seed);
+    let shift = 32 - plan.spec().weight_bits;
+    let weights = prng.fill::<i32>(plan.weights_len()).iter().map(|w| w >> shift).collect();
+    (weights, prng.fill(plan.input_len()), prng.fill(plan.input_len()))
+}
+
+fn add(a: &[u32], b: &[u32]) -> Vec<u32> {
+    a.iter().zip(b).map(|(a, b)| a.wrapping_add(*b)).collect()
+}
+
+/// Runs both parties; checks the result exactly, and the bytes against the plan.
+fn check(plan: &LinearPlan, bias: Bias<'_>, seed: u8) {
+    let (secret, public) = key(plan.params());
+    let (weights, x_client, x_server) = model(plan, seed);
+    let (mut to_server, mut to_client) = local_pair();
+    let (y_client, y_server) = std::thread::scope(|scope| {
+        let there = scope.spawn(|| client(&mut to_server, &secret, &mut prng(3), plan, &x_client).unwrap());
+        let here = server(&mut to_client, &public, &mut prng(4), plan, &weights, bias, &x_server).unwrap();
+        (there.join().unwrap(), here)
+    });
+    let expected = ideal(plan, &weights, bias, &add(&x_client, &x_server));
+    assert!(add(&y_client, &y_server) == expected, "{plan:?}");
+    let (cost, traffic) = (plan.cost(), to_server.stats().total);
+    assert_eq!((traffic.sent, traffic.received), (cost.bytes_up as u64, cost.bytes_down as u64));
+}
+
+const CUBE: Kind = Kind::Conv { kernel: [3; 3] };
+
+#[test]
+fn convolutions_are_exact() {
+    for (kind, inputs, outputs, size) in [
+        (CUBE, 1, 8, [9, 10, 11]),
+        (CUBE, 5, 3, [20, 12, 17]),
+        (CUBE, 40, 6, [4, 5, 4]),
+        (Kind::Conv { kernel: [1; 3] }, 3, 2, [17, 16, 20]),
+        (Kind::Conv { kernel: [5; 3] }, 2, 2, [8, 9, 10]),
+        (Kind::Conv { kernel: [1, 3, 5] }, 2, 3, [6, 20, 30]),
+        (Kind::Conv { kernel: [1, 3, 3] }, 4, 4, [1, 70, 64]),
+        (CUBE, 1, 1, [1, 1, 1]),
+    ] {
+        check(&LinearPlan::new(&spec(kind, inputs, outputs, size)).unwrap(), Bias::None, 7);
+    }
+}
+
+#[test]
+fn transposed_convolutions_are_exact() {
+    for (factor, size) in [([2; 3], [9, 17, 30]), ([1, 2, 2], [1, 30, 40]), ([3, 1, 2], [2, 3, 4])] {
+        let plan = LinearPlan::new(&spec(Kind::Transposed { factor }, 5, 3, size)).unwrap();
+        check(&plan, Bias::Channel(&[1, u32::MAX, 1 << 31]), 8);
+    }
+}
+
+#[test]
+fn the_transposed_ideal_is_the_definition() {
+    let plan = LinearPlan::new(&spec(Kind::Transposed { factor: [1, 2, 2] }, 1, 2, [1, 1, 2])).unwrap();
+    let y = ideal(&plan, &[1, 2, 3, 4, 5, 6, 7, 8], Bias::Channel(&[0, 1]), &[10, 100]);
+    assert_eq!(y, [10, 20, 100, 200, 30, 40, 300, 400, 51, 61, 501, 601, 71, 81, 701, 801]);
+}
+
+#[test]
+fn blocks_of_tiles_and_rows_are_seamless() {
+    let plan = LinearPlan::new(&spec(CUBE, 3, 7, [30, 20, 17])).unwrap();
+    assert!(plan.encoding().tiles() > 2 && plan.encoding().out_groups() > 2);
+    let bias: Vec<u32> = prng(9).fill(plan.output_len());
+    check(&plan.clone().with_blocks(1, 1), Bias::Map(&bias), 10);
+    check(&plan.with_blocks(2, 3), Bias::Map(&bias), 11);
+}
+
+#[test]
+fn several_messages_a_block_and_a_row_block() {
+    // 136 ciphertexts up and 150 replies down: more than a message either way.
+    let plan = LinearPlan::new(&spec(Kind::Conv { kernel: [1; 3] }, 68, 75, [2, 64, 64])).unwrap();
+    assert!(plan.cost().inputs == 136);
+    check(&plan.with_blocks(2, 75), Bias::None, 12);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    #[test]
+    fn any_layer_is_exact(
+        channels in [1usize..6, 1..6],
+        size in [1usize..20, 1..20, 1..20],
+        half_kernel in [0usize..3, 0..3, 0..3],
+        blocks in [1usize..4, 1..4],
+        seed: u8,
+    ) {
+        let kernel = half_kernel.map(|k| 2 * k + 1);
+        let plan = LinearPlan::new(&spec(Kind::Conv { kernel }, channels[0], channels[1], size)).unwrap();
+        check(&plan.with_blocks(blocks[0], blocks[1]), Bias::None, seed);
+    }
+}
+
+#[test]
+fn runs_with_the_same_seeds_are_the_same() {
+    let plan = LinearPlan::new(&spec(CUBE, 2, 2, [5, 6, 7])).unwrap();
+    let run = || {
+        let (secret, public) = key(plan.params());
+        let (weights, x_client, x_server) = model(&plan, 5);
+        let (mut to_server, mut to_client) = local_pair();
+        to_server.record_transcript();
+        to_client.record_transcript();
+        std::thread::scope(|scope| {
+            scope.spawn(|| client(&mut to_server, &secret, &mut prng(3), &plan, &x_client).unwrap());
+            server(&mut to_client, &public, &mut prng(4), &plan, &weights, Bias::None, &x_server).unwrap();
+        });
+        (to_server.transcript_digest(), to_client.transcript_digest())
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn a_model_that_is_not_as_planned_is_refused() {
+    let plan = LinearPlan::new(&spec(CUBE, 1, 2, [4; 3])).unwrap();
+    let (_, public) = key(plan.params());
+    let refused = |weights: &[i32], bias: Bias<'_>, x: &[u32]| {
+        let (_to_server, mut to_client) = local_pair();
+        let error = server(&mut to_client, &public, &mut prng(4), &plan, weights, bias, x).unwrap_err();
+        assert!(matches!(&error, Error::Model(what) if what.contains("dec.1.0")), "{error}");
+    };
+    refused(&[0; 53], Bias::None, &[0; 64]);
+    refused(&[2049; 54], Bias::None, &[0; 64]);
+    refused(&[-2049; 54], Bias::None, &[0; 64]);
+    refused(&[1; 54], Bias::Channel(&[0; 3]), &[0; 64]);
+    refused(&[1; 54], Bias::Map(&[0; 64]), &[0; 64]);
+    refused(&[1; 54], Bias::None, &[0; 65]);
+}
+
+#[test]
+fn hostile_messages_are_errors() {
+    let plan = LinearPlan::new(&spec(CUBE, 1, 1, [4; 3])).unwrap();
+    let (secret, public) = key(plan.params());
+    let up = plan.cost().bytes_up;
+    for message in [vec![], vec![0; up - 1], vec![0; up + 1], vec![0xff; up]] {
+        let (mut to_server, mut to_client) = local_pair();
+        to_server.send(message).unwrap();
+        let x = [0; 64];
+        let error = server(&mut to_client, &public, &mut prng(4), &plan, &[1; 27], Bias::None, &x).unwrap_err();
+        assert!(matches!(error, Error::Protocol(_) | Error::Engine(_)), "{error}");
+    }
+    let down = plan.cost().bytes_down;
+    let mut c1_high = vec![0; down];
+    c1_high[..25_600].fill(0xff);
+    let mut c0_high = vec![0; down];
+    c0_high[25_600..].fill(0xff);
+    for message in [vec![], vec![0; down - 1], vec![0; down + 1], c1_high, c0_high] {
+        let (mut to_server, mut to_client) = local_pair();
+        to_client.send(message).unwrap();
+        let error = client(&mut to_server, &secret, &mut prng(3), &plan, &[0; 64]).unwrap_err();
+        assert!(matches!(error, Error::Protocol(_) | Error::Engine(_)), "{error}");
+    }
+}
+
+// What the client sees of the weights.
+
+/// Parameters at which the noise of products can be seen in a reply: dropping a prime of 14 bits instead of 50 leaves some
+/// units of it. Nothing else differs from the real ones.
+fn leaky_plan() -> LinearPlan {
+    let params = Params::insecure_for_tests(1024, &[DEFAULT_60[0], 12_289], 1 << 32).unwrap();
+    let spec = spec(CUBE, 8, 16, [8; 3]);
+    let shape = ConvShape { inputs: 8, outputs: 16, size: [8; 3], kernel: [3; 3] };
+    let encoding = Encoding::new(1024, shape, [8; 3], 1, 1).unwrap();
+    // The budget plays no part: the server below is told how to flood.
+    let budget = Budget { flood_bits: 16, need_bits: 0.0, have_bits: 0.0, distance_bits: 0.0 };
+    LinearPlan::of(&spec, &params, encoding, budget)
+}
+
+/// The noise that the client finds at the outputs of all replies, for weights of magnitude `weight` and random signs (so
+/// that the noise of neighbours is uncorrelated).
+fn reply_noise(plan: &LinearPlan, weight: i32, flood_bits: Option<u32>, seed: u8) -> Vec<f64> {
+    let (secret, public) = key(plan.params());
+    let (weights, x_client, x_server) = model(plan, seed);
+    let (mut to_server, mut to_client) = local_pair();
+    let weights: Vec<i32> = weights.iter().map(|&w| if w < 0 { -weight } else { weight }).collect();
+    let mut noise = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let prng = &mut prng(seed);
+            server_flooded(&mut to_client, &public, prng, plan, &weights, Bias::None, &x_server, flood_bits).unwrap()
+        });
+        let (tiles, prng) = (plan.tile_blocks()[0].clone(), &mut prng(!seed));
+        Upload::new(plan, &secret, prng, tiles.clone()).send_until(&mut to_server, prng, &x_client, 1, 1).unwrap();
+        for rows in plan.row_blocks() {
+            let replies = Replies::new(plan, &tiles, &rows);
+            for message in &replies.messages {
+                let bytes = to_server.recv().unwrap();
+                let halves = || unpack_replies(&secret, plan, &replies, message.clone(), &bytes).unwrap();
+                let messages = secret.decrypt(halves().0, halves().1).unwrap();
+                let all = secret.noise(&halves().0, halves().1, &messages).unwrap();
+                for (poly, runs) in all.chunks_exact(1024).zip(&replies.runs[message.clone()]) {
+                    noise.extend(runs.iter().flat_map(|r| &poly[r.coefficient..][..r.len]).map(|&e| e as f64));
+                }
+            }
+        }
+    });
+    noise
+}
+
+/// The largest distance of the two empirical distributions, in units in which 1.95 is exceeded once in a thousand
+/// times when the distributions are equal (Kolmogorov and Smirnov).
+fn distance(mut a: Vec<f64>, mut b: Vec<f64>) -> f64 {
+    a.sort_by(f64::total_cmp);
+    b.sort_by(f64::total_cmp);
+    let (na, nb) = (a.len() as f64, b.len() as f64);
+    let below = |sorted: &[f64], x: f64| sorted.partition_point(|v| *v <= x) as f64;
+    let gaps = a.iter().chain(&b).map(|&x| (below(&a, x) / na - below(&b, x) / nb).abs());
+    gaps.fold(0.0, f64::max) * (na * nb / (na + nb)).sqrt()
+}
+
+#[test]
+fn the_noise_of_replies_tells_of_the_weights_only_without_flooding() {
+    let plan = leaky_plan();
+    let seen = |flood_bits| distance(reply_noise(&plan, 0, flood_bits, 20), reply_noise(&plan, 2047, flood_bits, 21));
+    let (bare, flooded) = (seen(None), seen(Some(16)));
+    assert!(bare > 4.0, "two weight sets can be told apart without flooding: {bare}");
+    assert!(flooded < 1.95, "flooding hides which weight set it was: {flooded}");
+    // Equal weight sets can't be told apart in either case: the statistic itself is sound.
+    let same = distance(reply_noise(&plan, 2047, None, 22), reply_noise(&plan, 2047, None, 23));
+    assert!(same < 1.95, "{same}");
+}
+
+#[test]
+fn real_parameters_leave_less_than_a_unit_of_the_products_noise() {
+    let plan = LinearPlan::new(&spec(CUBE, 512, 512, [8; 3])).unwrap();
+    let norm = crate::linear::planner::factor_norm(plan.encoding().shape(), 12, plan.encoding().out_pack());
+    let dropped = plan.params().basis().modulus(1).value() as f64;
+    assert!((product_bound(norm) / dropped).log2() < -25.0);
+}

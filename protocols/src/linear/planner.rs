@@ -1,0 +1,381 @@
+//! Chooses how a linear layer is computed, from public quantities only: sizes, channels, kernel, width of the weights.
+//!
+//! Both parties plan for themselves and come to the same plan, so nothing about it is sent. The actual weights play no
+//! part, neither in the cost nor in the noise bound: a choice that depended on them would tell about them.
+
+use blindvox_engine::bfv::noise::{self, Budget};
+use blindvox_engine::rlwe::Params;
+
+use super::encoding::{ConvShape, Encoding, extents};
+use crate::channel::CHUNK;
+use crate::error::{Error, Result};
+use crate::pack::packed_len;
+
+/// What a linear layer does to its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Convolution with an odd kernel, stride 1, zero padding that keeps the size; weights `[outputs][inputs][kd][kh][kw]`.
+    Conv {
+        /// Depth, height, width.
+        kernel: [usize; 3],
+    },
+    /// Transposed convolution whose stride is its kernel: `out[f z + a] = sum over c of w[o][c][a] x[c][z]`; weights
+    /// `[outputs][inputs][fd][fh][fw]`.
+    Transposed {
+        /// Growth of depth, height, width.
+        factor: [usize; 3],
+    },
+}
+
+/// A linear layer as both parties know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinearSpec {
+    /// For messages.
+    pub name: String,
+    /// The operation.
+    pub kind: Kind,
+    /// Input channels.
+    pub inputs: usize,
+    /// Output channels.
+    pub outputs: usize,
+    /// Depth, height, width of the input.
+    pub size: [usize; 3],
+    /// Weights are in [-2^(bits - 1), 2^(bits - 1)].
+    pub weight_bits: u32,
+}
+
+/// Counts of a plan, both parties together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// Ciphertexts encrypted, sent and transformed.
+    pub inputs: usize,
+    /// Replies made, sent and decrypted.
+    pub replies: usize,
+    /// Ciphertext times polynomial.
+    pub products: usize,
+    /// Weight polynomials transformed, as often as they are.
+    pub weights: usize,
+    /// Client to server.
+    pub bytes_up: usize,
+    /// Server to client.
+    pub bytes_down: usize,
+}
+
+impl Cost {
+    /// Predicted nanoseconds of one thread for both parties, a byte at a gigabyte a second included.
+    pub fn nanoseconds(&self) -> f64 {
+        INPUT_NS * self.inputs as f64
+            + REPLY_NS * self.replies as f64
+            + PRODUCT_NS * self.products as f64
+            + WEIGHT_NS * self.weights as f64
+            + BYTE_NS * (self.bytes_up + self.bytes_down) as f64
+    }
+}
+
+// Nanoseconds of one AVX-512 thread at n = 4096 and two limbs; only their ratios matter.
+/// Encrypt (sampling, inverse transform, packing), then unpack, add the other share, expand, transform.
+const INPUT_NS: f64 = 70_000.0;
+/// Re-randomise (sampling, two forward and four inverse transforms), mask, switch, pack; then unpack and decrypt.
+const REPLY_NS: f64 = 90_000.0;
+/// Four rows of a matrix product.
+const PRODUCT_NS: f64 = 1_000.0;
+/// Lift and transform.
+const WEIGHT_NS: f64 = 11_000.0;
+const BYTE_NS: f64 = 1.0;
+
+/// Input ciphertexts of a block of tiles: 128 KiB each once expanded.
+const BLOCK_INPUTS: usize = 4096;
+/// Tiles of a block: with one row of products, replies stay far below what a channel's queue holds.
+const BLOCK_TILES: usize = 128;
+/// Products that are turned into replies together.
+const BLOCK_REPLIES: usize = 64;
+/// Transformed weights are kept between blocks of tiles up to this many polynomials (64 KiB each).
+const KEPT_WEIGHTS: usize = 4096;
+
+/// How a layer is computed: everything that both parties must agree on.
+#[derive(Clone, Debug)]
+pub struct LinearPlan {
+    spec: LinearSpec,
+    params: Params,
+    encoding: Encoding,
+    budget: Budget,
+    block_tiles: usize,
+    block_rows: usize,
+}
+
+impl LinearPlan {
+    /// Plans a layer for [`Params::hom_conv`].
+    ///
+    /// # Errors
+    /// [`Error::Model`] naming the layer, for sizes that make no sense and for noise that doesn't fit.
+    pub fn new(spec: &LinearSpec) -> Result<Self> {
+        Self::with_params(spec, &Params::hom_conv())
+    }
+
+    /// Plans for other parameters.
+    pub fn with_params(spec: &LinearSpec, params: &Params) -> Result<Self> {
+        let fault = |what: String| Err(Error::Model(format!("layer {}: {what}", spec.name)));
+        if !(2..=20).contains(&spec.weight_bits) {
+            return fault(format!("weights of {} bits: must be in 2..=20", spec.weight_bits));
+        }
+        let shape = match spec.shape() {
+            Ok(shape) => shape,
+            Err(what) => return fault(what),
+        };
+        let budget = |out_pack| noise::budget(params, factor_norm(&shape, spec.weight_bits, out_pack));
+        let mut best: Option<(f64, Self)> = None;
+        for encoding in candidates(&shape, params.n()) {
+            let Ok(budget) = budget(encoding.out_pack()) else { continue };
+            let plan = Self::of(spec, params, encoding, budget);
+            let cost = plan.cost().nanoseconds();
+            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, plan));
+            }
+        }
+        match (best, budget(1)) {
+            (Some((_, plan)), _) => Ok(plan),
+            (None, Err(why)) => fault(why.to_string()),
+            (None, Ok(_)) => fault(format!("no tile of {shape:?} fits n = {}", params.n())),
+        }
+    }
+
+    /// With a given layout.
+    pub(super) fn of(spec: &LinearSpec, params: &Params, encoding: Encoding, budget: Budget) -> Self {
+        let most = (BLOCK_INPUTS / encoding.in_groups()).clamp(1, BLOCK_TILES);
+        let block_tiles = encoding.tiles().div_ceil(encoding.tiles().div_ceil(most));
+        let block_rows = (BLOCK_REPLIES / block_tiles).clamp(1, encoding.out_groups());
+        Self { spec: spec.clone(), params: params.clone(), encoding, budget, block_tiles, block_rows }
+    }
+
+    /// With other blocks, so that tests have several at small sizes.
+    #[cfg(test)]
+    pub(super) fn with_blocks(self, block_tiles: usize, block_rows: usize) -> Self {
+        Self { block_tiles, block_rows, ..self }
+    }
+
+    /// What is computed.
+    pub fn spec(&self) -> &LinearSpec {
+        &self.spec
+    }
+
+    /// The scheme's parameters.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The layout of the convolution that runs under encryption.
+    pub fn encoding(&self) -> &Encoding {
+        &self.encoding
+    }
+
+    /// Noise and flooding.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Elements of the input.
+    pub fn input_len(&self) -> usize {
+        self.spec.inputs * self.spec.size.iter().product::<usize>()
+    }
+
+    /// Depth, height, width of the output.
+    pub fn output_size(&self) -> [usize; 3] {
+        self.spec.output_size()
+    }
+
+    /// Elements of the output.
+    pub fn output_len(&self) -> usize {
+        self.spec.outputs * self.output_size().iter().product::<usize>()
+    }
+
+    /// Elements of the weights.
+    pub fn weights_len(&self) -> usize {
+        self.encoding.shape().outputs * self.encoding.shape().inputs * self.encoding.shape().taps()
+    }
+
+    /// Whether transformed weights are kept from one block of tiles to the next.
+    pub(super) fn keeps_weights(&self) -> bool {
+        self.encoding.in_groups() * self.encoding.out_groups() <= KEPT_WEIGHTS
+    }
+
+    /// The tiles of each block, in order.
+    pub(super) fn tile_blocks(&self) -> Vec<std::ops::Range<usize>> {
+        ranges(self.encoding.tiles(), self.block_tiles)
+    }
+
+    /// The output groups whose replies are made together.
+    pub(super) fn row_blocks(&self) -> Vec<std::ops::Range<usize>> {
+        ranges(self.encoding.out_groups(), self.block_rows)
+    }
+
+    /// Bytes of one input ciphertext, without its seed.
+    pub(super) fn input_bytes(&self) -> usize {
+        let basis = self.params.basis();
+        (0..basis.len()).map(|l| packed_len(basis.n(), basis.modulus(l).bits())).sum()
+    }
+
+    /// Input ciphertexts of a message.
+    pub(super) fn inputs_a_message(&self) -> usize {
+        (CHUNK / 2 / self.input_bytes()).max(1)
+    }
+
+    /// Bytes of the reply for a tile and an output group: all of c1, and c0 where outputs are.
+    pub(super) fn reply_bytes(&self, tile: usize, group: usize) -> usize {
+        let bits = self.params.basis().modulus(0).bits();
+        packed_len(self.params.n(), bits) + packed_len(self.encoding.output_count(tile, group), bits)
+    }
+
+    /// Counts, and the exact bytes of the messages.
+    pub fn cost(&self) -> Cost {
+        let e = &self.encoding;
+        let (groups, rows, tiles) = (e.in_groups(), e.out_groups(), e.tiles());
+        let blocks = tiles.div_ceil(self.block_tiles);
+        let bits = self.params.basis().modulus(0).bits();
+        Cost {
+            inputs: tiles * groups,
+            replies: tiles * rows,
+            products: tiles * groups * rows,
+            weights: if e.is_scalar() { 0 } else { groups * rows * if self.keeps_weights() { 1 } else { blocks } },
+            bytes_up: tiles * groups * self.input_bytes() + blocks * super::hom_conv::SEED_BYTES,
+            bytes_down: tiles * rows * packed_len(self.params.n(), bits)
+                + e.reply_sizes().iter().map(|(outputs, times)| times * packed_len(*outputs, bits)).sum::<usize>(),
+        }
+    }
+}
+
+impl LinearSpec {
+    /// The convolution that runs under encryption: a transposed one is a 1^3 convolution with an output channel for
+    /// every position of the stride, and 1^3 convolutions need no geometry.
+    fn shape(&self) -> std::result::Result<ConvShape, String> {
+        let (kernel, outputs) = match self.kind {
+            Kind::Conv { kernel } => (kernel, Some(self.outputs)),
+            Kind::Transposed { factor } => ([1; 3], factor.iter().try_fold(self.outputs, |p, &f| p.checked_mul(f))),
+        };
+        let [d, h, w] = self.size;
+        let positions = d.checked_mul(h).and_then(|p| p.checked_mul(w)).filter(|p| *p < 1 << 40);
+        let (Some(positions), Some(outputs)) = (positions, outputs.filter(|o| *o < 1 << 24)) else {
+            return Err(format!("{} channels of {d}x{h}x{w} are too many", self.outputs));
+        };
+        if positions * self.inputs * outputs == 0 {
+            return Err(format!("{} to {outputs} channels of {d}x{h}x{w}: none may be 0", self.inputs));
+        }
+        if kernel.iter().any(|k| k % 2 == 0 || *k > 63) {
+            return Err(format!("kernel {kernel:?}: each size must be odd and at most 63"));
+        }
+        let size = if kernel == [1; 3] { [1, 1, positions] } else { self.size };
+        Ok(ConvShape { inputs: self.inputs, outputs, size, kernel })
+    }
+
+    /// Depth, height, width of the output.
+    pub fn output_size(&self) -> [usize; 3] {
+        match self.kind {
+            Kind::Conv { .. } => self.size,
+            Kind::Transposed { factor } => std::array::from_fn(|d| self.size[d] * factor[d]),
+        }
+    }
+}
+
+/// The published bound on the Euclidean norm of all weights that meet in one coefficient of a product: every tap of every
+/// input channel at its largest, for each of the packed output channels.
+pub fn factor_norm(shape: &ConvShape, weight_bits: u32, out_pack: usize) -> f64 {
+    f64::from(weight_bits - 1).exp2() * ((shape.taps() * shape.inputs * out_pack) as f64).sqrt()
+}
+
+/// Encodings worth a look: balanced tiles, and packings that differ in the number of polynomials.
+fn candidates(shape: &ConvShape, n: usize) -> impl Iterator<Item = Encoding> {
+    let [depths, heights, widths] = shape.size.map(balanced);
+    let mut found = Vec::new();
+    for (&d, &h) in depths.iter().flat_map(|d| heights.iter().map(move |h| (d, h))) {
+        for &w in &widths {
+            let volume = extents(shape, [d, h, w]).iter().try_fold(1usize, |p, &e| p.checked_mul(e));
+            let Some(fit) = volume.map(|v| n / v).filter(|f| *f > 0) else { continue };
+            for in_pack in balanced(shape.inputs).into_iter().filter(|p| *p <= fit) {
+                for out_pack in balanced(shape.outputs).into_iter().filter(|p| in_pack * p <= fit) {
+                    found.extend(Encoding::new(n, *shape, [d, h, w], in_pack, out_pack));
+                }
+            }
+        }
+    }
+    found.into_iter()
+}
+
+/// The sizes of `size` cut into 1, 2, 3, ... parts as equal as can be.
+fn balanced(size: usize) -> Vec<usize> {
+    let mut parts = Vec::new();
+    let mut part = size;
+    while part > 0 {
+        parts.push(part);
+        // The smallest number of parts that makes them smaller.
+        part = if part == 1 { 0 } else { size.div_ceil(size.div_ceil(part - 1)) };
+    }
+    parts
+}
+
+fn ranges(count: usize, step: usize) -> Vec<std::ops::Range<usize>> {
+    (0..count).step_by(step).map(|first| first..(first + step).min(count)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conv(inputs: usize, outputs: usize, size: [usize; 3], kernel: [usize; 3]) -> LinearSpec {
+        LinearSpec { name: "enc.0.2".to_owned(), kind: Kind::Conv { kernel }, inputs, outputs, size, weight_bits: 12 }
+    }
+
+    #[test]
+    fn balanced_parts_are_all_of_them() {
+        assert_eq!(balanced(10), [10, 5, 4, 3, 2, 1]);
+        assert_eq!(balanced(1), [1]);
+        for size in 1..100usize {
+            let mut expected: Vec<usize> = (1..=size).map(|parts| size.div_ceil(parts)).collect();
+            expected.dedup();
+            assert_eq!(balanced(size), expected);
+        }
+    }
+
+    #[test]
+    fn layers_of_a_large_network_fit() {
+        for (inputs, outputs, side) in [(64, 64, 64), (128, 128, 32), (256, 256, 16), (512, 512, 8), (1024, 512, 8)] {
+            let plan = LinearPlan::new(&conv(inputs, outputs, [side; 3], [3; 3])).unwrap();
+            let e = plan.encoding();
+            // Most of a product is neither halo nor left over.
+            let tile: usize = e.tile().iter().product();
+            let used = (tile * e.in_pack() * e.out_pack()) as f64 / 4096.0;
+            assert!(used > 0.35, "{side}: {:?}, {} x {}: {used}", e.tile(), e.in_pack(), e.out_pack());
+            assert!(plan.budget().distance_bits <= -noise::HIDING_BITS);
+            assert!(plan.budget().need_bits < plan.budget().have_bits);
+        }
+    }
+
+    #[test]
+    fn pointwise_layers_fill_their_polynomials() {
+        let plan = LinearPlan::new(&conv(8, 3, [32, 48, 32], [1; 3])).unwrap();
+        assert!(plan.encoding().is_scalar());
+        assert_eq!((plan.cost().inputs, plan.cost().replies), (8 * 12, 3 * 12));
+        let kind = Kind::Transposed { factor: [2; 3] };
+        let plan = LinearPlan::new(&LinearSpec { kind, ..conv(16, 8, [16, 24, 16], [1; 3]) }).unwrap();
+        assert_eq!((plan.cost().inputs, plan.cost().replies), (16 * 2, 64 * 2));
+        assert_eq!(plan.output_size(), [32, 48, 32]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_that_names_the_layer() {
+        let wide = LinearSpec { weight_bits: 20, ..conv(1 << 16, 64, [8; 3], [5; 3]) };
+        let refused = LinearPlan::new(&wide).unwrap_err();
+        assert!(matches!(refused, Error::Model(_)));
+        let text = refused.to_string();
+        assert!(text.contains("enc.0.2") && text.contains("decryption corrects"), "{text}");
+        for bad in [
+            conv(0, 1, [8; 3], [3; 3]),
+            conv(1, 1, [8; 3], [2; 3]),
+            conv(1, 1, [1 << 30; 3], [3; 3]),
+            conv(1, 1, [0, 1, 1], [3; 3]),
+            conv(1, 1, [64; 3], [63; 3]),
+            LinearSpec { weight_bits: 40, ..conv(1, 1, [8; 3], [3; 3]) },
+        ] {
+            let text = LinearPlan::new(&bad).unwrap_err().to_string();
+            assert!(text.contains("enc.0.2"), "{text}");
+        }
+    }
+}
