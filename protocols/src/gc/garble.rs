@@ -96,6 +96,7 @@ impl Public {
 pub struct Garbler {
     ot: OtSender,
     public: Public,
+    prng: Prng,
 }
 
 impl Garbler {
@@ -103,7 +104,7 @@ impl Garbler {
     pub fn setup(channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
         let ot = OtSender::setup(channel, prng)?;
         let public = Public::new(ot.session());
-        Ok(Self { ot, public })
+        Ok(Self { ot, public, prng: prng.fork("masks of garbled outputs") })
     }
 
     /// Garbles the program for as many instances as `inputs` has, whose planes are the garbler's input bits. Returns its
@@ -113,7 +114,7 @@ impl Garbler {
     /// If `inputs` has another number of bits than the program.
     pub fn run(&mut self, channel: &mut Channel, program: &Program, inputs: &Planes) -> Result<Planes> {
         assert_eq!(inputs.bits(), program.inputs[0], "the garbler's input bits");
-        let Self { ot, public } = self;
+        let Self { ot, public, .. } = self;
         let delta = ot.delta();
         let mut wires = Wires::new(program.slots);
         let mut tables = TableWriter::new(inputs.instances(), program.ands);
@@ -277,6 +278,14 @@ impl Half {
         match self {
             Self::Garbler(g) => g.run(channel, program, inputs),
             Self::Evaluator(e) => e.run(channel, program, inputs),
+        }
+    }
+
+    /// `count` fresh secret masks at the garbler, which it adds to outputs that the evaluator learns; `None` at the evaluator.
+    pub fn draw_masks(&mut self, count: usize) -> Option<Vec<u32>> {
+        match self {
+            Self::Garbler(g) => Some(g.prng.fill(count)),
+            Self::Evaluator(_) => None,
         }
     }
 

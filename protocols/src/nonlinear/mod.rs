@@ -2,8 +2,16 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`relu`] | max(x, 0) |
+//! | [`max_pool`] | the greatest of a window |
+//! | [`argmax`] | labels, to the client alone |
+//! | [`select`] | d·x for a shared bit d |
 //! | [`avg_pool`] | sums over windows, local |
 //! | [`square`] | x^2 / 2^f from square pairs |
 
+pub mod argmax;
 pub mod avg_pool;
+pub mod max_pool;
+pub mod relu;
+pub mod select;
 pub mod square;
