@@ -11,6 +11,10 @@
 //! x^2 = d^2 + 2·d·a + a^2 is linear in the shares: the client adds d^2 (Beaver's trick for squares).
 //! For |x| < 2^15, x^2 < 2^30 < p/2, so the square converts to mod 2^32 as a non-negative value,
 //! truncated on the way.
+//!
+//! **Quadratic activations** a·x^2 + b·x + c need no more than this: a layer hands on two streams, the squares and x
+//! itself, and the server, which alone knows the coefficients, folds a and b into the columns of the next linear
+//! layer and c into its bias.
 
 use crate::channel::{Channel, Party};
 use crate::convert::{self, convert_from_prime};
@@ -106,6 +110,35 @@ mod tests {
     #[test]
     fn crosses_chunks() {
         check(10, convert::CHUNK + 3);
+    }
+
+    #[test]
+    fn a_quadratic_activation_is_two_streams_and_a_linear_layer() {
+        let (k, bound) = (20, (1 << 14) - 1);
+        let (values, client, server) =
+            sharings(Ring::Pow2(k), &[0, 1, -1, bound, -bound], &[0, 1, -1, 1 << 19], 1000, bound);
+        for (shift, [a, b, c]) in [(0, [3, -7, 100]), (10, [-5, 11, -1])] {
+            let (x, y, _) = run_both(|party, channel, ot| {
+                let x = if party == Party::Client { &client } else { &server };
+                let residues = convert::convert(party, channel, ot, x.clone(), k, Ring::Prime(P)).unwrap();
+                let pairs = Dealer::for_tests(party, [5; 32]).square_pairs(channel, residues.len()).unwrap();
+                let squares = square(party, channel, ot, pairs, residues, shift).unwrap();
+                let x = convert::convert(party, channel, ot, x.clone(), k, Ring::FULL).unwrap();
+                let full = Ring::FULL;
+                let bias = if party == Party::Server { full.from_signed(c) } else { 0 };
+                let term = |coefficient: i64, x: u32| full.mul(full.from_signed(coefficient), x);
+                squares
+                    .iter()
+                    .zip(&x)
+                    .map(|(&s, &x)| full.add(full.add(term(a, s), term(b, x)), bias))
+                    .collect::<Vec<_>>()
+            });
+            for (result, &x) in Ring::FULL.open(&x, &y).into_iter().zip(&values) {
+                let error = ((result - b * x - c) << shift) - a * x * x;
+                let unit = if shift == 0 { 0 } else { a.abs() << shift };
+                assert!(error.abs() <= unit, "{a}·{x}^2 + {b}·{x} + {c} = {result}");
+            }
+        }
     }
 
     #[test]
