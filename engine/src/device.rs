@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use crate::backend::{Backend, Domain, GemmShape, Shape};
-use crate::cpu::Cpu;
+use crate::cpu::{self, Cpu};
 use crate::error::{Error, Result};
 use crate::ring::RnsBasis;
 use crate::ring::sampler::PublicSeed;
@@ -99,7 +99,12 @@ impl Device {
 
     /// The CPU.
     pub fn cpu() -> Self {
-        Self::new(Inner::Cpu(Cpu))
+        Self::new(Inner::Cpu(Cpu::default()))
+    }
+
+    /// The CPU with a code path of one's choice, for tests and benchmarks; an error if the processor lacks it.
+    pub fn cpu_with_body(body: cpu::Body) -> Result<Self> {
+        Ok(Self::new(Inner::Cpu(Cpu::with_body(body)?)))
     }
 
     /// The first usable adapter with default options.

@@ -3,189 +3,272 @@
 //! | module | what |
 //! |---|---|
 //! | [`scalar`] | the definition of each kernel on one row |
+//! | [`body`] | the code paths, chosen once at run time |
+//! | `buffer`, `panels` | residues in memory; the layout of NTT-domain data |
+//! | `twiddles`, `transform512`, `ntt_ifma`, `ntt_dq` | the transforms on AVX-512 registers |
 
+pub mod body;
+mod buffer;
+mod panels;
 pub mod scalar;
 
+#[cfg(target_arch = "x86_64")]
+mod ntt_dq;
+#[cfg(target_arch = "x86_64")]
+mod ntt_ifma;
+#[cfg(target_arch = "x86_64")]
+mod transform512;
+#[cfg(target_arch = "x86_64")]
+mod twiddles;
+#[cfg(target_arch = "x86_64")]
+mod vec512;
+
 use rayon::prelude::*;
-use zeroize::Zeroize;
 
 use crate::backend::{Backend, Domain, GemmShape, Shape};
 use crate::error::Result;
+use crate::ring::RnsBasis;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
-use crate::ring::{Modulus, RnsBasis};
+
+pub use body::{Body, CpuTables};
+pub use buffer::CpuBuffer;
+use buffer::Layout;
+use panels::{PanelView, Panels};
+
+/// Batches of at most so many words are not worth waking other threads.
+const SERIAL_WORDS: usize = 1 << 14;
 
 /// The processor this runs on.
-#[derive(Debug, Default)]
-pub struct Cpu;
+#[derive(Debug)]
+pub struct Cpu {
+    body: Body,
+}
 
-/// Residues in main memory, zeroized when dropped.
-#[derive(Clone)]
-pub struct CpuBuffer(Vec<u64>);
-
-impl Drop for CpuBuffer {
-    fn drop(&mut self) {
-        self.0.zeroize();
+impl Default for Cpu {
+    fn default() -> Self {
+        Self { body: Body::best() }
     }
 }
 
-fn rows(basis: &RnsBasis, shape: Shape) -> impl Fn(usize) -> Modulus + Sync + '_ {
-    move |row| basis.modulus(row % shape.limbs)
+impl Cpu {
+    /// With a code path of one's choice, for tests and benchmarks; an error if the processor lacks it.
+    pub fn with_body(body: Body) -> Result<Self> {
+        Ok(Self { body: body.check()? })
+    }
+}
+
+/// Calls `f(i, chunk i)` for every chunk of `size` words, in parallel if there are many.
+fn for_each_chunk(words: &mut [u64], size: usize, f: impl Fn(usize, &mut [u64]) + Send + Sync) {
+    if words.len() <= SERIAL_WORDS {
+        words.chunks_exact_mut(size).enumerate().for_each(|(i, c)| f(i, c));
+    } else {
+        words.par_chunks_exact_mut(size).enumerate().for_each(|(i, c)| f(i, c));
+    }
+}
+
+/// The limb of each chunk of n words.
+fn limb_of(layout: Layout, shape: Shape) -> impl Fn(usize) -> usize + Sync {
+    move |chunk| if layout == Layout::Rows { chunk % shape.limbs } else { chunk / shape.batch }
+}
+
+/// The layout of a result of operands that must agree unless one is zero.
+fn common(a: Layout, b: Layout) -> Layout {
+    if a == Layout::Zero {
+        return b;
+    }
+    assert!(b == Layout::Zero || a == b, "operands are in different domains");
+    a
 }
 
 impl Backend for Cpu {
     type Buffer = CpuBuffer;
-    type Tables = RnsBasis;
+    type Tables = CpuTables;
 
     fn describe(&self) -> String {
-        format!("CPU, {} threads", rayon::current_num_threads())
+        format!("CPU, {:?}, {} threads", self.body, rayon::current_num_threads())
     }
 
-    fn tables(&self, basis: &RnsBasis) -> Result<RnsBasis> {
-        Ok(basis.clone())
+    fn tables(&self, basis: &RnsBasis) -> Result<CpuTables> {
+        Ok(CpuTables::new(self.body, basis))
     }
 
-    fn upload(&self, _: &RnsBasis, _: Shape, _: Domain, host: &[u64]) -> Result<CpuBuffer> {
-        Ok(CpuBuffer(host.to_vec()))
+    fn upload(&self, _: &CpuTables, shape: Shape, domain: Domain, host: &[u64]) -> Result<CpuBuffer> {
+        if domain == Domain::Ntt {
+            return Ok(rows_to_panels(shape, |row, out| out.copy_from_slice(&host[row * shape.n..][..shape.n])));
+        }
+        let mut out = CpuBuffer::new(host.len(), Layout::Rows);
+        for_each_chunk(out.words_mut(), shape.n, |row, out| out.copy_from_slice(&host[row * shape.n..][..shape.n]));
+        Ok(out)
     }
 
-    fn download(&self, _: &RnsBasis, _: Shape, _: Domain, buffer: &CpuBuffer) -> Result<Vec<u64>> {
-        Ok(buffer.0.clone())
+    fn download(&self, _: &CpuTables, shape: Shape, _: Domain, buffer: &CpuBuffer) -> Result<Vec<u64>> {
+        if buffer.layout != Layout::Panels {
+            return Ok(buffer.words().to_vec());
+        }
+        let mut out = vec![0; shape.words()];
+        for_each_chunk(&mut out, shape.n, |row, out| {
+            PanelView::row(buffer.words(), shape, row / shape.limbs, row % shape.limbs).read(out);
+        });
+        Ok(out)
     }
 
-    fn zeros(&self, _: &RnsBasis, shape: Shape) -> Result<CpuBuffer> {
-        Ok(CpuBuffer(vec![0; shape.words()]))
+    fn zeros(&self, _: &CpuTables, shape: Shape) -> Result<CpuBuffer> {
+        Ok(CpuBuffer::zeros(shape.words()))
     }
 
     fn duplicate(&self, buffer: &CpuBuffer) -> Result<CpuBuffer> {
         Ok(buffer.clone())
     }
 
-    fn add_lifted(&self, t: &RnsBasis, shape: Shape, acc: &mut CpuBuffer, values: &[i32], scale: &[u64]) -> Result<()> {
-        let q = rows(t, shape);
-        acc.0.par_chunks_exact_mut(shape.n).enumerate().for_each(|(row, acc)| {
-            let poly = row / shape.limbs;
-            scalar::add_lifted(q(row), acc, &values[poly * shape.n..][..shape.n], scale[row % shape.limbs]);
+    fn add_lifted(
+        &self,
+        t: &CpuTables,
+        shape: Shape,
+        acc: &mut CpuBuffer,
+        values: &[i32],
+        scale: &[u64],
+    ) -> Result<()> {
+        acc.layout = common(acc.layout, Layout::Rows);
+        for_each_chunk(acc.words_mut(), shape.n, |row, acc| {
+            let (poly, limb) = (row / shape.limbs, row % shape.limbs);
+            scalar::add_lifted(t.modulus(limb), acc, &values[poly * shape.n..][..shape.n], scale[limb]);
         });
         Ok(())
     }
 
-    fn expand_uniform(&self, t: &RnsBasis, shape: Shape, seed: &PublicSeed, first: u32) -> Result<CpuBuffer> {
-        let q = rows(t, shape);
-        let mut out = vec![0; shape.words()];
-        out.par_chunks_exact_mut(shape.n).enumerate().for_each(|(row, out)| {
-            let (poly, limb) = (first + (row / shape.limbs) as u32, (row % shape.limbs) as u32);
-            uniform_poly(seed, q(row), poly, limb, out);
+    fn expand_uniform(&self, t: &CpuTables, shape: Shape, seed: &PublicSeed, first: u32) -> Result<CpuBuffer> {
+        Ok(rows_to_panels(shape, |row, out| {
+            let (poly, limb) = (first + (row / shape.limbs) as u32, row % shape.limbs);
+            uniform_poly(seed, t.modulus(limb), poly, limb as u32, out);
+        }))
+    }
+
+    fn ntt_forward(&self, t: &CpuTables, shape: Shape, mut buffer: CpuBuffer) -> Result<CpuBuffer> {
+        let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
+        let panels = Panels::new(out.words_mut(), shape);
+        for_each_chunk(buffer.words_mut(), shape.n, |row, a| {
+            let (poly, limb) = (row / shape.limbs, row % shape.limbs);
+            // SAFETY: each row is taken once.
+            t.limbs[limb].forward(a, unsafe { panels.row(poly, limb) });
         });
-        Ok(CpuBuffer(out))
+        Ok(out)
     }
 
-    fn ntt_forward(&self, t: &RnsBasis, shape: Shape, mut buffer: CpuBuffer) -> Result<CpuBuffer> {
-        buffer
-            .0
-            .par_chunks_exact_mut(shape.n)
-            .enumerate()
-            .for_each(|(row, a)| t.tables()[row % shape.limbs].forward(a));
-        Ok(buffer)
+    fn ntt_inverse(&self, t: &CpuTables, shape: Shape, buffer: CpuBuffer) -> Result<CpuBuffer> {
+        let mut out = CpuBuffer::new(shape.words(), Layout::Rows);
+        for_each_chunk(out.words_mut(), shape.n, |row, a| {
+            let (poly, limb) = (row / shape.limbs, row % shape.limbs);
+            t.limbs[limb].inverse(PanelView::row(buffer.words(), shape, poly, limb), a);
+        });
+        Ok(out)
     }
 
-    fn ntt_inverse(&self, t: &RnsBasis, shape: Shape, mut buffer: CpuBuffer) -> Result<CpuBuffer> {
-        buffer
-            .0
-            .par_chunks_exact_mut(shape.n)
-            .enumerate()
-            .for_each(|(row, a)| t.tables()[row % shape.limbs].inverse(a));
-        Ok(buffer)
-    }
-
-    fn add_assign(&self, t: &RnsBasis, shape: Shape, a: &mut CpuBuffer, b: &CpuBuffer) -> Result<()> {
-        let q = rows(t, shape);
-        let n = shape.n;
-        a.0.par_chunks_exact_mut(n)
-            .zip(b.0.par_chunks_exact(n))
-            .enumerate()
-            .for_each(|(r, (a, b))| scalar::add(q(r), a, b));
+    fn add_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, b: &CpuBuffer) -> Result<()> {
+        a.layout = common(a.layout, b.layout);
+        let (n, limb) = (shape.n, limb_of(a.layout, shape));
+        for_each_chunk(a.words_mut(), n, |i, a| scalar::add(t.modulus(limb(i)), a, &b.words()[i * n..][..n]));
         Ok(())
     }
 
-    fn sub_assign(&self, t: &RnsBasis, shape: Shape, a: &mut CpuBuffer, b: &CpuBuffer) -> Result<()> {
-        let q = rows(t, shape);
-        let n = shape.n;
-        a.0.par_chunks_exact_mut(n)
-            .zip(b.0.par_chunks_exact(n))
-            .enumerate()
-            .for_each(|(r, (a, b))| scalar::sub(q(r), a, b));
+    fn sub_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, b: &CpuBuffer) -> Result<()> {
+        a.layout = common(a.layout, b.layout);
+        let (n, limb) = (shape.n, limb_of(a.layout, shape));
+        for_each_chunk(a.words_mut(), n, |i, a| scalar::sub(t.modulus(limb(i)), a, &b.words()[i * n..][..n]));
         Ok(())
     }
 
-    fn negate_assign(&self, t: &RnsBasis, shape: Shape, a: &mut CpuBuffer) -> Result<()> {
-        let q = rows(t, shape);
-        a.0.par_chunks_exact_mut(shape.n).enumerate().for_each(|(r, a)| scalar::negate(q(r), a));
+    fn negate_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer) -> Result<()> {
+        let limb = limb_of(a.layout, shape);
+        for_each_chunk(a.words_mut(), shape.n, |i, a| scalar::negate(t.modulus(limb(i)), a));
         Ok(())
     }
 
-    fn mul_assign(&self, t: &RnsBasis, shape: Shape, a: &mut CpuBuffer, b: &CpuBuffer, b_batch: usize) -> Result<()> {
-        let q = rows(t, shape);
-        let b_rows = b_batch * shape.limbs;
-        a.0.par_chunks_exact_mut(shape.n)
-            .enumerate()
-            .for_each(|(r, a)| scalar::mul(q(r), a, &b.0[(r % b_rows) * shape.n..][..shape.n]));
+    fn mul_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, b: &CpuBuffer, b_batch: usize) -> Result<()> {
+        a.layout = common(a.layout, b.layout);
+        let (size, period, limb) = product_chunks(shape, b_batch);
+        for_each_chunk(a.words_mut(), size, |i, a| {
+            scalar::mul(t.modulus(limb(i)), a, &b.words()[i * period..][..period]);
+        });
         Ok(())
     }
 
     fn mul_add_assign(
         &self,
-        t: &RnsBasis,
+        t: &CpuTables,
         shape: Shape,
         acc: &mut CpuBuffer,
         a: &CpuBuffer,
         b: &CpuBuffer,
         b_batch: usize,
     ) -> Result<()> {
-        let q = rows(t, shape);
-        let b_rows = b_batch * shape.limbs;
-        acc.0
-            .par_chunks_exact_mut(shape.n)
-            .zip(a.0.par_chunks_exact(shape.n))
-            .enumerate()
-            .for_each(|(r, (s, a))| scalar::mul_add(q(r), s, a, &b.0[(r % b_rows) * shape.n..][..shape.n]));
+        acc.layout = common(common(acc.layout, Layout::Panels), common(a.layout, b.layout));
+        let (size, period, limb) = product_chunks(shape, b_batch);
+        for_each_chunk(acc.words_mut(), size, |i, s| {
+            let (a, b) = (&a.words()[i * size..][..size], &b.words()[i * period..][..period]);
+            scalar::mul_add(t.modulus(limb(i)), s, a, b);
+        });
         Ok(())
     }
 
-    fn mul_scalar_assign(&self, t: &RnsBasis, shape: Shape, a: &mut CpuBuffer, scalars: &[u64]) -> Result<()> {
-        let q = rows(t, shape);
-        a.0.par_chunks_exact_mut(shape.n)
-            .enumerate()
-            .for_each(|(r, a)| scalar::mul_scalar(q(r), a, scalars[r % shape.limbs]));
+    fn mul_scalar_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, scalars: &[u64]) -> Result<()> {
+        let limb = limb_of(a.layout, shape);
+        for_each_chunk(a.words_mut(), shape.n, |i, a| scalar::mul_scalar(t.modulus(limb(i)), a, scalars[limb(i)]));
         Ok(())
     }
 
-    fn gemm(&self, t: &RnsBasis, limbs: usize, size: GemmShape, w: &CpuBuffer, x: &CpuBuffer) -> Result<CpuBuffer> {
-        let n = t.n();
+    fn gemm(&self, t: &CpuTables, limbs: usize, size: GemmShape, w: &CpuBuffer, x: &CpuBuffer) -> Result<CpuBuffer> {
         let GemmShape { rows, inner, cols } = size;
-        let row = |poly: usize, limb: usize| (poly * limbs + limb) * n..(poly * limbs + limb + 1) * n;
-        let mut y = vec![0; rows * cols * limbs * n];
-        y.par_chunks_exact_mut(n).enumerate().for_each(|(out, y)| {
-            let (limb, poly) = (out % limbs, out / limbs);
-            let (r, c) = (poly / cols, poly % cols);
-            for k in 0..inner {
-                let (w_row, x_row) = (row(r * inner + k, limb), row(k * cols + c, limb));
-                scalar::mul_add(t.modulus(limb), y, &w.0[w_row], &x.0[x_row]);
-            }
+        let (n, width) = (t.n, panels::width(t.n));
+        let mut y = CpuBuffer::new(rows * cols * limbs * n, Layout::Panels);
+        if w.layout == Layout::Zero || x.layout == Layout::Zero {
+            return Ok(y);
+        }
+        let panel = |polys: usize, i: usize| i * polys * width..(i + 1) * polys * width;
+        for_each_chunk(y.words_mut(), rows * cols * width, |i, y| {
+            let (w, x) = (&w.words()[panel(rows * inner, i)], &x.words()[panel(inner * cols, i)]);
+            scalar::gemm(t.modulus(i / (n / width)), size, width, w, x, y);
         });
-        Ok(CpuBuffer(y))
+        Ok(y)
     }
 
-    fn drop_last_limb(&self, t: &RnsBasis, shape: Shape, buffer: CpuBuffer) -> Result<CpuBuffer> {
-        let Shape { batch, limbs, n } = shape;
+    fn drop_last_limb(&self, t: &CpuTables, shape: Shape, buffer: CpuBuffer) -> Result<CpuBuffer> {
+        let Shape { limbs, n, .. } = shape;
         let kept = limbs - 1;
-        let mut out = vec![0; batch * kept * n];
-        out.par_chunks_exact_mut(kept * n).zip(buffer.0.par_chunks_exact(limbs * n)).for_each(|(out, x)| {
-            let (x, last) = x.split_at(kept * n);
-            out.copy_from_slice(x);
-            for (limb, row) in out.chunks_exact_mut(n).enumerate() {
-                scalar::drop_limb(t.modulus(limb), t.modulus(kept), row, last);
-            }
+        let mut out = CpuBuffer::new(shape.batch * kept * n, Layout::Rows);
+        for_each_chunk(out.words_mut(), n, |row, out| {
+            let (poly, limb) = (row / kept, row % kept);
+            let x = &buffer.words()[poly * limbs * n..][..limbs * n];
+            out.copy_from_slice(&x[limb * n..][..n]);
+            scalar::drop_limb(t.modulus(limb), t.modulus(kept), out, &x[kept * n..]);
         });
-        Ok(CpuBuffer(out))
+        Ok(out)
     }
+}
+
+/// Chunks of a product of panels: their size, that of the other factor's (which repeats within), and their limbs.
+fn product_chunks(shape: Shape, b_batch: usize) -> (usize, usize, impl Fn(usize) -> usize + Sync) {
+    let Shape { batch, n, .. } = shape;
+    let width = panels::width(n);
+    // A whole limb's worth of equal batches in chunks of n, or one line against a panel.
+    let (size, period) = if b_batch == batch { (n, n) } else { (batch * width, width) };
+    (size, period, move |chunk| chunk * size / (batch * n))
+}
+
+/// Panels of rows of points that `fill(row, points)` produces.
+fn rows_to_panels(shape: Shape, fill: impl Fn(usize, &mut [u64]) + Send + Sync) -> CpuBuffer {
+    let Shape { batch, limbs, n } = shape;
+    let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
+    let panels = Panels::new(out.words_mut(), shape);
+    let one = |row: usize, points: &mut Vec<u64>| {
+        fill(row, points);
+        // SAFETY: each row is taken once.
+        unsafe { panels.row(row / limbs, row % limbs) }.write(points);
+    };
+    if shape.words() <= SERIAL_WORDS {
+        let mut points = vec![0; n];
+        (0..batch * limbs).for_each(|row| one(row, &mut points));
+    } else {
+        (0..batch * limbs).into_par_iter().for_each_init(|| vec![0; n], |points, row| one(row, points));
+    }
+    out
 }

@@ -2,6 +2,7 @@
 //!
 //! Rows are the n residues of one limb of one polynomial, reduced, in and out.
 
+use crate::backend::GemmShape;
 use crate::ring::Modulus;
 
 /// `a += b`.
@@ -19,14 +20,30 @@ pub fn negate(q: Modulus, a: &mut [u64]) {
     a.iter_mut().for_each(|a| *a = q.neg(*a));
 }
 
-/// `a *= b`.
+/// `a *= b`; a shorter `b` repeats.
 pub fn mul(q: Modulus, a: &mut [u64], b: &[u64]) {
-    a.iter_mut().zip(b).for_each(|(a, &b)| *a = q.mul(*a, b));
+    for a in a.chunks_exact_mut(b.len()) {
+        a.iter_mut().zip(b).for_each(|(a, &b)| *a = q.mul(*a, b));
+    }
 }
 
-/// `acc += a * b`.
+/// `acc += a * b`; a shorter `b` repeats.
 pub fn mul_add(q: Modulus, acc: &mut [u64], a: &[u64], b: &[u64]) {
-    acc.iter_mut().zip(a.iter().zip(b)).for_each(|(s, (&a, &b))| *s = q.add(*s, q.mul(a, b)));
+    for (acc, a) in acc.chunks_exact_mut(b.len()).zip(a.chunks_exact(b.len())) {
+        acc.iter_mut().zip(a.iter().zip(b)).for_each(|(s, (&a, &b))| *s = q.add(*s, q.mul(a, b)));
+    }
+}
+
+/// A matrix product at `width` points: `y[r, c] = sum over k of w[r, k] * x[k, c]`, each entry being `width` words.
+pub fn gemm(q: Modulus, size: GemmShape, width: usize, w: &[u64], x: &[u64], y: &mut [u64]) {
+    let GemmShape { inner, cols, .. } = size;
+    for (i, y) in y.chunks_exact_mut(width).enumerate() {
+        let (r, c) = (i / cols, i % cols);
+        y.fill(0);
+        for k in 0..inner {
+            mul_add(q, y, &w[(r * inner + k) * width..][..width], &x[(k * cols + c) * width..][..width]);
+        }
+    }
 }
 
 /// `a *= scalar`.

@@ -1,0 +1,168 @@
+//! The code paths of the CPU backend and the tables that each prime needs for its own.
+
+use super::panels::{PanelRow, PanelView};
+use crate::error::{Error, Result};
+use crate::ring::{Modulus, NttTable, RnsBasis};
+
+#[cfg(target_arch = "x86_64")]
+use super::{ntt_dq, ntt_ifma, twiddles};
+
+/// A code path; all give the same residues, bit for bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// AVX-512: IFMA for primes of at most 50 bits where the processor has it, DQ otherwise.
+    Avx512,
+    /// Portable Rust.
+    Scalar,
+}
+
+impl Body {
+    /// Every body that this processor runs, the fastest first.
+    pub fn available() -> Vec<Self> {
+        [Self::Avx512, Self::Scalar].into_iter().filter(|b| b.runs_here()).collect()
+    }
+
+    /// The fastest body that this processor runs.
+    pub fn best() -> Self {
+        if Self::Avx512.runs_here() { Self::Avx512 } else { Self::Scalar }
+    }
+
+    /// An error that says so where the processor does not run this body.
+    pub(super) fn check(self) -> Result<Self> {
+        self.runs_here()
+            .then_some(self)
+            .ok_or_else(|| Error::Device(format!("this processor does not run the {self:?} body")))
+    }
+
+    fn runs_here(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx512 => false,
+            Self::Scalar => true,
+        }
+    }
+}
+
+/// How one prime's kernels run, and its roots in the form they read.
+pub(super) enum Arithmetic {
+    /// Any prime, any dimension.
+    Scalar,
+    /// 52-bit products: primes below 2^50.
+    #[cfg(target_arch = "x86_64")]
+    Ifma(twiddles::Roots),
+    /// 64-bit products built of 32-bit ones: primes below 2^60.
+    #[cfg(target_arch = "x86_64")]
+    Dq(twiddles::Roots),
+}
+
+/// One prime on one body.
+pub(super) struct Limb {
+    table: NttTable,
+    pub(super) arithmetic: Arithmetic,
+}
+
+impl Limb {
+    fn new(body: Body, table: &NttTable) -> Self {
+        Self { table: table.clone(), arithmetic: Self::arithmetic(body, table) }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn arithmetic(body: Body, table: &NttTable) -> Arithmetic {
+        if body != Body::Avx512 || table.n() < twiddles::MIN_N {
+            return Arithmetic::Scalar;
+        }
+        if table.modulus().bits() <= ntt_ifma::MAX_BITS && is_x86_feature_detected!("avx512ifma") {
+            Arithmetic::Ifma(twiddles::Roots::new(table, ntt_ifma::COMPANION_SHIFT))
+        } else {
+            Arithmetic::Dq(twiddles::Roots::new(table, 0))
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn arithmetic(_: Body, _: &NttTable) -> Arithmetic {
+        Arithmetic::Scalar
+    }
+
+    /// The prime.
+    pub(super) fn modulus(&self) -> Modulus {
+        self.table.modulus()
+    }
+
+    /// The forward transform of `a`, which is overwritten.
+    pub(super) fn forward(&self, a: &mut [u64], mut out: PanelRow<'_>) {
+        match &self.arithmetic {
+            Arithmetic::Scalar => {
+                self.table.forward(a);
+                out.write(a);
+            }
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Ifma(roots) => unsafe { ntt_ifma::forward_transform(roots, a, &mut out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Dq(roots) => unsafe { ntt_dq::forward_transform(roots, a, &mut out) },
+        }
+    }
+
+    /// The inverse transform into `a`.
+    pub(super) fn inverse(&self, from: PanelView<'_>, a: &mut [u64]) {
+        match &self.arithmetic {
+            Arithmetic::Scalar => {
+                from.read(a);
+                self.table.inverse(a);
+            }
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Ifma(roots) => unsafe { ntt_ifma::inverse_transform(roots, from, a) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Dq(roots) => unsafe { ntt_dq::inverse_transform(roots, from, a) },
+        }
+    }
+}
+
+/// The roots of a basis, for one body.
+pub struct CpuTables {
+    pub(super) n: usize,
+    pub(super) limbs: Vec<Limb>,
+}
+
+impl CpuTables {
+    pub(super) fn new(body: Body, basis: &RnsBasis) -> Self {
+        Self { n: basis.n(), limbs: basis.tables().iter().map(|t| Limb::new(body, t)).collect() }
+    }
+
+    pub(super) fn modulus(&self, limb: usize) -> Modulus {
+        self.limbs[limb].modulus()
+    }
+}
+
+/// One prime's transforms on single polynomials, points in the order of [`NttTable`]: for benchmarks and for use without a device.
+pub struct Transform(Limb);
+
+impl Transform {
+    /// For dimension `n` and prime `q`, with the given body.
+    pub fn new(body: Body, n: usize, q: u64) -> Result<Self> {
+        Ok(Self(Limb::new(body.check()?, &NttTable::new(n, q)?)))
+    }
+
+    /// Coefficients to points: `a`, which is overwritten, to `out`. Residues in `[0, q)` in and out.
+    ///
+    /// # Panics
+    /// If a length is not n.
+    pub fn forward(&self, a: &mut [u64], out: &mut [u64]) {
+        assert!(a.len() == self.0.table.n() && out.len() == a.len());
+        self.0.forward(a, PanelRow::contiguous(out));
+    }
+
+    /// Points to coefficients, 1/n included. Residues in `[0, q)` in and out.
+    ///
+    /// # Panics
+    /// If a length is not n.
+    pub fn inverse(&self, points: &[u64], a: &mut [u64]) {
+        assert!(a.len() == self.0.table.n() && points.len() == a.len());
+        self.0.inverse(PanelView::contiguous(points), a);
+    }
+}

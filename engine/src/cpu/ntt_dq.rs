@@ -1,0 +1,95 @@
+//! Butterflies on AVX-512 DQ for primes below 2^60.
+//!
+//! There is no instruction for the high half of a 64-bit product. With a factor's companion w' = floor(w * 2^64 / q), three 32-bit products give t
+//! in floor(y * w' / 2^64) - 2 and that value: the product of the low halves and two carries are left out. So y * w - t * q is in
+//! `[0, 4q)` for every 64-bit y. As 16q <= 2^64, forward values may grow by 4q a stage and `x` is reduced in every
+//! second stage only: below 8q, then 12q, then 16q. Inverse values are below 8q.
+
+use std::arch::x86_64::*;
+
+use super::buffer::Line;
+use super::transform512::transforms;
+use super::vec512::{V, reduce_once, splat};
+
+/// Constants of a prime.
+struct C {
+    q: V,
+    two_q: V,
+    four_q: V,
+    eight_q: V,
+}
+
+impl C {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(roots: &Roots) -> Self {
+        let q = roots.q;
+        assert!(q >> 60 == 0);
+        Self { q: splat(q), two_q: splat(2 * q), four_q: splat(4 * q), eight_q: splat(8 * q) }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct W {
+    value: V,
+    companion: V,
+    /// The companion's high halves in the low 32 bits of the lanes.
+    high: V,
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn uniform(f: &Uniform) -> W {
+    W { value: splat(f[0]), companion: splat(f[1]), high: splat(f[2]) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn lanes(value: &Line, companion: &Line) -> W {
+    // SAFETY: a line is eight words.
+    let (value, companion) = unsafe { (load(value.0.as_ptr()), load(companion.0.as_ptr())) };
+    W { value, companion, high: _mm512_srli_epi64::<32>(companion) }
+}
+
+/// w * y mod q in `[0, 4q)` for any 64-bit y.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn mul(c: &C, y: V, w: W) -> V {
+    let y_high = _mm512_srli_epi64::<32>(y);
+    let cross0 = _mm512_srli_epi64::<32>(_mm512_mul_epu32(y_high, w.companion));
+    let cross1 = _mm512_srli_epi64::<32>(_mm512_mul_epu32(y, w.high));
+    let t = _mm512_add_epi64(_mm512_mul_epu32(y_high, w.high), _mm512_add_epi64(cross0, cross1));
+    _mm512_sub_epi64(_mm512_mullo_epi64(y, w.value), _mm512_mullo_epi64(t, c.q))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn forward<const EVEN: bool>(c: &C, x: V, y: V, w: W) -> (V, V) {
+    let x = if EVEN { reduce_once(x, c.eight_q) } else { x };
+    let v = mul(c, y, w);
+    (_mm512_add_epi64(x, v), _mm512_sub_epi64(_mm512_add_epi64(x, c.four_q), v))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn inverse(c: &C, x: V, y: V, w: W) -> (V, V) {
+    let difference = _mm512_sub_epi64(_mm512_add_epi64(x, c.eight_q), y);
+    (reduce_once(_mm512_add_epi64(x, y), c.eight_q), mul(c, difference, w))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn inverse_last(c: &C, x: V, y: V, w0: W, w1: W) -> (V, V) {
+    let (sum, difference) = (_mm512_add_epi64(x, y), _mm512_sub_epi64(_mm512_add_epi64(x, c.eight_q), y));
+    let reduced = |v, w| reduce_once(reduce_once(mul(c, v, w), c.two_q), c.q);
+    (reduced(sum, w0), reduced(difference, w1))
+}
+
+/// `[0, 16q)` to `[0, q)`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn finish(c: &C, x: V) -> V {
+    [c.eight_q, c.four_q, c.two_q, c.q].into_iter().fold(x, |x, k| reduce_once(x, k))
+}
+
+transforms!("avx512f,avx512dq");

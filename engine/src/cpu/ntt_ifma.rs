@@ -1,0 +1,111 @@
+//! Butterflies on AVX-512 IFMA for primes below 2^50: the 52-bit multiply-adds give both halves of a product.
+//!
+//! A factor w has the companion w' = floor(w * 2^52 / q). For y < 2^52, with t = floor(y * w' / 2^52), the value y * w - t * q lies in
+//! `[0, 2q)` (Shoup) and its low 52 bits are `lo(y w) + lo(t (2^52 - q))`. The instructions ignore what is above bit 51
+//! of their factors, so forward values are kept modulo 2^52 and that sum is not masked: values are below
+//! 4q <= 2^52 and what is above bit 51 means nothing. `x` is brought below 2^51 by subtracting 2q if bit 51
+//! is set; then x + v and x - v + 2q are in `[0, 2^51 + 2q)` again. Inverse values are exact and below 2q.
+
+use std::arch::x86_64::*;
+
+use super::buffer::Line;
+use super::transform512::transforms;
+use super::vec512::{V, reduce_once, splat};
+
+/// Companions are the 64-bit ones shifted by this.
+pub(super) const COMPANION_SHIFT: u32 = 12;
+
+/// The widest prime.
+pub(super) const MAX_BITS: u32 = 50;
+
+/// Constants of a prime.
+struct C {
+    q: V,
+    two_q: V,
+    /// 2^52 - q.
+    negative_q: V,
+    bit51: V,
+    mask: V,
+    /// floor(2^52 / q): the companion of 1.
+    one: V,
+}
+
+impl C {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(roots: &Roots) -> Self {
+        let q = roots.q;
+        assert!(q >> MAX_BITS == 0);
+        Self {
+            q: splat(q),
+            two_q: splat(2 * q),
+            negative_q: splat((1 << 52) - q),
+            bit51: splat(1 << 51),
+            mask: splat((1 << 52) - 1),
+            one: splat((1 << 52) / q),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct W {
+    value: V,
+    companion: V,
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn uniform(f: &Uniform) -> W {
+    W { value: splat(f[0]), companion: splat(f[1]) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn lanes(value: &Line, companion: &Line) -> W {
+    // SAFETY: a line is eight words.
+    unsafe { W { value: load(value.0.as_ptr()), companion: load(companion.0.as_ptr()) } }
+}
+
+/// w * y modulo 2^52 (not masked), of a value in `[0, 2q)`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn mul(c: &C, y: V, w: W) -> V {
+    let zero = _mm512_setzero_si512();
+    let t = _mm512_madd52hi_epu64(zero, y, w.companion);
+    _mm512_madd52lo_epu64(_mm512_madd52lo_epu64(zero, y, w.value), t, c.negative_q)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn forward<const EVEN: bool>(c: &C, x: V, y: V, w: W) -> (V, V) {
+    let high = _mm512_test_epi64_mask(x, c.bit51);
+    let x = _mm512_mask_sub_epi64(x, high, x, c.two_q);
+    let v = mul(c, y, w);
+    (_mm512_add_epi64(x, v), _mm512_sub_epi64(_mm512_add_epi64(x, c.two_q), v))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn inverse(c: &C, x: V, y: V, w: W) -> (V, V) {
+    let difference = _mm512_sub_epi64(_mm512_add_epi64(x, c.two_q), y);
+    (reduce_once(_mm512_add_epi64(x, y), c.two_q), _mm512_and_si512(mul(c, difference, w), c.mask))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn inverse_last(c: &C, x: V, y: V, w0: W, w1: W) -> (V, V) {
+    let (sum, difference) = (_mm512_add_epi64(x, y), _mm512_sub_epi64(_mm512_add_epi64(x, c.two_q), y));
+    let reduced = |v, w| reduce_once(_mm512_and_si512(mul(c, v, w), c.mask), c.q);
+    (reduced(sum, w0), reduced(difference, w1))
+}
+
+/// Any value below 2^52 (bits above ignored) to `[0, q)`: a product with 1.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn finish(c: &C, x: V) -> V {
+    let t = _mm512_madd52hi_epu64(_mm512_setzero_si512(), x, c.one);
+    let v = _mm512_and_si512(_mm512_madd52lo_epu64(x, t, c.negative_q), c.mask);
+    reduce_once(v, c.q)
+}
+
+transforms!("avx512f,avx512ifma");
