@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `lib/word_u64.wgsl`, `lib/word_u32.wgsl` | 64-bit words, with and without 64-bit integers of the adapter |
 //! | `lib/modulus.wgsl` | modular addition, Shoup and Barrett multiplication, the table of moduli |
+//! | `lib/radix.wgsl` | butterflies of the transforms on 16 points in registers |
 //! | `pointwise.wgsl` | add, sub, negate, mul, mul_add, mul_scalar |
 //! | `add_lifted.wgsl` | plaintext addition |
 //! | `ntt_forward.wgsl`, `ntt_inverse.wgsl`, `ntt_head.wgsl` | the transforms |
@@ -31,12 +32,19 @@ pub struct Kernel {
     /// Storage buffers bound, binding 0 (the table of moduli) and 1 (the one written to) included.
     pub bindings: u32,
     source: &'static str,
+    /// Compiled with `lib/radix.wgsl`.
+    transform: bool,
 }
 
 macro_rules! kernels {
     ($($(#[$doc:meta])* $NAME:ident = $file:literal, $entry:literal, $bindings:literal;)*) => {
         $($(#[$doc])* pub const $NAME: Kernel =
-            Kernel { entry: $entry, bindings: $bindings, source: include_str!(concat!("../wgsl/", $file)) };)*
+            Kernel {
+                entry: $entry,
+                bindings: $bindings,
+                source: include_str!(concat!("../wgsl/", $file)),
+                transform: matches!($file.as_bytes(), [b'n', b't', b't', ..]),
+            };)*
         /// Every kernel.
         pub const ALL: &[Kernel] = &[$($NAME),*];
     };
@@ -59,18 +67,20 @@ kernels! {
     ADD_LIFTED = "add_lifted.wgsl", "add_lifted", 3;
     /// Modulus switch.
     DROP_LAST_LIMB = "drop_last_limb.wgsl", "drop_last_limb", 3;
-    /// The tail of the forward transform. Constants `POINTS`, `LANES`.
+    /// The forward transform of a chunk. Constants `POINTS` (1024, 2048 or 4096) and `THROUGH_TILE` (1: the result takes one
+    /// more turn through workgroup memory, so that neighbouring lanes write neighbouring words).
     NTT_FORWARD = "ntt_forward.wgsl", "ntt_forward", 3;
-    /// The head of the inverse transform. Constants `POINTS`, `LANES`.
+    /// The inverse transform of a chunk, constants as for [`NTT_FORWARD`].
     NTT_INVERSE = "ntt_inverse.wgsl", "ntt_inverse", 3;
-    /// A stage before [`NTT_FORWARD`].
+    /// The first stages of rows longer than a chunk. Constant `RADIX`, the chunks a row: 2, 4, 8 or 16.
     NTT_HEAD_FORWARD = "ntt_head.wgsl", "ntt_head_forward", 3;
-    /// A stage after [`NTT_INVERSE`].
+    /// The last stages of the inverse of such rows. Constant `RADIX`.
     NTT_HEAD_INVERSE = "ntt_head.wgsl", "ntt_head_inverse", 3;
     /// Matrix product. Constants `ROWS`, `COLS`, each 1 to 4: the tile of a lane.
     GEMM = "gemm.wgsl", "gemm", 4;
 }
 
+const RADIX: &str = include_str!("../wgsl/lib/radix.wgsl");
 const WORD_U32: &str = concat!(include_str!("../wgsl/lib/word_u32.wgsl"), include_str!("../wgsl/lib/modulus.wgsl"));
 const WORD_U64: &str = concat!(include_str!("../wgsl/lib/word_u64.wgsl"), include_str!("../wgsl/lib/modulus.wgsl"));
 
@@ -84,6 +94,9 @@ impl Kernel {
         let mut text: String =
             constants.iter().map(|(name, value)| format!("const {name}: u32 = {value}u;\n")).collect();
         text.push_str(lib);
+        if self.transform {
+            text.push_str(RADIX);
+        }
         text.push_str(self.source);
         text
     }

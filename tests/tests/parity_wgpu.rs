@@ -195,7 +195,7 @@ fn lazy_sums_hold_the_largest_residues() {
 #[test]
 fn kernels_agree_with_all_runtime_checks_on() {
     for gpu in devices(true) {
-        for n in [1024, 4096, 16384] {
+        for n in [1024, 2048, 4096, 16384] {
             let basis = RnsBasis::new(n, &DEFAULT_60).unwrap();
             check_transforms(&gpu, &basis, 2);
             check_pointwise(&gpu, &basis);
@@ -246,7 +246,7 @@ fn what_cannot_be_had_is_an_error() {
     let none = GpuOptions { adapter: Some("no such adapter".to_owned()), ..GpuOptions::default() };
     assert!(matches!(Device::gpu_with(&none), Err(Error::Device(_))));
     for gpu in devices(false) {
-        let small = RnsBasis::new(16, &DEFAULT_50[..1]).unwrap();
+        let small = RnsBasis::new(512, &DEFAULT_50[..1]).unwrap();
         assert!(matches!(PolyBatch::<Coeff>::zeros(&gpu, &small, 1), Err(Error::Parameters(_))));
         let basis = RnsBasis::new(65536, &DEFAULT_50[..1]).unwrap();
         assert!(matches!(PolyBatch::<Coeff>::zeros(&gpu, &basis, 1 << 40), Err(Error::Device(_))));

@@ -40,8 +40,8 @@ const WORD: usize = 8;
 const ROWS_A_DISPATCH: usize = 32_768;
 /// Lanes of the workgroups of all kernels but the transforms.
 const LANES: usize = 64;
-/// The smallest ring dimension: a row fills a workgroup.
-const MIN_N: usize = LANES;
+/// The smallest ring dimension: 16 points a lane.
+const MIN_N: usize = 1024;
 
 /// An open adapter.
 pub struct Wgpu {

@@ -23,7 +23,7 @@ pub(super) struct Pipeline {
 }
 
 pub(super) struct Pipelines {
-    checked: bool,
+    pub(super) checked: bool,
     known: Mutex<HashMap<Key, Arc<Pipeline>>>,
 }
 
