@@ -2,8 +2,8 @@
 //!
 //! A tensor that is squared or compared gets the largest scale at which its range, doubled `spare_bits` times, fits the
 //! width of that operation. Elsewhere the accumulator's 30 bits are shared between the tensor (scale e) and the weights
-//! that read it (scale A - e). Rounding either to its unit adds noise of N·(w_rms·2^-e)^2 or N·(x_rms·2^(e-A))^2, so the
-//! best e has 2e = A + log2(w_rms/x_rms); but never below the e at which the weights already have all their bits.
+//! that read it (scale A - e): the weights come first, with all their bits, and the tensor gets the rest, up to
+//! [`STREAM_BITS`]. More tensor bits at the cost of weight bits don't help: the weights are the coarser of the two.
 
 use std::path::PathBuf;
 
@@ -12,34 +12,11 @@ use super::kernels::{self, Padded};
 use super::lower::{Lowered, RealLinear, RealOp};
 use super::program::{LinearKind, TensorId};
 use super::quantize::{
-    MAX_SCALE, Quantization, SQUARE_INPUT_BITS, STREAM_BITS, Scale, accumulator_scale, largest_scale, required_bits,
-    weight_ranges,
+    ACCUMULATOR_BITS, MAX_SCALE, Quantization, SQUARE_INPUT_BITS, STREAM_BITS, Scale, accumulator_scale, largest_scale,
+    required_bits, weight_maxima, weight_scale,
 };
 use crate::error::{Error, Result};
 use crate::volume::Volume;
-
-/// What calibration sees of a tensor.
-#[derive(Clone, Copy, Debug, Default)]
-struct Range {
-    max: f64,
-    squares: f64,
-    count: f64,
-}
-
-impl Range {
-    fn add(&mut self, values: &[f32]) {
-        for &v in values {
-            let v = f64::from(v);
-            self.max = self.max.max(v.abs());
-            self.squares += v * v;
-        }
-        self.count += values.len() as f64;
-    }
-
-    fn rms(&self) -> f64 {
-        (self.squares / self.count.max(1.0)).sqrt()
-    }
-}
 
 /// Calibrates a bundle in place on volumes of its domain; [`Bundle::save_model`] keeps the result.
 ///
@@ -51,13 +28,15 @@ pub fn calibrate(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<()> {
         return Err(Error::Input("calibration: found no volumes, expected at least one".into()));
     }
     let lowered = bundle.lowered()?;
-    let mut ranges = vec![Range::default(); lowered.streams.len()];
+    let mut maxima = vec![0.0f64; lowered.streams.len()];
     for path in volumes {
         let volume = Volume::load(path)?;
         let (input, _) = bundle.preparation.prepare(&volume, bundle.input_shape().dims, path)?;
         let values = run(&lowered, &input);
-        ranges.iter_mut().zip(&values).for_each(|(range, values)| range.add(values));
-        if let Some(at) = ranges.iter().position(|r| !r.max.is_finite()) {
+        for (max, values) in maxima.iter_mut().zip(&values) {
+            *max = values.iter().fold(*max, |max, v| max.max(f64::from(v.abs())));
+        }
+        if let Some(at) = maxima.iter().position(|max| !max.is_finite()) {
             let (path, name) = (path.display(), &lowered.streams[at].name);
             return Err(Error::Input(format!(
                 "{path}: tensor {name:?} overflows f32: not a volume of this model's domain"
@@ -66,10 +45,10 @@ pub fn calibrate(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<()> {
     }
     if let Some([low, high]) = bundle.preparation.clamp {
         // The bound holds for every volume.
-        ranges[0].max = f64::from(low.abs().max(high.abs()));
+        maxima[0] = f64::from(low.abs().max(high.abs()));
     }
     let clamped = bundle.preparation.clamp.is_some();
-    bundle.quantization = choose(&lowered, &ranges, &bundle.quantization, clamped);
+    bundle.quantization = choose(&lowered, &maxima, &bundle.quantization, clamped);
     bundle.program().map(drop)
 }
 
@@ -116,16 +95,16 @@ fn linear_step(lowered: &Lowered, linear: &RealLinear, values: &[Vec<f32>]) -> V
 }
 
 /// Chooses every scale, in the order of the steps.
-fn choose(lowered: &Lowered, ranges: &[Range], wanted: &Quantization, clamped: bool) -> Quantization {
+fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: bool) -> Quantization {
     let spare = wanted.spare_bits as i32;
     let required = required_bits(lowered, wanted);
-    let fit = |t: TensorId, bits: u32, spare: i32| largest_scale(ranges[t].max, bits as i32 - 1 - spare);
+    let fit = |t: TensorId, bits: u32, spare: i32| largest_scale(maxima[t], bits as i32 - 1 - spare);
     // The largest scale for a tensor that linear steps read: its width, or less where the weights need the bits.
     let shared = |t: TensorId, spare: i32| {
         let widest = fit(t, STREAM_BITS, spare);
-        readers(lowered, t, 0).iter().map(|r| best_scale(lowered, ranges, wanted, r)).fold(widest, i32::min)
+        readers(lowered, t, 0).iter().map(|r| best_scale(lowered, maxima, wanted, r)).fold(widest, i32::min)
     };
-    let mut scales = vec![0; ranges.len()];
+    let mut scales = vec![0; maxima.len()];
     // A clamped input can't exceed its range, so it needs no spare bits.
     let input_spare = if clamped { 0 } else { spare };
     scales[0] = shared(0, input_spare);
@@ -133,7 +112,7 @@ fn choose(lowered: &Lowered, ranges: &[Range], wanted: &Quantization, clamped: b
         let t = step.output;
         scales[t] = match &step.op {
             RealOp::Linear(linear) => {
-                let accumulator = accumulator_scale(linear, lowered, wanted, ranges[t].max, |i| scales[i]);
+                let accumulator = accumulator_scale(linear, lowered, wanted, maxima[t], |i| scales[i]);
                 required[t].map_or_else(|| shared(t, spare), |bits| fit(t, bits, spare)).min(accumulator)
             }
             RealOp::Square(input) => {
@@ -145,7 +124,7 @@ fn choose(lowered: &Lowered, ranges: &[Range], wanted: &Quantization, clamped: b
         }
         .clamp(-MAX_SCALE, MAX_SCALE);
     }
-    let entry = |t: TensorId| Scale { max_abs: ranges[t].max, scale_bits: scales[t] };
+    let entry = |t: TensorId| Scale { max_abs: maxima[t], scale_bits: scales[t] };
     let tensors = lowered.streams.iter().enumerate().map(|(t, s)| (s.name.clone(), entry(t))).collect();
     Quantization { tensors, ..wanted.clone() }
 }
@@ -177,16 +156,11 @@ fn readers(lowered: &Lowered, tensor: TensorId, pooled: u32) -> Vec<Reader<'_>> 
     found
 }
 
-/// The scale of the tensor before the poolings that shares the reader's accumulator best with the weights.
-fn best_scale(lowered: &Lowered, ranges: &[Range], wanted: &Quantization, reader: &Reader) -> i32 {
+/// The scale, before the poolings, that leaves the reader's weights all their bits.
+fn best_scale(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, reader: &Reader) -> i32 {
     let at = reader.linear.inputs.iter().position(|&t| t == reader.tensor).expect("it reads the tensor");
-    let (w_max, w_rms) = weight_ranges(reader.linear, lowered)[at];
+    let weights = weight_scale(weight_maxima(reader.linear, lowered)[at], wanted.weight_bits);
     let spare = wanted.spare_bits as i32;
-    let accumulator = largest_scale(ranges[reader.output].max, super::quantize::ACCUMULATOR_BITS - spare);
-    let weights = largest_scale(w_max, wanted.weight_bits as i32 - 1);
-    let full = accumulator - weights - reader.pooled as i32;
-    // A mean over 2^p values has 2^(p/2) less noise than each.
-    let noise_ratio = (w_rms.max(1e-9) / ranges[reader.tensor].rms().max(1e-9)).log2();
-    let balanced = (f64::from(accumulator) - 1.5 * f64::from(reader.pooled) + noise_ratio) / 2.0;
-    full.max(balanced.round() as i32)
+    let accumulator = largest_scale(maxima[reader.output], ACCUMULATOR_BITS - spare);
+    accumulator - weights - reader.pooled as i32
 }

@@ -34,7 +34,7 @@ pub struct Quantization {
     pub weight_bits: u32,
     /// Signed width of what a ReLU or a max pooling compares, 8 to 20.
     pub relu_bits: u32,
-    /// Signed width of the scores, 8 to 20.
+    /// Signed width of the scores, 8 to 24.
     pub argmax_bits: u32,
     /// How often the calibrated maximum may double, as far as the calibration could keep it; 1 to 8.
     pub spare_bits: u32,
@@ -55,7 +55,7 @@ pub struct Scale {
 
 impl Default for Quantization {
     fn default() -> Self {
-        Self { weight_bits: 12, relu_bits: 16, argmax_bits: 20, spare_bits: 3, tensors: BTreeMap::new() }
+        Self { weight_bits: 12, relu_bits: 16, argmax_bits: 24, spare_bits: 3, tensors: BTreeMap::new() }
     }
 }
 
@@ -68,7 +68,7 @@ impl Quantization {
         let fields = [
             ("weight_bits", self.weight_bits, 4..=16),
             ("relu_bits", self.relu_bits, 8..=STREAM_BITS),
-            ("argmax_bits", self.argmax_bits, 8..=STREAM_BITS),
+            ("argmax_bits", self.argmax_bits, 8..=24),
             ("spare_bits", self.spare_bits, MIN_SPARE_BITS as u32..=8),
         ];
         for (field, found, range) in fields {
@@ -100,23 +100,23 @@ pub(crate) fn largest_scale(max_abs: f64, bits: i32) -> i32 {
 }
 
 /// The largest scale at which weights up to `max_abs` fit a signed width.
-fn weight_scale(max_abs: f64, weight_bits: u32) -> i32 {
-    // 0.49: a weight is rounded to nearest and must stay at or under 2^(bits-1) - 1.
+pub(crate) fn weight_scale(max_abs: f64, weight_bits: u32) -> i32 {
+    // A weight is rounded to nearest and must stay at or under 2^(bits-1) - 1.
     let top = 2f64.powi(weight_bits as i32 - 1) - 0.51;
     (top / max_abs.max(2f64.powi(-30))).log2().floor() as i32
 }
 
-/// The largest |weight| (and root mean square) of each input part of a linear step.
-pub(crate) fn weight_ranges(linear: &RealLinear, lowered: &Lowered) -> Vec<(f64, f64)> {
+/// The largest |weight| of each input part of a linear step.
+pub(crate) fn weight_maxima(linear: &RealLinear, lowered: &Lowered) -> Vec<f64> {
     let taps = linear.kind.volume();
     let mut first = 0;
     let part = |&stream: &TensorId| {
         let width = lowered.streams[stream].channels * taps;
         let rows = linear.weights.chunks_exact(linear.in_channels * taps);
-        let values = rows.flat_map(|row| &row[first..first + width]).map(|&w| f64::from(w));
-        let (max, squares) = values.fold((0.0f64, 0.0), |(m, s), w| (m.max(w.abs()), s + w * w));
+        let values = rows.flat_map(|row| &row[first..first + width]);
+        let max = values.fold(0.0f32, |max, w| max.max(w.abs()));
         first += width;
-        (max, (squares / (width * linear.out_channels) as f64).sqrt())
+        f64::from(max)
     };
     linear.inputs.iter().map(part).collect()
 }
@@ -131,9 +131,9 @@ pub(crate) fn accumulator_scale(
 ) -> i32 {
     let spare = quantization.spare_bits as i32;
     let limit = largest_scale(output_max, ACCUMULATOR_BITS - spare);
-    let ranges = weight_ranges(linear, lowered);
-    let parts = linear.inputs.iter().zip(ranges);
-    parts.map(|(&t, (max, _))| scale_of(t) + weight_scale(max, quantization.weight_bits)).fold(limit, i32::min)
+    let maxima = weight_maxima(linear, lowered);
+    let parts = linear.inputs.iter().zip(maxima);
+    parts.map(|(&t, max)| scale_of(t) + weight_scale(max, quantization.weight_bits)).fold(limit, i32::min)
 }
 
 /// The widths that the readers of each stream ask for; `None` where only linear steps and poolings read it.

@@ -1,0 +1,318 @@
+//! Wrong, cut and hostile files: one clear error each, no panic.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use blindvox_protocols::Error;
+use blindvox_protocols::model::bundle::{MODEL_FILE, Model, WEIGHTS_FILE};
+use blindvox_protocols::model::weights::Weights;
+use blindvox_protocols::model::{Bundle, calibrate};
+use blindvox_protocols::volume::{Header, LabelMap, Volume};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::demo_path;
+
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+fn model_json() -> Value {
+    let text = std::fs::read(demo_path("models/hippo_quad").join(MODEL_FILE)).expect("a shipped model");
+    serde_json::from_slice(&text).expect("JSON")
+}
+
+/// The message for the shipped model after an edit.
+fn refusal(edit: impl FnOnce(&mut Value)) -> String {
+    let mut model = model_json();
+    edit(&mut model);
+    let text = serde_json::to_vec(&model).expect("JSON");
+    match Model::parse("model.json", &text) {
+        Err(e @ Error::Model(_)) => e.to_string(),
+        other => panic!("expected a refusal, found {other:?}"),
+    }
+}
+
+fn mentions(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "{message:?} doesn't mention {part:?}");
+    }
+}
+
+#[test]
+fn graphs_are_refused_by_name_and_field() {
+    let nodes = |m: &mut Value, at: usize, to: Value| m["graph"]["nodes"][at] = to;
+    let node = |name: &str, op: Value, input: &str| json!({"name": name, "op": op, "inputs": [input]});
+    mentions(&refusal(|m| m["graph"]["version"] = json!(2)), &["version", "found 2", "expected 1"]);
+    mentions(&refusal(|m| m["graph"]["nodes"] = json!([])), &["nodes", "found 0"]);
+    mentions(
+        &refusal(|m| m["graph"]["nodes"][1]["op"]["conv"]["kernel"] = json!([3, 3, 2])),
+        &["enc.0.0", "kernel", "[3, 3, 2]", "odd"],
+    );
+    mentions(&refusal(|m| m["graph"]["nodes"][1]["op"]["conv"]["kernel"] = json!([3, 3])), &["enc.0.0", "kernel"]);
+    mentions(&refusal(|m| m["graph"]["nodes"][1]["op"]["conv"]["stride"] = json!(2)), &["stride"]);
+    mentions(
+        &refusal(|m| m["graph"]["nodes"][1]["op"]["conv"]["out_channels"] = json!(0)),
+        &["enc.0.0", "channels", "found 0"],
+    );
+    mentions(
+        &refusal(|m| m["graph"]["nodes"][1]["op"]["conv"]["out_channels"] = json!(u64::MAX)),
+        &["enc.0.0", "channels"],
+    );
+    mentions(
+        &refusal(|m| m["graph"]["nodes"][0]["op"]["input"]["dims"] = json!([1u64 << 40, 1u64 << 40, 1])),
+        &["input", "size"],
+    );
+    mentions(
+        &refusal(|m| m["graph"]["nodes"][0]["op"]["input"]["dims"] = json!([34, 48, 32])),
+        &["pool.1", "dims", "multiples"],
+    );
+    mentions(
+        &refusal(|m| m["graph"]["nodes"][0]["op"]["input"]["channels"] = json!(2)),
+        &["channels", "found 2", "expected 1"],
+    );
+    mentions(
+        &refusal(|m| nodes(m, 2, node("enc.0.1", json!("square"), "dec.0.0"))),
+        &["enc.0.1", "dec.0.0", "earlier"],
+    );
+    mentions(&refusal(|m| nodes(m, 2, node("enc.0.0", json!("square"), "enc.0.0"))), &["enc.0.0", "name"]);
+    mentions(&refusal(|m| nodes(m, 2, node("enc.0.1", json!("argmax"), "enc.0.0"))), &["enc.0.1", "argmax", "last"]);
+    mentions(&refusal(|m| nodes(m, 2, node("enc.0.1", json!("concat"), "enc.0.0"))), &["enc.0.1", "inputs", "found 1"]);
+    mentions(&refusal(|m| nodes(m, 2, node("enc.0.1", json!("sigmoid"), "enc.0.0"))), &["sigmoid"]);
+    mentions(&refusal(|m| m["graph"]["nodes"][3]["inputs"] = json!(["enc.0.0"])), &["enc.0.1", "reads"]);
+    mentions(&refusal(|m| m["classes"] = json!(["one"])), &["classes", "found 1", "expected 3"]);
+    mentions(&refusal(|m| m["preparation"]["crop"] = json!([4, 4, 5])), &["preparation", "crop", "[32, 48, 32]"]);
+    mentions(&refusal(|m| m["preparation"]["crop"] = json!([u64::MAX, 4, 5])), &["preparation", "crop"]);
+    mentions(&refusal(|m| m["preparation"]["clamp"] = json!([1, -1])), &["clamp", "[1, -1]"]);
+    mentions(&refusal(|m| m["quantization"]["weight_bits"] = json!(40)), &["weight_bits", "found 40"]);
+    mentions(&refusal(|m| m["quantization"]["tensors"]["input"]["scale_bits"] = json!(100)), &["input", "scale_bits"]);
+}
+
+/// A copy of a shipped bundle with an edited model.
+fn copy_of(name: &str, edit: impl FnOnce(&mut Value)) -> tempfile::TempDir {
+    let (to, from) = (scratch(), demo_path("models").join(name));
+    let mut model: Value =
+        serde_json::from_slice(&std::fs::read(from.join(MODEL_FILE)).expect("a model")).expect("JSON");
+    edit(&mut model);
+    std::fs::write(to.path().join(MODEL_FILE), serde_json::to_vec(&model).expect("JSON")).expect("a write");
+    std::fs::copy(from.join(WEIGHTS_FILE), to.path().join(WEIGHTS_FILE)).expect("a copy");
+    to
+}
+
+#[test]
+fn scales_and_weights_are_refused_by_layer() {
+    let program = |edit: &dyn Fn(&mut Value)| {
+        let bundle = copy_of("hippo_hybrid", edit);
+        Bundle::load(bundle.path()).expect("well formed").program().expect_err("a refusal").to_string()
+    };
+    let scale = |m: &mut Value, name: &str, by: i64| {
+        let bits = &mut m["quantization"]["tensors"][name]["scale_bits"];
+        *bits = json!(bits.as_i64().expect("a number") + by);
+    };
+    let message = program(&|m| m["quantization"]["tensors"]["enc.1.0"]["max_abs"] = json!(1e3));
+    mentions(&message, &["enc.1.0", "spare bits", "needs 1"]);
+    mentions(&program(&|m| scale(m, "enc.1.1", 1)), &["enc.1.1", "scale_bits"]);
+    mentions(&program(&|m| scale(m, "head", 20)), &["head"]);
+    mentions(
+        &program(&|m| drop(m["quantization"]["tensors"].as_object_mut().expect("a map").remove("up.0"))),
+        &["up.0", "calibrate"],
+    );
+    mentions(
+        &program(&|m| m["graph"]["nodes"][1]["op"]["conv"]["weight"] = json!("enc.9")),
+        &["enc.0.0", "\"enc.9\"", "found none", "[8, 1, 3, 3, 3]"],
+    );
+    mentions(
+        &program(&|m| m["graph"]["nodes"][1]["op"]["conv"]["weight"] = json!("head.weight")),
+        &["enc.0.0", "[3, 8, 1, 1, 1]", "[8, 1, 3, 3, 3]"],
+    );
+}
+
+#[test]
+fn missing_files_and_no_volumes_are_errors() {
+    let at = |e: Error| matches!(e, Error::Io { .. });
+    assert!(Bundle::load(Path::new("/nowhere")).map(drop).is_err_and(at));
+    assert!(Volume::load(Path::new("/nowhere.nii")).map(drop).is_err_and(at));
+    let mut bundle = Bundle::load(&demo_path("models/hippo_relu")).expect("a shipped bundle");
+    assert!(matches!(calibrate(&mut bundle, &[]), Err(Error::Input(_))));
+}
+
+#[test]
+fn weights_of_wrong_type_or_value_are_refused() {
+    let file = |header: &str, data: &[u8]| {
+        let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat();
+        Weights::from_bytes(Path::new("w.safetensors"), bytes)
+    };
+    let f16 = file(r#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#, &[0x00, 0x3c, 0x00, 0xc0])
+        .expect("well formed");
+    assert_eq!(f16.tensor("n", "a", &[2]).expect("halves"), [1.0, -2.0]);
+    let error = f16.tensor("n", "a", &[2, 1]).expect_err("another shape").to_string();
+    mentions(&error, &["w.safetensors", "\"a\"", "\"n\"", "[2]", "[2, 1]"]);
+    let long = file(r#"{"a":{"dtype":"I32","shape":[1],"data_offsets":[0,4]}}"#, &[0; 4]).expect("well formed");
+    mentions(&long.tensor("n", "a", &[1]).expect_err("a type").to_string(), &["I32", "F32 or F16"]);
+    let nan = file(r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, &f32::NAN.to_le_bytes())
+        .expect("well formed");
+    mentions(&nan.tensor("n", "a", &[1]).expect_err("no number").to_string(), &["NaN", "finite"]);
+    assert!(file("{", &[]).is_err() && Weights::from_bytes(Path::new("w"), vec![0xff; 16]).is_err());
+}
+
+/// A small volume and the bytes of its file.
+fn small_volume() -> (Volume, Vec<u8>) {
+    let dims = [3, 4, 5];
+    let data = (0..60).map(|v| v as f32).collect();
+    let volume = Volume { dims, data, header: Header::new(dims, 1.5) };
+    let (directory, file) = (scratch(), "v.nii");
+    volume.save(&directory.path().join(file)).expect("a write");
+    (volume, std::fs::read(directory.path().join(file)).expect("a read"))
+}
+
+fn load_bytes(bytes: &[u8]) -> blindvox_protocols::Result<Volume> {
+    let directory = scratch();
+    let path: PathBuf = directory.path().join("scan.nii");
+    std::fs::File::create(&path).and_then(|mut f| f.write_all(bytes)).expect("a write");
+    Volume::load(&path)
+}
+
+#[test]
+fn volumes_round_trip_in_both_forms() {
+    let (volume, bytes) = small_volume();
+    assert_eq!(bytes.len(), 352 + 240);
+    // i is fastest in the file.
+    assert_eq!(bytes[356..360], 20f32.to_le_bytes());
+    let back = load_bytes(&bytes).expect("its own file");
+    assert_eq!((back.dims, &back.data), (volume.dims, &volume.data));
+    let directory = scratch();
+    let labels = LabelMap { dims: volume.dims, data: (0..60).collect(), header: back.header };
+    for name in ["l.nii", "l.nii.gz"] {
+        let path = directory.path().join(name);
+        labels.save(&path).expect("a write");
+        let read = LabelMap::load(&path).expect("its own file");
+        assert_eq!((read.dims, &read.data, read.header.affine()), (labels.dims, &labels.data, volume.header.affine()));
+    }
+    assert_eq!(volume.header.affine()[1], [0.0, 1.5, 0.0, 0.0]);
+    assert_eq!(std::fs::read_dir(directory.path()).expect("a directory").count(), 2, "no temporary file is left");
+    assert!(labels.save(Path::new("/nowhere/l.nii")).is_err());
+}
+
+#[test]
+fn big_endian_scaled_integers_are_read() {
+    let (_, mut bytes) = small_volume();
+    bytes.truncate(352);
+    let mut set = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    set(0, &348i32.to_be_bytes());
+    for (i, d) in [3i16, 2, 1, 2, 1, 1, 1, 1].into_iter().enumerate() {
+        set(40 + 2 * i, &d.to_be_bytes());
+    }
+    set(70, &4i16.to_be_bytes());
+    set(108, &352f32.to_be_bytes());
+    set(112, &0.5f32.to_be_bytes());
+    set(116, &10f32.to_be_bytes());
+    bytes.extend([1i16, -2, 300, 4].into_iter().flat_map(i16::to_be_bytes));
+    let volume = load_bytes(&bytes).expect("big endian");
+    assert_eq!((volume.dims, volume.data), ([2, 1, 2], vec![10.5, 160.0, 9.0, 12.0]));
+}
+
+#[test]
+fn wrong_volumes_are_refused_by_field() {
+    let (_, bytes) = small_volume();
+    let refusal = |at: usize, value: &[u8]| {
+        let mut bytes = bytes.clone();
+        bytes[at..at + value.len()].copy_from_slice(value);
+        match load_bytes(&bytes) {
+            Err(e @ Error::Input(_)) => e.to_string(),
+            other => panic!("expected a refusal, found {:?}", other.map(|v| v.dims)),
+        }
+    };
+    mentions(&refusal(0, &[9]), &["scan.nii", "not a NIfTI-1"]);
+    mentions(&refusal(344, b"ni1"), &["ni1", "n+1"]);
+    mentions(&refusal(40, &0i16.to_le_bytes()), &["dim[0]", "found 0"]);
+    mentions(&refusal(42, &0i16.to_le_bytes()), &["dim[1]", "found 0", "empty"]);
+    mentions(&refusal(44, &(-3i16).to_le_bytes()), &["dim[2]", "found -3"]);
+    mentions(&refusal(40, &[4, 0, 3, 0, 4, 0, 5, 0, 2, 0]), &["dim[4]", "found 2", "one volume"]);
+    mentions(&refusal(42, &[0xff, 0x7f, 0xff, 0x7f, 0xff, 0x7f]), &["voxels", "at most"]);
+    mentions(&refusal(46, &6i16.to_le_bytes()), &["ends within the voxels"]);
+    mentions(&refusal(70, &32i16.to_le_bytes()), &["datatype", "32"]);
+    mentions(&refusal(108, &f32::NAN.to_le_bytes()), &["vox_offset", "NaN"]);
+    mentions(&refusal(352 + 4, &f32::NAN.to_le_bytes()), &["voxel (1, 0, 0)", "NaN"]);
+    mentions(&refusal(352, &f32::INFINITY.to_le_bytes()), &["voxel (0, 0, 0)", "inf"]);
+    mentions(&load_bytes(b"").map(drop).expect_err("empty").to_string(), &["header"]);
+    mentions(&load_bytes(&[0x1f, 0x8b, 0, 0]).map(drop).expect_err("not gzip").to_string(), &["scan.nii"]);
+}
+
+#[test]
+fn constant_and_sliced_volumes_are_refused() {
+    let (mut volume, _) = small_volume();
+    let bundle = Bundle::load(&demo_path("models/hippo_relu")).expect("a shipped bundle");
+    let program = bundle.program().expect("a calibrated bundle");
+    volume.data.fill(7.0);
+    let message = bundle.prepare(&program, &volume, Path::new("flat.nii")).map(drop).expect_err("constant").to_string();
+    mentions(&message, &["flat.nii", "constant"]);
+}
+
+#[test]
+fn small_and_large_volumes_fit_the_grid_and_return_to_their_own() {
+    let bundle = Bundle::load(&demo_path("models/hippo_relu")).expect("a shipped bundle");
+    let program = bundle.program().expect("a calibrated bundle");
+    for dims in [[3, 4, 5], [70, 20, 41], [39, 57, 90], [1, 1, 2]] {
+        let count = dims.iter().product::<usize>();
+        let volume =
+            Volume { dims, data: (0..count).map(|v| (v % 7) as f32).collect(), header: Header::new(dims, 1.0) };
+        let prepared = bundle.prepare(&program, &volume, Path::new("v.nii")).expect("any grid");
+        let inside = prepared.real.iter().filter(|v| **v != 0.0).count();
+        let labels = vec![1; prepared.real.len()];
+        let restored = prepared.placement.restore(&labels, &volume);
+        assert_eq!(restored.data.len(), count);
+        assert!(restored.data.iter().filter(|l| **l == 1).count() >= inside);
+        // A volume that fits within the network's grid is labelled everywhere.
+        if dims.iter().zip([32, 48, 32]).all(|(d, n)| *d <= n) {
+            assert!(restored.data.iter().all(|l| *l == 1), "{dims:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let _ = Model::parse("model.json", &bytes);
+        let _ = Weights::from_bytes(Path::new("w"), bytes.clone());
+        let _ = load_bytes(&bytes);
+    }
+
+    /// Scalars of a real model replaced by others: refused or accepted, never a panic.
+    #[test]
+    fn mutated_models_never_panic(at in 0usize..4000, value in prop_oneof![
+        any::<u64>().prop_map(|v| json!(v)), any::<i64>().prop_map(|v| json!(v)), (-9.0f64..9.0).prop_map(|v| json!(v)),
+        (0u64..70).prop_map(|v| json!(v)), "[a-z.0-9]{0,8}".prop_map(|v| json!(v)), Just(json!(null)), Just(json!([1, 2, 3])),
+        Just(json!("enc.0.0")), Just(json!("argmax")), Just(json!("concat"))]) {
+        let mut model = model_json();
+        let mut left = at;
+        replace(&mut model, &mut left, &value);
+        let text = serde_json::to_vec(&model).expect("JSON");
+        let _ = Model::parse("model.json", &text);
+    }
+
+    #[test]
+    fn mutated_volumes_never_panic(at in 0usize..592, bytes in proptest::collection::vec(any::<u8>(), 1..9), cut in 0usize..592) {
+        let (_, mut file) = small_volume();
+        for (to, from) in file[at..].iter_mut().zip(bytes) {
+            *to = from;
+        }
+        let _ = load_bytes(&file);
+        let _ = load_bytes(&file[..cut]);
+    }
+}
+
+/// Replaces the scalar number `left` in depth-first order.
+fn replace(value: &mut Value, left: &mut usize, by: &Value) {
+    match value {
+        Value::Array(list) => list.iter_mut().for_each(|v| replace(v, left, by)),
+        Value::Object(map) => map.values_mut().for_each(|v| replace(v, left, by)),
+        scalar => {
+            if *left == 0 {
+                *scalar = by.clone();
+            }
+            *left = left.wrapping_sub(1);
+        }
+    }
+}
