@@ -3,8 +3,11 @@
 //!
 //! Without a Vulkan adapter the tests say so and pass, except under `CI`, where one must be there.
 
+use blindvox_engine::bfv::ReplyParams;
+use blindvox_engine::cpu::Body;
 use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60, ntt_primes};
 use blindvox_engine::ring::{Modulus, RnsBasis};
+use blindvox_engine::rlwe::{Ciphertexts, Params, PublicKey, SecretKey, SeededCiphertexts};
 use blindvox_engine::wgpu::{GpuOptions, Word, adapters};
 use blindvox_engine::{Coeff, Device, Error, GemmShape, Ntt, PolyBatch, Prng};
 
@@ -56,7 +59,7 @@ fn residues(basis: &RnsBasis, batch: usize, seed: u8) -> Vec<u64> {
 
 /// The same computation on the CPU and on a GPU device.
 fn compare(gpu: &Device, what: &str, basis: &RnsBasis, run: impl Fn(&Device) -> Vec<u64>) {
-    let (expected, found) = (run(&Device::cpu()), run(gpu));
+    let (expected, found) = (run(&Device::cpu_with_body(Body::Scalar).unwrap()), run(gpu));
     assert_eq!(expected.len(), found.len());
     if let Some(i) = (0..expected.len()).find(|&i| expected[i] != found[i]) {
         let (n, limbs) = (basis.n(), basis.len());
@@ -253,5 +256,45 @@ fn what_cannot_be_had_is_an_error() {
         let mut a = PolyBatch::<Coeff>::zeros(&gpu, &basis, 1).unwrap();
         let cpu = PolyBatch::<Coeff>::zeros(&Device::cpu(), &basis, 1).unwrap();
         assert!(matches!(a.add_assign(&cpu), Err(Error::DeviceMismatch(_))));
+    }
+}
+
+/// One linear layer by BFV, both parties on one device: everything on the wire, and what is decrypted.
+fn layer(device: &Device, params: &Params) -> (Vec<u8>, Vec<u32>) {
+    let mut prng = Prng::from_seed_for_tests([21; 32]);
+    let (rows, inner, cols, n) = (2, 3, 2, params.n());
+    let secret = SecretKey::generate(params, device, &mut prng).unwrap();
+    let mut wire = secret.public_key(&mut prng).unwrap().to_bytes();
+    let public = PublicKey::from_bytes(params, device, &wire).unwrap();
+
+    let messages: Vec<u32> = prng.fill(inner * cols * n);
+    let sent = secret.encrypt_seeded(&messages, &mut prng).unwrap().to_bytes().unwrap();
+    let received = SeededCiphertexts::from_bytes(params, device, inner * cols, &sent).unwrap();
+    wire.extend(sent);
+    let x = received.expand().unwrap();
+
+    let weights: Vec<i32> = (0..rows * inner * n).map(|i| if i % n < 27 { i as i32 % 401 - 200 } else { 0 }).collect();
+    let ones = vec![1; params.basis().len()];
+    let w = PolyBatch::lift(device, params.basis(), &weights, &ones).unwrap().into_ntt().unwrap();
+    let size = GemmShape { rows, inner, cols };
+    let products = Ciphertexts { c0: w.gemm(&x.c0, size).unwrap(), c1: w.gemm(&x.c1, size).unwrap() };
+    let masks: Vec<u32> = prng.fill(rows * cols * n);
+    let reply = public.reply(products, &masks, ReplyParams { flood_bits: Some(10) }, &mut prng).unwrap();
+    for half in [&reply.c0, &reply.c1] {
+        wire.extend(half.download().unwrap().iter().flat_map(|r| r.to_le_bytes()));
+    }
+    (wire, secret.decrypt(reply.c0, reply.c1).unwrap())
+}
+
+#[test]
+fn a_layer_is_the_same_on_the_wire_from_two_threads_at_once() {
+    let params = Params::hom_conv();
+    let expected = layer(&Device::cpu(), &params);
+    for gpu in devices(false) {
+        let found = std::thread::scope(|s| {
+            let threads: Vec<_> = (0..2).map(|_| s.spawn(|| layer(&gpu, &params))).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(found.iter().all(|f| *f == expected), "{gpu:?}");
     }
 }
