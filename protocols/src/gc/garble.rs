@@ -259,17 +259,17 @@ impl Drop for Choices {
 /// One party's part.
 pub enum Half {
     /// The server's.
-    Garbler(Garbler),
+    Garbler(Box<Garbler>),
     /// The client's.
-    Evaluator(Evaluator),
+    Evaluator(Box<Evaluator>),
 }
 
 impl Half {
     /// The party's half, agreed with the peer's.
     pub fn setup(party: Party, channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
         Ok(match party {
-            Party::Server => Self::Garbler(Garbler::setup(channel, prng)?),
-            Party::Client => Self::Evaluator(Evaluator::setup(channel, prng)?),
+            Party::Server => Self::Garbler(Box::new(Garbler::setup(channel, prng)?)),
+            Party::Client => Self::Evaluator(Box::new(Evaluator::setup(channel, prng)?)),
         })
     }
 

@@ -70,11 +70,10 @@ impl Program {
     pub fn new(circuit: &Circuit) -> Self {
         let mut maker = Maker { circuit, uses: uses(circuit), placed: vec![false; circuit.nodes.len()], steps: vec![] };
         maker.placed[0] = true;
-        let live = circuit.live();
-        for node in 0..circuit.nodes.len() {
-            let input = matches!(circuit.nodes[node], Node::Garbler(_) | Node::Evaluator(_));
-            if live[node] && !input && !maker.merges(node) {
-                maker.place(node);
+        for (i, (node, live)) in circuit.nodes.iter().zip(circuit.live()).enumerate() {
+            let input = matches!(node, Node::Garbler(_) | Node::Evaluator(_));
+            if live && !input && !maker.merges(i) {
+                maker.place(i);
             }
         }
         circuit.outputs.iter().for_each(|o| maker.place(o.node()));

@@ -1,0 +1,31 @@
+//! Tables of measurements: `cargo run --release -p blindvox-bench -- <table>`.
+
+use clap::{Parser, Subcommand};
+
+mod nonlinear;
+
+#[derive(Parser)]
+#[command(about = "Measures blindvox; every table checks what it times.")]
+struct Cli {
+    #[command(subcommand)]
+    table: Table,
+}
+
+#[derive(Subcommand)]
+enum Table {
+    /// Non-linear protocols, both parties in this process.
+    Nonlinear(nonlinear::Args),
+}
+
+fn main() -> std::process::ExitCode {
+    let result = match Cli::parse().table {
+        Table::Nonlinear(args) => nonlinear::run(args),
+    };
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

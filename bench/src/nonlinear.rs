@@ -1,0 +1,296 @@
+//! Non-linear protocols at scale: both parties as two threads of this process over the local channel.
+//!
+//! A time is from the moment both parties start to the moment the later one is done, the better of two runs; bytes are both
+//! ways together; results are checked. The bound is what the kernels alone would take on two cores: 2 ns an AND (4 for
+//! both parties), 4 ns a label transfer, 7 ns a hashed one.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use blindvox_engine::Prng;
+use blindvox_protocols::Result;
+use blindvox_protocols::channel::{Channel, Party, local_pair};
+use blindvox_protocols::convert::convert;
+use blindvox_protocols::gc::{Half, arithmetic};
+use blindvox_protocols::nonlinear::argmax::argmax;
+use blindvox_protocols::nonlinear::max_pool::max_pool;
+use blindvox_protocols::nonlinear::relu::{ReluKind, relu};
+use blindvox_protocols::ot::OtPair;
+use blindvox_protocols::share::Ring;
+use serde::Serialize;
+
+/// Options of the table.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Elements of every operation.
+    #[arg(long, default_value_t = 1 << 20)]
+    elements: usize,
+    /// Also writes the rows to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    op: &'static str,
+    bits: u32,
+    elements: usize,
+    ns_per_element: f64,
+    /// Time on a processor of the client's and of the server's thread: what a machine with two free cores is bound by.
+    busy_ns_per_element: [f64; 2],
+    bytes_per_element: f64,
+    bound_ns_per_element: f64,
+    peak_memory_bytes: u64,
+    backend: &'static str,
+}
+
+/// What a party computes with.
+struct Side {
+    party: Party,
+    channel: Channel,
+    ot: OtPair,
+    gc: Half,
+}
+
+fn setup() -> Result<[Side; 2]> {
+    let make = |party: Party, mut channel: Channel| -> Result<Side> {
+        let mut prng = Prng::from_os()?;
+        let ot = OtPair::setup(party, &mut channel, &mut prng)?;
+        let gc = Half::setup(party, &mut channel, &mut prng)?;
+        Ok(Side { party, channel, ot, gc })
+    };
+    let (client, server) = local_pair();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(move || make(Party::Server, server));
+        let client = make(Party::Client, client)?;
+        Ok([client, server.join().expect("the server's thread")?])
+    })
+}
+
+/// How long this thread has been on a processor, in ns; 0 where the system does not say.
+fn busy() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
+}
+
+/// One run of both halves.
+struct Run<T> {
+    results: [T; 2],
+    time: Duration,
+    busy: [u64; 2],
+    bytes: u64,
+}
+
+/// Runs both halves from one moment on.
+fn time<T: Send>(sides: &mut [Side; 2], half: impl Fn(&mut Side) -> Result<T> + Sync) -> Result<Run<T>> {
+    let barrier = Barrier::new(2);
+    let run = |side: &mut Side| {
+        let before = side.channel.stats().total;
+        barrier.wait();
+        let (start, idle) = (Instant::now(), busy());
+        let result = half(side)?;
+        let (end, busy) = (Instant::now(), busy() - idle);
+        let traffic = side.channel.stats().total - before;
+        Ok::<_, blindvox_protocols::Error>((result, start, end, traffic.sent, busy))
+    };
+    let [client, server] = sides;
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| run(server));
+        let client = run(client)?;
+        let server = server.join().expect("the server's thread")?;
+        let time = client.2.max(server.2) - client.1.min(server.1);
+        let busy = [client.4, server.4];
+        Ok(Run { results: [client.0, server.0], time, busy, bytes: client.3 + server.3 })
+    })
+}
+
+/// Values of `bits` bits and the parties' shares of them mod 2^32.
+fn shared(count: usize, bits: u32) -> Result<(Vec<i64>, [Vec<u32>; 2])> {
+    let mut prng = Prng::from_os()?;
+    let (client, drawn): (Vec<u32>, Vec<u32>) = (prng.fill(count), prng.fill(count));
+    let bound = (1i64 << (bits - 1)) - 1;
+    let values: Vec<i64> = drawn.iter().map(|&d| i64::from(d) % (2 * bound + 1) - bound).collect();
+    let server = values.iter().zip(&client).map(|(&x, c)| (x as u32).wrapping_sub(*c)).collect();
+    Ok((values, [client, server]))
+}
+
+/// The process's largest memory since the last reset, in bytes; 0 where the system does not say.
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).map_or(0, |kib| kib << 10)
+}
+
+fn reset_peak_memory() {
+    // Without the permission, the peak is that of the whole run so far.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// Times an operation twice, checks both results and makes the row of the faster run.
+fn measure<T: Send>(
+    sides: &mut [Side; 2],
+    (op, bits, elements, bound): (&'static str, u32, usize, f64),
+    half: impl Fn(&mut Side) -> Result<T> + Sync,
+    check: impl Fn(&[T; 2]) -> bool,
+) -> std::result::Result<Row, Box<dyn Error>> {
+    reset_peak_memory();
+    let mut run = || {
+        let run = time(sides, &half)?;
+        if check(&run.results) {
+            Ok(run)
+        } else {
+            Err(Box::<dyn Error>::from(format!("{op} of {bits} bits: a wrong result")))
+        }
+    };
+    let (first, second) = (run()?, run()?);
+    let best = if first.time < second.time { first } else { second };
+    let each = |ns: u64| ns as f64 / elements as f64;
+    Ok(Row {
+        op,
+        bits,
+        elements,
+        ns_per_element: best.time.as_nanos() as f64 / elements as f64,
+        busy_ns_per_element: best.busy.map(each),
+        bytes_per_element: each(best.bytes),
+        bound_ns_per_element: bound,
+        peak_memory_bytes: peak_memory(),
+        backend: "cpu",
+    })
+}
+
+const NS_AND: f64 = 2.0;
+const NS_LABEL: f64 = 4.0;
+const NS_COT: f64 = 7.0;
+
+fn mine(party: Party, shares: &[Vec<u32>; 2]) -> &[u32] {
+    &shares[usize::from(party == Party::Server)]
+}
+
+/// Prints the table.
+pub fn run(args: Args) -> std::result::Result<(), Box<dyn Error>> {
+    let n = args.elements;
+    let mut sides = setup()?;
+    let mut rows = vec![];
+    println!(
+        "{:<18} {:>5} {:>9} {:>11} {:>17} {:>9} {:>14} {:>9}",
+        "operation", "bits", "elements", "ns/element", "busy client+server", "bound ns", "bytes/element", "peak MiB"
+    );
+    let mut add = |row: Row| {
+        println!(
+            "{:<18} {:>5} {:>9} {:>11.1} {:>8.1} + {:>7.1} {:>9.1} {:>14.1} {:>9}",
+            row.op,
+            row.bits,
+            row.elements,
+            row.ns_per_element,
+            row.busy_ns_per_element[0],
+            row.busy_ns_per_element[1],
+            row.bound_ns_per_element,
+            row.bytes_per_element,
+            row.peak_memory_bytes >> 20
+        );
+        rows.push(row);
+    };
+
+    let bits: Vec<u8> = Prng::from_os()?.fill::<u8>(n).into_iter().map(|b| b & 1).collect();
+    add(measure(
+        &mut sides,
+        ("label_cot", 128, n, NS_LABEL),
+        |side| match side.party {
+            Party::Server => side.ot.send.labels(&mut side.channel, n),
+            Party::Client => side.ot.recv.labels(&mut side.channel, &bits),
+        },
+        |[active, zero]| {
+            let delta = |i: usize| active[i] ^ zero[i];
+            let first = (0..n).find(|&i| bits[i] == 1).map(delta);
+            (0..n).all(|i| if bits[i] == 1 { Some(delta(i)) == first } else { delta(i) == 0 })
+        },
+    )?);
+
+    let correlations: Vec<u32> = Prng::from_os()?.fill(n);
+    add(measure(
+        &mut sides,
+        ("cot", 32, n, NS_COT),
+        |side| match side.party {
+            Party::Server => side.ot.send.cot(&mut side.channel, &correlations, Ring::FULL),
+            Party::Client => side.ot.recv.cot(&mut side.channel, &bits, Ring::FULL),
+        },
+        |[r, s]| (0..n).all(|i| r[i].wrapping_add(s[i]) == correlations[i] * u32::from(bits[i])),
+    )?);
+
+    let (values, shares) = shared(n, 18)?;
+    let low = shares.clone().map(|s| s.into_iter().map(|x| x & 0xf_ffff).collect::<Vec<_>>());
+    add(measure(
+        &mut sides,
+        ("convert", 20, n, NS_COT),
+        |side| convert(side.party, &mut side.channel, &mut side.ot, mine(side.party, &low).to_vec(), 20, Ring::FULL),
+        |[c, s]| Ring::FULL.open(c, s) == values,
+    )?);
+
+    for (op, kind, bits) in [
+        ("relu_sign_select", ReluKind::SignSelect, 16),
+        ("relu_sign_select", ReluKind::SignSelect, 32),
+        ("relu", ReluKind::FullCircuit, 16),
+        ("relu", ReluKind::FullCircuit, 32),
+    ] {
+        let (values, shares) = shared(n, bits)?;
+        let k = f64::from(bits);
+        let bound = match kind {
+            ReluKind::SignSelect => (k - 1.0) * NS_AND + k * NS_LABEL + 2.0 * NS_COT,
+            _ => 3.0 * (k - 1.0) * NS_AND + k * NS_LABEL + if bits < 32 { NS_COT } else { 0.0 },
+        };
+        add(measure(
+            &mut sides,
+            (op, bits, n, bound),
+            |side| {
+                relu(side.party, &mut side.channel, &mut side.ot, &mut side.gc, mine(side.party, &shares), bits, kind)
+            },
+            |[c, s]| Ring::FULL.open(c, s).iter().zip(&values).all(|(y, x)| *y == *x.max(&0)),
+        )?);
+    }
+
+    let windows = n / 8;
+    let (values, shares) = shared(8 * windows, 16)?;
+    add(measure(
+        &mut sides,
+        ("max8", 16, windows, 7.0 * (16.0 * NS_AND + 17.0 * NS_LABEL + 2.0 * NS_COT)),
+        |side| {
+            let Side { party, channel, ot, gc } = side;
+            max_pool(
+                *party,
+                channel,
+                ot,
+                gc,
+                &shares[usize::from(*party == Party::Server)],
+                8,
+                16,
+                ReluKind::SignSelect,
+            )
+        },
+        |[c, s]| Ring::FULL.open(c, s).iter().zip(values.chunks(8)).all(|(y, w)| Some(y) == w.iter().max()),
+    )?);
+
+    let voxels = n / 4;
+    let (values, shares) = shared(3 * voxels, 32)?;
+    let ands = arithmetic::argmax(3, 32).ands() as f64;
+    add(measure(
+        &mut sides,
+        ("argmax3", 32, voxels, ands * NS_AND + 96.0 * NS_LABEL),
+        |side| argmax(&mut side.channel, &mut side.gc, mine(side.party, &shares), 3, 32),
+        |[labels, nothing]| {
+            nothing.is_none()
+                && labels.as_ref().is_some_and(|labels| {
+                    labels.iter().enumerate().all(|(v, &label)| {
+                        let at = |c: usize| values[c * voxels + v];
+                        (0..3).rev().max_by_key(|&c| at(c)) == Some(usize::from(label))
+                    })
+                })
+        },
+    )?);
+
+    if let Some(path) = args.json {
+        std::fs::write(&path, serde_json::to_string_pretty(&rows)?).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    Ok(())
+}
