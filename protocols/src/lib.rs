@@ -12,6 +12,7 @@
 //! | [`linear`] | convolutions by homomorphic encryption |
 //! | [`nonlinear`] | squares, pooling |
 //! | [`model`] | graphs, weights, quantisation, the exact integer reference |
+//! | [`infer`] | both parties' run of a model |
 //! | [`volume`], [`dice`] | NIfTI files and the overlap of label maps |
 
 pub mod channel;
@@ -19,6 +20,7 @@ pub mod convert;
 pub mod dice;
 pub mod error;
 pub mod gc;
+pub mod infer;
 pub mod linear;
 pub mod model;
 pub mod nonlinear;

@@ -1,1 +1,64 @@
-//! blindvox tests.
+//! What the test files share: shipped models and volumes, devices, secure runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use blindvox_engine::Device;
+use blindvox_engine::wgpu::{GpuOptions, Word, adapters};
+use blindvox_protocols::infer::local::{self, LocalOutcome, Randomness};
+use blindvox_protocols::infer::{Options, trace};
+use blindvox_protocols::model::{Bundle, Program};
+use blindvox_protocols::volume::Volume;
+
+/// The shipped volumes' numbers.
+pub const VOLUMES: [&str; 8] = ["017", "034", "051", "064", "067", "091", "105", "166"];
+
+/// A file of the demo folder.
+pub fn demo(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo").join(path)
+}
+
+/// A shipped model.
+pub fn bundle(name: &str) -> Bundle {
+    Bundle::load(&demo(&format!("models/{name}"))).unwrap()
+}
+
+/// A shipped volume's scan and its file.
+pub fn volume(number: &str) -> (Volume, PathBuf) {
+    let path = demo(&format!("volumes/images/hippocampus_{number}.nii.gz"));
+    (Volume::load(&path).unwrap(), path)
+}
+
+/// A GPU device for each body of the words that the adapter runs. Without an adapter: a failure under `CI`, elsewhere a
+/// loud skip.
+pub fn gpu_devices(checked: bool) -> Vec<Device> {
+    let found = adapters();
+    let Some(usable) = found.iter().find(|a| a.unusable.is_none()) else {
+        let report: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert!(std::env::var_os("CI").is_none(), "CI must have a usable Vulkan adapter; found {report:?}");
+        eprintln!("SKIPPED: no usable Vulkan adapter; found {report:?}");
+        return Vec::new();
+    };
+    let words = if usable.int64 { vec![Word::U64, Word::U32] } else { vec![Word::U32] };
+    let open = |word| Device::gpu_with(&GpuOptions { word: Some(word), checked, adapter: None }).unwrap();
+    words.into_iter().map(open).collect()
+}
+
+/// Runs a program securely with a fixed seed and every share traced.
+pub fn secure_run(program: &Arc<Program>, input: &[i32], device: &Device, seed: u64) -> LocalOutcome {
+    let mut options = Options::new(device.clone());
+    options.trace = true;
+    local::run(program.clone(), input, &options, Randomness::FixedForTests(seed), &mut ()).unwrap()
+}
+
+/// Holds every step of a traced run to its bound, and the labels to the opened scores; gives the labels.
+pub fn check_steps(program: &Program, outcome: &LocalOutcome) -> Vec<u8> {
+    let (client, server) = (outcome.client.trace.as_ref().unwrap(), outcome.server.trace.as_ref().unwrap());
+    for check in trace::check(program, client, server).unwrap() {
+        assert!(check.holds(), "{check:?}");
+    }
+    let labels = outcome.client.labels.clone().expect("the client learns the labels");
+    assert!(outcome.server.labels.is_none(), "the server learns nothing");
+    assert_eq!(labels, trace::labels(program, client, server).unwrap());
+    labels
+}

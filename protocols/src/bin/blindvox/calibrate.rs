@@ -1,0 +1,21 @@
+//! `calibrate`: choose each tensor's scale from the largest values that real volumes reach.
+
+use blindvox_protocols::Result;
+use blindvox_protocols::model::{self, Bundle};
+
+use crate::cli::CalibrateArgs;
+
+/// The `calibrate` command.
+pub fn run(args: &CalibrateArgs) -> Result<()> {
+    let mut bundle = Bundle::load(&args.model)?;
+    bundle.quantization.spare_bits = args.spare_bits;
+    model::calibrate(&mut bundle, &args.volumes)?;
+    let program = bundle.program()?;
+    println!("{:<20} {:>6} {:>12} {:>6}", "tensor", "scale", "largest", "spare");
+    for t in &program.tensors {
+        println!("{:<20} {:>6} {:>12} {:>6}", t.name, format!("2^{}", t.scale_bits), t.max_abs, t.spare_bits);
+    }
+    bundle.save_model()?;
+    println!("Wrote {}", args.model.join("model.json").display());
+    Ok(())
+}

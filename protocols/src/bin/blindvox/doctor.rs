@@ -1,0 +1,33 @@
+//! What this machine offers to the engine, and why something is not used.
+
+use blindvox_engine::{Backend, Device};
+use blindvox_protocols::Result;
+
+/// Instruction sets that kernels have bodies for, and whether the processor has them.
+fn cpu_features() -> Vec<(&'static str, bool)> {
+    #[cfg(target_arch = "x86_64")]
+    return vec![
+        ("aes", is_x86_feature_detected!("aes")),
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+        ("avx512dq", is_x86_feature_detected!("avx512dq")),
+        ("avx512ifma", is_x86_feature_detected!("avx512ifma")),
+        ("vaes", is_x86_feature_detected!("vaes")),
+        ("gfni", is_x86_feature_detected!("gfni")),
+    ];
+    #[cfg(not(target_arch = "x86_64"))]
+    Vec::new()
+}
+
+/// Prints the list.
+pub fn run() -> Result<()> {
+    println!("blindvox {} on {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
+    let (has, lacks): (Vec<_>, Vec<_>) = cpu_features().into_iter().partition(|f| f.1);
+    let names = |list: &[(&'static str, bool)]| list.iter().map(|f| f.0).collect::<Vec<_>>().join(" ");
+    println!("CPU features: {}", names(&has));
+    if !lacks.is_empty() {
+        println!("    not here: {} (portable bodies run instead)", names(&lacks));
+    }
+    println!("backend cpu : usable, {}", Device::cpu().describe());
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! Progress bars and tables.
+
+use blindvox_protocols::infer::Observer;
+use blindvox_protocols::infer::report::{LayerReport, StepCost, Total};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// One bar over all steps, with the current layer's name; silent where the output is not a terminal.
+pub struct Progress(ProgressBar);
+
+impl Progress {
+    /// For a program of `steps` steps; hidden if `quiet`.
+    pub fn new(steps: usize, quiet: bool) -> Self {
+        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(steps as u64) };
+        let style = ProgressStyle::with_template("{elapsed:>4} {bar:32} {pos}/{len} {wide_msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message("keys and square pairs");
+        bar.enable_steady_tick(std::time::Duration::from_millis(100));
+        Self(bar)
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+impl Observer for Progress {
+    fn begin(&mut self, name: &str, kind: &str) {
+        self.0.set_message(format!("{name} ({kind})"));
+    }
+
+    fn end(&mut self, _: &StepCost) {
+        self.0.inc(1);
+    }
+}
+
+/// Bytes in words.
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..10_000 => format!("{count} B"),
+        10_000..10_000_000 => format!("{:.1} kB", count as f64 / 1e3),
+        _ => format!("{:.1} MB", count as f64 / 1e6),
+    }
+}
+
+/// The closing table.
+pub fn table(rows: &[LayerReport], total: &Total) {
+    println!("{:<16} {:<14} {:>8} {:>11} {:>11} {:>7}", "layer", "kind", "seconds", "to server", "to client", "rounds");
+    let line = |name: &str, kind: &str, seconds: f64, up: u64, down: u64, rounds: u64| {
+        println!("{name:<16} {kind:<14} {seconds:>8.3} {:>11} {:>11} {rounds:>7}", bytes(up), bytes(down));
+    };
+    for r in rows {
+        line(&r.name, r.kind, r.seconds, r.bytes_client_to_server, r.bytes_server_to_client, r.rounds);
+    }
+    line("total", "", total.seconds, total.bytes_client_to_server, total.bytes_server_to_client, total.rounds);
+}

@@ -1,0 +1,105 @@
+//! What the server tells the client of its model: shapes, scales and shifts, no weights.
+//!
+//! The message comes from a peer, so everything in it is checked before anything is computed or allocated
+//! from it: indices, shapes against the steps that make them, and sizes against [`MAX_ELEMENTS`].
+
+use crate::error::{Error, Result};
+use crate::model::{Linear, LinearKind, Program, Step, TensorId};
+
+/// The most elements a tensor may have (1 GiB of shares).
+pub const MAX_ELEMENTS: usize = 1 << 28;
+
+/// The most steps and tensors a network may have.
+pub const MAX_STEPS: usize = 4096;
+
+/// Widths that comparisons support.
+pub const COMPARE_BITS: std::ops::RangeInclusive<u32> = 2..=32;
+
+/// Encodes the public part of a program.
+pub fn encode(program: &Program) -> Result<Vec<u8>> {
+    postcard::to_allocvec(&program.public_view()).map_err(|e| Error::Model(format!("architecture: {e}")))
+}
+
+/// Decodes and checks what [`encode`] wrote.
+pub fn decode(bytes: &[u8]) -> Result<Program> {
+    let program: Program =
+        postcard::from_bytes(bytes).map_err(|e| Error::protocol(format!("the architecture does not decode: {e}")))?;
+    check(&program)?;
+    Ok(program)
+}
+
+/// Checks that a program is consistent, so that its execution can trust every shape and index.
+pub fn check(program: &Program) -> Result<()> {
+    let wrong = |what: String| Err(Error::protocol(format!("architecture: {what}")));
+    if program.tensors.len() > MAX_STEPS || program.steps.is_empty() || program.steps.len() > MAX_STEPS {
+        return wrong(format!("{} tensors and {} steps", program.tensors.len(), program.steps.len()));
+    }
+    for tensor in &program.tensors {
+        let elements = tensor.dims.iter().try_fold(tensor.channels, |product, &d| product.checked_mul(d));
+        if !matches!(elements, Some(1..=MAX_ELEMENTS)) || !(2..=32).contains(&tensor.bits) {
+            return wrong(format!(
+                "tensor {:?}: {} channels of {:?}, {} bits",
+                tensor.name, tensor.channels, tensor.dims, tensor.bits
+            ));
+        }
+    }
+    let mut written = vec![false; program.tensors.len()];
+    let input = written.get_mut(program.input).ok_or_else(|| Error::protocol("architecture: no such input tensor"))?;
+    *input = true;
+    for (at, step) in program.steps.iter().enumerate() {
+        if step.inputs().is_empty() || step.inputs().iter().any(|&t| !written.get(t).copied().unwrap_or(false)) {
+            return wrong(format!("step {:?} reads a tensor that is not written before it", step.name()));
+        }
+        if step.output().is_some_and(|t| written.get(t).copied().unwrap_or(true)) {
+            return wrong(format!("step {:?} writes a tensor that is absent or written already", step.name()));
+        }
+        if step.output().is_none() != (at + 1 == program.steps.len()) {
+            return wrong(format!("step {:?}: the argmax must be the last step and the only one", step.name()));
+        }
+        if !shapes_agree(program, step) {
+            return wrong(format!("step {:?}: its shapes or widths do not agree", step.name()));
+        }
+        step.output().into_iter().for_each(|t| written[t] = true);
+    }
+    match program.tensors.get(program.logits) {
+        Some(logits) if logits.channels == program.classes && (1..=256).contains(&program.classes) => Ok(()),
+        _ => wrong(format!("{} classes do not match the logits", program.classes)),
+    }
+}
+
+fn shapes_agree(program: &Program, step: &Step) -> bool {
+    let shape = |t: TensorId| (program.tensors[t].channels, program.tensors[t].dims);
+    let divided = |(channels, dims): (usize, [usize; 3]), window: &[usize; 3]| {
+        let fits = dims.iter().zip(window).all(|(d, w)| *w > 0 && d % w == 0);
+        fits.then(|| (channels, std::array::from_fn(|i| dims[i] / window[i])))
+    };
+    match step {
+        Step::Linear(linear) => linear_agrees(program, linear),
+        Step::Square { input, output, shift, .. } => shape(*input) == shape(*output) && *shift <= 20,
+        Step::Relu { input, output, bits, .. } => shape(*input) == shape(*output) && COMPARE_BITS.contains(bits),
+        Step::MaxPool { input, output, window, bits, .. } => {
+            divided(shape(*input), window) == Some(shape(*output)) && COMPARE_BITS.contains(bits)
+        }
+        Step::AvgPool { input, output, window, .. } => divided(shape(*input), window) == Some(shape(*output)),
+        Step::Argmax { input, bits, .. } => *input == program.logits && COMPARE_BITS.contains(bits),
+    }
+}
+
+fn linear_agrees(program: &Program, linear: &Linear) -> bool {
+    let dims = program.tensors[linear.inputs[0]].dims;
+    let channels: usize = linear.inputs.iter().map(|&t| program.tensors[t].channels).sum();
+    let output = &program.tensors[linear.output];
+    let taps = linear.kind.taps();
+    let kind_fits = match linear.kind {
+        LinearKind::Conv { kernel } => kernel.iter().all(|k| k % 2 == 1 && *k <= 31),
+        LinearKind::Transposed2 { factor } => factor.iter().all(|f| matches!(f, 1 | 2)),
+    };
+    kind_fits
+        && taps.iter().all(|&t| t > 0)
+        && linear.inputs.iter().all(|&t| program.tensors[t].dims == dims)
+        && channels == linear.in_channels
+        && output.channels == linear.out_channels
+        && output.dims == linear.kind.output_dims(dims)
+        && (2..=16).contains(&linear.weight_bits)
+        && linear.shift <= 24
+}

@@ -1,0 +1,26 @@
+//! Secure inference of any program of [`crate::model`]: U-Nets of any depth and width, planar or volumetric.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`architecture`] | the public part of a model, sent by the server and checked by the client |
+//! | [`session`] | what a party carries through a run: channel, randomness, keys, OT |
+//! | [`preprocess`] | square pairs, made before the input is known |
+//! | [`online`] | the steps of the program, both parties' halves |
+//! | [`trace`] | checks of every step from both parties' shares, for tests |
+//! | [`local`] | both parties in one process |
+//! | [`report`] | costs |
+//!
+//! The phases are types: [`Session`] is set up, [`Session::preprocess`] gives [`Ready`], and [`Ready`] is spent by
+//! [`Ready::run`](online), so that no mask is used twice.
+
+pub mod architecture;
+pub mod local;
+pub mod online;
+pub mod preprocess;
+pub mod report;
+pub mod session;
+pub mod trace;
+
+pub use online::{Observer, Outcome};
+pub use preprocess::Ready;
+pub use session::{Options, Role, Session};

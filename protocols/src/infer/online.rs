@@ -1,0 +1,275 @@
+//! The steps of a program on shares, both parties' halves.
+//!
+//! Between steps a tensor is shared mod 2^32, mod [`P`], or both: its producer provides what its readers need. A linear
+//! step gives exact sums mod 2^32; truncation drops `shift` bits and shrinks the ring to 2^(32 - shift), and one
+//! conversion for each needed ring brings the shares back. Only the last step, whose comparison needs low bits alone,
+//! reads the truncated shares as they are.
+//!
+//! | step | protocol | traffic |
+//! |---|---|---|
+//! | conv, conv_transpose | [`crate::linear`], truncate, [`crate::convert`] | ciphertexts both ways, one COT an element and ring |
+//! | square | [`crate::nonlinear::square`] | one opening each way, one COT |
+//! | relu, max_pool | [`crate::nonlinear::relu`], [`crate::nonlinear::max_pool`] | tables, labels, two COTs |
+//! | avg_pool | local | none |
+//! | argmax | [`crate::nonlinear::argmax`] | tables, labels; the client alone learns the labels |
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use blindvox_engine::Backend;
+use zeroize::Zeroizing;
+
+use super::preprocess::Ready;
+use super::report::StepCost;
+use super::session::{ConvKey, Session};
+use super::trace::Trace;
+use crate::channel::Party;
+use crate::convert::convert;
+use crate::error::{Error, Result};
+use crate::linear::{Bias, hom_conv};
+use crate::model::{Linear, Program, Step, TensorId};
+use crate::nonlinear::{argmax, avg_pool, max_pool, relu, square};
+use crate::share::{P, Ring};
+use crate::triples::SquarePairs;
+use crate::truncate::truncate;
+
+/// Told of progress.
+pub trait Observer {
+    /// A step begins.
+    fn begin(&mut self, name: &str, kind: &str) {
+        let _ = (name, kind);
+    }
+    /// It is done.
+    fn end(&mut self, cost: &StepCost) {
+        let _ = cost;
+    }
+}
+
+/// Watches nothing.
+impl Observer for () {}
+
+/// What a party has at the end.
+pub struct Outcome {
+    /// The client's labels, `[D, H, W]`; none for the server.
+    pub labels: Option<Vec<u8>>,
+    /// What setup and preprocessing cost.
+    pub preparation: Vec<StepCost>,
+    /// What each step cost.
+    pub steps: Vec<StepCost>,
+    /// All shares, where tracing was asked for.
+    pub trace: Option<Trace>,
+    /// Digest of everything this party sent, where the channel recorded it.
+    pub transcript: Option<[u8; 32]>,
+    /// The device the kernels ran on.
+    pub device: String,
+}
+
+/// One tensor's shares in the rings that its readers need; zeroized when dropped.
+#[derive(Default)]
+struct Shared {
+    /// Mod 2^32, or, before an argmax, truncated: right in the low bits.
+    full: Zeroizing<Vec<u32>>,
+    /// Mod P.
+    prime: Zeroizing<Vec<u32>>,
+}
+
+/// The rings that a tensor's readers need.
+#[derive(Clone, Copy, Default)]
+struct Needs {
+    full: bool,
+    prime: bool,
+    low: bool,
+}
+
+fn needs(program: &Program) -> Vec<Needs> {
+    let mut needs = vec![Needs::default(); program.tensors.len()];
+    for step in &program.steps {
+        for &tensor in step.inputs() {
+            match step {
+                Step::Square { .. } => needs[tensor].prime = true,
+                Step::Argmax { .. } => needs[tensor].low = true,
+                _ => needs[tensor].full = true,
+            }
+        }
+    }
+    needs
+}
+
+struct Online<'a> {
+    session: Session,
+    program: Arc<Program>,
+    pairs: SquarePairs,
+    preparation: Vec<StepCost>,
+    needs: Vec<Needs>,
+    tensors: Vec<Shared>,
+    next_plan: usize,
+    trace: Option<Trace>,
+    observer: &'a mut dyn Observer,
+}
+
+impl Ready {
+    /// The client's run on its prepared, quantised volume `[channels, D, H, W]`.
+    pub fn run_client(self, input: &[i32], observer: &mut dyn Observer) -> Result<Outcome> {
+        let mut online = Online::new(self, Party::Client, observer)?;
+        let tensor = online.program.input;
+        let elements = online.program.tensors[tensor].elements();
+        if input.len() != elements {
+            return Err(Error::Input(format!("the volume has {} values, the network takes {elements}", input.len())));
+        }
+        online.provide(tensor, input.iter().map(|&x| x as u32).collect(), 32)?;
+        online.run()
+    }
+
+    /// The server's run.
+    pub fn run_server(self, observer: &mut dyn Observer) -> Result<Outcome> {
+        let mut online = Online::new(self, Party::Server, observer)?;
+        let tensor = online.program.input;
+        // The client knows its input: the server's share of it is zero.
+        online.provide(tensor, vec![0; online.program.tensors[tensor].elements()], 32)?;
+        online.run()
+    }
+}
+
+impl<'a> Online<'a> {
+    fn new(ready: Ready, party: Party, observer: &'a mut dyn Observer) -> Result<Self> {
+        let Ready { session, pairs, preparation } = ready;
+        if session.party != party {
+            return Err(Error::Input(format!("this session is the {:?}'s", session.party)));
+        }
+        let program = session.program.clone();
+        let needs = needs(&program);
+        let tensors = needs.iter().map(|_| Shared::default()).collect();
+        let trace = session.options.trace.then(|| Trace::new(&program));
+        Ok(Self { session, program, pairs, preparation, needs, tensors, next_plan: 0, trace, observer })
+    }
+
+    fn run(mut self) -> Result<Outcome> {
+        let program = self.program.clone();
+        let last_uses = program.last_uses();
+        let mut labels = None;
+        let mut steps = Vec::with_capacity(program.steps.len());
+        for (at, step) in program.steps.iter().enumerate() {
+            self.observer.begin(step.name(), step.kind());
+            self.session.channel.set_phase(step.name());
+            let (start, before) = (Instant::now(), self.session.channel.stats().total);
+            labels = self.step(at, step)?;
+            for &tensor in step.inputs() {
+                if last_uses[tensor] == at {
+                    self.tensors[tensor] = Shared::default();
+                }
+            }
+            let traffic = self.session.channel.stats().total - before;
+            let cost = StepCost { name: step.name().to_owned(), kind: step.kind(), time: start.elapsed(), traffic };
+            self.observer.end(&cost);
+            steps.push(cost);
+        }
+        Ok(Outcome {
+            labels,
+            preparation: self.preparation,
+            steps,
+            trace: self.trace,
+            transcript: self.session.channel.transcript_digest(),
+            device: self.session.options.device.describe(),
+        })
+    }
+
+    /// Runs one step; the labels, if it is the client's argmax.
+    fn step(&mut self, at: usize, step: &Step) -> Result<Option<Vec<u8>>> {
+        let party = self.session.party;
+        match step {
+            Step::Linear(linear) => self.linear(at, linear)?,
+            Step::Square { input, output, shift, .. } => {
+                // Only a square reads shares mod P, and no tensor is squared twice.
+                let x = std::mem::take(&mut *self.tensors[*input].prime);
+                let pairs = self.pairs.take(x.len())?;
+                let Session { channel, ot, .. } = &mut self.session;
+                let y = square::square(party, channel, ot, pairs, x, *shift)?;
+                self.provide(*output, y, 32)?;
+            }
+            Step::Relu { input, output, bits, .. } => {
+                let Session { channel, ot, gc, options, .. } = &mut self.session;
+                let y = relu::relu(party, channel, ot, gc, &self.tensors[*input].full, *bits, options.comparison)?;
+                self.provide(*output, y, 32)?;
+            }
+            Step::MaxPool { input, output, window, bits, .. } => {
+                let info = &self.program.tensors[*input];
+                let shape = [info.channels, info.dims[0], info.dims[1], info.dims[2]];
+                let Session { channel, ot, gc, options, .. } = &mut self.session;
+                let x = &self.tensors[*input].full;
+                let y = max_pool::max_pool(party, channel, ot, gc, x, shape, *window, *bits, options.comparison)?;
+                self.provide(*output, y, 32)?;
+            }
+            Step::AvgPool { input, output, window, .. } => {
+                let info = &self.program.tensors[*input];
+                let shape = [info.channels, info.dims[0], info.dims[1], info.dims[2]];
+                let y = avg_pool::avg_pool(&self.tensors[*input].full, shape, *window)?;
+                self.provide(*output, y, 32)?;
+            }
+            Step::Argmax { input, bits, .. } => {
+                let Session { channel, gc, .. } = &mut self.session;
+                let classes = self.program.classes;
+                return argmax::argmax(party, channel, gc, &self.tensors[*input].full, classes, *bits);
+            }
+        }
+        Ok(None)
+    }
+
+    fn linear(&mut self, at: usize, linear: &Linear) -> Result<()> {
+        let x = Zeroizing::new(
+            linear.inputs.iter().flat_map(|&t| self.tensors[t].full.iter().copied()).collect::<Vec<u32>>(),
+        );
+        let Session { channel, prng, conv, plans, party, .. } = &mut self.session;
+        let plan = &plans[self.next_plan];
+        self.next_plan += 1;
+        let mut y = match conv {
+            ConvKey::Secret(key) => hom_conv::client(channel, key, prng, plan, &x)?,
+            ConvKey::Public(key) => {
+                let values = bias(linear);
+                let bias = if linear.bias_map.is_some() { Bias::Map(&values) } else { Bias::Channel(&values) };
+                hom_conv::server(channel, key, prng, plan, &linear.weights, bias, &x)?
+            }
+        };
+        if let Some(trace) = &mut self.trace {
+            trace.accumulators[at] = y.clone();
+        }
+        truncate(*party, &mut y, 32, linear.shift)?;
+        self.provide(linear.output, y, 32 - linear.shift)
+    }
+
+    /// Stores a tensor's shares mod 2^`bits` in the rings that its readers need.
+    fn provide(&mut self, tensor: TensorId, shares: Vec<u32>, bits: u32) -> Result<()> {
+        let Session { party, channel, ot, .. } = &mut self.session;
+        let needs = self.needs[tensor];
+        let mut shared = Shared::default();
+        if needs.prime {
+            *shared.prime = convert(*party, channel, ot, shares.clone(), bits, Ring::Prime(P))?;
+        }
+        if needs.full && bits < 32 {
+            *shared.full = convert(*party, channel, ot, shares, bits, Ring::FULL)?;
+        } else if needs.full || needs.low {
+            *shared.full = shares;
+        }
+        if let Some(trace) = &mut self.trace {
+            let full_bits = if needs.full { 32 } else { bits };
+            trace.tensors[tensor] = if needs.prime {
+                (shared.prime.to_vec(), Ring::Prime(P))
+            } else {
+                (shared.full.to_vec(), Ring::Pow2(full_bits))
+            };
+        }
+        self.tensors[tensor] = shared;
+        Ok(())
+    }
+}
+
+/// A linear step's bias at every position, mod 2^32: one a channel, or `[out_channels, D, H, W]`.
+fn bias(linear: &Linear) -> Vec<u32> {
+    let residue = |x: i32| x as u32;
+    match &linear.bias_map {
+        None => linear.bias.iter().copied().map(residue).collect(),
+        Some(map) => {
+            let voxels = map.len() / linear.out_channels.max(1);
+            map.iter().enumerate().map(|(i, &b)| residue(b.wrapping_add(linear.bias[i / voxels]))).collect()
+        }
+    }
+}

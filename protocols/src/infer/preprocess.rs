@@ -1,0 +1,50 @@
+//! What is made before the input is known: square pairs, one for each squared value of one run.
+
+use std::time::Instant;
+
+use super::report::StepCost;
+use super::session::Session;
+use crate::error::Result;
+use crate::model::{Program, Step};
+use crate::triples::{Correlations, HeSquarePairs, SquarePairs};
+
+/// A party that can run once: its one-use material goes with it.
+pub struct Ready {
+    pub(super) session: Session,
+    pub(super) pairs: SquarePairs,
+    pub(super) preparation: Vec<StepCost>,
+}
+
+/// Values squared in one run.
+pub fn squares(program: &Program) -> usize {
+    let count = |step: &Step| match step {
+        Step::Square { input, .. } => program.tensors[*input].elements(),
+        _ => 0,
+    };
+    program.steps.iter().map(count).sum()
+}
+
+impl Ready {
+    pub(super) fn new(mut session: Session) -> Result<Self> {
+        let setup = session.channel.stats().total;
+        let start = Instant::now();
+        session.channel.set_phase("preprocessing");
+        let count = squares(&session.program);
+        let mut pairs = SquarePairs::default();
+        if count > 0 {
+            let Session { party, channel, prng, options, .. } = &mut session;
+            let mut source = HeSquarePairs::setup(*party, channel, &options.device, prng)?;
+            pairs = source.square_pairs(channel, count)?;
+        }
+        let preparation = vec![
+            StepCost { name: "setup".to_owned(), kind: "setup", time: session.setup_time, traffic: setup },
+            StepCost {
+                name: "square pairs".to_owned(),
+                kind: "preprocessing",
+                time: start.elapsed(),
+                traffic: session.channel.stats().total - setup,
+            },
+        ];
+        Ok(Self { session, pairs, preparation })
+    }
+}

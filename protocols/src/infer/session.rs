@@ -1,0 +1,181 @@
+//! What a party carries through a run.
+//!
+//! | # | from -> to | content | bytes | phase |
+//! |---|---|---|---|---|
+//! | 1 | client -> server | hello: magic, version | 12 | setup |
+//! | 2 | server -> client | hello | 12 | setup |
+//! | 3 | server -> client | architecture, without weights | its encoding | setup |
+//! | 4 | client -> server | public key for convolutions | 16 + packed | setup |
+//! | 5 | both | base OTs, both directions and the garbler's | see [`crate::ot`], [`crate::gc`] | setup |
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use blindvox_engine::rlwe::{Params, PublicKey, SecretKey};
+use blindvox_engine::{Device, Prng};
+
+use super::architecture;
+use super::preprocess::Ready;
+use crate::channel::{Channel, Party};
+use crate::error::{Error, Result};
+use crate::gc;
+use crate::linear::{Kind, LinearPlan, LinearSpec};
+use crate::model::{Linear, LinearKind, Program, Step};
+use crate::nonlinear::relu::ReluKind;
+use crate::ot::OtPair;
+
+/// The first bytes of a connection.
+const MAGIC: [u8; 8] = *b"blindvox";
+/// Changed whenever messages change.
+const VERSION: u32 = 1;
+
+/// What a party brings.
+pub enum Role {
+    /// Nothing yet: its volume comes online.
+    Client,
+    /// The model.
+    Server(Arc<Program>),
+}
+
+impl Role {
+    /// Who this is.
+    pub fn party(&self) -> Party {
+        match self {
+            Self::Client => Party::Client,
+            Self::Server(_) => Party::Server,
+        }
+    }
+}
+
+/// What a party chooses for itself, or both agree on.
+#[derive(Clone)]
+pub struct Options {
+    /// Where the kernels run.
+    pub device: Device,
+    /// How ReLU and max pooling are computed; both parties must choose alike.
+    pub comparison: ReluKind,
+    /// Keep the shares of every tensor for [`super::trace`]. Only for tests: they are secret.
+    pub trace: bool,
+}
+
+impl Options {
+    /// Everything as it should be, on `device`.
+    pub fn new(device: Device) -> Self {
+        Self { device, comparison: ReluKind::SignSelect, trace: false }
+    }
+}
+
+/// The HE key for convolutions, as each party has it.
+pub(super) enum ConvKey {
+    /// The client decrypts.
+    Secret(SecretKey),
+    /// The server re-randomises.
+    Public(PublicKey),
+}
+
+/// A party after setup.
+pub struct Session {
+    pub(super) party: Party,
+    pub(super) channel: Channel,
+    pub(super) prng: Prng,
+    pub(super) options: Options,
+    pub(super) ot: OtPair,
+    pub(super) gc: gc::Half,
+    pub(super) conv: ConvKey,
+    /// The client's has no weights.
+    pub(super) program: Arc<Program>,
+    /// One for each linear step, in order.
+    pub(super) plans: Vec<LinearPlan>,
+    pub(super) setup_time: Duration,
+}
+
+impl Session {
+    /// Agrees on the architecture and makes keys.
+    pub fn setup(role: Role, mut channel: Channel, mut prng: Prng, options: Options) -> Result<Self> {
+        let start = Instant::now();
+        let party = role.party();
+        channel.set_phase("setup");
+        greet(party, &mut channel)?;
+        let program = match role {
+            Role::Server(program) => {
+                architecture::check(&program)?;
+                channel.send(architecture::encode(&program)?)?;
+                program
+            }
+            Role::Client => Arc::new(architecture::decode(&channel.recv()?)?),
+        };
+        let plans = plans(&program)?;
+        let params = Params::hom_conv();
+        let conv = match party {
+            Party::Client => {
+                let key = SecretKey::generate(&params, &options.device, &mut prng)?;
+                channel.send(key.public_key(&mut prng)?.to_bytes())?;
+                ConvKey::Secret(key)
+            }
+            Party::Server => {
+                let bytes = channel.recv_exact(PublicKey::wire_len(&params))?;
+                ConvKey::Public(PublicKey::from_bytes(&params, &options.device, &bytes)?)
+            }
+        };
+        let ot = OtPair::setup(party, &mut channel, &mut prng)?;
+        let gc = gc::Half::setup(party, &mut channel, &mut prng)?;
+        Ok(Self { party, channel, prng, options, ot, gc, conv, program, plans, setup_time: start.elapsed() })
+    }
+
+    /// The program, without weights on the client's side.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// How each linear step is packed; public.
+    pub fn plans(&self) -> &[LinearPlan] {
+        &self.plans
+    }
+
+    /// Makes the square pairs of one run.
+    pub fn preprocess(self) -> Result<Ready> {
+        Ready::new(self)
+    }
+}
+
+/// Plans every linear step from public quantities; an error names the layer that does not fit.
+fn plans(program: &Program) -> Result<Vec<LinearPlan>> {
+    let linear = program.steps.iter().filter_map(|step| match step {
+        Step::Linear(linear) => Some(linear),
+        _ => None,
+    });
+    let plan = |l: &Linear| {
+        LinearPlan::new(&LinearSpec {
+            name: l.name.clone(),
+            kind: match l.kind {
+                LinearKind::Conv { kernel } => Kind::Conv { kernel },
+                LinearKind::Transposed2 { factor } => Kind::Transposed { factor },
+            },
+            inputs: l.in_channels,
+            outputs: l.out_channels,
+            size: program.tensors[l.inputs[0]].dims,
+            weight_bits: l.weight_bits,
+        })
+    };
+    linear.map(plan).collect()
+}
+
+fn greet(party: Party, channel: &mut Channel) -> Result<()> {
+    let mut hello = MAGIC.to_vec();
+    hello.extend(VERSION.to_le_bytes());
+    let theirs = match party {
+        Party::Client => {
+            channel.send(hello.clone())?;
+            channel.recv_exact(hello.len())?
+        }
+        Party::Server => {
+            let theirs = channel.recv_exact(hello.len())?;
+            channel.send(hello.clone())?;
+            theirs
+        }
+    };
+    if theirs != hello {
+        return Err(Error::protocol(format!("the peer does not speak blindvox version {VERSION}")));
+    }
+    Ok(())
+}
