@@ -28,7 +28,7 @@ use crate::convert::convert;
 use crate::error::{Error, Result};
 use crate::linear::{Bias, hom_conv};
 use crate::model::{Linear, Program, Step, TensorId};
-use crate::nonlinear::{argmax, avg_pool, max_pool, relu, square};
+use crate::nonlinear::{argmax, avg_pool, max_pool, relu, square, windows};
 use crate::share::{P, Ring};
 use crate::triples::SquarePairs;
 use crate::truncate::truncate;
@@ -195,8 +195,9 @@ impl<'a> Online<'a> {
                 let info = &self.program.tensors[*input];
                 let shape = [info.channels, info.dims[0], info.dims[1], info.dims[2]];
                 let Session { channel, ot, gc, options, .. } = &mut self.session;
-                let x = &self.tensors[*input].full;
-                let y = max_pool::max_pool(party, channel, ot, gc, x, shape, *window, *bits, options.comparison)?;
+                let x = Zeroizing::new(windows::gather(&self.tensors[*input].full, shape, *window)?);
+                let size = window.iter().product();
+                let y = max_pool::max_pool(party, channel, ot, gc, &x, size, *bits, options.comparison)?;
                 self.provide(*output, y, 32)?;
             }
             Step::AvgPool { input, output, window, .. } => {
@@ -208,7 +209,7 @@ impl<'a> Online<'a> {
             Step::Argmax { input, bits, .. } => {
                 let Session { channel, gc, .. } = &mut self.session;
                 let classes = self.program.classes;
-                return argmax::argmax(party, channel, gc, &self.tensors[*input].full, classes, *bits);
+                return argmax::argmax(channel, gc, &self.tensors[*input].full, classes, *bits);
             }
         }
         Ok(None)

@@ -7,6 +7,7 @@
 //! | [`argmax`] | labels, to the client alone |
 //! | [`select`] | d·x for a shared bit d |
 //! | [`avg_pool`] | sums over windows, local |
+//! | [`windows`] | the values of each window side by side |
 //! | [`square`] | x^2 / 2^f from square pairs |
 
 pub mod argmax;
@@ -15,3 +16,4 @@ pub mod max_pool;
 pub mod relu;
 pub mod select;
 pub mod square;
+pub mod windows;
