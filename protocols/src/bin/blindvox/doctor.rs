@@ -1,5 +1,6 @@
 //! What this machine offers to the engine, and why something is not used.
 
+use blindvox_engine::wgpu::adapters;
 use blindvox_engine::{Backend, Device};
 use blindvox_protocols::Result;
 
@@ -29,5 +30,12 @@ pub fn run() -> Result<()> {
         println!("    not here: {} (portable bodies run instead)", names(&lacks));
     }
     println!("backend cpu : usable, {}", Device::cpu().describe());
+    match Device::gpu() {
+        Ok(device) => println!("backend gpu : usable, {}", device.describe()),
+        Err(e) => println!("backend gpu : not usable, {e}"),
+    }
+    for adapter in adapters() {
+        println!("    adapter : {adapter}");
+    }
     Ok(())
 }
