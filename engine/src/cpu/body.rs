@@ -1,11 +1,9 @@
 //! The code paths of the CPU backend and the tables that each prime needs for its own.
 
+use super::limb::Limb;
 use super::panels::{PanelRow, PanelView};
 use crate::error::{Error, Result};
 use crate::ring::{Modulus, NttTable, RnsBasis};
-
-#[cfg(target_arch = "x86_64")]
-use super::{ntt_dq, ntt_ifma, twiddles};
 
 /// A code path; all give the same residues, bit for bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,84 +43,6 @@ impl Body {
     }
 }
 
-/// How one prime's kernels run, and its roots in the form they read.
-pub(super) enum Arithmetic {
-    /// Any prime, any dimension.
-    Scalar,
-    /// 52-bit products: primes below 2^50.
-    #[cfg(target_arch = "x86_64")]
-    Ifma(twiddles::Roots),
-    /// 64-bit products built of 32-bit ones: primes below 2^60.
-    #[cfg(target_arch = "x86_64")]
-    Dq(twiddles::Roots),
-}
-
-/// One prime on one body.
-pub(super) struct Limb {
-    table: NttTable,
-    pub(super) arithmetic: Arithmetic,
-}
-
-impl Limb {
-    fn new(body: Body, table: &NttTable) -> Self {
-        Self { table: table.clone(), arithmetic: Self::arithmetic(body, table) }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    fn arithmetic(body: Body, table: &NttTable) -> Arithmetic {
-        if body != Body::Avx512 || table.n() < twiddles::MIN_N {
-            return Arithmetic::Scalar;
-        }
-        if table.modulus().bits() <= ntt_ifma::MAX_BITS && is_x86_feature_detected!("avx512ifma") {
-            Arithmetic::Ifma(twiddles::Roots::new(table, ntt_ifma::COMPANION_SHIFT))
-        } else {
-            Arithmetic::Dq(twiddles::Roots::new(table, 0))
-        }
-    }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    fn arithmetic(_: Body, _: &NttTable) -> Arithmetic {
-        Arithmetic::Scalar
-    }
-
-    /// The prime.
-    pub(super) fn modulus(&self) -> Modulus {
-        self.table.modulus()
-    }
-
-    /// The forward transform of `a`, which is overwritten.
-    pub(super) fn forward(&self, a: &mut [u64], mut out: PanelRow<'_>) {
-        match &self.arithmetic {
-            Arithmetic::Scalar => {
-                self.table.forward(a);
-                out.write(a);
-            }
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: this arithmetic is only chosen on a processor that has its features.
-            Arithmetic::Ifma(roots) => unsafe { ntt_ifma::forward_transform(roots, a, &mut out) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: this arithmetic is only chosen on a processor that has its features.
-            Arithmetic::Dq(roots) => unsafe { ntt_dq::forward_transform(roots, a, &mut out) },
-        }
-    }
-
-    /// The inverse transform into `a`.
-    pub(super) fn inverse(&self, from: PanelView<'_>, a: &mut [u64]) {
-        match &self.arithmetic {
-            Arithmetic::Scalar => {
-                from.read(a);
-                self.table.inverse(a);
-            }
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: this arithmetic is only chosen on a processor that has its features.
-            Arithmetic::Ifma(roots) => unsafe { ntt_ifma::inverse_transform(roots, from, a) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: this arithmetic is only chosen on a processor that has its features.
-            Arithmetic::Dq(roots) => unsafe { ntt_dq::inverse_transform(roots, from, a) },
-        }
-    }
-}
-
 /// The roots of a basis, for one body.
 pub struct CpuTables {
     pub(super) n: usize,
@@ -153,7 +73,7 @@ impl Transform {
     /// # Panics
     /// If a length is not n.
     pub fn forward(&self, a: &mut [u64], out: &mut [u64]) {
-        assert!(a.len() == self.0.table.n() && out.len() == a.len());
+        assert!(a.len() == self.0.n() && out.len() == a.len());
         self.0.forward(a, PanelRow::contiguous(out));
     }
 
@@ -162,7 +82,7 @@ impl Transform {
     /// # Panics
     /// If a length is not n.
     pub fn inverse(&self, points: &[u64], a: &mut [u64]) {
-        assert!(a.len() == self.0.table.n() && points.len() == a.len());
+        assert!(a.len() == self.0.n() && points.len() == a.len());
         self.0.inverse(PanelView::contiguous(points), a);
     }
 }

@@ -5,17 +5,29 @@
 //! | [`scalar`] | the definition of each kernel on one row |
 //! | [`body`] | the code paths, chosen once at run time |
 //! | `buffer`, `panels` | residues in memory; the layout of NTT-domain data |
-//! | `twiddles`, `transform512`, `ntt_ifma`, `ntt_dq` | the transforms on AVX-512 registers |
+//! | `limb` | the kernels of one prime on one body |
+//! | `ifma`, `dq` | arithmetic on AVX-512 registers, for primes up to 50 and 60 bits |
+//! | `twiddles`, `transform512`, `rows512`, `vec512` | the transforms and row kernels over either |
+//! | `gemm`, `gemm_ifma`, `gemm_dq` | the matrix product at each frequency |
 
 pub mod body;
 mod buffer;
+#[cfg(target_arch = "x86_64")]
+mod gemm;
+mod limb;
 mod panels;
 pub mod scalar;
 
 #[cfg(target_arch = "x86_64")]
-mod ntt_dq;
+mod dq;
 #[cfg(target_arch = "x86_64")]
-mod ntt_ifma;
+mod gemm_dq;
+#[cfg(target_arch = "x86_64")]
+mod gemm_ifma;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
+#[cfg(target_arch = "x86_64")]
+mod rows512;
 #[cfg(target_arch = "x86_64")]
 mod transform512;
 #[cfg(target_arch = "x86_64")]
@@ -59,10 +71,21 @@ impl Cpu {
 
 /// Calls `f(i, chunk i)` for every chunk of `size` words, in parallel if there are many.
 fn for_each_chunk(words: &mut [u64], size: usize, f: impl Fn(usize, &mut [u64]) + Send + Sync) {
-    if words.len() <= SERIAL_WORDS {
-        words.chunks_exact_mut(size).enumerate().for_each(|(i, c)| f(i, c));
+    for_each_chunk_with(words, size, 1, |_, i, c| f(i, c));
+}
+
+/// The same with scratch space for each thread, for kernels that spend `work` steps on a word.
+fn for_each_chunk_with(
+    words: &mut [u64],
+    size: usize,
+    work: usize,
+    f: impl Fn(&mut Vec<u64>, usize, &mut [u64]) + Send + Sync,
+) {
+    if words.len() * work <= SERIAL_WORDS {
+        let mut scratch = Vec::new();
+        words.chunks_exact_mut(size).enumerate().for_each(|(i, c)| f(&mut scratch, i, c));
     } else {
-        words.par_chunks_exact_mut(size).enumerate().for_each(|(i, c)| f(i, c));
+        words.par_chunks_exact_mut(size).enumerate().for_each_init(Vec::new, |scratch, (i, c)| f(scratch, i, c));
     }
 }
 
@@ -131,7 +154,7 @@ impl Backend for Cpu {
         acc.layout = common(acc.layout, Layout::Rows);
         for_each_chunk(acc.words_mut(), shape.n, |row, acc| {
             let (poly, limb) = (row / shape.limbs, row % shape.limbs);
-            scalar::add_lifted(t.modulus(limb), acc, &values[poly * shape.n..][..shape.n], scale[limb]);
+            t.limbs[limb].add_lifted(acc, &values[poly * shape.n..][..shape.n], scale[limb]);
         });
         Ok(())
     }
@@ -166,20 +189,20 @@ impl Backend for Cpu {
     fn add_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, b: &CpuBuffer) -> Result<()> {
         a.layout = common(a.layout, b.layout);
         let (n, limb) = (shape.n, limb_of(a.layout, shape));
-        for_each_chunk(a.words_mut(), n, |i, a| scalar::add(t.modulus(limb(i)), a, &b.words()[i * n..][..n]));
+        for_each_chunk(a.words_mut(), n, |i, a| t.limbs[limb(i)].add(a, &b.words()[i * n..][..n]));
         Ok(())
     }
 
     fn sub_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, b: &CpuBuffer) -> Result<()> {
         a.layout = common(a.layout, b.layout);
         let (n, limb) = (shape.n, limb_of(a.layout, shape));
-        for_each_chunk(a.words_mut(), n, |i, a| scalar::sub(t.modulus(limb(i)), a, &b.words()[i * n..][..n]));
+        for_each_chunk(a.words_mut(), n, |i, a| t.limbs[limb(i)].sub(a, &b.words()[i * n..][..n]));
         Ok(())
     }
 
     fn negate_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer) -> Result<()> {
         let limb = limb_of(a.layout, shape);
-        for_each_chunk(a.words_mut(), shape.n, |i, a| scalar::negate(t.modulus(limb(i)), a));
+        for_each_chunk(a.words_mut(), shape.n, |i, a| t.limbs[limb(i)].negate(a));
         Ok(())
     }
 
@@ -187,7 +210,7 @@ impl Backend for Cpu {
         a.layout = common(a.layout, b.layout);
         let (size, period, limb) = product_chunks(shape, b_batch);
         for_each_chunk(a.words_mut(), size, |i, a| {
-            scalar::mul(t.modulus(limb(i)), a, &b.words()[i * period..][..period]);
+            t.limbs[limb(i)].mul(a, &b.words()[i * period..][..period]);
         });
         Ok(())
     }
@@ -205,14 +228,14 @@ impl Backend for Cpu {
         let (size, period, limb) = product_chunks(shape, b_batch);
         for_each_chunk(acc.words_mut(), size, |i, s| {
             let (a, b) = (&a.words()[i * size..][..size], &b.words()[i * period..][..period]);
-            scalar::mul_add(t.modulus(limb(i)), s, a, b);
+            t.limbs[limb(i)].mul_add(s, a, b);
         });
         Ok(())
     }
 
     fn mul_scalar_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, scalars: &[u64]) -> Result<()> {
         let limb = limb_of(a.layout, shape);
-        for_each_chunk(a.words_mut(), shape.n, |i, a| scalar::mul_scalar(t.modulus(limb(i)), a, scalars[limb(i)]));
+        for_each_chunk(a.words_mut(), shape.n, |i, a| t.limbs[limb(i)].mul_scalar(a, scalars[limb(i)]));
         Ok(())
     }
 
@@ -224,9 +247,9 @@ impl Backend for Cpu {
             return Ok(y);
         }
         let panel = |polys: usize, i: usize| i * polys * width..(i + 1) * polys * width;
-        for_each_chunk(y.words_mut(), rows * cols * width, |i, y| {
+        for_each_chunk_with(y.words_mut(), rows * cols * width, inner, |packed, i, y| {
             let (w, x) = (&w.words()[panel(rows * inner, i)], &x.words()[panel(inner * cols, i)]);
-            scalar::gemm(t.modulus(i / (n / width)), size, width, w, x, y);
+            t.limbs[i / (n / width)].gemm(size, w, x, y, packed);
         });
         Ok(y)
     }
@@ -239,7 +262,7 @@ impl Backend for Cpu {
             let (poly, limb) = (row / kept, row % kept);
             let x = &buffer.words()[poly * limbs * n..][..limbs * n];
             out.copy_from_slice(&x[limb * n..][..n]);
-            scalar::drop_limb(t.modulus(limb), t.modulus(kept), out, &x[kept * n..]);
+            t.limbs[limb].drop_limb(t.modulus(kept), out, &x[kept * n..]);
         });
         Ok(out)
     }

@@ -6,8 +6,8 @@
 //! half length 4, two for 2 and four for 1, entry j being the factor of lane j.
 
 use super::buffer::{LINE, Line};
-use crate::ring::NttTable;
 use crate::ring::ntt_table::Factor;
+use crate::ring::{Modulus, NttTable};
 
 /// The smallest dimension with vector transforms: one 8x8 block.
 pub(super) const MIN_N: usize = 64;
@@ -54,29 +54,55 @@ fn uniform(f: Factor, companion_shift: u32) -> Uniform {
     [f.value, companion, companion >> 32, 0]
 }
 
-/// Both directions for one prime, with companions floor(w * 2^k / q), k = 64 - shift.
+/// One prime's constants and factors, with companions floor(w * 2^k / q), k = 64 - shift.
 pub(super) struct Roots {
     pub(super) n: usize,
+    pub(super) modulus: Modulus,
     pub(super) q: u64,
     pub(super) forward: Twiddles,
     pub(super) inverse: Twiddles,
     /// 1/n, and 1/n times the factor of the last inverse stage.
     pub(super) n_inv: Uniform,
     pub(super) n_inv_last: Uniform,
+    /// floor(2^(bits + 51) / q), below 2^52.
+    pub(super) barrett: u64,
+    /// The factors 1, 2^30, 2^52, 2^60 and 2^92.
+    pub(super) power: Powers,
+    companion_shift: u32,
+}
+
+/// Powers of two modulo a prime.
+pub(super) struct Powers {
+    pub(super) p0: Uniform,
+    pub(super) p30: Uniform,
+    pub(super) p52: Uniform,
+    pub(super) p60: Uniform,
+    pub(super) p92: Uniform,
 }
 
 impl Roots {
     /// For n of [`MIN_N`] or more.
     pub(super) fn new(table: &NttTable, companion_shift: u32) -> Self {
-        let q = table.modulus();
-        let last = q.mul(table.n_inv().value, table.inverse_factors()[1].value);
+        let modulus = table.modulus();
+        let q = modulus.value();
+        let factor = |value| uniform(Factor { value, shoup: modulus.shoup(value) }, companion_shift);
+        let power = |k| factor(modulus.reduce_wide(1u128 << k));
         Self {
             n: table.n(),
-            q: q.value(),
+            modulus,
+            q,
             forward: Twiddles::new(table.forward_factors(), companion_shift),
             inverse: Twiddles::new(table.inverse_factors(), companion_shift),
-            n_inv: uniform(table.n_inv(), companion_shift),
-            n_inv_last: uniform(Factor { value: last, shoup: q.shoup(last) }, companion_shift),
+            n_inv: factor(table.n_inv().value),
+            n_inv_last: factor(modulus.mul(table.n_inv().value, table.inverse_factors()[1].value)),
+            barrett: ((1u128 << (modulus.bits() + 51)) / u128::from(q)) as u64,
+            power: Powers { p0: power(0), p30: power(30), p52: power(52), p60: power(60), p92: power(92) },
+            companion_shift,
         }
+    }
+
+    /// Any factor in `[0, q)`.
+    pub(super) fn factor(&self, value: u64) -> Uniform {
+        uniform(Factor { value, shoup: self.modulus.shoup(value) }, self.companion_shift)
     }
 }

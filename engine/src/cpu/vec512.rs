@@ -23,6 +23,65 @@ pub(super) unsafe fn store(p: *mut u64, v: V) {
     unsafe { _mm512_storeu_si512(p.cast(), v) }
 }
 
+/// Eight words.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn load_line(x: &[u64; 8]) -> V {
+    // SAFETY: eight words.
+    unsafe { load(x.as_ptr()) }
+}
+
+/// Writes eight words.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn store_line(x: &mut [u64; 8], v: V) {
+    // SAFETY: eight words.
+    unsafe { store(x.as_mut_ptr(), v) }
+}
+
+/// Applies `f` to whole lines of `a` and `b`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn zip_lines(a: &mut [u64], b: &[u64], f: impl Fn(V, V) -> V) {
+    assert!(a.len() == b.len() && a.len().is_multiple_of(8));
+    for (a, b) in a.as_chunks_mut().0.iter_mut().zip(b.as_chunks().0) {
+        let v = f(load_line(a), load_line(b));
+        store_line(a, v);
+    }
+}
+
+/// `a += b` modulo q.
+#[target_feature(enable = "avx512f")]
+pub(super) fn add(q: u64, a: &mut [u64], b: &[u64]) {
+    let q = splat(q);
+    zip_lines(a, b, |a, b| reduce_once(_mm512_add_epi64(a, b), q));
+}
+
+/// `a -= b` modulo q.
+#[target_feature(enable = "avx512f")]
+pub(super) fn sub(q: u64, a: &mut [u64], b: &[u64]) {
+    let q = splat(q);
+    zip_lines(a, b, |a, b| sub_reduced(a, b, q));
+}
+
+/// `a = -a` modulo q.
+#[target_feature(enable = "avx512f")]
+pub(super) fn negate(q: u64, a: &mut [u64]) {
+    let q = splat(q);
+    for a in a.as_chunks_mut().0 {
+        let v = reduce_once(_mm512_sub_epi64(q, load_line(a)), q);
+        store_line(a, v);
+    }
+}
+
+/// `a - b` of residues, reduced: a negative difference is huge, and the smaller one after adding q.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn sub_reduced(a: V, b: V, q: V) -> V {
+    let d = _mm512_sub_epi64(a, b);
+    _mm512_min_epu64(d, _mm512_add_epi64(d, q))
+}
+
 /// One word in all lanes.
 #[inline]
 #[target_feature(enable = "avx512f")]

@@ -1,14 +1,18 @@
-//! Butterflies on AVX-512 IFMA for primes below 2^50: the 52-bit multiply-adds give both halves of a product.
+//! Arithmetic on AVX-512 IFMA for primes below 2^50: the 52-bit multiply-adds give both halves of a product.
 //!
 //! A factor w has the companion w' = floor(w * 2^52 / q). For y < 2^52, with t = floor(y * w' / 2^52), the value y * w - t * q lies in
 //! `[0, 2q)` (Shoup) and its low 52 bits are `lo(y w) + lo(t (2^52 - q))`. The instructions ignore what is above bit 51
 //! of their factors, so forward values are kept modulo 2^52 and that sum is not masked: values are below
 //! 4q <= 2^52 and what is above bit 51 means nothing. `x` is brought below 2^51 by subtracting 2q if bit 51
 //! is set; then x + v and x - v + 2q are in `[0, 2^51 + 2q)` again. Inverse values are exact and below 2q.
+//!
+//! A product x * y of two residues, 2^52 h + l, is reduced by Barrett's method with the quotient's estimate from its top
+//! 52 bits; the estimate is at most three too small, and the rest below 4q <= 2^52.
 
 use std::arch::x86_64::*;
 
 use super::buffer::Line;
+use super::rows512::row_kernels;
 use super::transform512::transforms;
 use super::vec512::{V, reduce_once, splat};
 
@@ -19,22 +23,27 @@ pub(super) const COMPANION_SHIFT: u32 = 12;
 pub(super) const MAX_BITS: u32 = 50;
 
 /// Constants of a prime.
-struct C {
-    q: V,
-    two_q: V,
+pub(super) struct C {
+    pub(super) q: V,
+    pub(super) two_q: V,
     /// 2^52 - q.
     negative_q: V,
     bit51: V,
-    mask: V,
+    pub(super) mask: V,
     /// floor(2^52 / q): the companion of 1.
     one: V,
+    /// floor(2^(bits + 51) / q).
+    pub(super) barrett: V,
+    /// bits - 1, and what complements it to 52.
+    pub(super) low_bits: V,
+    high_bits: V,
 }
 
 impl C {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn new(roots: &Roots) -> Self {
-        let q = roots.q;
+    pub(super) fn new(roots: &Roots) -> Self {
+        let (q, bits) = (roots.q, u64::from(roots.modulus.bits()));
         assert!(q >> MAX_BITS == 0);
         Self {
             q: splat(q),
@@ -42,7 +51,10 @@ impl C {
             negative_q: splat((1 << 52) - q),
             bit51: splat(1 << 51),
             mask: splat((1 << 52) - 1),
-            one: splat((1 << 52) / q),
+            one: splat(roots.power.p0[1]),
+            barrett: splat(roots.barrett),
+            low_bits: splat(bits - 1),
+            high_bits: splat(53 - bits),
         }
     }
 }
@@ -95,8 +107,7 @@ fn inverse(c: &C, x: V, y: V, w: W) -> (V, V) {
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn inverse_last(c: &C, x: V, y: V, w0: W, w1: W) -> (V, V) {
     let (sum, difference) = (_mm512_add_epi64(x, y), _mm512_sub_epi64(_mm512_add_epi64(x, c.two_q), y));
-    let reduced = |v, w| reduce_once(_mm512_and_si512(mul(c, v, w), c.mask), c.q);
-    (reduced(sum, w0), reduced(difference, w1))
+    (mul_reduced(c, sum, w0), mul_reduced(c, difference, w1))
 }
 
 /// Any value below 2^52 (bits above ignored) to `[0, q)`: a product with 1.
@@ -108,4 +119,25 @@ fn finish(c: &C, x: V) -> V {
     reduce_once(v, c.q)
 }
 
+/// w * y, reduced, for y < 2^52.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn mul_reduced(c: &C, y: V, w: W) -> V {
+    reduce_once(_mm512_and_si512(mul(c, y, w), c.mask), c.q)
+}
+
+/// x * y of residues, reduced.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn product(c: &C, x: V, y: V) -> V {
+    let zero = _mm512_setzero_si512();
+    let (high, low) = (_mm512_madd52hi_epu64(zero, x, y), _mm512_madd52lo_epu64(zero, x, y));
+    // x * y >> (bits - 1): below 2^(bits + 1) <= 2^51.
+    let top = _mm512_or_si512(_mm512_sllv_epi64(high, c.high_bits), _mm512_srlv_epi64(low, c.low_bits));
+    let t = _mm512_madd52hi_epu64(zero, top, c.barrett);
+    let rest = _mm512_and_si512(_mm512_madd52lo_epu64(low, t, c.negative_q), c.mask);
+    reduce_once(reduce_once(rest, c.two_q), c.q)
+}
+
 transforms!("avx512f,avx512ifma");
+row_kernels!("avx512f,avx512dq,avx512ifma");

@@ -1,0 +1,84 @@
+//! Blocking of the modular matrix product at eight frequencies, the entries being lines of eight words.
+//!
+//! The sum over k is cut into pieces that the lazy accumulators of the micro-kernel hold; rows into blocks whose piece of W stays in the
+//! second-level cache; columns into the micro-kernel's width, whose piece of X is copied together into the first-level
+//! cache (in its panel it lies a power of two apart as often as not). The micro-kernel then sums a few rows by a few columns
+//! in registers, reduces once, and adds what earlier pieces gave.
+
+use super::buffer::LINE;
+use crate::backend::GemmShape;
+
+/// What a micro-kernel is given: lines of W rows `w_stride` words apart, a packed piece of X `[k][columns]`, lines
+/// of Y rows `y_stride` words apart, and whether Y holds earlier pieces' sums.
+pub(super) struct Tile<'a> {
+    pub(super) depth: usize,
+    pub(super) w: &'a [u64],
+    pub(super) w_stride: usize,
+    pub(super) x: &'a [u64],
+    pub(super) y: &'a mut [u64],
+    pub(super) y_stride: usize,
+    pub(super) accumulate: bool,
+}
+
+/// Sizes of a blocking.
+pub(super) struct Blocking {
+    /// Products a lazy sum holds.
+    pub(super) depth: usize,
+    /// Rows and columns of the micro-kernel.
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+}
+
+/// Words of W that should stay in the second-level cache.
+const W_WORDS: usize = 48 << 10;
+
+/// Calls `kernel(rows, columns, tile)` for all tiles of one panel; `pack` copies a line of X.
+pub(super) fn for_each_tile(
+    size: GemmShape,
+    blocking: &Blocking,
+    (w, x, y): (&[u64], &[u64], &mut [u64]),
+    packed: &mut Vec<u64>,
+    pack: impl Fn(&mut [u64; LINE], &[u64; LINE]),
+    kernel: impl Fn(usize, usize, Tile<'_>),
+) {
+    let GemmShape { rows, inner, cols } = size;
+    packed.resize(blocking.depth.min(inner) * blocking.cols.min(cols) * LINE, 0);
+    for k0 in (0..inner).step_by(blocking.depth) {
+        let depth = blocking.depth.min(inner - k0);
+        let block = (W_WORDS / (depth * LINE)).next_multiple_of(blocking.rows);
+        for r0 in (0..rows).step_by(block) {
+            for c0 in (0..cols).step_by(blocking.cols) {
+                let width = blocking.cols.min(cols - c0);
+                for (k, to) in packed.chunks_exact_mut(width * LINE).take(depth).enumerate() {
+                    let from = &x[((k0 + k) * cols + c0) * LINE..][..width * LINE];
+                    to.as_chunks_mut().0.iter_mut().zip(from.as_chunks().0).for_each(|(t, f)| pack(t, f));
+                }
+                for r in (r0..rows.min(r0 + block)).step_by(blocking.rows) {
+                    let height = blocking.rows.min(rows - r).min(r0 + block - r);
+                    let tile = Tile {
+                        depth,
+                        w: &w[(r * inner + k0) * LINE..],
+                        w_stride: inner * LINE,
+                        x: packed,
+                        y: &mut y[(r * cols + c0) * LINE..],
+                        y_stride: cols * LINE,
+                        accumulate: k0 > 0,
+                    };
+                    kernel(height, width, tile);
+                }
+            }
+        }
+    }
+}
+
+/// Calls a micro-kernel generic over its rows and columns for sizes known at run time.
+macro_rules! by_size {
+    ($kernel:ident, $rows:expr, $cols:expr, $args:tt; $($r:literal $c:literal),*) => {
+        match ($rows, $cols) {
+            $(($r, $c) => $kernel::<$r, $c> $args,)*
+            size => unreachable!("no micro-kernel of {size:?}"),
+        }
+    };
+}
+
+pub(super) use by_size;

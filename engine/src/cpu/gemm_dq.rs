@@ -1,0 +1,95 @@
+//! The micro-kernel of the matrix product on AVX-512 DQ, for primes below 2^60.
+//!
+//! With 30-bit halves a product is l + m * 2^30 + h * 2^60, where l = w0 x0, h = w1 x1 and m = (w0 + w1)(x0 + x1) - l - h (Karatsuba):
+//! three multiplications and three additions. Eight products keep the sums of l and h below 2^63 and that of m, which
+//! is only needed at the end of the eight and may wrap before, below 2^64 - 2^34. Then the carries move up
+//! into four wide sums, of weights 1, 2^30, 2^60 and 2^92, that are reduced at the end.
+
+use std::arch::x86_64::*;
+
+use super::dq::{C as Constants, reduce_parts};
+use super::gemm::{Blocking, Tile, by_size, for_each_tile};
+use super::twiddles::Roots;
+use super::vec512::{V, load, reduce_once, splat, store};
+use crate::backend::GemmShape;
+
+/// 2 x 4 sums of three parts take 24 registers.
+const BLOCKING: Blocking = Blocking { depth: 64, rows: 2, cols: 4 };
+
+/// Products between carries.
+const STEP: usize = 8;
+
+/// The matrix product of one panel, `packed` being scratch space.
+#[target_feature(enable = "avx512f,avx512dq")]
+pub(super) fn gemm(roots: &Roots, size: GemmShape, w: &[u64], x: &[u64], y: &mut [u64], packed: &mut Vec<u64>) {
+    let c = &Constants::new(roots);
+    for_each_tile(
+        size,
+        &BLOCKING,
+        (w, x, y),
+        packed,
+        // The halves side by side: bits 0..30 and 32..62.
+        |to, from| to.iter_mut().zip(from).for_each(|(t, f)| *t = (f & 0x3fff_ffff) | (f >> 30) << 32),
+        |rows, cols, tile| by_size!(kernel, rows, cols, (c, tile); 2 4, 2 3, 2 2, 2 1, 1 4, 1 3, 1 2, 1 1),
+    );
+}
+
+/// `R x C` sums of `depth` products.
+#[target_feature(enable = "avx512f,avx512dq")]
+fn kernel<const R: usize, const C: usize>(m: &Constants, tile: Tile<'_>) {
+    let Tile { depth, w, w_stride, x, y, y_stride, accumulate } = tile;
+    assert!((R - 1) * w_stride + depth * 8 <= w.len() && depth * C * 8 <= x.len());
+    assert!((R - 1) * y_stride + C * 8 <= y.len());
+    let zero = _mm512_setzero_si512();
+    let word = splat(u64::from(u32::MAX));
+    let mut wide = [[[zero; 4]; C]; R];
+    for k0 in (0..depth).step_by(STEP) {
+        let (mut low, mut middle, mut high) = ([[zero; C]; R], [[zero; C]; R], [[zero; C]; R]);
+        for k in k0..depth.min(k0 + STEP) {
+            // SAFETY: lines of W and X within the slices, as asserted.
+            unsafe {
+                let w: [[V; 3]; R] = std::array::from_fn(|i| {
+                    let w = load(w.as_ptr().add(i * w_stride + k * 8));
+                    let (w0, w1) = (_mm512_and_si512(w, m.mask), _mm512_srli_epi64::<30>(w));
+                    [w0, w1, _mm512_add_epi64(w0, w1)]
+                });
+                for j in 0..C {
+                    // The multiplication reads the low 32 bits of each lane only.
+                    let x0 = load(x.as_ptr().add((k * C + j) * 8));
+                    let x1 = _mm512_srli_epi64::<32>(x0);
+                    let both = _mm512_add_epi64(x0, x1);
+                    for i in 0..R {
+                        low[i][j] = _mm512_add_epi64(low[i][j], _mm512_mul_epu32(w[i][0], x0));
+                        high[i][j] = _mm512_add_epi64(high[i][j], _mm512_mul_epu32(w[i][1], x1));
+                        middle[i][j] = _mm512_add_epi64(middle[i][j], _mm512_mul_epu32(w[i][2], both));
+                    }
+                }
+            }
+        }
+        for i in 0..R {
+            for j in 0..C {
+                let (l, h, sums) = (low[i][j], high[i][j], &mut wide[i][j]);
+                let cross = _mm512_sub_epi64(middle[i][j], _mm512_add_epi64(l, h));
+                let cross = _mm512_add_epi64(cross, _mm512_srli_epi64::<30>(l));
+                let h = _mm512_add_epi64(h, _mm512_srli_epi64::<30>(cross));
+                sums[0] = _mm512_add_epi64(sums[0], _mm512_and_si512(l, m.mask));
+                sums[1] = _mm512_add_epi64(sums[1], _mm512_and_si512(cross, m.mask));
+                sums[2] = _mm512_add_epi64(sums[2], _mm512_and_si512(h, word));
+                sums[3] = _mm512_add_epi64(sums[3], _mm512_srli_epi64::<32>(h));
+            }
+        }
+    }
+    for (i, row) in wide.into_iter().enumerate() {
+        for (j, parts) in row.into_iter().enumerate() {
+            let mut sum = reduce_parts(m, parts);
+            // SAFETY: lines of Y within the slice, as asserted.
+            unsafe {
+                let y = y.as_mut_ptr().add(i * y_stride + j * 8);
+                if accumulate {
+                    sum = reduce_once(_mm512_add_epi64(sum, load(y)), m.q);
+                }
+                store(y, sum);
+            }
+        }
+    }
+}

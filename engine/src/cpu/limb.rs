@@ -1,0 +1,209 @@
+//! The kernels of one prime on one body: each method runs the function of its arithmetic.
+
+use super::body::Body;
+use super::panels::{PanelRow, PanelView, width};
+use super::scalar;
+use crate::backend::GemmShape;
+use crate::ring::{Modulus, NttTable};
+
+#[cfg(target_arch = "x86_64")]
+use super::{dq, gemm_dq, gemm_ifma, ifma, twiddles, vec512};
+
+/// How one prime's kernels run, and its roots in the form they read.
+pub(super) enum Arithmetic {
+    /// Any prime, any dimension.
+    Scalar,
+    /// 52-bit products: primes below 2^50.
+    #[cfg(target_arch = "x86_64")]
+    Ifma(twiddles::Roots),
+    /// 64-bit products built of 32-bit ones: primes below 2^60.
+    #[cfg(target_arch = "x86_64")]
+    Dq(twiddles::Roots),
+}
+
+/// One prime on one body.
+pub(super) struct Limb {
+    table: NttTable,
+    arithmetic: Arithmetic,
+}
+
+impl Limb {
+    pub(super) fn new(body: Body, table: &NttTable) -> Self {
+        Self { table: table.clone(), arithmetic: Self::arithmetic(body, table) }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn arithmetic(body: Body, table: &NttTable) -> Arithmetic {
+        if body != Body::Avx512 || table.n() < twiddles::MIN_N {
+            return Arithmetic::Scalar;
+        }
+        if table.modulus().bits() <= ifma::MAX_BITS && is_x86_feature_detected!("avx512ifma") {
+            Arithmetic::Ifma(twiddles::Roots::new(table, ifma::COMPANION_SHIFT))
+        } else {
+            Arithmetic::Dq(twiddles::Roots::new(table, 0))
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn arithmetic(_: Body, _: &NttTable) -> Arithmetic {
+        Arithmetic::Scalar
+    }
+
+    /// The ring dimension.
+    pub(super) fn n(&self) -> usize {
+        self.table.n()
+    }
+
+    /// The prime.
+    pub(super) fn modulus(&self) -> Modulus {
+        self.table.modulus()
+    }
+
+    /// The forward transform of `a`, which is overwritten.
+    pub(super) fn forward(&self, a: &mut [u64], mut out: PanelRow<'_>) {
+        match &self.arithmetic {
+            Arithmetic::Scalar => {
+                self.table.forward(a);
+                out.write(a);
+            }
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Ifma(roots) => unsafe { ifma::forward_transform(roots, a, &mut out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Dq(roots) => unsafe { dq::forward_transform(roots, a, &mut out) },
+        }
+    }
+
+    /// The inverse transform into `a`.
+    pub(super) fn inverse(&self, from: PanelView<'_>, a: &mut [u64]) {
+        match &self.arithmetic {
+            Arithmetic::Scalar => {
+                from.read(a);
+                self.table.inverse(a);
+            }
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Ifma(roots) => unsafe { ifma::inverse_transform(roots, from, a) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Dq(roots) => unsafe { dq::inverse_transform(roots, from, a) },
+        }
+    }
+
+    /// `a += b`.
+    pub(super) fn add(&self, a: &mut [u64], b: &[u64]) {
+        match &self.arithmetic {
+            Arithmetic::Scalar => scalar::add(self.modulus(), a, b),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: these arithmetics are only chosen on a processor with AVX-512.
+            Arithmetic::Ifma(roots) | Arithmetic::Dq(roots) => unsafe { vec512::add(roots.q, a, b) },
+        }
+    }
+
+    /// `a -= b`.
+    pub(super) fn sub(&self, a: &mut [u64], b: &[u64]) {
+        match &self.arithmetic {
+            Arithmetic::Scalar => scalar::sub(self.modulus(), a, b),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: these arithmetics are only chosen on a processor with AVX-512.
+            Arithmetic::Ifma(roots) | Arithmetic::Dq(roots) => unsafe { vec512::sub(roots.q, a, b) },
+        }
+    }
+
+    /// `a = -a`.
+    pub(super) fn negate(&self, a: &mut [u64]) {
+        match &self.arithmetic {
+            Arithmetic::Scalar => scalar::negate(self.modulus(), a),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: these arithmetics are only chosen on a processor with AVX-512.
+            Arithmetic::Ifma(roots) | Arithmetic::Dq(roots) => unsafe { vec512::negate(roots.q, a) },
+        }
+    }
+
+    /// `a *= b`; a `b` of one panel line repeats.
+    pub(super) fn mul(&self, a: &mut [u64], b: &[u64]) {
+        match &self.arithmetic {
+            Arithmetic::Scalar => scalar::mul(self.modulus(), a, b),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Ifma(roots) => unsafe { ifma::mul_row(roots, a, b) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Dq(roots) => unsafe { dq::mul_row(roots, a, b) },
+        }
+    }
+
+    /// `acc += a * b`; a `b` of one panel line repeats.
+    pub(super) fn mul_add(&self, acc: &mut [u64], a: &[u64], b: &[u64]) {
+        match &self.arithmetic {
+            Arithmetic::Scalar => scalar::mul_add(self.modulus(), acc, a, b),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Ifma(roots) => unsafe { ifma::mul_add_row(roots, acc, a, b) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Dq(roots) => unsafe { dq::mul_add_row(roots, acc, a, b) },
+        }
+    }
+
+    /// `a *= scalar`.
+    pub(super) fn mul_scalar(&self, a: &mut [u64], scalar: u64) {
+        match &self.arithmetic {
+            Arithmetic::Scalar => scalar::mul_scalar(self.modulus(), a, scalar),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Ifma(roots) => unsafe { ifma::mul_scalar_row(roots, a, &roots.factor(scalar)) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Dq(roots) => unsafe { dq::mul_scalar_row(roots, a, &roots.factor(scalar)) },
+        }
+    }
+
+    /// `acc += values * scale`.
+    pub(super) fn add_lifted(&self, acc: &mut [u64], values: &[i32], scale: u64) {
+        match &self.arithmetic {
+            Arithmetic::Scalar => scalar::add_lifted(self.modulus(), acc, values, scale),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Ifma(roots) => unsafe { ifma::add_lifted_row(roots, acc, values, &roots.factor(scale)) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Dq(roots) => unsafe { dq::add_lifted_row(roots, acc, values, &roots.factor(scale)) },
+        }
+    }
+
+    /// `x = (x - [last]) / q_last` with `[last]` the representative nearest zero.
+    pub(super) fn drop_limb(&self, q_last: Modulus, x: &mut [u64], last: &[u64]) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let inverse = || self.modulus().inv(self.modulus().reduce(q_last.value()));
+            match &self.arithmetic {
+                // Magnitudes up to half of the last prime must be below 2^52.
+                Arithmetic::Ifma(roots) if q_last.bits() <= 53 => {
+                    // SAFETY: this arithmetic is only chosen on a processor that has its features.
+                    return unsafe { ifma::drop_limb_row(roots, q_last.value(), &roots.factor(inverse()), x, last) };
+                }
+                Arithmetic::Dq(roots) => {
+                    // SAFETY: as above.
+                    return unsafe { dq::drop_limb_row(roots, q_last.value(), &roots.factor(inverse()), x, last) };
+                }
+                _ => {}
+            }
+        }
+        scalar::drop_limb(self.modulus(), q_last, x, last);
+    }
+
+    /// The matrix product of one panel, entries being its lines; `packed` is scratch space.
+    pub(super) fn gemm(&self, size: GemmShape, w: &[u64], x: &[u64], y: &mut [u64], packed: &mut Vec<u64>) {
+        match &self.arithmetic {
+            Arithmetic::Scalar => scalar::gemm(self.modulus(), size, width(self.n()), w, x, y),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Ifma(roots) => unsafe { gemm_ifma::gemm(roots, size, w, x, y, packed) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor that has its features.
+            Arithmetic::Dq(roots) => unsafe { gemm_dq::gemm(roots, size, w, x, y, packed) },
+        }
+    }
+}
