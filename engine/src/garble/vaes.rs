@@ -44,27 +44,48 @@ fn coloured(x: __m512i) -> __mmask16 {
     _mm512_test_epi32_mask(_mm512_shuffle_epi32::<0>(x), _mm512_set1_epi32(1))
 }
 
-/// Four instances of both operands of tile position `i`.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn operands(inputs: &AndInputs<'_>, i: usize) -> (__m512i, __m512i) {
-    let at = |x: &[u128]| load(x[4 * i..].first_chunk().expect("a tile"));
-    (xor2(at(inputs.a[0]), at(inputs.a[1])), xor2(at(inputs.b[0]), at(inputs.b[1])))
+/// Q registers' worth of labels or rows.
+#[inline(always)]
+fn quads<T, const Q: usize>(x: &[T]) -> &[[T; 4]; Q] {
+    x.as_chunks().0.first_chunk().expect("a tile")
 }
 
-fn part<'a>(inputs: &AndInputs<'a>, range: std::ops::Range<usize>) -> AndInputs<'a> {
-    let cut = |x: &'a [u128]| &x[range.clone()];
-    AndInputs { a: inputs.a.map(cut), b: inputs.b.map(cut), sum: cut(inputs.sum) }
+/// The same, to be written.
+#[inline(always)]
+fn quads_mut<T, const Q: usize>(x: &mut [T]) -> &mut [[T; 4]; Q] {
+    x.as_chunks_mut().0.first_chunk_mut().expect("a tile")
+}
+
+/// Operands of a tile: bounds are checked once, not at every load.
+struct Operands<'a, const Q: usize>([&'a [[u128; 4]; Q]; 5]);
+
+impl<'a, const Q: usize> Operands<'a, Q> {
+    #[inline(always)]
+    fn new(inputs: &AndInputs<'a>, at: usize) -> Self {
+        Self([inputs.a[0], inputs.a[1], inputs.b[0], inputs.b[1], inputs.sum].map(|x| quads(&x[at..])))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn pair(&self, of: usize, i: usize) -> __m512i {
+        xor2(load(&self.0[of][i]), load(&self.0[of + 1][i]))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn sum(&self, i: usize) -> __m512i {
+        load(&self.0[4][i])
+    }
 }
 
 /// The last instances, fewer than a tile, filled up with zeros.
 struct Padded<const N: usize>([[u128; N]; 5]);
 
 impl<const N: usize> Padded<N> {
-    fn new(inputs: &AndInputs<'_>) -> Self {
+    fn new(inputs: &AndInputs<'_>, at: usize) -> Self {
         let mut padded = [[0; N]; 5];
         let all = [inputs.a[0], inputs.a[1], inputs.b[0], inputs.b[1], inputs.sum];
-        padded.iter_mut().zip(all).for_each(|(p, x)| p[..x.len()].copy_from_slice(x));
+        padded.iter_mut().zip(all).for_each(|(p, x)| p[..x.len() - at].copy_from_slice(&x[at..]));
         Self(padded)
     }
 
@@ -89,17 +110,16 @@ pub(super) fn garble(
     let (generator, evaluator) = table.split_at_mut(out.len());
     let n = out.len() / GARBLE * GARBLE;
     for at in (0..n).step_by(GARBLE) {
-        let range = at..at + GARBLE;
-        let inputs = part(&inputs, range.clone());
-        let rows = [&mut generator[range.clone()], &mut evaluator[range.clone()]];
-        garble_tile(&k, &offsets, &inputs, &mut out[range], rows);
+        let rows = [quads_mut(&mut generator[at..]), quads_mut(&mut evaluator[at..])];
+        garble_tile(&k, &offsets, &Operands::new(&inputs, at), quads_mut(&mut out[at..]), rows);
     }
     if n < out.len() {
-        let padded = Padded::<GARBLE>::new(&part(&inputs, n..out.len()));
+        let padded = Padded::<GARBLE>::new(&inputs, n);
         let mut labels = [0; GARBLE];
         let mut rows = [[[0; 16]; GARBLE]; 2];
         let [g, e] = &mut rows;
-        garble_tile(&k, &offsets, &padded.inputs(), &mut labels, [g, e]);
+        let operands = Operands::new(&padded.inputs(), 0);
+        garble_tile(&k, &offsets, &operands, quads_mut(&mut labels), [quads_mut(g), quads_mut(e)]);
         let left = out.len() - n;
         out[n..].copy_from_slice(&labels[..left]);
         generator[n..].copy_from_slice(&rows[0][..left]);
@@ -112,16 +132,16 @@ pub(super) fn garble(
 fn garble_tile(
     k: &[Keys; 2],
     &[delta, flip_a, flip_b]: &[__m512i; 3],
-    inputs: &AndInputs<'_>,
-    out: &mut [u128],
-    [generator, evaluator]: [&mut [Row]; 2],
+    inputs: &Operands<'_, 4>,
+    out: &mut [[u128; 4]; 4],
+    [generator, evaluator]: [&mut [[Row; 4]; 4]; 2],
 ) {
     let zero = _mm512_setzero_si512();
     let spread = orthomorphism(delta);
     // Ciphers of A, A ^ Delta (first key), B, B ^ Delta (second key); s is linear.
     let (mut ea, mut eb) = ([zero; 8], [zero; 8]);
     for i in 0..4 {
-        let (a, b) = operands(inputs, i);
+        let (a, b) = (inputs.pair(0, i), inputs.pair(2, i));
         ea[i] = xor2(orthomorphism(xor2(a, flip_a)), k[0][0]);
         eb[i] = xor2(orthomorphism(xor2(b, flip_b)), k[1][0]);
         ea[i + 4] = xor2(ea[i], spread);
@@ -130,7 +150,7 @@ fn garble_tile(
     rounds(&k[0], &mut ea);
     rounds(&k[1], &mut eb);
     for i in 0..4 {
-        let (a, b) = operands(inputs, i);
+        let (a, b) = (inputs.pair(0, i), inputs.pair(2, i));
         let (a, b) = (xor2(a, flip_a), xor2(b, flip_b));
         let (pa, pb) = (coloured(a), coloured(b));
         let ha = xor2(ea[i], orthomorphism(a));
@@ -139,13 +159,12 @@ fn garble_tile(
         let db = xor3(eb[i], eb[i + 4], spread);
         let tg = _mm512_mask_xor_epi32(da, pb, da, delta);
         let te = xor2(db, a);
-        let sum = load(inputs.sum[4 * i..].first_chunk().expect("a tile"));
-        let c = xor3(ha, hb, sum);
+        let c = xor3(ha, hb, inputs.sum(i));
         let c = _mm512_mask_xor_epi32(c, pa, c, tg);
         let c = _mm512_mask_xor_epi32(c, pb, c, db);
-        store(out[4 * i..].first_chunk_mut().expect("a tile"), c);
-        store_rows(generator[4 * i..].first_chunk_mut().expect("a tile"), tg);
-        store_rows(evaluator[4 * i..].first_chunk_mut().expect("a tile"), te);
+        store(&mut out[i], c);
+        store_rows(&mut generator[i], tg);
+        store_rows(&mut evaluator[i], te);
     }
 }
 
@@ -156,45 +175,49 @@ pub(super) fn evaluate(keys: &[Aes128; 2], inputs: AndInputs<'_>, table: &[Row],
     let (generator, evaluator) = table.split_at(out.len());
     let n = out.len() / EVALUATE * EVALUATE;
     for at in (0..n).step_by(EVALUATE) {
-        let range = at..at + EVALUATE;
-        let inputs = part(&inputs, range.clone());
-        evaluate_tile(&k, &inputs, [&generator[range.clone()], &evaluator[range.clone()]], &mut out[range]);
+        let rows = [quads(&generator[at..]), quads(&evaluator[at..])];
+        evaluate_tile(&k, &Operands::new(&inputs, at), rows, quads_mut(&mut out[at..]));
     }
     if n < out.len() {
-        let padded = Padded::<EVALUATE>::new(&part(&inputs, n..out.len()));
+        let padded = Padded::<EVALUATE>::new(&inputs, n);
         let mut labels = [0; EVALUATE];
         let mut rows = [[[0; 16]; EVALUATE]; 2];
         let left = out.len() - n;
         rows[0][..left].copy_from_slice(&generator[n..]);
         rows[1][..left].copy_from_slice(&evaluator[n..]);
-        evaluate_tile(&k, &padded.inputs(), [&rows[0], &rows[1]], &mut labels);
+        let operands = Operands::new(&padded.inputs(), 0);
+        evaluate_tile(&k, &operands, [quads(&rows[0]), quads(&rows[1])], quads_mut(&mut labels));
         out[n..].copy_from_slice(&labels[..left]);
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,vaes")]
-fn evaluate_tile(k: &[Keys; 2], inputs: &AndInputs<'_>, [generator, evaluator]: [&[Row]; 2], out: &mut [u128]) {
+fn evaluate_tile(
+    k: &[Keys; 2],
+    inputs: &Operands<'_, 8>,
+    [generator, evaluator]: [&[[Row; 4]; 8]; 2],
+    out: &mut [[u128; 4]; 8],
+) {
     let zero = _mm512_setzero_si512();
     let (mut ea, mut eb) = ([zero; 8], [zero; 8]);
     for i in 0..8 {
-        let (a, b) = operands(inputs, i);
+        let (a, b) = (inputs.pair(0, i), inputs.pair(2, i));
         ea[i] = xor2(orthomorphism(a), k[0][0]);
         eb[i] = xor2(orthomorphism(b), k[1][0]);
     }
     rounds(&k[0], &mut ea);
     rounds(&k[1], &mut eb);
     for i in 0..8 {
-        let (a, b) = operands(inputs, i);
+        let (a, b) = (inputs.pair(0, i), inputs.pair(2, i));
         let (sa, sb) = (coloured(a), coloured(b));
-        let tg = load_rows(generator[4 * i..].first_chunk().expect("a tile"));
-        let te = load_rows(evaluator[4 * i..].first_chunk().expect("a tile"));
-        let sum = load(inputs.sum[4 * i..].first_chunk().expect("a tile"));
+        let tg = load_rows(&generator[i]);
+        let te = load_rows(&evaluator[i]);
         // H(a) ^ H'(b): s is linear, so both outer terms are one.
-        let c = xor3(ea[i], eb[i], xor2(orthomorphism(xor2(a, b)), sum));
+        let c = xor3(ea[i], eb[i], xor2(orthomorphism(xor2(a, b)), inputs.sum(i)));
         let c = _mm512_mask_xor_epi32(c, sa, c, tg);
         let c = _mm512_mask_xor_epi32(c, sb, c, xor2(te, a));
-        store(out[4 * i..].first_chunk_mut().expect("a tile"), c);
+        store(&mut out[i], c);
     }
 }
 
