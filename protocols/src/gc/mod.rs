@@ -15,11 +15,13 @@
 //! |---|---|
 //! | [`circuit`] | builder, plain evaluation |
 //! | [`arithmetic`] | words, and the circuits of the layers |
+//! | [`aes128`] | AES-128, to check the rest by |
 //! | [`bristol`] | circuits in files |
 //! | [`program`] | a circuit made ready to run |
 //! | [`planes`] | input and output bits of many instances |
 //! | [`garble`] | the two parties |
 
+pub mod aes128;
 pub mod arithmetic;
 pub mod bristol;
 pub mod circuit;
