@@ -137,6 +137,29 @@ pub trait Backend {
         x: &Self::Buffer,
     ) -> Result<Self::Buffer>;
 
+    /// NTT domain: [`Self::gemm`] whose left factor holds signed constants `w` `[rows, inner]` from the host.
+    ///
+    /// A constant is the same at every point, so a backend need neither transform nor store polynomials for it; as
+    /// provided here it does store them.
+    fn gemm_constants(
+        &self,
+        t: &Self::Tables,
+        basis: &RnsBasis,
+        size: GemmShape,
+        w: &[i32],
+        x: &Self::Buffer,
+    ) -> Result<Self::Buffer> {
+        let (limbs, n) = (basis.len(), basis.n());
+        let mut host = Vec::with_capacity(w.len() * limbs * n);
+        for &constant in w {
+            for limb in 0..limbs {
+                host.resize(host.len() + n, basis.modulus(limb).from_signed(i64::from(constant)));
+            }
+        }
+        let shape = Shape { batch: w.len(), limbs, n };
+        self.gemm(t, limbs, size, &self.upload(t, shape, Domain::Ntt, &host)?, x)
+    }
+
     /// Coefficient domain, modulus switch: the nearest integer of x / q_last for the representative x of the residues
     /// in `(-Q/2, Q/2)`, in the remaining limbs: `(x_l - [x_last]) / q_last mod q_l` with `[x_last]` centred.
     fn drop_last_limb(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer>;

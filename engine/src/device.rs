@@ -235,6 +235,17 @@ impl Backend for Device {
         on!(self, B, b => Ok(B::wrap(b.gemm(B::tables_of(t)?, limbs, size, B::of(w)?, B::of(x)?)?)))
     }
 
+    fn gemm_constants(
+        &self,
+        t: &DeviceTables,
+        basis: &RnsBasis,
+        size: GemmShape,
+        w: &[i32],
+        x: &DeviceBuffer,
+    ) -> Result<DeviceBuffer> {
+        on!(self, B, b => Ok(B::wrap(b.gemm_constants(B::tables_of(t)?, basis, size, w, B::of(x)?)?)))
+    }
+
     fn drop_last_limb(&self, t: &DeviceTables, shape: Shape, buffer: DeviceBuffer) -> Result<DeviceBuffer> {
         on!(self, B, b => Ok(B::wrap(b.drop_last_limb(B::tables_of(t)?, shape, B::own(buffer)?)?)))
     }

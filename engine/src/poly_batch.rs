@@ -233,10 +233,7 @@ impl PolyBatch<Ntt> {
 
     /// The matrix product of `self`, `rows x inner`, with `x`, `inner x cols`, row by row in the batch.
     pub fn gemm(&self, x: &Self, size: GemmShape) -> Result<Self> {
-        let GemmShape { rows, inner, cols } = size;
-        if self.batch != rows * inner || x.batch != inner * cols || rows * inner * cols == 0 {
-            return Err(Error::Shape(format!("{size:?} for batches of {} and {}", self.batch, x.batch)));
-        }
+        x.check_product(self.batch, size)?;
         if !self.device.same(&x.device) {
             return Err(Error::DeviceMismatch(format!("{:?} and {:?}", self.device, x.device)));
         }
@@ -244,7 +241,23 @@ impl PolyBatch<Ntt> {
             return Err(Error::Shape(format!("primes {:?} and {:?}", self.basis.primes(), x.basis.primes())));
         }
         let buffer = self.device.gemm(&self.tables, self.basis.len(), size, &self.buffer, &x.buffer)?;
-        self.with(self.basis.clone(), rows * cols, buffer)
+        self.with(self.basis.clone(), size.rows * size.cols, buffer)
+    }
+
+    /// The matrix product of constants `w`, `rows x inner`, with `self`, `inner x cols`, row by row in the batch.
+    pub fn gemm_constants(&self, w: &[i32], size: GemmShape) -> Result<Self> {
+        self.check_product(w.len(), size)?;
+        let buffer = self.device.gemm_constants(&self.tables, &self.basis, size, w, &self.buffer)?;
+        self.with(self.basis.clone(), size.rows * size.cols, buffer)
+    }
+
+    /// Whether `self` can be the right factor of a product with `left` entries.
+    fn check_product(&self, left: usize, size: GemmShape) -> Result<()> {
+        let GemmShape { rows, inner, cols } = size;
+        if left != rows * inner || self.batch != inner * cols || rows * inner * cols == 0 {
+            return Err(Error::Shape(format!("{size:?} for batches of {left} and {}", self.batch)));
+        }
+        Ok(())
     }
 }
 
@@ -292,6 +305,20 @@ mod tests {
                 assert_eq!(y[((r * cols + c) * 2 + limb) * 64 + i], basis.modulus(limb).from_signed(sum));
             }
         }
+    }
+
+    #[test]
+    fn products_with_constants_are_those_with_constant_polynomials() {
+        let (device, basis) = (Device::cpu(), basis());
+        let size = GemmShape { rows: 3, inner: 5, cols: 2 };
+        let w: Vec<i32> = (0..15).map(|i| [i32::MIN, -2048, -1, 0, 1, 2047, i32::MAX][i % 7]).collect();
+        let x = PolyBatch::uniform(&device, &basis, &[4; 16], 0, 10).unwrap();
+        let mut polys = vec![0; 15 * 64];
+        polys.iter_mut().step_by(64).zip(&w).for_each(|(p, &w)| *p = w);
+        let expected = PolyBatch::lift(&device, &basis, &polys, &[1, 1]).unwrap().into_ntt().unwrap();
+        let expected = expected.gemm(&x, size).unwrap().download().unwrap();
+        assert_eq!(x.gemm_constants(&w, size).unwrap().download().unwrap(), expected);
+        assert!(x.gemm_constants(&w[1..], size).is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use crate::aes::Aes128;
@@ -21,6 +22,9 @@ pub type Seed = [u8; 32];
 
 /// Draws of at least this many bytes are expanded by AES, this many at a time.
 const BULK: usize = 4096;
+
+/// Larger draws are made by several threads, this many bytes each; what is drawn does not depend on it.
+const THREAD: usize = 16 * BULK;
 
 /// A cryptographically secure generator. Its state is secret: it is neither printed nor cloned.
 pub struct Prng(ChaCha20Rng);
@@ -59,10 +63,17 @@ impl Prng {
         let mut key = Zeroizing::new([0; 16]);
         self.0.fill_bytes(&mut *key);
         let cipher = Aes128::new(u128::from_le_bytes(*key));
-        let mut blocks = Zeroizing::new([0u128; BULK / 16]);
-        for (i, bytes) in bytes.chunks_mut(BULK).enumerate() {
-            cipher.counter(0, (i * BULK / 16) as u64, &mut *blocks);
-            bytes.copy_from_slice(&bytemuck::cast_slice(&*blocks)[..bytes.len()]);
+        let expand = |(part, bytes): (usize, &mut [u8])| {
+            let mut blocks = Zeroizing::new([0u128; BULK / 16]);
+            for (i, bytes) in bytes.chunks_mut(BULK).enumerate() {
+                cipher.counter(0, ((part * THREAD + i * BULK) / 16) as u64, &mut *blocks);
+                bytes.copy_from_slice(&bytemuck::cast_slice(&*blocks)[..bytes.len()]);
+            }
+        };
+        if bytes.len() <= THREAD {
+            expand((0, bytes));
+        } else {
+            bytes.par_chunks_mut(THREAD).enumerate().for_each(expand);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Encryption and decryption of messages mod t, coefficient by coefficient.
 
+use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use super::encoding::{Decoder, Encoder};
@@ -66,7 +67,7 @@ impl SecretKey {
         phase.add_assign(&c0)?;
         let decoder = Decoder::new(self.params().basis().modulus(0), self.params().plain())?;
         let phase = Zeroizing::new(phase.download()?);
-        Ok(phase.iter().map(|&x| decoder.decode(x)).collect())
+        Ok(phase.par_iter().with_min_len(self.params().n()).map(|&x| decoder.decode(x)).collect())
     }
 }
 

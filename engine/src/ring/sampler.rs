@@ -10,6 +10,8 @@
 use aes::Aes128;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 
+use rayon::prelude::*;
+
 use super::modulus::Modulus;
 use crate::Prng;
 
@@ -73,17 +75,30 @@ pub fn uniform_poly(seed: &PublicSeed, q: Modulus, poly: u32, limb: u32, out: &m
     }
 }
 
+/// `count` coefficients, each from a draw of its own; by several threads if there are many.
+fn from_draws<T: bytemuck::Pod + Send + Sync + zeroize::Zeroize>(
+    prng: &mut Prng,
+    count: usize,
+    coefficient: impl Fn(&T) -> i32 + Send + Sync,
+) -> Vec<i32> {
+    const SERIAL: usize = 1 << 13;
+    let draws = zeroize::Zeroizing::new(prng.fill::<T>(count));
+    let mut out = vec![0; count];
+    out.par_chunks_mut(SERIAL).zip(draws.par_chunks(SERIAL)).for_each(|(out, draws)| {
+        out.iter_mut().zip(draws).for_each(|(out, draw)| *out = coefficient(draw));
+    });
+    out
+}
+
 /// `count` coefficients uniform in {-1, 0, 1}, to within 2^-63.
 pub fn ternary(prng: &mut Prng, count: usize) -> Vec<i32> {
-    let words = zeroize::Zeroizing::new(prng.fill::<u64>(count));
-    words.iter().map(|&w| ((u128::from(w) * 3) >> 64) as i32 - 1).collect()
+    from_draws(prng, count, |&w: &u64| ((u128::from(w) * 3) >> 64) as i32 - 1)
 }
 
 /// `count` centred binomial coefficients with eta = 21.
 pub fn noise(prng: &mut Prng, count: usize) -> Vec<i32> {
     const ETA_BITS: u64 = (1 << 21) - 1;
-    let words = zeroize::Zeroizing::new(prng.fill::<u64>(count));
-    words.iter().map(|&w| (w & ETA_BITS).count_ones() as i32 - (w >> 21 & ETA_BITS).count_ones() as i32).collect()
+    from_draws(prng, count, |&w: &u64| (w & ETA_BITS).count_ones() as i32 - (w >> 21 & ETA_BITS).count_ones() as i32)
 }
 
 /// `count` flooding coefficients: the sum of four uniform integers of `bits` bits (1..=16), centred.
@@ -95,8 +110,7 @@ pub fn flood(prng: &mut Prng, count: usize, bits: u32) -> Vec<i32> {
     assert!((1..=16).contains(&bits), "flooding of {bits} bits: must be in 1..=16");
     let mask = u16::MAX >> (16 - bits);
     let centre = 2 * i32::from(mask);
-    let draws = zeroize::Zeroizing::new(prng.fill::<[u16; 4]>(count));
-    draws.iter().map(|d| d.iter().map(|&u| i32::from(u & mask)).sum::<i32>() - centre).collect()
+    from_draws(prng, count, |d: &[u16; 4]| d.iter().map(|&u| i32::from(u & mask)).sum::<i32>() - centre)
 }
 
 #[cfg(test)]

@@ -292,6 +292,10 @@ impl<'a> TransformedWeights<'a> {
     fn multiply(&mut self, step: usize, x: &Ciphertexts, tiles: usize) -> Result<Ciphertexts> {
         let rows = self.plan.row_blocks()[step].clone();
         let size = GemmShape { rows: rows.len(), inner: self.plan.encoding().in_groups(), cols: tiles };
+        if self.plan.encoding().is_scalar() {
+            let w = &self.weights[rows.start * size.inner..rows.end * size.inner];
+            return Ok(Ciphertexts { c0: x.c0.gemm_constants(w, size)?, c1: x.c1.gemm_constants(w, size)? });
+        }
         let fresh = match self.kept[step].take() {
             Some(kept) => kept,
             None => self.transform(rows)?,
@@ -362,12 +366,15 @@ fn send_replies(
     y: &mut [u32],
 ) -> Result<()> {
     let n = plan.params().n();
+    let fresh = Zeroizing::new(prng.fill::<u32>((0..replies.runs.len()).map(|i| replies.outputs(i)).sum()));
+    let mut fresh = &fresh[..];
     let mut masks = Zeroizing::new(vec![0u32; replies.runs.len() * n]);
     for (poly, runs) in masks.chunks_exact_mut(n).zip(&replies.runs) {
         for &Run { coefficient, index, len } in runs {
-            let mask = &mut poly[coefficient..][..len];
-            prng.fill_bytes(bytemuck::cast_slice_mut(mask));
+            let (mask, rest) = fresh.split_at(len);
+            poly[coefficient..][..len].copy_from_slice(mask);
             y[index..][..len].iter_mut().zip(mask).for_each(|(y, r)| *y = r.wrapping_neg());
+            fresh = rest;
         }
     }
     let reply = key.reply(products, &masks, ReplyParams { flood_bits }, prng)?;
