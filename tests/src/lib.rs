@@ -59,6 +59,8 @@ pub fn check_steps(program: &Program, outcome: &LocalOutcome) -> Vec<u8> {
     }
     let labels = outcome.client.labels.clone().expect("the client learns the labels");
     assert!(outcome.server.labels.is_none(), "the server learns nothing");
-    assert_eq!(labels, trace::labels(program, client, server).unwrap());
+    let expected = trace::labels(program, client, server).unwrap();
+    let differing = labels.iter().zip(&expected).filter(|(a, b)| a != b).count();
+    assert!(labels.len() == expected.len() && differing == 0, "{differing} labels are not the largest score's");
     labels
 }

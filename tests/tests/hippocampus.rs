@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use blindvox_engine::Device;
 use blindvox_protocols::dice::dice;
-use blindvox_protocols::infer::trace;
 use blindvox_protocols::model::{Rounding, float, plain};
 use blindvox_protocols::volume::{LabelMap, Volume};
 use blindvox_tests::{VOLUMES, bundle, check_steps, demo, gpu_devices, secure_run, volume};
@@ -66,10 +65,12 @@ fn transcripts_repeat_and_do_not_depend_on_the_backend() {
             (check_steps(&program, &outcome), [outcome.client.transcript.unwrap(), outcome.server.transcript.unwrap()])
         };
         let (labels, transcript) = run(&Device::cpu(), 7);
-        assert_eq!(run(&Device::cpu(), 7), (labels.clone(), transcript));
+        let again = run(&Device::cpu(), 7);
+        assert!(again.0 == labels && again.1 == transcript, "{model}: a second run differs");
         assert_ne!(run(&Device::cpu(), 8).1, transcript);
         for device in gpu_devices(false).iter().take(1) {
-            assert_eq!(run(device, 7), (labels.clone(), transcript), "{device:?}");
+            let on_gpu = run(device, 7);
+            assert!(on_gpu.0 == labels && on_gpu.1 == transcript, "{model}: {device:?} differs");
         }
     }
 }
@@ -126,9 +127,9 @@ fn overflow_on_quad_is_reported_and_harmless_to_the_run() {
         let integer = plain::run(&program, &prepared.integers, Rounding::Nearest);
         if integer.overflows().count() > 0 {
             overflowed += 1;
-            let outcome = secure_run(&program, &prepared.integers, &Device::cpu(), 4);
-            let (client, server) = (outcome.client.trace.unwrap(), outcome.server.trace.unwrap());
-            assert_eq!(trace::labels(&program, &client, &server).unwrap(), outcome.client.labels.unwrap());
+            // Values that left their range make labels meaningless, but they stay labels.
+            let labels = secure_run(&program, &prepared.integers, &Device::cpu(), 4).client.labels.unwrap();
+            assert!(labels.len() == integer.labels.len() && labels.iter().all(|&l| usize::from(l) < program.classes));
         }
     }
     assert!(overflowed > 0, "none of the strange volumes left quad's range");
