@@ -8,7 +8,7 @@ use crate::cpu::{self, Cpu};
 use crate::error::{Error, Result};
 use crate::ring::RnsBasis;
 use crate::ring::sampler::PublicSeed;
-use crate::wgpu::{GpuOptions, Wgpu};
+use crate::wgpu::{GateBatch, GpuOptions, Wgpu};
 
 /// Gives a concrete backend its own kind of an object out of a [`DeviceBuffer`] or [`DeviceTables`].
 trait Variant: Backend {
@@ -115,6 +115,17 @@ impl Device {
     /// The adapter that the options ask for, opened; an error says which adapters there are and what they lack.
     pub fn gpu_with(options: &GpuOptions) -> Result<Self> {
         Ok(Self::new(Inner::Wgpu(Wgpu::open(options)?)))
+    }
+
+    /// Room for a batch of half-gates on a GPU, see [`Wgpu::gate_batch`].
+    ///
+    /// # Errors
+    /// [`Error::Device`] on the CPU, where [`crate::garble`] works on labels in main memory.
+    pub fn gate_batch(&self, slots: usize, gates: usize, instances: usize) -> Result<GateBatch> {
+        match &self.0.inner {
+            Inner::Wgpu(gpu) => gpu.gate_batch(slots, gates, instances),
+            Inner::Cpu(_) => Err(Error::Device("batches of gates are resident on a GPU only".to_owned())),
+        }
     }
 
     /// Whether both are handles to one device.

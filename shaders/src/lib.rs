@@ -14,6 +14,7 @@
 //! | `ntt_forward.wgsl`, `ntt_inverse.wgsl`, `ntt_head.wgsl` | the transforms |
 //! | `gemm.wgsl` | matrix product at every point |
 //! | `drop_last_limb.wgsl` | modulus switch |
+//! | `lib/aes.wgsl`, `garble.wgsl` | AES-128, the gate hash, half-gates over many instances |
 
 /// Which body of the word arithmetic to compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,16 +25,23 @@ pub enum Word {
     U64,
 }
 
+/// What a kernel file builds on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Library {
+    Residues,
+    Transform,
+    Aes,
+}
+
 /// An entry point: `source` is its kernel file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Kernel {
     /// The name of the `@compute` function.
     pub entry: &'static str,
-    /// Storage buffers bound, binding 0 (the table of moduli) and 1 (the one written to) included.
+    /// Storage buffers bound, from binding 0: a table of constants, then 1, which is written to.
     pub bindings: u32,
     source: &'static str,
-    /// Compiled with `lib/radix.wgsl`.
-    transform: bool,
+    library: Library,
 }
 
 macro_rules! kernels {
@@ -43,7 +51,11 @@ macro_rules! kernels {
                 entry: $entry,
                 bindings: $bindings,
                 source: include_str!(concat!("../wgsl/", $file)),
-                transform: matches!($file.as_bytes(), [b'n', b't', b't', ..]),
+                library: match $file.as_bytes() {
+                    [b'n', b't', b't', ..] => Library::Transform,
+                    [b'g', b'a', ..] => Library::Aes,
+                    _ => Library::Residues,
+                },
             };)*
         /// Every kernel.
         pub const ALL: &[Kernel] = &[$($NAME),*];
@@ -78,8 +90,15 @@ kernels! {
     NTT_HEAD_INVERSE = "ntt_head.wgsl", "ntt_head_inverse", 3;
     /// Matrix product. Constants `ROWS`, `COLS`, each 1 to 4: the tile of a lane.
     GEMM = "gemm.wgsl", "gemm", 4;
+    /// Garbles one AND gate of every instance. Constant `COPIES`, of the AES table in workgroup memory.
+    GARBLE_AND = "garble.wgsl", "garble_and", 4;
+    /// Evaluates one AND gate of every instance. Constant `COPIES`.
+    EVALUATE_AND = "garble.wgsl", "evaluate_and", 4;
+    /// Xor of two wires. Constant `COPIES`.
+    XOR_LABELS = "garble.wgsl", "xor_labels", 4;
 }
 
+const AES: &str = include_str!("../wgsl/lib/aes.wgsl");
 const RADIX: &str = include_str!("../wgsl/lib/radix.wgsl");
 const WORD_U32: &str = concat!(include_str!("../wgsl/lib/word_u32.wgsl"), include_str!("../wgsl/lib/modulus.wgsl"));
 const WORD_U64: &str = concat!(include_str!("../wgsl/lib/word_u64.wgsl"), include_str!("../wgsl/lib/modulus.wgsl"));
@@ -87,17 +106,21 @@ const WORD_U64: &str = concat!(include_str!("../wgsl/lib/word_u64.wgsl"), includ
 impl Kernel {
     /// The complete module with `constants` as `const NAME: u32`.
     pub fn module(&self, word: Word, constants: &[(&str, u32)]) -> String {
-        let lib = match word {
+        let residues = match word {
             Word::U32 => WORD_U32,
             Word::U64 => WORD_U64,
         };
-        let mut text: String =
-            constants.iter().map(|(name, value)| format!("const {name}: u32 = {value}u;\n")).collect();
-        text.push_str(lib);
-        if self.transform {
-            text.push_str(RADIX);
-        }
-        text.push_str(self.source);
-        text
+        let library: &[&str] = match self.library {
+            Library::Residues => &[residues],
+            Library::Transform => &[residues, RADIX],
+            Library::Aes => &[AES],
+        };
+        let constants = constants.iter().map(|(name, value)| format!("const {name}: u32 = {value}u;\n"));
+        constants.chain(library.iter().chain([&self.source]).map(|text| (*text).to_owned())).collect()
+    }
+
+    /// Whether a kernel writes to a binding.
+    pub fn writes(&self, binding: u32) -> bool {
+        binding == 1 || (binding == 3 && self.library == Library::Aes)
     }
 }

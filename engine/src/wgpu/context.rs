@@ -198,8 +198,8 @@ impl Context {
         }
     }
 
-    /// Copies `bytes` (a multiple of four) to the start of `buffer`.
-    pub(super) fn upload(&self, buffer: &GpuBuffer, bytes: &[u8]) -> Result<()> {
+    /// Copies `bytes` to `buffer` from `offset` on, both multiples of four.
+    pub(super) fn upload(&self, buffer: &GpuBuffer, offset: usize, bytes: &[u8]) -> Result<()> {
         for (i, part) in bytes.chunks(STAGING_BYTES).enumerate() {
             let recorder = &mut *lock(&self.recorder);
             let _ = self.device.poll(PollType::Poll);
@@ -215,7 +215,7 @@ impl Context {
             staging.unmap();
             let encoder =
                 recorder.encoder.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()));
-            encoder.copy_buffer_to_buffer(&staging, 0, buffer.raw(), (i * STAGING_BYTES) as u64, used);
+            encoder.copy_buffer_to_buffer(&staging, 0, buffer.raw(), (offset + i * STAGING_BYTES) as u64, used);
             recorder.commands += 1;
             recorder.uploads.push((staging, used));
         }
@@ -227,9 +227,9 @@ impl Context {
         self.healthy()
     }
 
-    /// Copies the start of `buffer` into `out` once all commands so far are done.
-    pub(super) fn download(&self, buffer: &GpuBuffer, out: &mut [u8]) -> Result<()> {
-        let mut offset = 0;
+    /// Copies `buffer` from `offset` on into `out` once all commands so far are done, both multiples of four.
+    pub(super) fn download(&self, buffer: &GpuBuffer, offset: usize, out: &mut [u8]) -> Result<()> {
+        let mut offset = offset as u64;
         for group in out.chunks_mut(STAGING_BYTES * DOWNLOADS_IN_FLIGHT) {
             let mut parts = Vec::new();
             for part in group.chunks_mut(STAGING_BYTES) {

@@ -5,6 +5,7 @@
 //! | [`adapter`] | which adapters there are, how one is chosen |
 //! | `context` | the open device: recording, uploads, downloads, errors |
 //! | `pool`, `pipeline` | memory and compiled kernels, kept |
+//! | [`garble`] | half-gates over many instances, labels and tables resident |
 //! | `pointwise`, `add_lifted`, `ntt`, `gemm`, `drop_last_limb` | one a kernel file of the same name: windows, parameters, workgroups |
 //!
 //! Residues are `[batch, limbs, n]` pairs (lo, hi) of u32, 64 bits little-endian, in both domains: neighbouring lanes are
@@ -15,6 +16,7 @@ pub mod adapter;
 mod add_lifted;
 mod context;
 mod drop_last_limb;
+pub mod garble;
 mod gemm;
 mod ntt;
 mod pipeline;
@@ -24,6 +26,7 @@ mod pool;
 use std::sync::Arc;
 
 pub use adapter::{AdapterReport, GpuOptions, Word, adapters};
+pub use garble::GateBatch;
 pub use pool::GpuBuffer;
 use rayon::prelude::*;
 
@@ -156,7 +159,7 @@ impl Backend for Wgpu {
 
     fn download(&self, _: &GpuTables, shape: Shape, _: Domain, buffer: &GpuBuffer) -> Result<Vec<u64>> {
         let mut out = vec![0; shape.words()];
-        self.context.download(buffer, bytemuck::cast_slice_mut(&mut out))?;
+        self.context.download(buffer, 0, bytemuck::cast_slice_mut(&mut out))?;
         Ok(out)
     }
 

@@ -60,7 +60,7 @@ impl Context {
                 binding,
                 visibility: ShaderStages::COMPUTE,
                 ty: BindingType::Buffer {
-                    ty: BufferBindingType::Storage { read_only: binding != 1 },
+                    ty: BufferBindingType::Storage { read_only: !kernel.writes(binding) },
                     has_dynamic_offset: false,
                     min_binding_size: None,
                 },

@@ -129,7 +129,7 @@ impl GpuBuffer {
     /// A copy of host data, a multiple of four bytes.
     pub(super) fn upload(context: &Arc<Context>, data: &[u8]) -> Result<Self> {
         let buffer = Self::zeros(context, data.len())?;
-        context.upload(&buffer, data)?;
+        context.upload(&buffer, 0, data)?;
         Ok(buffer)
     }
 
