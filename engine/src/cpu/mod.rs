@@ -240,18 +240,29 @@ impl Backend for Cpu {
     }
 
     fn gemm(&self, t: &CpuTables, limbs: usize, size: GemmShape, w: &CpuBuffer, x: &CpuBuffer) -> Result<CpuBuffer> {
-        let GemmShape { rows, inner, cols } = size;
-        let (n, width) = (t.n, panels::width(t.n));
-        let mut y = CpuBuffer::new(rows * cols * limbs * n, Layout::Panels);
-        if w.layout == Layout::Zero || x.layout == Layout::Zero {
-            return Ok(y);
+        let words = size.rows * size.inner * panels::width(t.n);
+        if w.layout == Layout::Zero {
+            return Ok(CpuBuffer::new(size.rows * size.cols * limbs * t.n, Layout::Panels));
         }
-        let panel = |polys: usize, i: usize| i * polys * width..(i + 1) * polys * width;
-        for_each_chunk_with(y.words_mut(), rows * cols * width, inner, |packed, i, y| {
-            let (w, x) = (&w.words()[panel(rows * inner, i)], &x.words()[panel(inner * cols, i)]);
-            t.limbs[i / (n / width)].gemm(size, w, x, y, packed);
-        });
-        Ok(y)
+        Ok(product(t, limbs, size, x, |i| &w.words()[i * words..][..words]))
+    }
+
+    fn gemm_constants(
+        &self,
+        t: &CpuTables,
+        basis: &RnsBasis,
+        size: GemmShape,
+        w: &[i32],
+        x: &CpuBuffer,
+    ) -> Result<CpuBuffer> {
+        // One panel serves all frequencies of a limb.
+        let width = panels::width(t.n);
+        let mut lines = CpuBuffer::new(w.len() * basis.len() * width, Layout::Panels);
+        for (i, line) in lines.words_mut().chunks_exact_mut(width).enumerate() {
+            line.fill(basis.modulus(i / w.len()).from_signed(i64::from(w[i % w.len()])));
+        }
+        let (words, panels) = (w.len() * width, t.n / width);
+        Ok(product(t, basis.len(), size, x, |i| &lines.words()[i / panels * words..][..words]))
     }
 
     fn drop_last_limb(&self, t: &CpuTables, shape: Shape, buffer: CpuBuffer) -> Result<CpuBuffer> {
@@ -266,6 +277,27 @@ impl Backend for Cpu {
         });
         Ok(out)
     }
+}
+
+/// The matrix product whose left factor's panel `i` is `w(i)`, counted over limbs and frequencies.
+fn product<'w>(
+    t: &CpuTables,
+    limbs: usize,
+    size: GemmShape,
+    x: &CpuBuffer,
+    w: impl Fn(usize) -> &'w [u64] + Send + Sync,
+) -> CpuBuffer {
+    let GemmShape { rows, inner, cols } = size;
+    let (n, width) = (t.n, panels::width(t.n));
+    let mut y = CpuBuffer::new(rows * cols * limbs * n, Layout::Panels);
+    if x.layout == Layout::Zero {
+        return y;
+    }
+    let words = inner * cols * width;
+    for_each_chunk_with(y.words_mut(), rows * cols * width, inner, |packed, i, y| {
+        t.limbs[i / (n / width)].gemm(size, w(i), &x.words()[i * words..][..words], y, packed);
+    });
+    y
 }
 
 /// Chunks of a product of panels: their size, that of the other factor's (which repeats within), and their limbs.
