@@ -9,6 +9,8 @@
 //! Its keys are public; [`KeySequence`] gives out a fresh one for every few hundred inputs, because a
 //! fixed key loses log2(number of gates) bits of security against generic attacks on many instances.
 
+use std::sync::LazyLock;
+
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 #[cfg(target_arch = "x86_64")]
@@ -37,13 +39,8 @@ impl Body {
     /// The fastest body that this processor runs.
     #[inline]
     pub fn best() -> Self {
-        if Self::Vaes.runs_here() {
-            Self::Vaes
-        } else if Self::AesNi.runs_here() {
-            Self::AesNi
-        } else {
-            Self::Portable
-        }
+        static BEST: LazyLock<Body> = LazyLock::new(|| Body::available()[0]);
+        *BEST
     }
 
     #[cfg(target_arch = "x86_64")]

@@ -262,7 +262,9 @@ impl OtReceiver {
             let (chosen, rest) = left.split_at(words);
             left = rest;
             self.streams.tile(words, false, &mut rows, |_, _, sum| {
-                message.extend(sum.iter().zip(chosen).flat_map(|(u, b)| (u ^ b).to_le_bytes()));
+                let mut c = *sum;
+                c.iter_mut().zip(chosen).for_each(|(c, b)| *c ^= b);
+                message.extend_from_slice(bytemuck::cast_slice(&c[..words]));
             });
         }
         channel.send(message)?;

@@ -1,8 +1,8 @@
-//! AVX-512 bodies: folding by the plain code compiled for wide registers, transposition with GFNI and VBMI.
+//! AVX-512 bodies: folding in registers, transposition with GFNI and VBMI.
 
 use std::arch::x86_64::*;
 
-use super::{Column, TILE, fold_portable};
+use super::{Column, TILE, WORDS};
 
 /// True where this file's functions may be called.
 pub(super) fn runs_here() -> bool {
@@ -12,10 +12,51 @@ pub(super) fn runs_here() -> bool {
         && is_x86_feature_detected!("gfni")
 }
 
-/// See [`super::fold`].
+/// See [`super::fold`]. Groups of up to 16 leaves are folded in registers; the sums of the groups are leaves again.
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) fn fold(leaves: &mut [Column], columns: &mut [Column]) {
-    fold_portable(leaves, columns);
+    columns.fill([0; WORDS]);
+    let (mut count, mut columns) = (leaves.len(), columns);
+    while let Some(width) = columns.len().checked_sub(1).map(|left| (left + 1).min(4)) {
+        let (own, rest) = columns.split_at_mut(width);
+        let groups = count >> width;
+        for group in 0..groups {
+            let sums = match width {
+                1 => fold_group::<2>(&leaves[group << width..], own),
+                2 => fold_group::<4>(&leaves[group << width..], own),
+                3 => fold_group::<8>(&leaves[group << width..], own),
+                _ => fold_group::<16>(&leaves[group << width..], own),
+            };
+            // Groups before this one have been read.
+            leaves[group] = sums;
+        }
+        (count, columns) = (groups, rest);
+    }
+}
+
+/// Adds the leaves with bit b to column b; returns the sum of all N.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn fold_group<const N: usize>(leaves: &[Column], columns: &mut [Column]) -> Column {
+    let leaves: &[Column; N] = leaves.first_chunk().expect("a group of leaves");
+    let mut sums = [0; WORDS];
+    for at in (0..WORDS).step_by(4) {
+        let mut x = [_mm512_setzero_si512(); N];
+        for (x, leaf) in x.iter_mut().zip(leaves) {
+            *x = load(&leaf[at..]);
+        }
+        for (b, column) in columns.iter_mut().enumerate().rev() {
+            let mut sum = load(&column[at..]);
+            for i in 0..1 << b {
+                let high = x[i + (1 << b)];
+                sum = _mm512_xor_si512(sum, high);
+                x[i] = _mm512_xor_si512(x[i], high);
+            }
+            store(&mut column[at..], sum);
+        }
+        store(&mut sums[at..], x[0]);
+    }
+    sums
 }
 
 #[inline]
