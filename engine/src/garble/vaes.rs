@@ -9,7 +9,7 @@ use crate::aes::vaes::{Keys, broadcast, broadcast_keys, load, orthomorphism, rou
 /// Instances garbled at once: four hashes for each.
 const GARBLE: usize = 16;
 /// Instances evaluated at once: two hashes for each.
-const EVALUATE: usize = 32;
+const EVALUATE: usize = 16;
 
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -195,20 +195,20 @@ pub(super) fn evaluate(keys: &[Aes128; 2], inputs: AndInputs<'_>, table: &[Row],
 #[target_feature(enable = "avx512f,vaes")]
 fn evaluate_tile(
     k: &[Keys; 2],
-    inputs: &Operands<'_, 8>,
-    [generator, evaluator]: [&[[Row; 4]; 8]; 2],
-    out: &mut [[u128; 4]; 8],
+    inputs: &Operands<'_, 4>,
+    [generator, evaluator]: [&[[Row; 4]; 4]; 2],
+    out: &mut [[u128; 4]; 4],
 ) {
     let zero = _mm512_setzero_si512();
-    let (mut ea, mut eb) = ([zero; 8], [zero; 8]);
-    for i in 0..8 {
+    let (mut ea, mut eb) = ([zero; 4], [zero; 4]);
+    for i in 0..4 {
         let (a, b) = (inputs.pair(0, i), inputs.pair(2, i));
         ea[i] = xor2(orthomorphism(a), k[0][0]);
         eb[i] = xor2(orthomorphism(b), k[1][0]);
     }
     rounds(&k[0], &mut ea);
     rounds(&k[1], &mut eb);
-    for i in 0..8 {
+    for i in 0..4 {
         let (a, b) = (inputs.pair(0, i), inputs.pair(2, i));
         let (sa, sb) = (coloured(a), coloured(b));
         let tg = load_rows(&generator[i]);
