@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use blindvox_engine::Prng;
+use blindvox_engine::{Device, Prng};
 use blindvox_protocols::Result;
 use blindvox_protocols::channel::{Channel, Party, local_pair};
 use blindvox_protocols::convert::convert;
@@ -17,8 +17,10 @@ use blindvox_protocols::gc::{Half, arithmetic};
 use blindvox_protocols::nonlinear::argmax::argmax;
 use blindvox_protocols::nonlinear::max_pool::max_pool;
 use blindvox_protocols::nonlinear::relu::{ReluKind, relu};
+use blindvox_protocols::nonlinear::square::square;
 use blindvox_protocols::ot::OtPair;
-use blindvox_protocols::share::Ring;
+use blindvox_protocols::share::{P, Ring};
+use blindvox_protocols::triples::{Correlations, HeSquarePairs};
 use serde::Serialize;
 
 /// Options of the table.
@@ -27,6 +29,9 @@ pub struct Args {
     /// Elements of every operation.
     #[arg(long, default_value_t = 1 << 20)]
     elements: usize,
+    /// Only this operation.
+    #[arg(long)]
+    op: Option<String>,
     /// Also writes the rows to this file.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -52,6 +57,7 @@ struct Side {
     channel: Channel,
     ot: OtPair,
     gc: Half,
+    pairs: HeSquarePairs,
 }
 
 fn setup() -> Result<[Side; 2]> {
@@ -59,7 +65,8 @@ fn setup() -> Result<[Side; 2]> {
         let mut prng = Prng::from_os()?;
         let ot = OtPair::setup(party, &mut channel, &mut prng)?;
         let gc = Half::setup(party, &mut channel, &mut prng)?;
-        Ok(Side { party, channel, ot, gc })
+        let pairs = HeSquarePairs::setup(party, &mut channel, &Device::cpu(), &mut prng)?;
+        Ok(Side { party, channel, ot, gc, pairs })
     };
     let (client, server) = local_pair();
     std::thread::scope(|scope| {
@@ -128,56 +135,80 @@ fn reset_peak_memory() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-/// Times an operation twice, checks both results and makes the row of the faster run.
-fn measure<T: Send>(
-    sides: &mut [Side; 2],
-    (op, bits, elements, bound): (&'static str, u32, usize, f64),
-    half: impl Fn(&mut Side) -> Result<T> + Sync,
-    check: impl Fn(&[T; 2]) -> bool,
-) -> std::result::Result<Row, Box<dyn Error>> {
-    reset_peak_memory();
-    let mut run = || {
-        let run = time(sides, &half)?;
-        if check(&run.results) {
-            Ok(run)
-        } else {
-            Err(Box::<dyn Error>::from(format!("{op} of {bits} bits: a wrong result")))
-        }
-    };
-    let (first, second) = (run()?, run()?);
-    let best = if first.time < second.time { first } else { second };
-    let each = |ns: u64| ns as f64 / elements as f64;
-    Ok(Row {
-        op,
-        bits,
-        elements,
-        ns_per_element: best.time.as_nanos() as f64 / elements as f64,
-        busy_ns_per_element: best.busy.map(each),
-        bytes_per_element: each(best.bytes),
-        bound_ns_per_element: bound,
-        peak_memory_bytes: peak_memory(),
-        backend: "cpu",
-    })
-}
-
 const NS_AND: f64 = 2.0;
 const NS_LABEL: f64 = 4.0;
 const NS_COT: f64 = 7.0;
+/// Pairs by homomorphic encryption and two conversions.
+const NS_SQUARE: f64 = 70.0;
 
 fn mine(party: Party, shares: &[Vec<u32>; 2]) -> &[u32] {
     &shares[usize::from(party == Party::Server)]
 }
 
+type Outcome = std::result::Result<(), Box<dyn Error>>;
+
 /// Prints the table.
-pub fn run(args: Args) -> std::result::Result<(), Box<dyn Error>> {
-    let n = args.elements;
-    let mut sides = setup()?;
-    let mut rows = vec![];
+pub fn run(args: Args) -> Outcome {
     println!(
-        "{:<18} {:>5} {:>9} {:>11} {:>17} {:>9} {:>14} {:>9}",
+        "{:<18} {:>5} {:>9} {:>11} {:>18} {:>9} {:>14} {:>9}",
         "operation", "bits", "elements", "ns/element", "busy client+server", "bound ns", "bytes/element", "peak MiB"
     );
-    let mut add = |row: Row| {
+    let mut table = Table { sides: setup()?, n: args.elements, only: args.op, rows: vec![] };
+    table.transfers()?;
+    table.convert()?;
+    for (op, kind) in [("relu_sign_select", ReluKind::SignSelect), ("relu", ReluKind::FullCircuit)] {
+        table.relu(op, kind, 16)?;
+        table.relu(op, kind, 32)?;
+    }
+    table.max8()?;
+    table.argmax3()?;
+    table.square()?;
+    if let Some(path) = args.json {
+        std::fs::write(&path, serde_json::to_string_pretty(&table.rows)?)
+            .map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    Ok(())
+}
+
+struct Table {
+    sides: [Side; 2],
+    n: usize,
+    only: Option<String>,
+    rows: Vec<Row>,
+}
+
+impl Table {
+    fn wants(&self, op: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only == op)
+    }
+
+    /// Times an operation twice, checks both results, and adds and prints the row of the faster run.
+    fn measure<T: Send>(
+        &mut self,
+        (op, bits, bound): (&'static str, u32, f64),
+        half: impl Fn(&mut Side) -> Result<T> + Sync,
+        check: impl Fn(&[T; 2]) -> bool,
+    ) -> Outcome {
+        reset_peak_memory();
+        let mut run = || {
+            let run = time(&mut self.sides, &half)?;
+            let wrong = || Box::<dyn Error>::from(format!("{op} of {bits} bits: a wrong result"));
+            if check(&run.results) { Ok(run) } else { Err(wrong()) }
+        };
+        let (first, second) = (run()?, run()?);
+        let best = if first.time < second.time { first } else { second };
+        let each = |ns: u64| ns as f64 / self.n as f64;
+        let row = Row {
+            op,
+            bits,
+            elements: self.n,
+            ns_per_element: each(best.time.as_nanos() as u64),
+            busy_ns_per_element: best.busy.map(each),
+            bytes_per_element: each(best.bytes),
+            bound_ns_per_element: bound,
+            peak_memory_bytes: peak_memory(),
+            backend: "cpu",
+        };
         println!(
             "{:<18} {:>5} {:>9} {:>11.1} {:>8.1} + {:>7.1} {:>9.1} {:>14.1} {:>9}",
             row.op,
@@ -190,107 +221,124 @@ pub fn run(args: Args) -> std::result::Result<(), Box<dyn Error>> {
             row.bytes_per_element,
             row.peak_memory_bytes >> 20
         );
-        rows.push(row);
-    };
+        self.rows.push(row);
+        Ok(())
+    }
 
-    let bits: Vec<u8> = Prng::from_os()?.fill::<u8>(n).into_iter().map(|b| b & 1).collect();
-    add(measure(
-        &mut sides,
-        ("label_cot", 128, n, NS_LABEL),
-        |side| match side.party {
-            Party::Server => side.ot.send.labels(&mut side.channel, n),
-            Party::Client => side.ot.recv.labels(&mut side.channel, &bits),
-        },
-        |[active, zero]| {
-            let delta = |i: usize| active[i] ^ zero[i];
-            let first = (0..n).find(|&i| bits[i] == 1).map(delta);
-            (0..n).all(|i| if bits[i] == 1 { Some(delta(i)) == first } else { delta(i) == 0 })
-        },
-    )?);
+    fn transfers(&mut self) -> Outcome {
+        let n = self.n;
+        let bits: Vec<u8> = Prng::from_os()?.fill::<u8>(n).into_iter().map(|b| b & 1).collect();
+        if self.wants("label_cot") {
+            self.measure(
+                ("label_cot", 128, NS_LABEL),
+                |side| match side.party {
+                    Party::Server => side.ot.send.labels(&mut side.channel, n),
+                    Party::Client => side.ot.recv.labels(&mut side.channel, &bits),
+                },
+                |[active, zero]| {
+                    let delta = |i: usize| active[i] ^ zero[i];
+                    let first = (0..n).find(|&i| bits[i] == 1).map(delta);
+                    (0..n).all(|i| if bits[i] == 1 { Some(delta(i)) == first } else { delta(i) == 0 })
+                },
+            )?;
+        }
+        if self.wants("cot") {
+            let correlations: Vec<u32> = Prng::from_os()?.fill(n);
+            self.measure(
+                ("cot", 32, NS_COT),
+                |side| match side.party {
+                    Party::Server => side.ot.send.cot(&mut side.channel, &correlations, Ring::FULL),
+                    Party::Client => side.ot.recv.cot(&mut side.channel, &bits, Ring::FULL),
+                },
+                |[r, s]| (0..n).all(|i| r[i].wrapping_add(s[i]) == correlations[i] * u32::from(bits[i])),
+            )?;
+        }
+        Ok(())
+    }
 
-    let correlations: Vec<u32> = Prng::from_os()?.fill(n);
-    add(measure(
-        &mut sides,
-        ("cot", 32, n, NS_COT),
-        |side| match side.party {
-            Party::Server => side.ot.send.cot(&mut side.channel, &correlations, Ring::FULL),
-            Party::Client => side.ot.recv.cot(&mut side.channel, &bits, Ring::FULL),
-        },
-        |[r, s]| (0..n).all(|i| r[i].wrapping_add(s[i]) == correlations[i] * u32::from(bits[i])),
-    )?);
+    fn convert(&mut self) -> Outcome {
+        if !self.wants("convert") {
+            return Ok(());
+        }
+        let (values, shares) = shared(self.n, 18)?;
+        let low = shares.map(|s| s.into_iter().map(|x| x & 0xf_ffff).collect::<Vec<_>>());
+        self.measure(
+            ("convert", 20, NS_COT),
+            |Side { party, channel, ot, .. }| convert(*party, channel, ot, mine(*party, &low).to_vec(), 20, Ring::FULL),
+            |[c, s]| Ring::FULL.open(c, s) == values,
+        )
+    }
 
-    let (values, shares) = shared(n, 18)?;
-    let low = shares.clone().map(|s| s.into_iter().map(|x| x & 0xf_ffff).collect::<Vec<_>>());
-    add(measure(
-        &mut sides,
-        ("convert", 20, n, NS_COT),
-        |side| convert(side.party, &mut side.channel, &mut side.ot, mine(side.party, &low).to_vec(), 20, Ring::FULL),
-        |[c, s]| Ring::FULL.open(c, s) == values,
-    )?);
-
-    for (op, kind, bits) in [
-        ("relu_sign_select", ReluKind::SignSelect, 16),
-        ("relu_sign_select", ReluKind::SignSelect, 32),
-        ("relu", ReluKind::FullCircuit, 16),
-        ("relu", ReluKind::FullCircuit, 32),
-    ] {
-        let (values, shares) = shared(n, bits)?;
+    fn relu(&mut self, op: &'static str, kind: ReluKind, bits: u32) -> Outcome {
+        if !self.wants(op) {
+            return Ok(());
+        }
+        let (values, shares) = shared(self.n, bits)?;
         let k = f64::from(bits);
         let bound = match kind {
             ReluKind::SignSelect => (k - 1.0) * NS_AND + k * NS_LABEL + 2.0 * NS_COT,
             _ => 3.0 * (k - 1.0) * NS_AND + k * NS_LABEL + if bits < 32 { NS_COT } else { 0.0 },
         };
-        add(measure(
-            &mut sides,
-            (op, bits, n, bound),
-            |side| {
-                relu(side.party, &mut side.channel, &mut side.ot, &mut side.gc, mine(side.party, &shares), bits, kind)
-            },
+        self.measure(
+            (op, bits, bound),
+            |Side { party, channel, ot, gc, .. }| relu(*party, channel, ot, gc, mine(*party, &shares), bits, kind),
             |[c, s]| Ring::FULL.open(c, s).iter().zip(&values).all(|(y, x)| *y == *x.max(&0)),
-        )?);
+        )
     }
 
-    let windows = n / 8;
-    let (values, shares) = shared(8 * windows, 16)?;
-    add(measure(
-        &mut sides,
-        ("max8", 16, windows, 7.0 * (16.0 * NS_AND + 17.0 * NS_LABEL + 2.0 * NS_COT)),
-        |side| {
-            let Side { party, channel, ot, gc } = side;
-            max_pool(
-                *party,
-                channel,
-                ot,
-                gc,
-                &shares[usize::from(*party == Party::Server)],
-                8,
-                16,
-                ReluKind::SignSelect,
-            )
-        },
-        |[c, s]| Ring::FULL.open(c, s).iter().zip(values.chunks(8)).all(|(y, w)| Some(y) == w.iter().max()),
-    )?);
-
-    let voxels = n / 4;
-    let (values, shares) = shared(3 * voxels, 32)?;
-    let ands = arithmetic::argmax(3, 32).ands() as f64;
-    add(measure(
-        &mut sides,
-        ("argmax3", 32, voxels, ands * NS_AND + 96.0 * NS_LABEL),
-        |side| argmax(&mut side.channel, &mut side.gc, mine(side.party, &shares), 3, 32),
-        |[labels, nothing]| {
-            nothing.is_none()
-                && labels.as_ref().is_some_and(|labels| {
-                    labels.iter().enumerate().all(|(v, &label)| {
-                        let at = |c: usize| values[c * voxels + v];
-                        (0..3).rev().max_by_key(|&c| at(c)) == Some(usize::from(label))
-                    })
-                })
-        },
-    )?);
-
-    if let Some(path) = args.json {
-        std::fs::write(&path, serde_json::to_string_pretty(&rows)?).map_err(|e| format!("{}: {e}", path.display()))?;
+    fn max8(&mut self) -> Outcome {
+        if !self.wants("max8") {
+            return Ok(());
+        }
+        let (values, shares) = shared(8 * self.n, 16)?;
+        let kind = ReluKind::SignSelect;
+        self.measure(
+            ("max8", 16, 7.0 * (16.0 * NS_AND + 17.0 * NS_LABEL + 2.0 * NS_COT)),
+            |Side { party, channel, ot, gc, .. }| max_pool(*party, channel, ot, gc, mine(*party, &shares), 8, 16, kind),
+            |[c, s]| Ring::FULL.open(c, s).iter().zip(values.chunks(8)).all(|(y, w)| Some(y) == w.iter().max()),
+        )
     }
-    Ok(())
+
+    fn argmax3(&mut self) -> Outcome {
+        if !self.wants("argmax3") {
+            return Ok(());
+        }
+        let n = self.n;
+        let (values, shares) = shared(3 * n, 32)?;
+        let first_greatest = |v: usize| (0..3).rev().max_by_key(|c| values[c * n + v]);
+        self.measure(
+            ("argmax3", 32, arithmetic::argmax(3, 32).ands() as f64 * NS_AND + 96.0 * NS_LABEL),
+            |Side { party, channel, gc, .. }| argmax(channel, gc, mine(*party, &shares), 3, 32),
+            |[labels, nothing]| {
+                let right = |l: &Vec<u8>| l.iter().enumerate().all(|(v, &l)| first_greatest(v) == Some(l.into()));
+                nothing.is_none() && labels.as_ref().is_some_and(right)
+            },
+        )
+    }
+
+    /// With the making of the pairs.
+    fn square(&mut self) -> Outcome {
+        const SHIFT: u32 = 10;
+        if !self.wants("square") {
+            return Ok(());
+        }
+        let (n, ring) = (self.n, Ring::Prime(P));
+        let mut prng = Prng::from_os()?;
+        let values: Vec<i64> =
+            prng.fill::<u16>(n).into_iter().map(|x| i64::from(x) - (1 << 15)).map(|x| x.max(-32767)).collect();
+        let client: Vec<u32> = prng.fill::<u32>(n).into_iter().map(|x| ring.mask(x)).collect();
+        let server = values.iter().zip(&client).map(|(&x, &c)| ring.sub(ring.from_signed(x), c)).collect();
+        let shares = [client, server];
+        self.measure(
+            ("square", 16, NS_SQUARE),
+            |Side { party, channel, ot, pairs, .. }| {
+                let pairs = pairs.square_pairs(channel, n)?;
+                square(*party, channel, ot, pairs, mine(*party, &shares).to_vec(), SHIFT)
+            },
+            |[c, s]| {
+                let within_one = |(y, x): (&i64, &i64)| ((y << SHIFT) - x * x).abs() <= 1 << SHIFT;
+                Ring::FULL.open(c, s).iter().zip(&values).all(within_one)
+            },
+        )
+    }
 }
