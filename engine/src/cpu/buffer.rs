@@ -38,6 +38,11 @@ impl Pool {
     }
 }
 
+/// Eight sizes an octave, so that buffers of one layer serve the next.
+fn size_class(lines: usize) -> usize {
+    lines.next_multiple_of((lines.next_power_of_two() / 16).max(1))
+}
+
 fn pool() -> std::sync::MutexGuard<'static, Pool> {
     POOL.lock().unwrap_or_else(|e| e.into_inner())
 }
@@ -63,7 +68,7 @@ pub struct CpuBuffer {
 impl CpuBuffer {
     /// `words` zero residues.
     pub(super) fn zeros(words: usize) -> Self {
-        let count = words.div_ceil(LINE);
+        let count = size_class(words.div_ceil(LINE));
         let lines = pool().take(count).unwrap_or_else(|| vec![Line::zeroed(); count]);
         Self { lines, words, layout: Layout::Zero }
     }
@@ -87,7 +92,7 @@ impl CpuBuffer {
 impl Clone for CpuBuffer {
     fn clone(&self) -> Self {
         let mut copy = Self::new(self.words, self.layout);
-        copy.lines.copy_from_slice(&self.lines);
+        copy.words_mut().copy_from_slice(self.words());
         copy
     }
 }
