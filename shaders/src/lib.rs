@@ -88,7 +88,8 @@ kernels! {
     NTT_HEAD_FORWARD = "ntt_head.wgsl", "ntt_head_forward", 3;
     /// The last stages of the inverse of such rows. Constant `RADIX`.
     NTT_HEAD_INVERSE = "ntt_head.wgsl", "ntt_head_inverse", 3;
-    /// Matrix product. Constants `ROWS`, `COLS`, each 1 to 4: the tile of a lane.
+    /// Matrix product. Constants `ROWS`, `COLS`, each 1 to 4: the tile of a lane; `CONSTANTS`, 1: the left factor has one
+    /// residue a limb in place of polynomials.
     GEMM = "gemm.wgsl", "gemm", 4;
     /// Garbles one AND gate of every instance. Constant `COPIES`, of the AES table in workgroup memory.
     GARBLE_AND = "garble.wgsl", "garble_and", 4;

@@ -1,5 +1,7 @@
 // Matrix product of polynomials in the NTT domain: y[r][c] = sum over k of w[r][k] x[k][c], at every point of every limb.
 //
+// With CONSTANTS = 1 the entries of w are constants, one residue a limb, the same at every point.
+//
 // Neighbouring lanes are neighbouring points, so all loads are contiguous. A lane keeps a tile of up to 4 x 4 sums
 // in registers (ROWS x COLS, constants of the pipeline). Residues are split in halves of `split` bits; the
 // three partial sums low, mid and high of the products grow in one word each, without carries, and are folded into
@@ -18,6 +20,8 @@ struct Params {
     x_stride: u32,
     // 1: y += w x.
     accumulate: u32,
+    // The window's first entry of w.
+    w_first: u32,
 }
 
 var<immediate> params: Params;
@@ -72,11 +76,14 @@ fn gemm(@builtin(global_invocation_id) id: vec3<u32>) {
     let poly = params.limbs * params.n;
     let point = limb * params.n + id.x;
 
+    let w_entry = select(poly, params.limbs, CONSTANTS == 1u);
+    let w_point = select(point, limb, CONSTANTS == 1u);
+
     // Past the edge the last row or column is computed again and not stored.
-    var w0 = min(row + 0u, params.rows - 1u) * params.w_stride * poly + point;
-    var w1 = min(row + 1u, params.rows - 1u) * params.w_stride * poly + point;
-    var w2 = min(row + 2u, params.rows - 1u) * params.w_stride * poly + point;
-    var w3 = min(row + 3u, params.rows - 1u) * params.w_stride * poly + point;
+    var w0 = (params.w_first + min(row + 0u, params.rows - 1u) * params.w_stride) * w_entry + w_point;
+    var w1 = (params.w_first + min(row + 1u, params.rows - 1u) * params.w_stride) * w_entry + w_point;
+    var w2 = (params.w_first + min(row + 2u, params.rows - 1u) * params.w_stride) * w_entry + w_point;
+    var w3 = (params.w_first + min(row + 3u, params.rows - 1u) * params.w_stride) * w_entry + w_point;
     var x0 = min(col + 0u, params.cols - 1u) * poly + point;
     var x1 = min(col + 1u, params.cols - 1u) * poly + point;
     var x2 = min(col + 2u, params.cols - 1u) * poly + point;
@@ -140,10 +147,10 @@ fn gemm(@builtin(global_invocation_id) id: vec3<u32>) {
             if COLS > 2u { mac(14u, a, b2); }
             if COLS > 3u { mac(15u, a, b3); }
         }
-        w0 += poly;
-        w1 += poly;
-        w2 += poly;
-        w3 += poly;
+        w0 += w_entry;
+        w1 += w_entry;
+        w2 += w_entry;
+        w3 += w_entry;
         x0 += params.x_stride * poly;
         x1 += params.x_stride * poly;
         x2 += params.x_stride * poly;

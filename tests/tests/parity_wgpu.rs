@@ -145,8 +145,8 @@ fn check_gemm(gpu: &Device, basis: &RnsBasis, rows: usize, inner: usize, cols: u
         let (w, x) = (ntt(d, basis, rows * inner, 17), ntt(d, basis, inner * cols, 18));
         w.gemm(&x, GemmShape { rows, inner, cols }).unwrap().download().unwrap()
     });
-    compare(gpu, &format!("constants {rows} x {inner} x {cols}"), basis, |d| {
-        let w: Vec<i32> = (0..rows * inner).map(|i| [i32::MIN, -1, 0, 2047][i % 4]).collect();
+    compare(gpu, &format!("gemm_constants {rows} x {inner} x {cols}"), basis, |d| {
+        let w: Vec<i32> = (0..rows * inner).map(|i| [i32::MIN, -2048, -1, 0, 1, 2047, i32::MAX][i % 7]).collect();
         let x = ntt(d, basis, inner * cols, 18);
         x.gemm_constants(&w, GemmShape { rows, inner, cols }).unwrap().download().unwrap()
     });

@@ -2,7 +2,9 @@
 
 use blindvox_shaders::GEMM;
 
-use super::{GpuBuffer, GpuTables, LANES, WORD, Wgpu, part};
+use zeroize::Zeroizing;
+
+use super::{GpuBuffer, GpuTables, LANES, WORD, Wgpu, part, whole};
 use crate::backend::{GemmShape, Shape};
 use crate::error::Result;
 
@@ -27,6 +29,14 @@ fn tile(extent: usize) -> usize {
     extent.next_power_of_two().min(TILE)
 }
 
+/// The left factor.
+#[derive(Clone, Copy)]
+enum Left<'a> {
+    Polynomials(&'a GpuBuffer),
+    /// `[rows, inner, limbs]` residues.
+    Constants(&'a GpuBuffer),
+}
+
 impl Wgpu {
     pub(super) fn run_gemm(
         &self,
@@ -36,12 +46,31 @@ impl Wgpu {
         w: &GpuBuffer,
         x: &GpuBuffer,
     ) -> Result<GpuBuffer> {
+        self.multiply(t, limbs, size, Left::Polynomials(w), x)
+    }
+
+    pub(super) fn run_gemm_constants(
+        &self,
+        t: &GpuTables,
+        size: GemmShape,
+        w: &[i32],
+        x: &GpuBuffer,
+    ) -> Result<GpuBuffer> {
+        let moduli: Vec<_> = t.basis.tables().iter().map(|t| t.modulus()).collect();
+        let residues = w.iter().flat_map(|&w| moduli.iter().map(move |q| q.from_signed(i64::from(w))));
+        let residues = Zeroizing::new(residues.collect::<Vec<u64>>());
+        let w = GpuBuffer::upload(&self.context, bytemuck::cast_slice(&residues))?;
+        self.multiply(t, moduli.len(), size, Left::Constants(&w), x)
+    }
+
+    fn multiply(&self, t: &GpuTables, limbs: usize, size: GemmShape, w: Left<'_>, x: &GpuBuffer) -> Result<GpuBuffer> {
         let n = t.basis.n();
         let poly = limbs * n * WORD;
         let y = self.zeros_of(Shape { batch: size.rows * size.cols, limbs, n })?;
         let mut step = window_size(size, self.window_polys(poly)?);
         let row_work = step.inner * step.cols * limbs * n;
         step.rows = step.rows.min((WORK[usize::from(!self.context.software)] / row_work).max(1).next_multiple_of(TILE));
+        let constants = u32::from(matches!(w, Left::Constants(_)));
         for r in (0..size.rows).step_by(step.rows) {
             let rows = step.rows.min(size.rows - r);
             for c in (0..size.cols).step_by(step.cols) {
@@ -51,16 +80,23 @@ impl Wgpu {
                     let part = |buffer, first: usize, rows: usize, stride: usize, width: usize| {
                         part(buffer, poly, first, (rows - 1) * stride + width)
                     };
+                    let first = r * size.inner + k;
+                    let (w, w_first) = match w {
+                        Left::Polynomials(w) => (part(w, first, rows, size.inner, inner), 0),
+                        Left::Constants(w) => (whole(w), first),
+                    };
                     let windows = [
                         t.moduli(),
                         part(&y, r * size.cols + c, rows, size.cols, cols),
-                        part(w, r * size.inner + k, rows, size.inner, inner),
+                        w,
                         part(x, k * size.cols + c, inner, size.cols, cols),
                     ];
                     let (row_tile, col_tile) = (tile(rows), tile(cols));
-                    let pipeline = self.context.pipeline(GEMM, &[("ROWS", row_tile as u32), ("COLS", col_tile as u32)]);
+                    let settings = [("ROWS", row_tile as u32), ("COLS", col_tile as u32), ("CONSTANTS", constants)];
+                    let pipeline = self.context.pipeline(GEMM, &settings);
+                    let accumulate = usize::from(k > 0);
                     let parameters =
-                        [n, limbs, rows, inner, cols, size.inner, size.cols, usize::from(k > 0)].map(|v| v as u32);
+                        [n, limbs, rows, inner, cols, size.inner, size.cols, accumulate, w_first].map(|v| v as u32);
                     let groups = [n / LANES, limbs * cols.div_ceil(col_tile), rows.div_ceil(row_tile)];
                     self.context.dispatch(&pipeline, &windows, &parameters, groups.map(|g| g as u32));
                 }

@@ -240,6 +240,17 @@ impl Backend for Wgpu {
         self.run_gemm(t, limbs, size, w, x)
     }
 
+    fn gemm_constants(
+        &self,
+        t: &GpuTables,
+        _: &RnsBasis,
+        size: GemmShape,
+        w: &[i32],
+        x: &GpuBuffer,
+    ) -> Result<GpuBuffer> {
+        self.run_gemm_constants(t, size, w, x)
+    }
+
     fn drop_last_limb(&self, t: &GpuTables, shape: Shape, buffer: GpuBuffer) -> Result<GpuBuffer> {
         self.run_drop_last_limb(t, shape, &buffer)
     }
