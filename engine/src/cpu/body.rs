@@ -1,7 +1,6 @@
 //! The code paths of the CPU backend and the tables that each prime needs for its own.
 
 use super::limb::Limb;
-use super::panels::{PanelRow, PanelView};
 use crate::error::{Error, Result};
 use crate::ring::{Modulus, NttTable, RnsBasis};
 
@@ -68,21 +67,21 @@ impl Transform {
         Ok(Self(Limb::new(body.check()?, &NttTable::new(n, q)?)))
     }
 
-    /// Coefficients to points: `a`, which is overwritten, to `out`. Residues in `[0, q)` in and out.
+    /// Coefficients to points in place. Residues in `[0, q)` in and out.
     ///
     /// # Panics
-    /// If a length is not n.
-    pub fn forward(&self, a: &mut [u64], out: &mut [u64]) {
-        assert!(a.len() == self.0.n() && out.len() == a.len());
-        self.0.forward(a, PanelRow::contiguous(out));
+    /// If the length is not n.
+    pub fn forward(&self, a: &mut [u64]) {
+        assert_eq!(a.len(), self.0.n());
+        self.0.forward(a, None);
     }
 
-    /// Points to coefficients, 1/n included. Residues in `[0, q)` in and out.
+    /// Points to coefficients in place, 1/n included. Residues in `[0, q)` in and out.
     ///
     /// # Panics
-    /// If a length is not n.
-    pub fn inverse(&self, points: &[u64], a: &mut [u64]) {
-        assert!(a.len() == self.0.n() && points.len() == a.len());
-        self.0.inverse(PanelView::contiguous(points), a);
+    /// If the length is not n.
+    pub fn inverse(&self, a: &mut [u64]) {
+        assert_eq!(a.len(), self.0.n());
+        self.0.inverse(None, a);
     }
 }

@@ -12,8 +12,8 @@ pub(super) const LINE: usize = 8;
 #[repr(C, align(64))]
 pub(super) struct Line(pub(super) [u64; LINE]);
 
-/// Lines kept for reuse at most: 256 MiB. Fresh pages cost several times what clearing known ones does.
-const POOL_LINES: usize = (256 << 20) / size_of::<Line>();
+/// Lines kept for reuse at most: 512 MiB. Fresh pages cost several times what clearing known ones does.
+const POOL_LINES: usize = (512 << 20) / size_of::<Line>();
 
 /// Cleared memory waiting for its next use.
 static POOL: Mutex<Pool> = Mutex::new(Pool { free: Vec::new(), lines: 0 });
@@ -69,7 +69,7 @@ impl CpuBuffer {
     /// `words` zero residues.
     pub(super) fn zeros(words: usize) -> Self {
         let count = size_class(words.div_ceil(LINE));
-        let lines = pool().take(count).unwrap_or_else(|| vec![Line::zeroed(); count]);
+        let lines = pool().take(count).unwrap_or_else(|| bytemuck::zeroed_vec(count));
         Self { lines, words, layout: Layout::Zero }
     }
 

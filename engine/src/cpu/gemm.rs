@@ -2,8 +2,12 @@
 //!
 //! The sum over k is cut into pieces that the lazy accumulators of the micro-kernel hold; rows into blocks whose piece of W stays in the
 //! second-level cache; columns into the micro-kernel's width, whose piece of X is copied together into the first-level
-//! cache (in its panel it lies a power of two apart as often as not). The micro-kernel then sums a few rows by a few columns
-//! in registers, reduces once, and adds what earlier pieces gave.
+//! cache (in its panel it lies a power of two apart as often as not). Meanwhile the next piece is fetched from memory, whose latency the strided access
+//! would expose otherwise. The micro-kernel then sums a few rows by a few columns in registers, reduces once, and adds what earlier pieces
+//! gave. Results too large for the caches are written around them.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 
 use super::buffer::LINE;
 use crate::backend::GemmShape;
@@ -18,6 +22,8 @@ pub(super) struct Tile<'a> {
     pub(super) y: &'a mut [u64],
     pub(super) y_stride: usize,
     pub(super) accumulate: bool,
+    /// Whether to write Y around the caches; lines are aligned then.
+    pub(super) stream: bool,
 }
 
 /// Sizes of a blocking.
@@ -32,16 +38,38 @@ pub(super) struct Blocking {
 /// Words of W that should stay in the second-level cache.
 const W_WORDS: usize = 48 << 10;
 
+/// Results of more words than this leave the caches before they are read again.
+pub(super) const STREAM_WORDS: usize = 1 << 20;
+
+/// One panel of the product: W, X and Y, and whether Y is streamed.
+pub(super) struct Panel<'a> {
+    pub(super) w: &'a [u64],
+    pub(super) x: &'a [u64],
+    pub(super) y: &'a mut [u64],
+    pub(super) stream: bool,
+}
+
+/// Fetches the first `width` lines of row `k` of X from column `c` on, where they exist.
+fn prefetch(x: &[u64], cols: usize, k: usize, c: usize, width: usize) {
+    for line in c..cols.min(c + width) {
+        if let Some(word) = x.get((k * cols + line) * LINE) {
+            // SAFETY: a prefetch of any address is harmless.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(word).cast()) };
+        }
+    }
+}
+
 /// Calls `kernel(rows, columns, tile)` for all tiles of one panel; `pack` copies a line of X.
 pub(super) fn for_each_tile(
     size: GemmShape,
     blocking: &Blocking,
-    (w, x, y): (&[u64], &[u64], &mut [u64]),
+    panel: Panel<'_>,
     packed: &mut Vec<u64>,
     pack: impl Fn(&mut [u64; LINE], &[u64; LINE]),
     kernel: impl Fn(usize, usize, Tile<'_>),
 ) {
     let GemmShape { rows, inner, cols } = size;
+    let Panel { w, x, y, stream } = panel;
     packed.resize(blocking.depth.min(inner) * blocking.cols.min(cols) * LINE, 0);
     for k0 in (0..inner).step_by(blocking.depth) {
         let depth = blocking.depth.min(inner - k0);
@@ -53,8 +81,13 @@ pub(super) fn for_each_tile(
                     let from = &x[((k0 + k) * cols + c0) * LINE..][..width * LINE];
                     to.as_chunks_mut().0.iter_mut().zip(from.as_chunks().0).for_each(|(t, f)| pack(t, f));
                 }
-                for r in (r0..rows.min(r0 + block)).step_by(blocking.rows) {
-                    let height = blocking.rows.min(rows - r).min(r0 + block - r);
+                let end = rows.min(r0 + block);
+                let per_tile = (depth * blocking.rows).div_ceil(end - r0);
+                for (i, r) in (r0..end).step_by(blocking.rows).enumerate() {
+                    let height = blocking.rows.min(end - r);
+                    for k in (k0 + i * per_tile)..(k0 + depth).min(k0 + (i + 1) * per_tile) {
+                        prefetch(x, cols, k, c0 + width, blocking.cols);
+                    }
                     let tile = Tile {
                         depth,
                         w: &w[(r * inner + k0) * LINE..],
@@ -63,6 +96,7 @@ pub(super) fn for_each_tile(
                         y: &mut y[(r * cols + c0) * LINE..],
                         y_stride: cols * LINE,
                         accumulate: k0 > 0,
+                        stream: stream && k0 + depth == inner,
                     };
                     kernel(height, width, tile);
                 }

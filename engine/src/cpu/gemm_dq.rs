@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 
 use super::dq::{C as Constants, reduce_parts};
-use super::gemm::{Blocking, Tile, by_size, for_each_tile};
+use super::gemm::{Blocking, Panel, Tile, by_size, for_each_tile};
 use super::twiddles::Roots;
 use super::vec512::{V, load, reduce_once, splat, store};
 use crate::backend::GemmShape;
@@ -21,12 +21,12 @@ const STEP: usize = 8;
 
 /// The matrix product of one panel, `packed` being scratch space.
 #[target_feature(enable = "avx512f,avx512dq")]
-pub(super) fn gemm(roots: &Roots, size: GemmShape, w: &[u64], x: &[u64], y: &mut [u64], packed: &mut Vec<u64>) {
+pub(super) fn gemm(roots: &Roots, size: GemmShape, panel: Panel<'_>, packed: &mut Vec<u64>) {
     let c = &Constants::new(roots);
     for_each_tile(
         size,
         &BLOCKING,
-        (w, x, y),
+        panel,
         packed,
         // The halves side by side: bits 0..30 and 32..62.
         |to, from| to.iter_mut().zip(from).for_each(|(t, f)| *t = (f & 0x3fff_ffff) | (f >> 30) << 32),
@@ -37,9 +37,9 @@ pub(super) fn gemm(roots: &Roots, size: GemmShape, w: &[u64], x: &[u64], y: &mut
 /// `R x C` sums of `depth` products.
 #[target_feature(enable = "avx512f,avx512dq")]
 fn kernel<const R: usize, const C: usize>(m: &Constants, tile: Tile<'_>) {
-    let Tile { depth, w, w_stride, x, y, y_stride, accumulate } = tile;
+    let Tile { depth, w, w_stride, x, y, y_stride, accumulate, stream } = tile;
     assert!((R - 1) * w_stride + depth * 8 <= w.len() && depth * C * 8 <= x.len());
-    assert!((R - 1) * y_stride + C * 8 <= y.len());
+    assert!((R - 1) * y_stride + C * 8 <= y.len() && (!stream || y.as_ptr().cast::<V>().is_aligned()));
     let zero = _mm512_setzero_si512();
     let word = splat(u64::from(u32::MAX));
     let mut wide = [[[zero; 4]; C]; R];
@@ -82,13 +82,17 @@ fn kernel<const R: usize, const C: usize>(m: &Constants, tile: Tile<'_>) {
     for (i, row) in wide.into_iter().enumerate() {
         for (j, parts) in row.into_iter().enumerate() {
             let mut sum = reduce_parts(m, parts);
-            // SAFETY: lines of Y within the slice, as asserted.
+            // SAFETY: lines of Y within the slice, as asserted; aligned where they are streamed.
             unsafe {
                 let y = y.as_mut_ptr().add(i * y_stride + j * 8);
                 if accumulate {
                     sum = reduce_once(_mm512_add_epi64(sum, load(y)), m.q);
                 }
-                store(y, sum);
+                if stream {
+                    _mm512_stream_si512(y.cast(), sum);
+                } else {
+                    store(y, sum);
+                }
             }
         }
     }

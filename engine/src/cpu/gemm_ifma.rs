@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::gemm::{Blocking, Tile, by_size, for_each_tile};
+use super::gemm::{Blocking, Panel, Tile, by_size, for_each_tile};
 use super::ifma::C;
 use super::twiddles::Roots;
 use super::vec512::{V, load, reduce_once, splat, store};
@@ -14,12 +14,12 @@ const BLOCKING: Blocking = Blocking { depth: 128, rows: 4, cols: 3 };
 
 /// The matrix product of one panel, `packed` being scratch space.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-pub(super) fn gemm(roots: &Roots, size: GemmShape, w: &[u64], x: &[u64], y: &mut [u64], packed: &mut Vec<u64>) {
+pub(super) fn gemm(roots: &Roots, size: GemmShape, panel: Panel<'_>, packed: &mut Vec<u64>) {
     let c = &Reduction::new(roots);
     for_each_tile(
         size,
         &BLOCKING,
-        (w, x, y),
+        panel,
         packed,
         |to, from| *to = *from,
         |rows, cols, tile| by_size!(kernel, rows, cols, (c, tile); 4 3, 4 2, 4 1, 3 3, 3 2, 3 1, 2 3, 2 2, 2 1, 1 3, 1 2, 1 1),
@@ -68,9 +68,9 @@ impl Reduction {
 /// `R x C` sums of `depth` products.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 fn kernel<const R: usize, const C: usize>(m: &Reduction, tile: Tile<'_>) {
-    let Tile { depth, w, w_stride, x, y, y_stride, accumulate } = tile;
+    let Tile { depth, w, w_stride, x, y, y_stride, accumulate, stream } = tile;
     assert!((R - 1) * w_stride + depth * 8 <= w.len() && depth * C * 8 <= x.len());
-    assert!((R - 1) * y_stride + C * 8 <= y.len());
+    assert!((R - 1) * y_stride + C * 8 <= y.len() && (!stream || y.as_ptr().cast::<V>().is_aligned()));
     let zero = _mm512_setzero_si512();
     let (mut low, mut high) = ([[zero; C]; R], [[zero; C]; R]);
     for k in 0..depth {
@@ -89,13 +89,17 @@ fn kernel<const R: usize, const C: usize>(m: &Reduction, tile: Tile<'_>) {
     for i in 0..R {
         for j in 0..C {
             let mut sum = m.reduce(high[i][j], low[i][j]);
-            // SAFETY: lines of Y within the slice, as asserted.
+            // SAFETY: lines of Y within the slice, as asserted; aligned where they are streamed.
             unsafe {
                 let y = y.as_mut_ptr().add(i * y_stride + j * 8);
                 if accumulate {
                     sum = reduce_once(_mm512_add_epi64(sum, load(y)), m.c.q);
                 }
-                store(y, sum);
+                if stream {
+                    _mm512_stream_si512(y.cast(), sum);
+                } else {
+                    store(y, sum);
+                }
             }
         }
     }

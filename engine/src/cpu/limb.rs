@@ -1,6 +1,7 @@
 //! The kernels of one prime on one body: each method runs the function of its arithmetic.
 
 use super::body::Body;
+use super::gemm::Panel;
 use super::panels::{PanelRow, PanelView, width};
 use super::scalar;
 use crate::backend::GemmShape;
@@ -59,27 +60,31 @@ impl Limb {
         self.table.modulus()
     }
 
-    /// The forward transform of `a`, which is overwritten.
-    pub(super) fn forward(&self, a: &mut [u64], mut out: PanelRow<'_>) {
+    /// The forward transform of `a`, to `out` or in place; `a` is overwritten anyway.
+    pub(super) fn forward(&self, a: &mut [u64], out: Option<PanelRow<'_>>) {
         match &self.arithmetic {
             Arithmetic::Scalar => {
                 self.table.forward(a);
-                out.write(a);
+                if let Some(mut out) = out {
+                    out.write(a);
+                }
             }
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
-            Arithmetic::Ifma(roots) => unsafe { ifma::forward_transform(roots, a, &mut out) },
+            Arithmetic::Ifma(roots) => unsafe { ifma::forward_transform(roots, a, out) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
-            Arithmetic::Dq(roots) => unsafe { dq::forward_transform(roots, a, &mut out) },
+            Arithmetic::Dq(roots) => unsafe { dq::forward_transform(roots, a, out) },
         }
     }
 
-    /// The inverse transform into `a`.
-    pub(super) fn inverse(&self, from: PanelView<'_>, a: &mut [u64]) {
+    /// The inverse transform of `from` to `a`, or of `a` in place.
+    pub(super) fn inverse(&self, from: Option<PanelView<'_>>, a: &mut [u64]) {
         match &self.arithmetic {
             Arithmetic::Scalar => {
-                from.read(a);
+                if let Some(from) = from {
+                    from.read(a);
+                }
                 self.table.inverse(a);
             }
             #[cfg(target_arch = "x86_64")]
@@ -195,15 +200,15 @@ impl Limb {
     }
 
     /// The matrix product of one panel, entries being its lines; `packed` is scratch space.
-    pub(super) fn gemm(&self, size: GemmShape, w: &[u64], x: &[u64], y: &mut [u64], packed: &mut Vec<u64>) {
+    pub(super) fn gemm(&self, size: GemmShape, panel: Panel<'_>, packed: &mut Vec<u64>) {
         match &self.arithmetic {
-            Arithmetic::Scalar => scalar::gemm(self.modulus(), size, width(self.n()), w, x, y),
+            Arithmetic::Scalar => scalar::gemm(self.modulus(), size, width(self.n()), panel.w, panel.x, panel.y),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
-            Arithmetic::Ifma(roots) => unsafe { gemm_ifma::gemm(roots, size, w, x, y, packed) },
+            Arithmetic::Ifma(roots) => unsafe { gemm_ifma::gemm(roots, size, panel, packed) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
-            Arithmetic::Dq(roots) => unsafe { gemm_dq::gemm(roots, size, w, x, y, packed) },
+            Arithmetic::Dq(roots) => unsafe { gemm_dq::gemm(roots, size, panel, packed) },
         }
     }
 }

@@ -12,7 +12,6 @@
 
 pub mod body;
 mod buffer;
-#[cfg(target_arch = "x86_64")]
 mod gemm;
 mod limb;
 mod panels;
@@ -45,6 +44,7 @@ use crate::ring::sampler::{PublicSeed, uniform_poly};
 pub use body::{Body, CpuTables};
 pub use buffer::CpuBuffer;
 use buffer::Layout;
+use gemm::Panel;
 use panels::{PanelView, Panels};
 
 /// Batches of at most so many words are not worth waking other threads.
@@ -167,21 +167,32 @@ impl Backend for Cpu {
     }
 
     fn ntt_forward(&self, t: &CpuTables, shape: Shape, mut buffer: CpuBuffer) -> Result<CpuBuffer> {
+        if shape.batch == 1 {
+            // Panels of one polynomial are its rows.
+            buffer.layout = Layout::Panels;
+            for_each_chunk(buffer.words_mut(), shape.n, |limb, a| t.limbs[limb].forward(a, None));
+            return Ok(buffer);
+        }
         let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
         let panels = Panels::new(out.words_mut(), shape);
         for_each_chunk(buffer.words_mut(), shape.n, |row, a| {
             let (poly, limb) = (row / shape.limbs, row % shape.limbs);
             // SAFETY: each row is taken once.
-            t.limbs[limb].forward(a, unsafe { panels.row(poly, limb) });
+            t.limbs[limb].forward(a, Some(unsafe { panels.row(poly, limb) }));
         });
         Ok(out)
     }
 
-    fn ntt_inverse(&self, t: &CpuTables, shape: Shape, buffer: CpuBuffer) -> Result<CpuBuffer> {
+    fn ntt_inverse(&self, t: &CpuTables, shape: Shape, mut buffer: CpuBuffer) -> Result<CpuBuffer> {
+        if shape.batch == 1 {
+            buffer.layout = Layout::Rows;
+            for_each_chunk(buffer.words_mut(), shape.n, |limb, a| t.limbs[limb].inverse(None, a));
+            return Ok(buffer);
+        }
         let mut out = CpuBuffer::new(shape.words(), Layout::Rows);
         for_each_chunk(out.words_mut(), shape.n, |row, a| {
             let (poly, limb) = (row / shape.limbs, row % shape.limbs);
-            t.limbs[limb].inverse(PanelView::row(buffer.words(), shape, poly, limb), a);
+            t.limbs[limb].inverse(Some(PanelView::row(buffer.words(), shape, poly, limb)), a);
         });
         Ok(out)
     }
@@ -294,8 +305,10 @@ fn product<'w>(
         return y;
     }
     let words = inner * cols * width;
+    let stream = y.words().len() > gemm::STREAM_WORDS;
     for_each_chunk_with(y.words_mut(), rows * cols * width, inner, |packed, i, y| {
-        t.limbs[i / (n / width)].gemm(size, w(i), &x.words()[i * words..][..words], y, packed);
+        let panel = Panel { w: w(i), x: &x.words()[i * words..][..words], y, stream };
+        t.limbs[i / (n / width)].gemm(size, panel, packed);
     });
     y
 }

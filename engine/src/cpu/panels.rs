@@ -59,11 +59,6 @@ impl<'a> Panels<'a> {
 }
 
 impl PanelRow<'_> {
-    /// A polynomial alone: its points in order.
-    pub(super) fn contiguous(words: &mut [u64]) -> PanelRow<'_> {
-        PanelRow { first: words.as_mut_ptr(), stride: width(words.len()), n: words.len(), words: PhantomData }
-    }
-
     /// The first line and the distance between lines in words.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn raw(&mut self) -> (*mut u64, usize) {
@@ -103,11 +98,6 @@ impl<'a> PanelView<'a> {
         assert!(poly < batch && limb < limbs && words.len() == shape.words());
         let width = width(n);
         Self { words: &words[limb * n * batch + poly * width..], stride: batch * width, n }
-    }
-
-    /// A polynomial alone: its points in order.
-    pub(super) fn contiguous(words: &'a [u64]) -> Self {
-        Self { words, stride: width(words.len()), n: words.len() }
     }
 
     /// The number of points.

@@ -1,10 +1,10 @@
 //! The negacyclic transforms on AVX-512 registers, for any butterfly: a macro, because a function with target features
 //! cannot be generic over functions with target features and still be inlined.
 //!
-//! Stages are done three or four at a time on 8 or 16 registers (radix 8, 16; 2 and 4 where the count does not
-//! divide), depth first, so that blocks of 32 KiB and less stay in the first-level cache. The six
+//! Stages are done three or four at a time (radix 8, 16; 2 and 4 where the count does not divide), depth first, so that blocks of 32 KiB and less stay in the first-level cache. The six
 //! stages next to the NTT domain are one pass over 64 points: three between registers, an 8x8 transposition, three between registers
-//! again (which are now the lanes of the former), and back.
+//! again (which are now the lanes of the former), and back. Up to radix 8 two independent columns or blocks go side by side: a
+//! butterfly's latency is about ten cycles, and the processor's window is too short to find the next column by itself.
 //!
 //! The module that invokes the macro provides, for its prime's constants `C` and a factor `W`:
 //!
@@ -17,13 +17,12 @@
 //! | `inverse_last(c, x, y, w0, w1)` | (w0 (x + y), w1 (x - y)), reduced |
 //! | `finish(c, x)` | a forward result, reduced |
 
-/// The stages that one pass does on a block of `log` stages, of which the last six are the pass over 64 points.
+/// The stages that one pass does on a block of `log` stages, of which the last six are the pass over 64 points. Radix 16 only
+/// next to those: further out its 16 parts would lie a multiple of 4 KiB apart, and a cache set holds 12.
 pub(super) fn pass_stages(log: u32) -> u32 {
     match log - 6 {
-        1 => 1,
-        2 | 5 => 2,
-        r if r % 3 == 0 => 3,
-        _ => 4,
+        r @ 1..=4 => r,
+        _ => 3,
     }
 }
 
@@ -117,28 +116,76 @@ macro_rules! transforms {
         use $crate::cpu::twiddles::{LaneBlock, MIN_N, Roots, Uniform};
         use $crate::cpu::vec512::{load, store, transpose};
 
-        /// The forward transform: `a`, which is overwritten, to `out`. Reduced in and out.
+        /// The forward transform of `a`, to `out` or in place; `a` is overwritten anyway. Reduced in and out.
         #[target_feature(enable = $features)]
-        pub(in $crate::cpu) fn forward_transform(roots: &Roots, a: &mut [u64], out: &mut PanelRow<'_>) {
+        pub(in $crate::cpu) fn forward_transform(roots: &Roots, a: &mut [u64], out: Option<PanelRow<'_>>) {
             let n = roots.n;
-            assert!(a.len() == n && out.n() == n && n >= MIN_N);
+            assert!(a.len() == n && out.as_ref().is_none_or(|o| o.n() == n) && n >= MIN_N);
             assert!(roots.forward.uniform.len() == n / 8 && roots.forward.lanes.len() == n / MIN_N);
-            let (first, stride) = out.raw();
-            let job = Forward { c: C::new(roots), roots, out: first, stride };
-            // SAFETY: `a` has n words, `out` n / 8 lines at its stride, and the tables the lengths checked above.
-            unsafe { job.block(a.as_mut_ptr(), n.trailing_zeros(), 0) }
+            let a = a.as_mut_ptr();
+            let (out, stride) = out.map_or((a, 8), |mut o| o.raw());
+            let job = Forward { c: C::new(roots), roots, out, stride };
+            // SAFETY: `a` has n words, `out` n / 8 lines at its stride, and the tables the lengths checked above. In place,
+            // points are read before they are written.
+            unsafe { job.block(a, n.trailing_zeros(), 0) }
         }
 
-        /// The inverse transform, 1/n included: `from` to `a`. Reduced in and out.
+        /// The inverse transform, 1/n included, of `from` to `a`, or of `a` in place. Reduced in and out.
         #[target_feature(enable = $features)]
-        pub(in $crate::cpu) fn inverse_transform(roots: &Roots, from: PanelView<'_>, a: &mut [u64]) {
+        pub(in $crate::cpu) fn inverse_transform(roots: &Roots, from: Option<PanelView<'_>>, a: &mut [u64]) {
             let n = roots.n;
-            let (first, stride) = from.raw();
-            assert!(a.len() == n && from.n() == n && n >= MIN_N);
+            assert!(a.len() == n && from.is_none_or(|f| f.n() == n) && n >= MIN_N);
             assert!(roots.inverse.uniform.len() == n / 8 && roots.inverse.lanes.len() == n / MIN_N);
-            let job = Inverse { c: C::new(roots), roots, from: first, stride };
-            // SAFETY: `a` has n words, `from` n / 8 lines at its stride, and the tables the lengths checked above.
-            unsafe { job.block(a.as_mut_ptr(), n.trailing_zeros(), 0) }
+            let a = a.as_mut_ptr();
+            let (from, stride) = from.map_or((a.cast_const(), 8), PanelView::raw);
+            let job = Inverse { c: C::new(roots), roots, from, stride };
+            // SAFETY: `a` has n words, `from` n / 8 lines at its stride, and the tables the lengths checked above. In place,
+            // points are read before they are written.
+            unsafe { job.block(a, n.trailing_zeros(), 0) }
+        }
+
+        /// A butterfly on each of G independent columns.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn forward_each<const EVEN: bool, const G: usize>(c: &C, mut x: [V; G], mut y: [V; G], w: [W; G]) -> ([V; G], [V; G]) {
+            for g in 0..G {
+                (x[g], y[g]) = forward::<EVEN>(c, x[g], y[g], w[g]);
+            }
+            (x, y)
+        }
+
+        /// A butterfly on each of G independent columns.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn inverse_each<const G: usize>(c: &C, mut x: [V; G], mut y: [V; G], w: [W; G]) -> ([V; G], [V; G]) {
+            for g in 0..G {
+                (x[g], y[g]) = inverse(c, x[g], y[g], w[g]);
+            }
+            (x, y)
+        }
+
+        /// The last stage on each of G independent columns.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn inverse_last_each<const G: usize>(roots: &Roots, c: &C, mut x: [V; G], mut y: [V; G]) -> ([V; G], [V; G]) {
+            let (w0, w1) = (uniform(&roots.n_inv), uniform(&roots.n_inv_last));
+            for g in 0..G {
+                (x[g], y[g]) = inverse_last(c, x[g], y[g], w0, w1);
+            }
+            (x, y)
+        }
+
+        /// G blocks of 8x8, each transposed.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn transpose_each<const G: usize>(mut x: [[V; G]; 8]) -> [[V; G]; 8] {
+            for g in 0..G {
+                let t = transpose([x[0][g], x[1][g], x[2][g], x[3][g], x[4][g], x[5][g], x[6][g], x[7][g]]);
+                for k in 0..8 {
+                    x[k][g] = t[k];
+                }
+            }
+            x
         }
 
         struct Forward<'a> {
@@ -158,7 +205,7 @@ macro_rules! transforms {
                 // SAFETY: sub-blocks lie within the block; indices follow from the caller's promise.
                 unsafe {
                     if log == 6 {
-                        return self.tail(a, group);
+                        return self.tail::<1>(a, group);
                     }
                     let stages = pass_stages(log);
                     let groups = self.roots.n >> log;
@@ -169,44 +216,56 @@ macro_rules! transforms {
                         _ => self.pass4(a, 1 << (log - 4), groups, group),
                     }
                     let sub = log - stages;
+                    if sub == 6 {
+                        for s in (0..1 << stages).step_by(2) {
+                            self.tail::<2>(a.add(s << sub), (group << stages) + s);
+                        }
+                        return;
+                    }
                     for s in 0..1 << stages {
                         self.block(a.add(s << sub), sub, (group << stages) + s);
                     }
                 }
             }
 
-            transforms!(@forward pass1, 1, 2, $features);
-            transforms!(@forward pass2, 2, 4, $features);
-            transforms!(@forward pass3, 3, 8, $features);
-            transforms!(@forward pass4, 4, 16, $features);
+            transforms!(@forward pass1, 1, 2, 2, $features);
+            transforms!(@forward pass2, 2, 4, 2, $features);
+            transforms!(@forward pass3, 3, 8, 2, $features);
+            transforms!(@forward pass4, 4, 16, 1, $features);
 
-            /// The last six stages on block `group` of 64 points, reduced and written out.
+            /// The last six stages on G blocks of 64 points from `group` on, reduced and written out.
             ///
             /// # Safety
             /// As for `block`.
             #[inline]
             #[target_feature(enable = $features)]
-            unsafe fn tail(&self, a: *const u64, group: usize) {
+            unsafe fn tail<const G: usize>(&self, a: *const u64, group: usize) {
                 let c = &self.c;
                 let groups = self.roots.n / MIN_N;
                 let table = &self.roots.forward;
-                let block: &LaneBlock = &table.lanes[group];
-                // SAFETY: 64 words at `a`; uniform indices are below n / 8, lines of `out` too.
+                let blocks: &[LaneBlock] = &table.lanes[group..group + G];
+                let even = |x, y, w| forward_each::<true, G>(c, x, y, w);
+                let odd = |x, y, w| forward_each::<false, G>(c, x, y, w);
+                // SAFETY: 64 G words at `a`; uniform indices are below n / 8, lines of `out` too.
                 unsafe {
-                    let mut x = std::array::from_fn::<_, 8, _>(|k| load(a.add(8 * k)));
-                    let w = |s: usize, b: usize| uniform(table.uniform.get_unchecked(((groups + group) << s) + b));
-                    stages_down!(3, |x, y, w| forward::<true>(c, x, y, w), |x, y, w| forward::<false>(c, x, y, w), x, w);
-                    let mut x = transpose(x);
-                    let w = |s: usize, b: usize| {
+                    let mut x: [[V; G]; 8] = std::array::from_fn(|k| std::array::from_fn(|g| load(a.add(64 * g + 8 * k))));
+                    let w = |s: usize, b: usize| -> [W; G] {
+                        std::array::from_fn(|g| uniform(table.uniform.get_unchecked(((groups + group + g) << s) + b)))
+                    };
+                    stages_down!(3, even, odd, x, w);
+                    let mut x = transpose_each(x);
+                    let w = |s: usize, b: usize| -> [W; G] {
                         let slot = 2 * ((1 << s) - 1 + b);
-                        lanes(&block[slot], &block[slot + 1])
+                        std::array::from_fn(|g| lanes(&blocks[g][slot], &blocks[g][slot + 1]))
                     };
                     // Stages 3 to 5 of the pass: what is even among them is odd in the pass.
-                    stages_down!(3, |x, y, w| forward::<false>(c, x, y, w), |x, y, w| forward::<true>(c, x, y, w), x, w);
-                    let x = transpose(x);
-                    let out = self.out.add(8 * group * self.stride);
-                    for (k, x) in x.into_iter().enumerate() {
-                        store(out.add(k * self.stride), finish(c, x));
+                    stages_down!(3, odd, even, x, w);
+                    let x = transpose_each(x);
+                    for g in 0..G {
+                        let out = self.out.add(8 * (group + g) * self.stride);
+                        for (k, x) in x.iter().enumerate() {
+                            store(out.add(k * self.stride), finish(c, x[g]));
+                        }
                     }
                 }
             }
@@ -229,12 +288,18 @@ macro_rules! transforms {
                 // SAFETY: sub-blocks lie within the block; indices follow from the caller's promise.
                 unsafe {
                     if log == 6 {
-                        return self.head(a, group);
+                        return self.head::<1>(a, group);
                     }
                     let stages = pass_stages(log);
                     let sub = log - stages;
-                    for s in 0..1 << stages {
-                        self.block(a.add(s << sub), sub, (group << stages) + s);
+                    if sub == 6 {
+                        for s in (0..1 << stages).step_by(2) {
+                            self.head::<2>(a.add(s << sub), (group << stages) + s);
+                        }
+                    } else {
+                        for s in 0..1 << stages {
+                            self.block(a.add(s << sub), sub, (group << stages) + s);
+                        }
                     }
                     let groups = self.roots.n >> log;
                     match (stages, groups == 1) {
@@ -250,93 +315,109 @@ macro_rules! transforms {
                 }
             }
 
-            transforms!(@inverse pass1, 1, 2, $features);
-            transforms!(@inverse pass2, 2, 4, $features);
-            transforms!(@inverse pass3, 3, 8, $features);
-            transforms!(@inverse pass4, 4, 16, $features);
+            transforms!(@inverse pass1, 1, 2, 2, $features);
+            transforms!(@inverse pass2, 2, 4, 2, $features);
+            transforms!(@inverse pass3, 3, 8, 2, $features);
+            transforms!(@inverse pass4, 4, 16, 1, $features);
 
-            /// The first six stages on block `group` of 64 points.
+            /// The first six stages on G blocks of 64 points from `group` on.
             ///
             /// # Safety
             /// As for `block`.
             #[inline]
             #[target_feature(enable = $features)]
-            unsafe fn head(&self, a: *mut u64, group: usize) {
+            unsafe fn head<const G: usize>(&self, a: *mut u64, group: usize) {
                 let c = &self.c;
                 let groups = self.roots.n / MIN_N;
                 let table = &self.roots.inverse;
-                let block: &LaneBlock = &table.lanes[group];
-                let step = |x, y, w| inverse(c, x, y, w);
-                // SAFETY: 64 words at `a`; uniform indices are below n / 8, lines of `from` too.
+                let blocks: &[LaneBlock] = &table.lanes[group..group + G];
+                let step = |x, y, w| inverse_each::<G>(c, x, y, w);
+                // SAFETY: 64 G words at `a`; uniform indices are below n / 8, lines of `from` too.
                 unsafe {
                     let from = self.from.add(8 * group * self.stride);
-                    let mut x = transpose(std::array::from_fn(|k| load(from.add(k * self.stride))));
-                    let w = |s: usize, b: usize| {
+                    let x: [[V; G]; 8] =
+                        std::array::from_fn(|k| std::array::from_fn(|g| load(from.add((8 * g + k) * self.stride))));
+                    let mut x = transpose_each(x);
+                    let w = |s: usize, b: usize| -> [W; G] {
                         let slot = 2 * ((1 << s) - 1 + b);
-                        lanes(&block[slot], &block[slot + 1])
+                        std::array::from_fn(|g| lanes(&blocks[g][slot], &blocks[g][slot + 1]))
                     };
                     stages_up!(3, step, step, x, w);
-                    let mut x = transpose(x);
-                    let w = |s: usize, b: usize| uniform(table.uniform.get_unchecked(((groups + group) << s) + b));
+                    let mut x = transpose_each(x);
+                    let w = |s: usize, b: usize| -> [W; G] {
+                        std::array::from_fn(|g| uniform(table.uniform.get_unchecked(((groups + group + g) << s) + b)))
+                    };
                     if groups == 1 {
-                        let (w0, w1) = (uniform(&self.roots.n_inv), uniform(&self.roots.n_inv_last));
-                        stages_up!(3, step, |x, y, _| inverse_last(c, x, y, w0, w1), x, w);
+                        stages_up!(3, step, |x, y, _| inverse_last_each::<G>(self.roots, c, x, y), x, w);
                     } else {
                         stages_up!(3, step, step, x, w);
                     }
                     for (k, x) in x.into_iter().enumerate() {
-                        store(a.add(8 * k), x);
+                        for (g, x) in x.into_iter().enumerate() {
+                            store(a.add(64 * g + 8 * k), x);
+                        }
                     }
                 }
             }
         }
     };
 
-    (@forward $name:ident, $log:tt, $radix:literal, $features:literal) => {
+    (@forward $name:ident, $log:tt, $radix:literal, $columns:literal, $features:literal) => {
         /// # Safety
         /// As for `block`, `a` being a block of $radix parts of `step` words.
         #[target_feature(enable = $features)]
         unsafe fn $name(&self, a: *mut u64, step: usize, groups: usize, group: usize) {
             let c = &self.c;
             let table = &self.roots.forward.uniform;
-            for i in (0..step).step_by(8) {
+            for i in (0..step).step_by(8 * $columns) {
                 // SAFETY: parts lie within the block, and the factors' indices below 2^stages * groups <= n / 64.
                 unsafe {
-                    let mut x = std::array::from_fn::<_, $radix, _>(|k| load(a.add(k * step + i)));
-                    let w = |s: usize, b: usize| uniform(table.get_unchecked(((groups + group) << s) + b));
-                    stages_down!($log, |x, y, w| forward::<true>(c, x, y, w), |x, y, w| forward::<false>(c, x, y, w), x, w);
+                    let mut x: [[V; $columns]; $radix] =
+                        std::array::from_fn(|k| std::array::from_fn(|g| load(a.add(k * step + i + 8 * g))));
+                    let w = |s: usize, b: usize| {
+                        [uniform(table.get_unchecked(((groups + group) << s) + b)); $columns]
+                    };
+                    let even = |x, y, w| forward_each::<true, $columns>(c, x, y, w);
+                    let _odd = |x, y, w| forward_each::<false, $columns>(c, x, y, w);
+                    stages_down!($log, even, _odd, x, w);
                     for (k, x) in x.into_iter().enumerate() {
-                        store(a.add(k * step + i), x);
+                        for (g, x) in x.into_iter().enumerate() {
+                            store(a.add(k * step + i + 8 * g), x);
+                        }
                     }
                 }
             }
         }
     };
 
-    (@inverse $name:ident, $log:tt, $radix:literal, $features:literal) => {
+    (@inverse $name:ident, $log:tt, $radix:literal, $columns:literal, $features:literal) => {
         /// # Safety
         /// As for `block`, `a` being a block of $radix parts of `step` words.
         #[target_feature(enable = $features)]
         unsafe fn $name<const LAST: bool>(&self, a: *mut u64, step: usize, groups: usize, group: usize) {
             let c = &self.c;
             let table = &self.roots.inverse.uniform;
-            for i in (0..step).step_by(8) {
+            for i in (0..step).step_by(8 * $columns) {
                 // SAFETY: parts lie within the block, and the factors' indices below 2^stages * groups <= n / 64.
                 unsafe {
-                    let mut x = std::array::from_fn::<_, $radix, _>(|k| load(a.add(k * step + i)));
-                    let w = |s: usize, b: usize| uniform(table.get_unchecked(((groups + group) << s) + b));
-                    let _op = |x, y, w| inverse(c, x, y, w);
+                    let mut x: [[V; $columns]; $radix] =
+                        std::array::from_fn(|k| std::array::from_fn(|g| load(a.add(k * step + i + 8 * g))));
+                    let w = |s: usize, b: usize| {
+                        [uniform(table.get_unchecked(((groups + group) << s) + b)); $columns]
+                    };
+                    let _step = |x, y, w| inverse_each::<$columns>(c, x, y, w);
                     let last = |x, y, w| {
                         if LAST {
-                            let (w0, w1) = (uniform(&self.roots.n_inv), uniform(&self.roots.n_inv_last));
-                            inverse_last(c, x, y, w0, w1)
+                            inverse_last_each::<$columns>(self.roots, c, x, y)
                         } else {
-                            inverse(c, x, y, w)
+                            inverse_each::<$columns>(c, x, y, w)
                         }
                     };
-                    stages_up!($log, _op, last, x, w);
+                    stages_up!($log, _step, last, x, w);
                     for (k, x) in x.into_iter().enumerate() {
-                        store(a.add(k * step + i), x);
+                        for (g, x) in x.into_iter().enumerate() {
+                            store(a.add(k * step + i + 8 * g), x);
+                        }
                     }
                 }
             }
