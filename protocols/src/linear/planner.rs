@@ -89,6 +89,8 @@ const BLOCK_INPUTS: usize = 4096;
 const BLOCK_TILES: usize = 128;
 /// Products that are turned into replies together.
 const BLOCK_REPLIES: usize = 64;
+/// Weight polynomials that are transformed together: 16 MiB, so that they are still in cache when they are used.
+const BLOCK_WEIGHTS: usize = 256;
 /// Transformed weights are kept between blocks of tiles up to this many polynomials (64 KiB each).
 const KEPT_WEIGHTS: usize = 4096;
 
@@ -143,7 +145,9 @@ impl LinearPlan {
     pub(super) fn of(spec: &LinearSpec, params: &Params, encoding: Encoding, budget: Budget) -> Self {
         let most = (BLOCK_INPUTS / encoding.in_groups()).clamp(1, BLOCK_TILES);
         let block_tiles = encoding.tiles().div_ceil(encoding.tiles().div_ceil(most));
-        let block_rows = (BLOCK_REPLIES / block_tiles).clamp(1, encoding.out_groups());
+        let rows = BLOCK_REPLIES / block_tiles;
+        let rows = if encoding.is_scalar() { rows } else { rows.min(BLOCK_WEIGHTS / encoding.in_groups()) };
+        let block_rows = rows.clamp(1, encoding.out_groups());
         Self { spec: spec.clone(), params: params.clone(), encoding, budget, block_tiles, block_rows }
     }
 
@@ -195,7 +199,8 @@ impl LinearPlan {
 
     /// Whether transformed weights are kept from one block of tiles to the next.
     pub(super) fn keeps_weights(&self) -> bool {
-        self.encoding.in_groups() * self.encoding.out_groups() <= KEPT_WEIGHTS
+        let polynomials = self.encoding.in_groups() * self.encoding.out_groups();
+        self.encoding.tiles() > self.block_tiles && polynomials <= KEPT_WEIGHTS
     }
 
     /// The tiles of each block, in order.
