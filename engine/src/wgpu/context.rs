@@ -3,6 +3,7 @@
 //! Commands gather in one encoder and are submitted together, at the latest when a download waits. Every
 //! error the driver reports, at once or later, is kept and returned by the next call.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
 use ::wgpu::{
@@ -202,7 +203,7 @@ impl Context {
     pub(super) fn upload(&self, buffer: &GpuBuffer, offset: usize, bytes: &[u8]) -> Result<()> {
         for (i, part) in bytes.chunks(STAGING_BYTES).enumerate() {
             let recorder = &mut *lock(&self.recorder);
-            let _ = self.device.poll(PollType::Poll);
+            self.poll(PollType::Poll)?;
             self.reclaim_uploads(recorder);
             if recorder.in_flight + recorder.uploads.len() >= UPLOADS_IN_FLIGHT {
                 let index = self.submit(recorder);
@@ -222,8 +223,16 @@ impl Context {
         self.healthy()
     }
 
+    /// Lets the driver's callbacks run. wgpu panics where it finds the device lost in here: that is an error to us.
+    fn poll(&self, how: PollType) -> Result<()> {
+        match catch_unwind(AssertUnwindSafe(|| self.device.poll(how))) {
+            Ok(result) => result.map(drop).map_err(lost),
+            Err(_) => Err(lost("the device was lost")),
+        }
+    }
+
     fn wait(&self, index: SubmissionIndex) -> Result<()> {
-        self.device.poll(PollType::Wait { submission_index: Some(index), timeout: None }).map_err(lost)?;
+        self.poll(PollType::Wait { submission_index: Some(index), timeout: None })?;
         self.healthy()
     }
 
@@ -261,6 +270,45 @@ impl Context {
     }
 }
 
+impl Drop for Context {
+    /// Runs what was recorded: the clearing of memory given back is among it.
+    fn drop(&mut self) {
+        let recorder = &mut *lock(&self.recorder);
+        let index = self.submit(recorder);
+        // A lost device has nothing left to clear.
+        if self.wait(index).is_ok() {
+            self.reclaim_uploads(recorder);
+        }
+    }
+}
+
 fn lost(e: impl std::fmt::Display) -> Error {
     Error::Device(format!("a transfer failed: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_device_is_an_error_from_then_on() {
+        let context = match Context::open(&GpuOptions::default()) {
+            Ok(context) => Arc::new(context),
+            Err(e) => {
+                assert!(std::env::var_os("CI").is_none(), "CI must have a usable Vulkan adapter: {e}");
+                eprintln!("SKIPPED: {e}");
+                return;
+            }
+        };
+        let buffer = GpuBuffer::upload(&context, &[7; 1024]).unwrap();
+        context.device.destroy();
+        let mut out = [0; 1024];
+        let results = [
+            context.download(&buffer, 0, &mut out),
+            context.upload(&buffer, 0, &out),
+            GpuBuffer::zeros(&context, 1 << 20).map(drop),
+            context.healthy(),
+        ];
+        assert!(results.iter().all(|r| matches!(r, Err(Error::Device(_)))), "{results:?}");
+    }
 }
