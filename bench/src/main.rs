@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
+mod bunet;
 mod nonlinear;
+mod process;
 
 #[derive(Parser)]
 #[command(about = "Measures blindvox; every table checks what it times.")]
@@ -13,12 +15,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Table {
+    /// BUNET's network, four presets, against the paper's table.
+    Bunet(bunet::Args),
     /// Non-linear protocols, both parties in this process.
     Nonlinear(nonlinear::Args),
 }
 
 fn main() -> std::process::ExitCode {
     let result = match Cli::parse().table {
+        Table::Bunet(args) => bunet::run(args),
         Table::Nonlinear(args) => nonlinear::run(args),
     };
     match result {

@@ -23,6 +23,8 @@ use blindvox_protocols::share::{P, Ring};
 use blindvox_protocols::triples::{Correlations, HeSquarePairs};
 use serde::Serialize;
 
+use crate::process;
+
 /// Options of the table.
 #[derive(clap::Args)]
 pub struct Args {
@@ -130,11 +132,6 @@ fn peak_memory() -> u64 {
     line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).map_or(0, |kib| kib << 10)
 }
 
-fn reset_peak_memory() {
-    // Without the permission, the peak is that of the whole run so far.
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
-}
-
 const NS_AND: f64 = 2.0;
 const NS_LABEL: f64 = 4.0;
 const NS_COT: f64 = 7.0;
@@ -189,7 +186,7 @@ impl Table {
         half: impl Fn(&mut Side) -> Result<T> + Sync,
         check: impl Fn(&[T; 2]) -> bool,
     ) -> Outcome {
-        reset_peak_memory();
+        process::reset_peak_memory();
         let mut run = || {
             let run = time(&mut self.sides, &half)?;
             let wrong = || Box::<dyn Error>::from(format!("{op} of {bits} bits: a wrong result"));
