@@ -1,4 +1,5 @@
-//! A picture of a segmentation: three planes through the middle of what was found, scan and overlay side by side.
+//! A picture of a segmentation: three planes through the middle of what was found, the scan above and
+//! the labels over it below.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -42,19 +43,20 @@ impl Picture<'_> {
     /// Draws the picture to a PNG file.
     pub fn write(&self, path: &Path) -> Result<()> {
         let planes = self.planes();
-        let width = 2 * planes.iter().map(|p| p.columns).max().unwrap_or(0) * ZOOM + 3 * GAP;
-        let height = planes.iter().map(|p| p.rows * ZOOM + GAP).sum::<usize>() + GAP;
+        let tallest = planes.iter().map(|p| p.rows).max().unwrap_or(0) * ZOOM;
+        let width = planes.iter().map(|p| p.columns * ZOOM + GAP).sum::<usize>() + GAP;
+        let height = 2 * (tallest + GAP) + GAP;
         let mut canvas = vec![24u8; width * height * 3];
-        let mut top = GAP;
+        let mut left = GAP;
         for plane in &planes {
-            for (panel, overlaid) in [false, true].into_iter().enumerate() {
-                let left = GAP + panel * (plane.columns * ZOOM + GAP);
+            for (row, overlaid) in [false, true].into_iter().enumerate() {
+                let top = GAP + row * (tallest + GAP) + (tallest - plane.rows * ZOOM) / 2;
                 self.draw(plane, overlaid, |y, x, colour| {
                     let at = ((top + y) * width + left + x) * 3;
                     canvas[at..at + 3].copy_from_slice(&colour);
                 });
             }
-            top += plane.rows * ZOOM + GAP;
+            left += plane.columns * ZOOM + GAP;
         }
         encode(path, &canvas, width, height)
     }
