@@ -127,11 +127,6 @@ impl Session {
         &self.program
     }
 
-    /// How each linear step is packed; public.
-    pub fn plans(&self) -> &[LinearPlan] {
-        &self.plans
-    }
-
     /// Makes the square pairs of one run.
     pub fn preprocess(self) -> Result<Ready> {
         Ready::new(self)
@@ -139,7 +134,7 @@ impl Session {
 }
 
 /// Plans every linear step from public quantities; an error names the layer that does not fit.
-fn plans(program: &Program) -> Result<Vec<LinearPlan>> {
+pub fn plans(program: &Program) -> Result<Vec<LinearPlan>> {
     let linear = program.steps.iter().filter_map(|step| match step {
         Step::Linear(linear) => Some(linear),
         _ => None,

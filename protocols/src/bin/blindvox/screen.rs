@@ -2,6 +2,7 @@
 
 use blindvox_protocols::infer::Observer;
 use blindvox_protocols::infer::report::{LayerReport, StepCost, Total};
+use blindvox_protocols::linear::LinearPlan;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// One bar over all steps, with the current layer's name; silent where the output is not a terminal.
@@ -53,4 +54,27 @@ pub fn table(rows: &[LayerReport], total: &Total) {
         line(&r.name, r.kind, r.seconds, r.bytes_client_to_server, r.bytes_server_to_client, r.rounds);
     }
     line("total", "", total.seconds, total.bytes_client_to_server, total.bytes_server_to_client, total.rounds);
+}
+
+/// How each linear layer is packed into ciphertexts, and how its replies are flooded.
+pub fn plans(plans: &[LinearPlan]) {
+    println!(
+        "{:<16} {:>12} {:>9} {:>10} {:>8} {:>8} {:>9} {:>6} {:>14}",
+        "layer", "tile", "ch/input", "ch/product", "inputs", "replies", "products", "flood", "noise of bits"
+    );
+    for plan in plans {
+        let (encoding, cost, budget) = (plan.encoding(), plan.cost(), plan.budget());
+        let tile = encoding.tile().map(|t| t.to_string()).join("x");
+        let noise = format!("{:.1} of {:.1}", budget.need_bits, budget.have_bits);
+        println!(
+            "{:<16} {tile:>12} {:>9} {:>10} {:>8} {:>8} {:>9} {:>6} {noise:>14}",
+            plan.spec().name,
+            encoding.in_pack(),
+            encoding.out_pack(),
+            cost.inputs,
+            cost.replies,
+            cost.products,
+            budget.flood_bits,
+        );
+    }
 }

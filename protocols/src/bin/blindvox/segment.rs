@@ -8,6 +8,7 @@ use blindvox_engine::rlwe::Params;
 use blindvox_engine::{Backend, Device};
 use blindvox_protocols::dice::dice;
 use blindvox_protocols::infer::report::{LayerReport, Total, peak_memory_bytes};
+use blindvox_protocols::infer::session::plans;
 use blindvox_protocols::infer::{Options, local};
 use blindvox_protocols::model::{Bundle, Prepared, Program, RangeReport, Rounding, float, plain};
 use blindvox_protocols::nonlinear::relu::ReluKind;
@@ -220,6 +221,8 @@ fn tell(args: &SegmentArgs, job: &Job, report: &Report) {
             job.program.multiply_adds(),
             report.parameters.convolutions
         );
+        screen::plans(&plans(&job.program).unwrap_or_default());
+        println!();
     }
     screen::table(&report.layers, &report.total);
     println!();
