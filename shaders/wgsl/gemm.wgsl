@@ -2,7 +2,8 @@
 //
 // With CONSTANTS = 1 the entries of w are constants, one residue a limb, the same at every point.
 //
-// Neighbouring lanes are neighbouring points, so all loads are contiguous. A lane keeps a tile of up to 4 x 4 sums
+// Neighbouring lanes are neighbouring points, so all loads are contiguous; neighbouring workgroups (x) are the tiles at the
+// same points, whose operands are then still in a cache. y: points, 64 a workgroup, z: limb. A lane keeps a tile of up to 4 x 4 sums
 // in registers (ROWS x COLS, constants of the pipeline). Residues are split in halves of `split` bits; the
 // three partial sums low, mid and high of the products grow in one word each, without carries, and are folded into
 // one residue every `block` products: with 2 split >= bits(q) and block = 2^(63 - 2 split), low stays below
@@ -66,15 +67,16 @@ fn finish(i: u32, at: u32, m: Modulus, split: u32) {
 }
 
 @compute @workgroup_size(64)
-fn gemm(@builtin(global_invocation_id) id: vec3<u32>) {
-    let limb = id.y % params.limbs;
-    let col = (id.y / params.limbs) * COLS;
-    let row = id.z * ROWS;
+fn gemm(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
+    let limb = group.z;
+    let col_tiles = (params.cols + COLS - 1u) / COLS;
+    let col = (group.x % col_tiles) * COLS;
+    let row = (group.x / col_tiles) * ROWS;
     let m = modulus(limb);
     let split = moduli[limb * MODULUS_WORDS + 7u].x;
     let block = moduli[limb * MODULUS_WORDS + 7u].y;
     let poly = params.limbs * params.n;
-    let point = limb * params.n + id.x;
+    let point = limb * params.n + group.y * 64u + lane;
 
     let w_entry = select(poly, params.limbs, CONSTANTS == 1u);
     let w_point = select(point, limb, CONSTANTS == 1u);

@@ -1,4 +1,4 @@
-//! Twin of `gemm.wgsl`: x along n, y limbs and column tiles, z row tiles; large products are split into windows.
+//! Twin of `gemm.wgsl`: x the tiles, y along n, z the limbs; large products are split into windows.
 
 use blindvox_shaders::GEMM;
 
@@ -12,6 +12,9 @@ use crate::error::Result;
 const TILE: usize = 4;
 /// Products of residues a dispatch, so that it takes well under a second: on a software device and on a GPU.
 const WORK: [usize; 2] = [1 << 28, 1 << 33];
+
+/// Tiles of a dispatch, at most as many as there are products: the limit of workgroups a dimension.
+const TILES_A_DISPATCH: usize = 65_535;
 
 /// The largest sizes of a part of the product whose windows hold at most `most` polynomials each: rows of
 /// w, x and y lie `inner`, `cols` and `cols` polynomials apart.
@@ -67,7 +70,7 @@ impl Wgpu {
         let n = t.basis.n();
         let poly = limbs * n * WORD;
         let y = self.zeros_of(Shape { batch: size.rows * size.cols, limbs, n })?;
-        let mut step = window_size(size, self.window_polys(poly)?);
+        let mut step = window_size(size, self.window_polys(poly)?.min(TILES_A_DISPATCH));
         let row_work = step.inner * step.cols * limbs * n;
         step.rows = step.rows.min((WORK[usize::from(!self.context.software)] / row_work).max(1).next_multiple_of(TILE));
         let constants = u32::from(matches!(w, Left::Constants(_)));
@@ -97,7 +100,7 @@ impl Wgpu {
                     let accumulate = usize::from(k > 0);
                     let parameters =
                         [n, limbs, rows, inner, cols, size.inner, size.cols, accumulate, w_first].map(|v| v as u32);
-                    let groups = [n / LANES, limbs * cols.div_ceil(col_tile), rows.div_ceil(row_tile)];
+                    let groups = [cols.div_ceil(col_tile) * rows.div_ceil(row_tile), n / LANES, limbs];
                     self.context.dispatch(&pipeline, &windows, &parameters, groups.map(|g| g as u32));
                 }
             }
