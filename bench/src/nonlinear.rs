@@ -158,7 +158,9 @@ pub fn run(args: Args) -> Outcome {
         table.relu(op, kind, 32)?;
     }
     table.max8()?;
-    table.argmax3()?;
+    // The difference of two scores of 31 bits fills shares of 32; without a spare bit only the full circuit will do.
+    table.argmax3("argmax3", ReluKind::SignSelect, 31)?;
+    table.argmax3("argmax3_full", ReluKind::FullCircuit, 32)?;
     table.square()?;
     if let Some(path) = args.json {
         std::fs::write(&path, serde_json::to_string_pretty(&table.rows)?)
@@ -296,16 +298,21 @@ impl Table {
         )
     }
 
-    fn argmax3(&mut self) -> Outcome {
-        if !self.wants("argmax3") {
+    fn argmax3(&mut self, op: &'static str, kind: ReluKind, bits: u32) -> Outcome {
+        if !self.wants(op) {
             return Ok(());
         }
         let n = self.n;
-        let (values, shares) = shared(3 * n, 32)?;
+        let (values, shares) = shared(3 * n, bits)?;
+        let k = f64::from(bits);
+        let bound = match kind {
+            ReluKind::SignSelect => (2.0 * k + 1.0) * NS_AND + 2.0 * (k + 2.0) * NS_LABEL + 2.0 * NS_COT,
+            _ => arithmetic::argmax(3, bits as usize).ands() as f64 * NS_AND + 3.0 * k * NS_LABEL,
+        };
         let first_greatest = |v: usize| (0..3).rev().max_by_key(|c| values[c * n + v]);
         self.measure(
-            ("argmax3", 32, arithmetic::argmax(3, 32).ands() as f64 * NS_AND + 96.0 * NS_LABEL),
-            |Side { party, channel, gc, .. }| argmax(channel, gc, mine(*party, &shares), 3, 32),
+            (op, bits, bound),
+            |Side { party, channel, ot, gc, .. }| argmax(*party, channel, ot, gc, mine(*party, &shares), 3, bits, kind),
             |[labels, nothing]| {
                 let right = |l: &Vec<u8>| l.iter().enumerate().all(|(v, &l)| first_greatest(v) == Some(l.into()));
                 nothing.is_none() && labels.as_ref().is_some_and(right)

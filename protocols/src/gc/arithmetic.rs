@@ -8,6 +8,7 @@
 //! | [`sign`]: is x_C + x_S non-negative | k - 1 |
 //! | [`relu`]: reconstruct, select, re-share | 3k - 3 |
 //! | [`max`] of w: reconstruct, compare, select, re-share | (w + 1)(k - 1) + 2k(w - 1) |
+//! | [`winner`] of c by the outcomes of a tournament | 0, 1, 1, 3, 3, 4, 4, 7 for c = 2..9 |
 //! | [`argmax`] of c: reconstruct, compare, select value and index | c(k - 1) + k(2c - 3) + index; index = 0, 1, 3, 5, 8 for c = 2..6 |
 
 use super::circuit::{Bit, Builder, Circuit};
@@ -136,6 +137,24 @@ pub fn argmax(classes: usize, k: usize) -> Circuit {
     b.finish(index)
 }
 
+/// Who of `players` wins the knock-out tournament of [`crate::nonlinear`], in [`index_bits`] bits. Inputs: both parties' shares by
+/// xor of the outcomes (1: the first wins) of its `players` - 1 matches, round after round.
+pub fn winner(players: usize) -> Circuit {
+    let bits = index_bits(players);
+    let mut b = Builder::new(players - 1, players - 1);
+    let (g, e) = (b.garbler(0..players - 1), b.evaluator(0..players - 1));
+    let outcomes: Vec<_> = g.into_iter().zip(e).map(|(g, e)| b.xor(g, e)).collect();
+    let mut outcomes = outcomes.into_iter();
+    let mut left: Vec<Vec<Bit>> =
+        (0..players).map(|player| (0..bits).map(|i| Bit::constant(player >> i & 1 == 1)).collect()).collect();
+    while left.len() > 1 {
+        let (pairs, odd) = left.as_chunks::<2>();
+        let matches = pairs.iter().zip(outcomes.by_ref());
+        left = matches.map(|([x, y], first)| b.select(first, x, y)).chain(odd.iter().cloned()).collect();
+    }
+    b.finish(left.remove(0))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -199,6 +218,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn tournaments_have_the_winner_of_their_matches() {
+        for players in 2..=9 {
+            let circuit = winner(players);
+            for outcomes in 0u64..1 << (players - 1) {
+                let mut left: Vec<u64> = (0..players as u64).collect();
+                let mut first_wins = bits(outcomes, players - 1).into_iter();
+                while left.len() > 1 {
+                    left = left
+                        .chunks(2)
+                        .map(|pair| match pair {
+                            [x, y] => {
+                                if first_wins.next().unwrap() {
+                                    *x
+                                } else {
+                                    *y
+                                }
+                            }
+                            _ => pair[0],
+                        })
+                        .collect();
+                }
+                let mask = outcomes.wrapping_mul(0x9e37_79b9) >> 7;
+                let (garbler, evaluator) = (bits(mask, players - 1), bits(mask ^ outcomes, players - 1));
+                assert_eq!(number(&circuit.plain(&garbler, &evaluator)), left[0]);
+            }
+        }
+    }
+
     fn first_greatest(values: &[u64], k: usize) -> usize {
         (0..values.len()).rev().max_by_key(|&i| signed(values[i], k)).unwrap()
     }
@@ -236,6 +284,7 @@ mod tests {
 
     #[test]
     fn and_counts_are_those_of_the_table() {
+        assert_eq!([2, 3, 4, 5, 6, 7, 8, 9].map(|c| winner(c).ands()), [0, 1, 1, 3, 3, 4, 4, 7]);
         for k in 2..=32 {
             assert_eq!(sign(k).ands(), k - 1);
             assert_eq!(relu(k).ands(), 3 * k - 3);

@@ -207,9 +207,9 @@ impl<'a> Online<'a> {
                 self.provide(*output, y, 32)?;
             }
             Step::Argmax { input, bits, .. } => {
-                let Session { channel, gc, .. } = &mut self.session;
-                let classes = self.program.classes;
-                return argmax::argmax(channel, gc, &self.tensors[*input].full, classes, *bits);
+                let Session { channel, ot, gc, options, .. } = &mut self.session;
+                let (x, classes) = (&self.tensors[*input].full, self.program.classes);
+                return argmax::argmax(party, channel, ot, gc, x, classes, *bits, options.comparison);
             }
         }
         Ok(None)

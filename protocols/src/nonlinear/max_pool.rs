@@ -1,7 +1,8 @@
 //! Max pooling: the greatest value of each window.
 //!
-//! - **Sign and select** (the default): rounds of a tournament over pairs, max(a, b) = b + d·(a - b) with d the sign of a - b by a
-//!   garbled circuit of k ANDs (a difference has a bit more than its operands) and [`select`].
+//! - **Sign and select** (the default): rounds of a [`tournament`](super::tournament) over pairs, max(a, b) = b + d·(a - b) with d
+//!   the sign of a - b by a garbled circuit of k ANDs (a difference has a bit more than its operands) and a
+//!   [selection](super::select).
 //! - **Full circuit**: the whole window in one circuit that re-shares its result, in k + 1 bits so that it can be converted to
 //!   mod 2^32 ([`arithmetic::max`] has the count).
 //!
@@ -14,16 +15,22 @@
 //! | 5 | both ways | conversion, K < 32 | - | 4 + (32 - K)/8 | online |
 
 use super::relu::{ReluKind, check_bits, run_reshared};
+use super::tournament::Tournament;
 use crate::channel::{Channel, Party};
 use crate::convert::convert;
 use crate::error::Result;
-use crate::gc::{Half, Planes, Program, arithmetic};
-use crate::nonlinear::select::select;
+use crate::gc::{Half, Program, arithmetic};
 use crate::ot::OtPair;
 use crate::share::Ring;
 
 /// Values in flight at a time: bounds memory at any tensor size.
 const BATCH: usize = 1 << 20;
+
+/// What is garbled.
+enum Form {
+    Rounds(Tournament),
+    Circuit(Program),
+}
 
 /// The maxima of `windows`, \[windows\]\[`window`\] shares mod 2^32 of |x| < 2^(`bits` - 1): shares mod 2^32, one a window.
 ///
@@ -46,52 +53,29 @@ pub fn max_pool(
     assert!(window > 0 && windows.len().is_multiple_of(window), "{} values in windows of {window}", windows.len());
     check_bits("max pooling", bits, if kind == ReluKind::SignSelect { 31 } else { 32 })?;
     let wide = (bits + 1).min(32);
-    let program = Program::new(&match kind {
-        ReluKind::SignSelect => arithmetic::sign(wide as usize),
-        ReluKind::FullCircuit => arithmetic::max(window, wide as usize),
-    });
+    let form = match kind {
+        ReluKind::SignSelect => Form::Rounds(Tournament::new(bits)),
+        ReluKind::FullCircuit => Form::Circuit(Program::new(&arithmetic::max(window, wide as usize))),
+    };
     let mut maxima = Vec::with_capacity(windows.len() / window);
     for windows in windows.chunks((BATCH / window).max(1) * window) {
         let mut columns: Vec<Vec<u32>> =
             (0..window).map(|i| windows.iter().skip(i).step_by(window).copied().collect()).collect();
-        maxima.extend(match kind {
-            ReluKind::SignSelect => {
+        maxima.extend(match &form {
+            Form::Rounds(tournament) => {
                 while columns.len() > 1 {
-                    columns = round(party, channel, ot, gc, &program, columns, wide)?;
+                    columns = tournament.compare(channel, gc, &columns)?.winners(party, channel, ot, &columns)?;
                 }
                 columns.remove(0)
             }
-            ReluKind::FullCircuit => {
+            Form::Circuit(program) => {
                 let columns: Vec<_> = columns.iter().map(Vec::as_slice).collect();
-                let shares = run_reshared(channel, gc, &program, &columns, wide)?;
+                let shares = run_reshared(channel, gc, program, &columns, wide)?;
                 convert(party, channel, ot, shares, wide, Ring::FULL)?
             }
         });
     }
     Ok(maxima)
-}
-
-/// The winners of pairs of columns, and the last column where there is none to pair it with.
-fn round(
-    party: Party,
-    channel: &mut Channel,
-    ot: &mut OtPair,
-    gc: &mut Half,
-    program: &Program,
-    columns: Vec<Vec<u32>>,
-    wide: u32,
-) -> Result<Vec<Vec<u32>>> {
-    let n = columns[0].len();
-    let (pairs, odd) = columns.as_chunks::<2>();
-    let differences: Vec<u32> =
-        pairs.iter().flat_map(|[a, b]| a.iter().zip(b).map(|(a, b)| a.wrapping_sub(*b))).collect();
-    let d = gc.run(channel, program, &Planes::from_columns(&[&differences], wide as usize))?.to_bytes(0);
-    let gains = select(party, channel, ot, &d, &differences)?;
-    let winners = pairs
-        .iter()
-        .enumerate()
-        .map(|(i, [_, b])| b.iter().zip(&gains[i * n..]).map(|(b, gain)| b.wrapping_add(*gain)).collect());
-    Ok(winners.chain(odd.iter().cloned()).collect())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! | [`max_pool`] | the greatest of a window |
 //! | [`argmax`] | labels, to the client alone |
 //! | [`select`] | d·x for a shared bit d |
+//! | [`tournament`] | comparison and selection of pairs, round by round |
 //! | [`avg_pool`] | sums over windows, local |
 //! | [`windows`] | the values of each window side by side |
 //! | [`square`] | x^2 / 2^f from square pairs |
@@ -16,4 +17,5 @@ pub mod max_pool;
 pub mod relu;
 pub mod select;
 pub mod square;
+mod tournament;
 pub mod windows;
