@@ -12,7 +12,7 @@ use std::time::Instant;
 use blindvox_engine::{Backend, Device, Prng};
 use blindvox_protocols::infer::local::{self, LocalOutcome, Randomness};
 use blindvox_protocols::infer::report::{LayerReport, StepCost, Total, peak_memory_bytes};
-use blindvox_protocols::infer::{Observer, Options, trace};
+use blindvox_protocols::infer::{Observer, Options, sample, trace};
 use blindvox_protocols::model::Program;
 use blindvox_protocols::nonlinear::relu::ReluKind;
 use serde::Serialize;
@@ -186,6 +186,8 @@ struct Row {
     /// That over time and processors.
     utilisation: f64,
     checked_values: usize,
+    /// Whether that is all values.
+    traced: bool,
     by_protocol: BTreeMap<&'static str, f64>,
     layers: Vec<Layer>,
 }
@@ -224,6 +226,15 @@ impl Observer for Progress {
     }
 }
 
+/// Voxels of each layer that are checked, with all channels.
+const SAMPLES: usize = 24;
+/// Up to this many elements of all tensors every value is checked, from a trace that holds them all.
+const TRACED: usize = 1 << 24;
+
+fn elements(program: &Program) -> usize {
+    program.tensors.iter().map(|t| t.elements()).sum()
+}
+
 fn measure(preset: Preset, args: &Args, device: &Device) -> Result<Row, Box<dyn Error>> {
     let grid = grid(args.dataset, args.scale)?;
     // The model and the volume are nobody's secret: fixed seeds make runs alike.
@@ -232,7 +243,8 @@ fn measure(preset: Preset, args: &Args, device: &Device) -> Result<Row, Box<dyn 
     let input = network::volume(&program, &mut prng);
     let mut options = Options::new(device.clone());
     options.comparison = preset.comparison();
-    options.trace = true;
+    options.samples = SAMPLES;
+    options.trace = elements(&program) <= TRACED;
 
     process::reset_peak_memory();
     let (start, busy) = (Instant::now(), process::cpu_seconds());
@@ -274,6 +286,7 @@ fn measure(preset: Preset, args: &Args, device: &Device) -> Result<Row, Box<dyn 
         cpu_seconds: busy,
         utilisation: busy / (seconds * process::cores() as f64),
         checked_values: checked,
+        traced: outcome.client.trace.is_some(),
         by_protocol,
         layers,
     })
@@ -281,21 +294,22 @@ fn measure(preset: Preset, args: &Args, device: &Device) -> Result<Row, Box<dyn 
 
 /// Holds every step to its bound; gives the number of values checked.
 fn check(program: &Program, outcome: &LocalOutcome) -> Result<usize, Box<dyn Error>> {
-    let missing = || "the run was not traced";
-    let client = outcome.client.trace.as_ref().ok_or_else(missing)?;
-    let server = outcome.server.trace.as_ref().ok_or_else(missing)?;
-    let mut values = 0;
-    for check in trace::check(program, client, server)? {
-        if !check.holds() {
-            return Err(format!("a wrong result: {check:?}").into());
-        }
-        values += check.elements;
-    }
     let labels = outcome.client.labels.as_ref().ok_or("the client has no labels")?;
-    if *labels != trace::labels(program, client, server)? {
-        return Err("labels are not those of the scores".into());
+    let (client, server) = (&outcome.client, &outcome.server);
+    let (Some(samples), Some(others)) = (&client.samples, &server.samples) else {
+        return Err("the run was not sampled".into());
+    };
+    let mut checks = sample::check(program, samples, others, labels)?;
+    if let (Some(trace), Some(other)) = (&client.trace, &server.trace) {
+        checks = [checks, trace::check(program, trace, other)?].concat();
+        if *labels != trace::labels(program, trace, other)? {
+            return Err("labels are not those of the scores".into());
+        }
     }
-    Ok(values + labels.len())
+    match checks.iter().find(|check| !check.holds()) {
+        Some(wrong) => Err(format!("a wrong result: {wrong:?}").into()),
+        None => Ok(checks.iter().map(|c| c.elements).sum()),
+    }
 }
 
 /// Prints the table.
@@ -349,9 +363,10 @@ pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
     print_gaps(&rows);
     for row in &rows {
         println!(
-            "{}: {} values checked, every layer; comparisons: {}",
+            "{}: {} values checked, {} of every layer; comparisons: {}",
             row.preset.name(),
             row.checked_values,
+            if row.traced { "all" } else { "samples" },
             row.comparison
         );
     }

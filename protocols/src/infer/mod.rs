@@ -7,6 +7,7 @@
 //! | [`preprocess`] | square pairs, made before the input is known |
 //! | [`online`] | the steps of the program, both parties' halves |
 //! | [`trace`] | checks of every step from both parties' shares, for tests |
+//! | [`sample`] | the same at sampled positions, for large runs |
 //! | [`local`] | both parties in one process |
 //! | [`report`] | costs |
 //!
@@ -18,6 +19,7 @@ pub mod local;
 pub mod online;
 pub mod preprocess;
 pub mod report;
+pub mod sample;
 pub mod session;
 pub mod trace;
 

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use super::preprocess::Ready;
 use super::report::StepCost;
+use super::sample::Samples;
 use super::session::{ConvKey, Session};
 use super::trace::Trace;
 use crate::channel::Party;
@@ -58,6 +59,8 @@ pub struct Outcome {
     pub steps: Vec<StepCost>,
     /// All shares, where tracing was asked for.
     pub trace: Option<Trace>,
+    /// Shares around sampled positions, where they were asked for.
+    pub samples: Option<Samples>,
     /// Digest of everything this party sent, where the channel recorded it.
     pub transcript: Option<[u8; 32]>,
     /// The device the kernels ran on.
@@ -69,8 +72,25 @@ pub struct Outcome {
 struct Shared {
     /// Mod 2^32, or, before an argmax, truncated: right in the low bits.
     full: Zeroizing<Vec<u32>>,
+    /// Bits of the ring of `full`.
+    bits: u32,
     /// Mod P.
     prime: Zeroizing<Vec<u32>>,
+}
+
+impl Shared {
+    /// Shares and their ring: mod P where there are such.
+    fn shares(&self) -> (&[u32], Ring) {
+        if self.prime.is_empty() { (&self.full, Ring::Pow2(self.bits)) } else { (&self.prime, Ring::Prime(P)) }
+    }
+
+    /// The shares that a step reads.
+    fn read_by(&self, step: &Step) -> (&[u32], Ring) {
+        match step {
+            Step::Square { .. } => (&self.prime, Ring::Prime(P)),
+            _ => (&self.full, Ring::Pow2(self.bits)),
+        }
+    }
 }
 
 /// The rings that a tensor's readers need.
@@ -104,6 +124,7 @@ struct Online<'a> {
     tensors: Vec<Shared>,
     next_plan: usize,
     trace: Option<Trace>,
+    samples: Option<Samples>,
     observer: &'a mut dyn Observer,
 }
 
@@ -140,7 +161,8 @@ impl<'a> Online<'a> {
         let needs = needs(&program);
         let tensors = needs.iter().map(|_| Shared::default()).collect();
         let trace = session.options.trace.then(|| Trace::new(&program));
-        Ok(Self { session, program, pairs, preparation, needs, tensors, next_plan: 0, trace, observer })
+        let samples = (session.options.samples > 0).then(|| Samples::new(&program, session.options.samples));
+        Ok(Self { session, program, pairs, preparation, needs, tensors, next_plan: 0, trace, samples, observer })
     }
 
     fn run(mut self) -> Result<Outcome> {
@@ -152,7 +174,9 @@ impl<'a> Online<'a> {
             self.observer.begin(step.name(), step.kind());
             self.session.channel.set_phase(step.name());
             let (start, before) = (Instant::now(), self.session.channel.stats().total);
+            self.sample_inputs(at, step);
             labels = self.step(at, step)?;
+            self.sample_output(at, step);
             for &tensor in step.inputs() {
                 if last_uses[tensor] == at {
                     self.tensors[tensor] = Shared::default();
@@ -168,6 +192,7 @@ impl<'a> Online<'a> {
             preparation: self.preparation,
             steps,
             trace: self.trace,
+            samples: self.samples,
             transcript: self.session.channel.transcript_digest(),
             device: self.session.options.device.describe(),
         })
@@ -233,6 +258,9 @@ impl<'a> Online<'a> {
         if let Some(trace) = &mut self.trace {
             trace.accumulators[at] = y.clone();
         }
+        if let Some(samples) = &mut self.samples {
+            samples.summed(&self.program, at, &y);
+        }
         truncate(*party, &mut y, 32, linear.shift)?;
         self.provide(linear.output, y, 32 - linear.shift)
     }
@@ -241,7 +269,7 @@ impl<'a> Online<'a> {
     fn provide(&mut self, tensor: TensorId, shares: Vec<u32>, bits: u32) -> Result<()> {
         let Session { party, channel, ot, .. } = &mut self.session;
         let needs = self.needs[tensor];
-        let mut shared = Shared::default();
+        let mut shared = Shared { bits: if needs.full { 32 } else { bits }, ..Shared::default() };
         if needs.prime {
             *shared.prime = convert(*party, channel, ot, shares.clone(), bits, Ring::Prime(P))?;
         }
@@ -251,15 +279,24 @@ impl<'a> Online<'a> {
             *shared.full = shares;
         }
         if let Some(trace) = &mut self.trace {
-            let full_bits = if needs.full { 32 } else { bits };
-            trace.tensors[tensor] = if needs.prime {
-                (shared.prime.to_vec(), Ring::Prime(P))
-            } else {
-                (shared.full.to_vec(), Ring::Pow2(full_bits))
-            };
+            let (shares, ring) = shared.shares();
+            trace.tensors[tensor] = (shares.to_vec(), ring);
         }
         self.tensors[tensor] = shared;
         Ok(())
+    }
+
+    fn sample_inputs(&mut self, at: usize, step: &Step) {
+        let Some(samples) = &mut self.samples else { return };
+        let inputs: Vec<_> = step.inputs().iter().map(|&t| self.tensors[t].read_by(step)).collect();
+        let shares: Vec<&[u32]> = inputs.iter().map(|(shares, _)| *shares).collect();
+        samples.read(&self.program, at, &shares, inputs[0].1);
+    }
+
+    fn sample_output(&mut self, at: usize, step: &Step) {
+        let (Some(samples), Some(output)) = (&mut self.samples, step.output()) else { return };
+        let (shares, ring) = self.tensors[output].shares();
+        samples.wrote(&self.program, at, shares, ring);
     }
 }
 

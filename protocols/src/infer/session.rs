@@ -56,12 +56,14 @@ pub struct Options {
     pub comparison: ReluKind,
     /// Keep the shares of every tensor for [`super::trace`]. Only for tests: they are secret.
     pub trace: bool,
+    /// Keep the shares around this many voxels of each step for [`super::sample`]; 0 keeps none. Only for tests and benches.
+    pub samples: usize,
 }
 
 impl Options {
     /// Everything as it should be, on `device`.
     pub fn new(device: Device) -> Self {
-        Self { device, comparison: ReluKind::SignSelect, trace: false }
+        Self { device, comparison: ReluKind::SignSelect, trace: false, samples: 0 }
     }
 }
 
