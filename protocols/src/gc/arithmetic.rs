@@ -13,6 +13,9 @@
 
 use super::circuit::{Bit, Builder, Circuit};
 
+/// An order of words.
+pub(super) type Less = fn(&mut Builder, &[Bit], &[Bit]) -> Bit;
+
 impl Builder {
     /// x + y + carry mod 2^k.
     fn add_carry(&mut self, x: &[Bit], y: &[Bit], carry: Bit) -> Vec<Bit> {
@@ -29,8 +32,34 @@ impl Builder {
         sum
     }
 
+    /// The greatest of some words in the order of `less`.
+    pub(super) fn greatest(&mut self, values: Vec<Vec<Bit>>, less: Less) -> Vec<Bit> {
+        let mut values = values.into_iter();
+        let first = values.next().expect("at least one value");
+        values.fold(first, |best, value| {
+            let smaller = less(self, &best, &value);
+            self.select(smaller, &value, &best)
+        })
+    }
+
+    /// The index of the first of the greatest words in the order of `less`, in [`index_bits`] bits.
+    pub(super) fn first_greatest(&mut self, values: &[Vec<Bit>], less: Less) -> Vec<Bit> {
+        let bits = index_bits(values.len());
+        let mut best = values[0].clone();
+        let mut index = vec![Bit::ZERO; bits];
+        for (i, value) in values.iter().enumerate().skip(1) {
+            let smaller = less(self, &best, value);
+            if i + 1 < values.len() {
+                best = self.select(smaller, value, &best);
+            }
+            let own: Vec<_> = (0..bits).map(|b| Bit::constant(i >> b & 1 == 1)).collect();
+            index = self.select(smaller, &own, &index);
+        }
+        index
+    }
+
     /// The majority of three bits, in one AND: carry ^ (x ^ carry)(y ^ carry).
-    fn carry(&mut self, x: Bit, y: Bit, carry: Bit) -> Bit {
+    pub(super) fn carry(&mut self, x: Bit, y: Bit, carry: Bit) -> Bit {
         let (a, b) = (self.xor(x, carry), self.xor(y, carry));
         let both = self.and(a, b);
         self.xor(carry, both)
@@ -49,14 +78,18 @@ impl Builder {
 
     /// x < y as signed words.
     pub fn less(&mut self, x: &[Bit], y: &[Bit]) -> Bit {
-        // The borrow of x - y; negating both top bits makes signed order unsigned.
-        let top = x.len() - 1;
-        let mut borrow = Bit::ZERO;
-        for (i, (&x, &y)) in x.iter().zip(y).enumerate() {
-            let (x, y) = if i == top { (!x, !y) } else { (x, y) };
-            borrow = self.carry(!x, y, borrow);
-        }
-        borrow
+        // Negating both top bits makes signed order unsigned.
+        let moved = |word: &[Bit]| {
+            let mut word = word.to_vec();
+            word.iter_mut().last().into_iter().for_each(|top| *top = !*top);
+            word
+        };
+        self.less_unsigned(&moved(x), &moved(y))
+    }
+
+    /// x < y as unsigned words: the borrow of x - y.
+    pub fn less_unsigned(&mut self, x: &[Bit], y: &[Bit]) -> Bit {
+        x.iter().zip(y).fold(Bit::ZERO, |borrow, (&x, &y)| self.carry(!x, y, borrow))
     }
 
     /// `if condition { x } else { y }`.
@@ -103,12 +136,8 @@ pub fn relu(k: usize) -> Circuit {
 /// max of `window` values + r mod 2^k. Inputs: the garbler's shares and then its r; the evaluator's shares.
 pub fn max(window: usize, k: usize) -> Circuit {
     let mut b = Builder::new((window + 1) * k, window * k);
-    let mut values = b.reconstruct(window, k).into_iter();
-    let mut best = values.next().expect("a window of at least one value");
-    for value in values {
-        let less = b.less(&best, &value);
-        best = b.select(less, &value, &best);
-    }
+    let values = b.reconstruct(window, k);
+    let best = b.greatest(values, Builder::less);
     let r = b.garbler(window * k..(window + 1) * k);
     let out = b.sum(&best, &r);
     b.finish(out)
@@ -121,19 +150,9 @@ pub fn index_bits(classes: usize) -> usize {
 
 /// The index of the greatest of `classes` values, the lowest among equals, in [`index_bits`] bits. Inputs: shares.
 pub fn argmax(classes: usize, k: usize) -> Circuit {
-    let bits = index_bits(classes);
     let mut b = Builder::new(classes * k, classes * k);
     let values = b.reconstruct(classes, k);
-    let mut best = values[0].clone();
-    let mut index = vec![Bit::ZERO; bits];
-    for (class, value) in values.iter().enumerate().skip(1) {
-        let less = b.less(&best, value);
-        if class + 1 < classes {
-            best = b.select(less, value, &best);
-        }
-        let own: Vec<_> = (0..bits).map(|i| Bit::constant(class >> i & 1 == 1)).collect();
-        index = b.select(less, &own, &index);
-    }
+    let index = b.first_greatest(&values, Builder::less);
     b.finish(index)
 }
 

@@ -15,6 +15,7 @@
 //! |---|---|
 //! | [`circuit`] | builder, plain evaluation |
 //! | [`arithmetic`] | words, and the circuits of the layers |
+//! | [`modular`] | the same modulo a prime |
 //! | [`aes128`] | AES-128, to check the rest by |
 //! | [`bristol`] | circuits in files |
 //! | [`program`] | a circuit made ready to run |
@@ -26,6 +27,7 @@ pub mod arithmetic;
 pub mod bristol;
 pub mod circuit;
 pub mod garble;
+pub mod modular;
 pub mod planes;
 pub mod program;
 mod stream;
