@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 mod bunet;
+mod kernels;
 mod nonlinear;
 mod process;
 
@@ -17,6 +18,8 @@ struct Cli {
 enum Table {
     /// BUNET's network, four presets, against the paper's table.
     Bunet(bunet::Args),
+    /// The engine's kernels against peers and limits.
+    Kernels(kernels::Args),
     /// Non-linear protocols, both parties in this process.
     Nonlinear(nonlinear::Args),
 }
@@ -24,6 +27,7 @@ enum Table {
 fn main() -> std::process::ExitCode {
     let result = match Cli::parse().table {
         Table::Bunet(args) => bunet::run(args),
+        Table::Kernels(args) => kernels::run(args),
         Table::Nonlinear(args) => nonlinear::run(args),
     };
     match result {

@@ -92,8 +92,11 @@ fn mul(c: &C, y: V, w: W) -> V {
 fn forward<const EVEN: bool>(c: &C, x: V, y: V, w: W) -> (V, V) {
     let high = _mm512_test_epi64_mask(x, c.bit51);
     let x = _mm512_mask_sub_epi64(x, high, x, c.two_q);
-    let v = mul(c, y, w);
-    (_mm512_add_epi64(x, v), _mm512_sub_epi64(_mm512_add_epi64(x, c.two_q), v))
+    let t = _mm512_madd52hi_epu64(_mm512_setzero_si512(), y, w.companion);
+    // The product is added to x as it is made; x - v + 2q = 2x + 2q - (x + v).
+    let sum = _mm512_madd52lo_epu64(_mm512_madd52lo_epu64(x, y, w.value), t, c.negative_q);
+    let twice = _mm512_add_epi64(_mm512_add_epi64(x, x), c.two_q);
+    (sum, _mm512_sub_epi64(twice, sum))
 }
 
 #[inline]

@@ -1,0 +1,392 @@
+//! The engine's kernels: one thread against peers in the same run, and batches on a whole device.
+//!
+//! Inputs are random, outputs are checked against a peer or another code path. Where there is a peer, runs of both alternate
+//! and their medians are given. The limit is what the multiplier alone allows on AVX-512 at this processor's clock (measured): two
+//! multiplications, or two AES rounds of four blocks, a cycle. A butterfly of eight points takes three of them (50 bits) or five (60),
+//! a product in a sum two or three, an AES block 10/4.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use aes::cipher::{BlockCipherEncrypt, KeyInit};
+use blindvox_engine::aes::{Aes128, INSTANCES_PER_KEY, KeySequence};
+use blindvox_engine::cpu::{Body, body::Transform};
+use blindvox_engine::garble::{AndInputs, evaluate_and, garble_and};
+use blindvox_engine::ring::RnsBasis;
+use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60};
+use blindvox_engine::rlwe::{Params, SecretKey};
+use blindvox_engine::{Backend as _, Coeff, Device, GemmShape, Ntt, PolyBatch, Prng};
+use serde::Serialize;
+use tfhe_ntt::prime64::Plan;
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// Options of the table.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Where batches run.
+    #[arg(long, value_enum, default_value_t = Place::Cpu)]
+    backend: Place,
+    /// Columns of the matrix product: tiles times two ciphertext halves.
+    #[arg(long, default_value_t = 200)]
+    columns: usize,
+    /// Polynomials in a batch of transforms.
+    #[arg(long, default_value_t = 256)]
+    batch: usize,
+    /// Also writes the rows to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Place {
+    Cpu,
+    Gpu,
+}
+
+#[derive(Serialize)]
+struct Row {
+    kernel: &'static str,
+    backend: &'static str,
+    device: String,
+    n: usize,
+    bits: u32,
+    batch: usize,
+    threads: usize,
+    /// An item is a transform, a product of two polynomials in a sum, a block, a gate or a ciphertext.
+    ns_per_item: f64,
+    peer: Option<&'static str>,
+    peer_ns_per_item: Option<f64>,
+    ratio: Option<f64>,
+    limit_fraction: Option<f64>,
+}
+
+struct Table {
+    rows: Vec<Row>,
+    device: Device,
+    backend: &'static str,
+    processor: String,
+    threads: usize,
+    /// Cycles a nanosecond.
+    clock: f64,
+    prng: Prng,
+}
+
+/// Prints the table.
+pub fn run(args: Args) -> Outcome {
+    let (device, backend) = match args.backend {
+        Place::Cpu => (Device::cpu(), "cpu"),
+        Place::Gpu => (Device::gpu()?, "gpu"),
+    };
+    let mut table = Table {
+        rows: vec![],
+        device,
+        backend,
+        processor: processor(),
+        threads: rayon::current_num_threads(),
+        clock: clock(),
+        prng: Prng::from_seed_for_tests([7; 32]),
+    };
+    println!("{}; {}; {:.2} GHz", table.processor, table.device.describe(), table.clock);
+    println!(
+        "{:<15} {:>7} {:>6} {:>5} {:>6} {:>8} {:>13} {:>11} {:>13} {:>6} {:>6}",
+        "kernel", "backend", "n", "bits", "batch", "threads", "ns/item", "items/s", "peer ns/item", "ratio", "limit"
+    );
+    if args.backend == Place::Cpu {
+        table.single_transforms()?;
+        table.aes()?;
+        table.garbling()?;
+    }
+    table.batched_transforms(args.batch)?;
+    table.gemm(args.columns)?;
+    table.encrypt()?;
+    if let Some(path) = args.json {
+        std::fs::write(&path, serde_json::to_string_pretty(&table.rows)?)
+            .map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The processor's name.
+fn processor() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = info.lines().find(|l| l.starts_with(name))?;
+        Some(line.split(':').nth(1)?.trim().to_owned())
+    };
+    let of = |name| field(name).unwrap_or_else(|| "?".to_owned());
+    format!("{} family {} model {}", of("model name"), of("cpu family"), of("model\t"))
+}
+
+/// Cycles a nanosecond, from a chain of rotations and multiplications: 4 cycles a link.
+fn clock() -> f64 {
+    let links = 1 << 16;
+    let nanoseconds = (0..50).map(|_| {
+        let start = Instant::now();
+        let mut x = std::hint::black_box(1u64);
+        for _ in 0..links {
+            x = x.rotate_left(17).wrapping_mul(0x5851_f42d_4c95_7f2d);
+        }
+        std::hint::black_box(x);
+        start.elapsed().as_nanos() as f64
+    });
+    f64::from(4 * links) / nanoseconds.fold(f64::INFINITY, f64::min)
+}
+
+fn nanoseconds(repeat: usize, mut f: impl FnMut()) -> f64 {
+    let start = Instant::now();
+    (0..repeat).for_each(|_| f());
+    start.elapsed().as_nanos() as f64 / repeat as f64
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// Medians of alternating runs.
+fn paired(runs: usize, repeat: usize, mut ours: impl FnMut(), mut peer: impl FnMut()) -> (f64, f64) {
+    let (mut a, mut b) = (vec![], vec![]);
+    for _ in 0..runs {
+        a.push(nanoseconds(repeat, &mut ours));
+        b.push(nanoseconds(repeat, &mut peer));
+    }
+    (median(a), median(b))
+}
+
+fn check(holds: bool, what: &str) -> Outcome {
+    holds.then_some(()).ok_or_else(|| format!("{what}: the result is wrong").into())
+}
+
+impl Table {
+    fn residues(&mut self, q: u64, count: usize) -> Vec<u64> {
+        self.prng.fill::<u64>(count).into_iter().map(|w| w % q).collect()
+    }
+
+    /// Adds a row; `limit` in cycles an item and thread.
+    fn row(&mut self, kernel: &'static str, (n, bits, batch): (usize, u32, usize), all: bool, times: Times) {
+        let Times { ns, peer, limit } = times;
+        let threads = if all { self.threads } else { 1 };
+        let row = Row {
+            kernel,
+            backend: if all { self.backend } else { "cpu" },
+            device: if all { self.device.describe() } else { self.processor.clone() },
+            n,
+            bits,
+            batch,
+            threads,
+            ns_per_item: ns,
+            peer: peer.map(|p| p.0),
+            peer_ns_per_item: peer.map(|p| p.1),
+            ratio: peer.map(|p| ns / p.1),
+            limit_fraction: limit
+                .filter(|_| !all || self.backend == "cpu")
+                .map(|cycles| cycles / self.clock / threads as f64 / ns),
+        };
+        let or_dash = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{x:.2}"));
+        println!(
+            "{kernel:<15} {:>7} {n:>6} {bits:>5} {batch:>6} {threads:>8} {ns:>13.2} {:>11.3e} {:>13} {:>6} {:>6}",
+            row.backend,
+            1e9 / ns,
+            or_dash(row.peer_ns_per_item),
+            or_dash(row.ratio),
+            or_dash(row.limit_fraction)
+        );
+        self.rows.push(row);
+    }
+
+    fn single_transforms(&mut self) -> Outcome {
+        for (bits, q) in [(50, DEFAULT_50[0]), (60, DEFAULT_60[0])] {
+            for n in [2048, 4096, 8192, 16384, 32768] {
+                let a = self.residues(q, n);
+                let (ours, scalar) = (Transform::new(Body::best(), n, q)?, Transform::new(Body::Scalar, n, q)?);
+                let plan = Plan::try_new(n, q).ok_or("tfhe-ntt refuses the prime")?;
+                let (mut x, mut y, mut expected) = (a.clone(), a.clone(), a.clone());
+                let repeat = (1 << 15) / n;
+                let (forward, peer_forward) = paired(101, repeat, || ours.forward(&mut x), || plan.fwd(&mut y));
+                // What the timed runs left, against as many of the scalar transform.
+                (0..101 * repeat).for_each(|_| scalar.forward(&mut expected));
+                check(x == expected, "ntt_forward")?;
+                let (inverse, peer_inverse) = paired(
+                    101,
+                    repeat,
+                    || ours.inverse(&mut x),
+                    || {
+                        plan.inv(&mut y);
+                        plan.normalize(&mut y);
+                    },
+                );
+                check(x == a && y == a, "ntt_inverse")?;
+                let limit = (n / 16 * n.trailing_zeros() as usize) as f64 * if bits == 50 { 1.5 } else { 2.5 };
+                for (kernel, ns, peer) in
+                    [("ntt_forward", forward, peer_forward), ("ntt_inverse", inverse, peer_inverse)]
+                {
+                    let times = Times { ns, peer: Some(("tfhe-ntt", peer)), limit: Some(limit) };
+                    self.row(kernel, (n, bits, 1), false, times);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn batched_transforms(&mut self, batch: usize) -> Outcome {
+        for (bits, q) in [(50, DEFAULT_50[0]), (60, DEFAULT_60[0])] {
+            for n in [4096, 32768] {
+                let basis = RnsBasis::new(n, &[q])?;
+                let a = self.residues(q, batch * n);
+                let mut expected = a.clone();
+                let scalar = Transform::new(Body::Scalar, n, q)?;
+                expected.chunks_exact_mut(n).for_each(|e| scalar.forward(e));
+                let (mut forward, mut inverse) = (vec![], vec![]);
+                for _ in 0..7 {
+                    let x = PolyBatch::<Coeff>::upload(&self.device, &basis, &a)?;
+                    self.wait(&basis)?;
+                    let start = Instant::now();
+                    let x = x.into_ntt()?;
+                    self.wait(&basis)?;
+                    forward.push(start.elapsed().as_nanos() as f64 / batch as f64);
+                    check(x.download()? == expected, "ntt_forward")?;
+                    let start = Instant::now();
+                    let x = x.into_coeff()?;
+                    self.wait(&basis)?;
+                    inverse.push(start.elapsed().as_nanos() as f64 / batch as f64);
+                    check(x.download()? == a, "ntt_inverse")?;
+                }
+                let limit = (n / 16 * n.trailing_zeros() as usize) as f64 * if bits == 50 { 1.5 } else { 2.5 };
+                for (kernel, times) in [("ntt_forward", forward), ("ntt_inverse", inverse)] {
+                    let times = Times { ns: median(times), peer: None, limit: Some(limit) };
+                    self.row(kernel, (n, bits, batch), true, times);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the device has done all that was asked of it.
+    fn wait(&self, basis: &RnsBasis) -> Outcome {
+        PolyBatch::<Coeff>::zeros(&self.device, basis, 1)?.download()?;
+        Ok(())
+    }
+
+    fn gemm(&mut self, cols: usize) -> Outcome {
+        let (n, rows, inner) = (4096, 64, 64);
+        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+        for (bits, q) in [(50, DEFAULT_50[0]), (60, DEFAULT_60[0])] {
+            let plan = Plan::try_new(n, q).ok_or("tfhe-ntt refuses the prime")?;
+            let basis = RnsBasis::new(n, &[q])?;
+            let uniform = |seed, count| PolyBatch::<Ntt>::uniform(&self.device, &basis, &[seed; 16], 0, count);
+            let (w, x) = (uniform(1, rows * inner)?, uniform(2, inner * cols)?);
+            let size = GemmShape { rows, inner, cols };
+            // The peer sums up one entry of the product, which is then compared; its factors come from small batches.
+            let (wr, xc) = (w.download()?, x.download()?);
+            let (r, c) = (rows - 1, cols / 2);
+            let mut entry = vec![0; n];
+            for all in [false, true] {
+                if !all && self.backend == "gpu" {
+                    continue;
+                }
+                let (mut ours, mut peer) = (vec![], vec![]);
+                for _ in 0..3 {
+                    let start = Instant::now();
+                    let y = if all { w.gemm(&x, size)? } else { one_thread.install(|| w.gemm(&x, size))? };
+                    self.wait(&basis)?;
+                    ours.push(start.elapsed().as_nanos() as f64 / (rows * inner * cols) as f64);
+                    peer.push(
+                        nanoseconds(5, || {
+                            entry.fill(0);
+                            for k in 0..inner {
+                                let (w, x) = (&wr[(r * inner + k) * n..][..n], &xc[(k * cols + c) * n..][..n]);
+                                plan.mul_accumulate(&mut entry, w, x);
+                            }
+                        }) / inner as f64,
+                    );
+                    check(y.download()?[(r * cols + c) * n..][..n] == entry, "gemm")?;
+                }
+                let limit = n as f64 / 8.0 * if bits == 50 { 1.0 } else { 1.5 };
+                let peer = (!all).then(|| ("tfhe-ntt", median(peer)));
+                let times = Times { ns: median(ours), peer, limit: Some(limit) };
+                self.row("gemm", (n, bits, rows * inner * cols), all, times);
+            }
+        }
+        Ok(())
+    }
+
+    fn aes(&mut self) -> Outcome {
+        let count = 1024;
+        let key: [u8; 16] = self.prng.fill::<u8>(16).try_into().expect("16 bytes");
+        let (ours, peer) = (Aes128::new(u128::from_le_bytes(key)), aes::Aes128::new(&key.into()));
+        let mut x: Vec<u128> = self.prng.fill(count);
+        let mut y: Vec<aes::Block> = x.iter().map(|b| b.to_le_bytes().into()).collect();
+        let (ns, peer) = paired(101, 50, || ours.encrypt(&mut x), || peer.encrypt_blocks(&mut y));
+        check(x.iter().zip(&y).all(|(x, y)| x.to_le_bytes() == y.as_slice()), "aes")?;
+        let per = |ns: f64| ns / count as f64;
+        let times = Times { ns: per(ns), peer: Some(("aes", per(peer))), limit: Some(1.25) };
+        self.row("aes", (0, 128, count), false, times);
+        Ok(())
+    }
+
+    fn garbling(&mut self) -> Outcome {
+        let m = INSTANCES_PER_KEY;
+        let delta = self.prng.fill::<u128>(1)[0] | 1;
+        let mut keys = [Aes128::default(), Aes128::default()];
+        KeySequence::new(&self.prng.seed(), "bench").next_keys(&mut keys);
+        let [a, b] = [0, 1].map(|_| self.prng.fill::<u128>(m));
+        let bits: Vec<u128> = self.prng.fill(m);
+        let zero = vec![0; m];
+        let inputs = AndInputs { a: [&a, &zero], b: [&b, &zero], sum: &zero };
+        let active = |labels: &[u128], shift: u32| -> Vec<u128> {
+            labels.iter().zip(&bits).map(|(l, x)| l ^ (delta * (x >> shift & 1))).collect()
+        };
+        let (active_a, active_b) = (active(&a, 0), active(&b, 1));
+        let chosen = AndInputs { a: [&active_a, &zero], b: [&active_b, &zero], sum: &zero };
+        let (mut out, mut got, mut rows) = (vec![0; m], vec![0; m], vec![[0; 16]; 2 * m]);
+        let garble: Vec<f64> = (0..101)
+            .map(|_| nanoseconds(50, || garble_and(&keys, delta, inputs, [false; 2], &mut out, &mut rows)))
+            .collect();
+        let evaluate: Vec<f64> =
+            (0..101).map(|_| nanoseconds(50, || evaluate_and(&keys, chosen, &rows, &mut got))).collect();
+        let correct = got.iter().zip(&out).zip(&bits).all(|((g, o), x)| *g == o ^ (delta * (x & x >> 1 & 1)));
+        check(correct, "garble_and and evaluate_and")?;
+        for (kernel, times, cycles) in [("garble_and", garble, 5.0), ("evaluate_and", evaluate, 2.5)] {
+            let times = Times { ns: median(times) / m as f64, peer: None, limit: Some(cycles) };
+            self.row(kernel, (0, 128, m), false, times);
+        }
+        Ok(())
+    }
+
+    fn encrypt(&mut self) -> Outcome {
+        let params = Params::hom_conv();
+        let (n, batch) = (params.n(), 64);
+        let mut prng = Prng::from_os()?;
+        let key = SecretKey::generate(&params, &self.device, &mut prng)?;
+        let messages: Vec<u32> = self.prng.fill(batch * n);
+        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+        for all in [false, true] {
+            if !all && self.backend == "gpu" {
+                continue;
+            }
+            let mut times = vec![];
+            for _ in 0..15 {
+                let start = Instant::now();
+                let mut encrypt = || key.encrypt_seeded(&messages, &mut prng);
+                let sealed = if all { encrypt()? } else { one_thread.install(encrypt)? };
+                self.wait(params.basis())?;
+                times.push(start.elapsed().as_nanos() as f64 / batch as f64);
+                let opened = sealed.expand()?;
+                let c1 = opened.c1.into_coeff()?.drop_last_limb()?;
+                check(key.decrypt(opened.c0.into_coeff()?.drop_last_limb()?, c1)? == messages, "encrypt_seeded")?;
+            }
+            let times = Times { ns: median(times), peer: None, limit: None };
+            self.row("encrypt_seeded", (n, 50, batch), all, times);
+        }
+        Ok(())
+    }
+}
+
+/// Times of an item in nanoseconds, and the limit in cycles.
+struct Times {
+    ns: f64,
+    peer: Option<(&'static str, f64)>,
+    limit: Option<f64>,
+}
