@@ -2,7 +2,7 @@
 //!
 //! Sending never waits for the peer to read until [`queue::CAPACITY`] bytes are under way, so both
 //! parties of a symmetric protocol may send first. A round trip is counted where a receive follows a
-//! send.
+//! send. Messages are numbered, so a lost, repeated or displaced one is an error at the receiver.
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytemuck::Pod;
 
 use crate::error::{Error, Result};
-use crate::transport::queue::{Popper, Pusher};
+use crate::transport::queue::{Message, Popper, Pusher};
 use crate::transport::{local, tcp};
 
 /// Bulk data is split into messages of at most this many bytes.
@@ -74,6 +74,8 @@ pub struct Stats {
 pub struct Channel {
     out: Pusher,
     inc: Popper,
+    /// Numbers of the next message sent and received.
+    numbers: [u32; 2],
     timeout: Duration,
     stats: Stats,
     phase: usize,
@@ -88,9 +90,18 @@ pub fn local_pair() -> (Channel, Channel) {
 }
 
 impl Channel {
-    fn new((out, inc): (Pusher, Popper)) -> Self {
+    pub(crate) fn new((out, inc): (Pusher, Popper)) -> Self {
         let stats = Stats { total: Traffic::default(), phases: vec![("setup".to_owned(), Traffic::default())] };
-        Self { out, inc, timeout: DEFAULT_TIMEOUT, stats, phase: 0, sent_last: false, transcript: None }
+        Self {
+            out,
+            inc,
+            numbers: [0; 2],
+            timeout: DEFAULT_TIMEOUT,
+            stats,
+            phase: 0,
+            sent_last: false,
+            transcript: None,
+        }
     }
 
     /// A channel over a connected socket.
@@ -139,7 +150,8 @@ impl Channel {
             h.update(&message);
         }
         let len = message.len() as u64;
-        self.out.push(message, self.timeout)?;
+        self.out.push(Message { number: self.numbers[0], bytes: message }, self.timeout)?;
+        self.numbers[0] = self.numbers[0].wrapping_add(1);
         self.count(|t| t.sent += len);
         self.sent_last = true;
         Ok(())
@@ -147,7 +159,12 @@ impl Channel {
 
     /// The next message.
     pub fn recv(&mut self) -> Result<Vec<u8>> {
-        let message = self.inc.pop(self.timeout)?;
+        let Message { number, bytes: message } = self.inc.pop(self.timeout)?;
+        if number != self.numbers[1] {
+            let expected = self.numbers[1];
+            return Err(Error::protocol(format!("message number {number} where number {expected} was expected")));
+        }
+        self.numbers[1] = number.wrapping_add(1);
         if message.len() > MAX_MESSAGE {
             return Err(Error::protocol(format!(
                 "a message of {} bytes, at most {MAX_MESSAGE} are allowed",

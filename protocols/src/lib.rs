@@ -19,6 +19,8 @@ pub mod channel;
 pub mod convert;
 pub mod dice;
 pub mod error;
+#[cfg(test)]
+mod faults;
 pub mod gc;
 pub mod infer;
 pub mod linear;

@@ -11,6 +11,11 @@
 //! output. Outputs are shared bit by bit, output = colour at the garbler xor colour at the evaluator; a party learns an
 //! output only when the other sends its colours.
 //!
+//! **Faults.** Streams have lengths that both parties know and their messages are numbered, so a short, lost, repeated or displaced one
+//! is an error where it arrives, and a silent peer one after the channel's time-out. Bits changed inside a table or a correction
+//! are not noticed: semi-honest garbling has nothing to check labels against, and outputs are then wrong. An encrypted
+//! transport keeps third parties from it; a peer that deviates on purpose is outside the threat model.
+//!
 //! | module | what |
 //! |---|---|
 //! | [`circuit`] | builder, plain evaluation |

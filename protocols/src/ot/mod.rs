@@ -13,7 +13,8 @@
 //! safe to use without hashing only as labels under free XOR, whose hash is itself safe under the offset Delta.
 //! The hash is re-keyed for every 256 transfers ([`blindvox_engine::aes`] says why), in a key domain of its own for every
 //! direction and purpose. Choices are used without branches or indices. Nothing is used twice: every
-//! extension moves the counter of all leaf streams and of the hash keys on, in both parties alike.
+//! extension moves the counter of all leaf streams and of the hash keys on, in both parties alike. A message of a wrong length or
+//! out of order is an error; changed bits of the right length are not noticed, and give wrong values.
 //!
 //! [`base`](self) transfers: Chou-Orlandi; extension: SoftSpoken, of which IKNP is the case of width 1.
 

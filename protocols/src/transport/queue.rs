@@ -9,9 +9,18 @@ use crate::error::{Error, Result};
 /// Bytes that may wait in one direction before the sender blocks. One message is always let in.
 pub const CAPACITY: usize = 48 << 20;
 
+/// A message and its place among those of its direction, by which a lost, repeated or displaced one is noticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Counts from 0, modulo 2^32.
+    pub number: u32,
+    /// What is sent.
+    pub bytes: Vec<u8>,
+}
+
 #[derive(Default)]
 struct State {
-    messages: VecDeque<Vec<u8>>,
+    messages: VecDeque<Message>,
     bytes: usize,
     /// Why no more will come; messages queued before it are still delivered.
     closed: Option<String>,
@@ -44,19 +53,19 @@ impl Shared {
 
 impl Pusher {
     /// Hands `message` over, waiting while the queue is full, at most `timeout`.
-    pub fn push(&self, message: Vec<u8>, timeout: Duration) -> Result<()> {
+    pub fn push(&self, message: Message, timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
         let mut state = self.0.state.lock().unwrap_or_else(|e| e.into_inner());
         loop {
             if let Some(why) = &state.closed {
                 return Err(Error::Connection(why.clone()));
             }
-            if state.bytes == 0 || state.bytes + message.len() <= CAPACITY {
+            if state.bytes == 0 || state.bytes + message.bytes.len() <= CAPACITY {
                 break;
             }
             state = wait(&self.0, state, deadline, "the peer stopped reading")?;
         }
-        state.bytes += message.len();
+        state.bytes += message.bytes.len();
         state.messages.push_back(message);
         self.0.changed.notify_all();
         Ok(())
@@ -70,12 +79,12 @@ impl Pusher {
 
 impl Popper {
     /// The next message, waiting at most `timeout`.
-    pub fn pop(&self, timeout: Duration) -> Result<Vec<u8>> {
+    pub fn pop(&self, timeout: Duration) -> Result<Message> {
         let deadline = Instant::now() + timeout;
         let mut state = self.0.state.lock().unwrap_or_else(|e| e.into_inner());
         loop {
             if let Some(message) = state.messages.pop_front() {
-                state.bytes -= message.len();
+                state.bytes -= message.bytes.len();
                 self.0.changed.notify_all();
                 return Ok(message);
             }
@@ -121,21 +130,25 @@ impl Drop for Popper {
 mod tests {
     use super::*;
 
+    fn message(len: usize) -> Message {
+        Message { number: 0, bytes: vec![0; len] }
+    }
+
     #[test]
     fn delivers_what_was_queued_before_the_close() {
         let (push, pop) = queue();
-        push.push(vec![1], Duration::from_secs(1)).unwrap();
+        push.push(message(1), Duration::from_secs(1)).unwrap();
         drop(push);
-        assert_eq!(pop.pop(Duration::from_secs(1)).unwrap(), [1]);
+        assert_eq!(pop.pop(Duration::from_secs(1)).unwrap(), message(1));
         assert!(matches!(pop.pop(Duration::from_secs(1)), Err(Error::Connection(_))));
     }
 
     #[test]
     fn a_full_queue_times_out_and_a_large_message_passes_an_empty_one() {
         let (push, pop) = queue();
-        push.push(vec![0; CAPACITY + 1], Duration::ZERO).unwrap();
-        assert!(push.push(vec![0], Duration::from_millis(5)).is_err());
-        assert_eq!(pop.pop(Duration::ZERO).unwrap().len(), CAPACITY + 1);
-        push.push(vec![0], Duration::ZERO).unwrap();
+        push.push(message(CAPACITY + 1), Duration::ZERO).unwrap();
+        assert!(push.push(message(1), Duration::from_millis(5)).is_err());
+        assert_eq!(pop.pop(Duration::ZERO).unwrap().bytes.len(), CAPACITY + 1);
+        push.push(message(1), Duration::ZERO).unwrap();
     }
 }

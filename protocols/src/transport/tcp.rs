@@ -1,4 +1,4 @@
-//! Messages over TCP: a little-endian u32 length, then the bytes. One thread reads and one writes, so
+//! Messages over TCP: their length and number as little-endian u32, then the bytes. One thread reads and one writes, so
 //! that a protocol thread only ever waits on its queues.
 
 use std::io::{ErrorKind, Read, Write};
@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use super::queue::{Popper, Pusher, queue};
+use super::queue::{Message, Popper, Pusher, queue};
 use crate::channel::MAX_MESSAGE;
 use crate::error::{Error, Result};
 
@@ -27,8 +27,9 @@ pub fn connect(stream: TcpStream) -> Result<(Pusher, Popper)> {
 
 fn write_messages(mut stream: TcpStream, queue: &Popper) {
     while let Ok(message) = queue.pop(FOREVER) {
-        let length = (message.len() as u32).to_le_bytes();
-        if let Err(e) = stream.write_all(&length).and_then(|()| stream.write_all(&message)) {
+        let length = message.bytes.len() as u64;
+        let header = (u64::from(message.number) << 32 | length).to_le_bytes();
+        if let Err(e) = stream.write_all(&header).and_then(|()| stream.write_all(&message.bytes)) {
             queue.close(&e.to_string());
             break;
         }
@@ -53,16 +54,17 @@ fn read_messages(mut stream: TcpStream, queue: &Pusher) {
 }
 
 /// Reads one frame. The length is checked before anything is allocated.
-fn read_message(stream: &mut impl Read) -> std::result::Result<Vec<u8>, String> {
-    let mut length = [0u8; 4];
-    stream.read_exact(&mut length).map_err(|e| describe(&e))?;
-    let length = u32::from_le_bytes(length) as usize;
+fn read_message(stream: &mut impl Read) -> std::result::Result<Message, String> {
+    let mut header = [0u8; 8];
+    stream.read_exact(&mut header).map_err(|e| describe(&e))?;
+    let header = u64::from_le_bytes(header);
+    let (length, number) = (header as u32 as usize, (header >> 32) as u32);
     if length > MAX_MESSAGE {
         return Err(format!("the peer announced a message of {length} bytes, at most {MAX_MESSAGE} are allowed"));
     }
-    let mut message = vec![0; length];
-    stream.read_exact(&mut message).map_err(|e| describe(&e))?;
-    Ok(message)
+    let mut bytes = vec![0; length];
+    stream.read_exact(&mut bytes).map_err(|e| describe(&e))?;
+    Ok(Message { number, bytes })
 }
 
 fn describe(e: &std::io::Error) -> String {
@@ -83,14 +85,14 @@ mod tests {
         fn any_bytes_decode_or_fail_without_a_large_allocation(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let mut stream = &bytes[..];
             while let Ok(message) = read_message(&mut stream) {
-                prop_assert!(message.len() <= bytes.len());
+                prop_assert!(message.bytes.len() <= bytes.len());
             }
         }
     }
 
     #[test]
     fn an_oversized_announcement_is_refused() {
-        let bytes = u32::MAX.to_le_bytes();
+        let bytes = u64::MAX.to_le_bytes();
         assert!(read_message(&mut &bytes[..]).unwrap_err().contains("at most"));
     }
 }
