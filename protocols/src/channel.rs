@@ -90,7 +90,8 @@ pub fn local_pair() -> (Channel, Channel) {
 }
 
 impl Channel {
-    pub(crate) fn new((out, inc): (Pusher, Popper)) -> Self {
+    /// A channel over any transport: what it sends and what it receives.
+    pub fn new((out, inc): (Pusher, Popper)) -> Self {
         let stats = Stats { total: Traffic::default(), phases: vec![("setup".to_owned(), Traffic::default())] };
         Self {
             out,

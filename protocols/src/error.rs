@@ -40,8 +40,16 @@ impl Error {
         Self::Protocol(what.into())
     }
 
-    /// True for what the user can mend: a wrong file, field or flag (exit code 2).
+    /// True for what the user can mend: a wrong file, field or flag (exit code 2). A full disk or a broken one is a
+    /// failure (exit code 1).
     pub fn is_input(&self) -> bool {
-        matches!(self, Self::Input(_) | Self::Model(_) | Self::Io { .. })
+        use std::io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory, NotFound, PermissionDenied};
+        match self {
+            Self::Input(_) | Self::Model(_) => true,
+            Self::Io { source, .. } => {
+                matches!(source.kind(), NotFound | PermissionDenied | IsADirectory | NotADirectory | InvalidFilename)
+            }
+            _ => false,
+        }
     }
 }

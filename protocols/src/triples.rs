@@ -20,6 +20,25 @@ use crate::error::{Error, Result};
 use crate::share::{P, Ring, mul_mod_p};
 
 /// One party's shares of square pairs, each good for one use. Neither printed nor cloned.
+///
+/// ```
+/// # use blindvox_protocols::{Result, channel::{Channel, Party}, nonlinear::square::square, ot::OtPair};
+/// # use blindvox_protocols::triples::SquarePairs;
+/// fn once(pairs: SquarePairs, x: Vec<u32>, channel: &mut Channel, ot: &mut OtPair) -> Result<Vec<u32>> {
+///     square(Party::Client, channel, ot, pairs, x, 8)
+/// }
+/// ```
+///
+/// Squaring with the same pairs again does not compile:
+///
+/// ```compile_fail,E0382
+/// # use blindvox_protocols::{Result, channel::{Channel, Party}, nonlinear::square::square, ot::OtPair};
+/// # use blindvox_protocols::triples::SquarePairs;
+/// fn twice(pairs: SquarePairs, x: Vec<u32>, channel: &mut Channel, ot: &mut OtPair) -> Result<Vec<u32>> {
+///     let y = square(Party::Client, channel, ot, pairs, x, 8)?;
+///     square(Party::Client, channel, ot, pairs, y, 8)
+/// }
+/// ```
 #[derive(Default, Zeroize, ZeroizeOnDrop)]
 pub struct SquarePairs {
     a: Vec<u32>,

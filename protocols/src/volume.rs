@@ -242,6 +242,8 @@ fn decode(mut from: impl Read, path: &Path) -> Result<Volume> {
             fortran.push(value);
         }
     }
+    // At the end of a compressed stream this checks its length and sum.
+    from.read(&mut [0]).map_err(|e| short(e, "end (is it cut short?)"))?;
     let mut data = Vec::with_capacity(fortran.len());
     for i in 0..ni {
         for j in 0..nj {
@@ -324,7 +326,7 @@ fn write_file(path: &Path, header: &Header, voxels: impl Iterator<Item = u8>) ->
 ///
 /// # Errors
 /// [`Error::Io`]; the file beside it is removed.
-pub(crate) fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
+pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
     let beside = path.with_file_name(name);

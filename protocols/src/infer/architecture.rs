@@ -3,14 +3,28 @@
 //! The message comes from a peer, so everything in it is checked before anything is computed or allocated
 //! from it: indices, shapes against the steps that make them, and sizes against [`MAX_ELEMENTS`].
 
+use super::preprocess::squares;
 use crate::error::{Error, Result};
-use crate::model::{Linear, LinearKind, Program, Step, TensorId};
+use crate::model::quantize::{MAX_LINEAR_SHIFT, MAX_SQUARE_SHIFT};
+use crate::model::{Linear, LinearKind, Program, Step, TensorId, TensorInfo};
 
 /// The most elements a tensor may have (1 GiB of shares).
 pub const MAX_ELEMENTS: usize = 1 << 28;
 
+/// The most elements all tensors may have together (8 GiB of shares, were they all alive).
+pub const MAX_TOTAL_ELEMENTS: usize = 1 << 31;
+
+/// The most values that a run may square, as the pairs for them are made in advance (4 GiB of shares).
+pub const MAX_SQUARES: usize = 1 << 29;
+
 /// The most steps and tensors a network may have.
 pub const MAX_STEPS: usize = 4096;
+
+/// The largest pooling window, in elements.
+pub const MAX_WINDOW: usize = 512;
+
+/// The longest name of a layer, in bytes.
+pub const MAX_NAME: usize = 256;
 
 /// Widths that comparisons support.
 pub const COMPARE_BITS: std::ops::RangeInclusive<u32> = 2..=32;
@@ -22,9 +36,19 @@ pub fn encode(program: &Program) -> Result<Vec<u8>> {
 
 /// Decodes and checks what [`encode`] wrote.
 pub fn decode(bytes: &[u8]) -> Result<Program> {
-    let program: Program =
-        postcard::from_bytes(bytes).map_err(|e| Error::protocol(format!("the architecture does not decode: {e}")))?;
+    let (program, rest): (Program, _) = postcard::take_from_bytes(bytes)
+        .map_err(|e| Error::protocol(format!("the architecture does not decode: {e}")))?;
+    if !rest.is_empty() {
+        return Err(Error::protocol(format!("{} bytes after the architecture", rest.len())));
+    }
     check(&program)?;
+    let bare = |step: &Step| match step {
+        Step::Linear(l) => l.weights.is_empty() && l.bias.is_empty() && l.bias_map.is_none(),
+        _ => true,
+    };
+    if !program.steps.iter().all(bare) {
+        return Err(Error::protocol("architecture: it holds weights, expected none"));
+    }
     Ok(program)
 }
 
@@ -43,7 +67,18 @@ pub fn check(program: &Program) -> Result<()> {
             ));
         }
     }
-    let mut written = vec![false; program.tensors.len()];
+    let names = program.tensors.iter().map(|t| t.name.as_str()).chain(program.steps.iter().map(Step::name));
+    if let Some(name) = names.into_iter().find(|n| n.len() > MAX_NAME || n.chars().any(char::is_control)) {
+        let shown: String = name.chars().take(40).collect();
+        return wrong(format!(
+            "the name {shown:?}: expected at most {MAX_NAME} bytes, none of them control characters"
+        ));
+    }
+    let total: usize = program.tensors.iter().map(TensorInfo::elements).sum();
+    if total > MAX_TOTAL_ELEMENTS {
+        return wrong(format!("{total} elements in all tensors, at most {MAX_TOTAL_ELEMENTS} are possible"));
+    }
+    let (mut written, mut squared) = (vec![false; program.tensors.len()], vec![false; program.tensors.len()]);
     let input = written.get_mut(program.input).ok_or_else(|| Error::protocol("architecture: no such input tensor"))?;
     *input = true;
     for (at, step) in program.steps.iter().enumerate() {
@@ -60,6 +95,15 @@ pub fn check(program: &Program) -> Result<()> {
             return wrong(format!("step {:?}: its shapes or widths do not agree", step.name()));
         }
         step.output().into_iter().for_each(|t| written[t] = true);
+        if let Step::Square { input, .. } = step
+            && std::mem::replace(&mut squared[*input], true)
+        {
+            return wrong(format!("step {:?} squares a tensor that is squared already", step.name()));
+        }
+    }
+    let squares = squares(program);
+    if squares > MAX_SQUARES {
+        return wrong(format!("{squares} values to square, at most {MAX_SQUARES} are possible"));
     }
     match program.tensors.get(program.logits) {
         Some(logits) if logits.channels == program.classes && (1..=256).contains(&program.classes) => Ok(()),
@@ -71,11 +115,13 @@ fn shapes_agree(program: &Program, step: &Step) -> bool {
     let shape = |t: TensorId| (program.tensors[t].channels, program.tensors[t].dims);
     let divided = |(channels, dims): (usize, [usize; 3]), window: &[usize; 3]| {
         let fits = dims.iter().zip(window).all(|(d, w)| *w > 0 && d % w == 0);
+        // A window divides its tensor, so the product is in range.
+        let fits = fits && window.iter().product::<usize>() <= MAX_WINDOW;
         fits.then(|| (channels, std::array::from_fn(|i| dims[i] / window[i])))
     };
     match step {
         Step::Linear(linear) => linear_agrees(program, linear),
-        Step::Square { input, output, shift, .. } => shape(*input) == shape(*output) && *shift <= 20,
+        Step::Square { input, output, shift, .. } => shape(*input) == shape(*output) && *shift <= MAX_SQUARE_SHIFT,
         Step::Relu { input, output, bits, .. } => shape(*input) == shape(*output) && COMPARE_BITS.contains(bits),
         Step::MaxPool { input, output, window, bits, .. } => {
             divided(shape(*input), window) == Some(shape(*output)) && COMPARE_BITS.contains(bits)
@@ -98,8 +144,10 @@ fn linear_agrees(program: &Program, linear: &Linear) -> bool {
         && taps.iter().all(|&t| t > 0)
         && linear.inputs.iter().all(|&t| program.tensors[t].dims == dims)
         && channels == linear.in_channels
+        // A tensor may be read several times: all that is read counts.
+        && linear.in_channels.saturating_mul(dims.iter().product()) <= MAX_ELEMENTS
         && output.channels == linear.out_channels
         && output.dims == linear.kind.output_dims(dims)
         && (2..=16).contains(&linear.weight_bits)
-        && linear.shift <= 24
+        && linear.shift <= MAX_LINEAR_SHIFT
 }

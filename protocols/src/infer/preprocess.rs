@@ -1,5 +1,6 @@
 //! What is made before the input is known: square pairs, one for each squared value of one run.
 
+use std::fmt;
 use std::time::Instant;
 
 use super::report::StepCost;
@@ -9,10 +10,43 @@ use crate::model::{Program, Step};
 use crate::triples::{Correlations, HeSquarePairs, SquarePairs};
 
 /// A party that can run once: its one-use material goes with it.
+///
+/// ```
+/// # use blindvox_protocols::{infer::Ready, Result};
+/// fn one_run(ready: Ready, scan: &[i32]) -> Result<()> {
+///     ready.run_client(scan, &mut ()).map(drop)
+/// }
+/// ```
+///
+/// A second run with the same material does not compile:
+///
+/// ```compile_fail,E0382
+/// # use blindvox_protocols::{infer::Ready, Result};
+/// fn two_runs(ready: Ready, scan: &[i32]) -> Result<()> {
+///     ready.run_client(scan, &mut ()).map(drop)?;
+///     ready.run_client(scan, &mut ()).map(drop)
+/// }
+/// ```
+///
+/// Nor does a copy of it:
+///
+/// ```compile_fail,E0599
+/// # use blindvox_protocols::infer::Ready;
+/// fn copy(ready: &Ready) -> Ready {
+///     Ready::clone(ready)
+/// }
+/// ```
 pub struct Ready {
     pub(super) session: Session,
     pub(super) pairs: SquarePairs,
     pub(super) preparation: Vec<StepCost>,
+}
+
+/// Says whose it is and no secret.
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ready({:?}, {:?})", self.session, self.pairs)
+    }
 }
 
 /// Values squared in one run.

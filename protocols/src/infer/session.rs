@@ -8,6 +8,7 @@
 //! | 4 | client -> server | public key for convolutions | 16 + packed | setup |
 //! | 5 | both | base OTs, both directions and the garbler's | see [`crate::ot`], [`crate::gc`] | setup |
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -89,6 +90,13 @@ pub struct Session {
     /// One for each linear step, in order.
     pub(super) plans: Vec<LinearPlan>,
     pub(super) setup_time: Duration,
+}
+
+/// Says who it is and no secret.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({:?}, {} steps)", self.party, self.program.steps.len())
+    }
 }
 
 impl Session {

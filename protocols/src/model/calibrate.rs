@@ -3,7 +3,7 @@
 //! A tensor that is squared or compared gets the largest scale at which its range, doubled `spare_bits` times, fits the
 //! width of that operation. Elsewhere the accumulator's 30 bits are shared between the tensor (scale e) and the weights
 //! that read it (scale A - e): the weights come first, with all their bits, and the tensor gets the rest, up to
-//! [`STREAM_BITS`]. More tensor bits at the cost of weight bits don't help: the weights are the coarser of the two.
+//! [`STREAM_BITS`], as far as the truncation between can go. More tensor bits at the cost of weight bits don't help: the weights are the coarser of the two.
 
 use std::path::PathBuf;
 
@@ -12,8 +12,8 @@ use super::kernels::{self, Padded};
 use super::lower::{Lowered, RealLinear, RealOp};
 use super::program::{LinearKind, TensorId};
 use super::quantize::{
-    ACCUMULATOR_BITS, MAX_SCALE, Quantization, SQUARE_INPUT_BITS, STREAM_BITS, Scale, accumulator_scale, largest_scale,
-    required_bits, weight_maxima, weight_scale,
+    ACCUMULATOR_BITS, MAX_LINEAR_SHIFT, MAX_SCALE, MAX_SQUARE_SHIFT, Quantization, SQUARE_INPUT_BITS, STREAM_BITS,
+    Scale, accumulator_scale, largest_scale, required_bits, weight_maxima, weight_scale,
 };
 use crate::error::{Error, Result};
 use crate::volume::Volume;
@@ -113,11 +113,13 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
         scales[t] = match &step.op {
             RealOp::Linear(linear) => {
                 let accumulator = accumulator_scale(linear, lowered, wanted, maxima[t], |i| scales[i]);
-                required[t].map_or_else(|| shared(t, spare), |bits| fit(t, bits, spare)).min(accumulator)
+                let scale = required[t].map_or_else(|| shared(t, spare), |bits| fit(t, bits, spare));
+                scale.clamp(accumulator - MAX_LINEAR_SHIFT as i32, accumulator)
             }
             RealOp::Square(input) => {
                 let widest = (2 * SQUARE_INPUT_BITS).min(STREAM_BITS + 2 * wanted.spare_bits);
-                shared(t, spare).min(2 * scales[*input]).min(fit(t, widest, spare))
+                let exact = 2 * scales[*input];
+                shared(t, spare).min(fit(t, widest, spare)).clamp(exact - MAX_SQUARE_SHIFT as i32, exact)
             }
             RealOp::Relu(input) | RealOp::MaxPool(input, _) => scales[*input],
             RealOp::AvgPool(input, window) => scales[*input] + window.iter().product::<usize>().ilog2() as i32,

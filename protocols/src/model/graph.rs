@@ -19,6 +19,8 @@ pub const MAX_NODES: usize = 4096;
 pub const MAX_CHANNELS: usize = 1 << 16;
 /// The most elements a tensor (or a weight) may have.
 pub const MAX_ELEMENTS: usize = 1 << 28;
+/// The longest name of a node, in bytes; layers get it with a short suffix.
+pub const MAX_NAME: usize = 200;
 /// The largest kernel size along an axis.
 pub const MAX_KERNEL: usize = 31;
 
@@ -233,6 +235,10 @@ impl Graph {
     fn resolve(&self, file: &str, at: usize, by_name: &HashMap<&str, usize>) -> Result<Vec<usize>> {
         let node = &self.nodes[at];
         let name = &node.name;
+        if name.len() > MAX_NAME || name.chars().any(char::is_control) {
+            let expected = format!("at most {MAX_NAME} bytes, no control characters");
+            return Err(wrong(file, &name.chars().take(40).collect::<String>(), "name", name.len(), expected));
+        }
         if name.is_empty() || by_name.contains_key(name.as_str()) {
             return Err(wrong(file, name, "name", format!("{name:?}"), "a name of its own"));
         }

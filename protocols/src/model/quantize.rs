@@ -21,6 +21,10 @@ pub const SQUARE_INPUT_BITS: u32 = 16;
 pub const STREAM_BITS: u32 = 20;
 /// No tensor is wider, so that sums of windows fit and plain accumulators are exact.
 pub const MAX_BITS: u32 = 28;
+/// The most bits that are taken off an accumulator.
+pub const MAX_LINEAR_SHIFT: u32 = 24;
+/// The most bits that are taken off a square.
+pub const MAX_SQUARE_SHIFT: u32 = 20;
 /// The largest sum of |weight| of an output channel: times 2^(MAX_BITS-1) it stays below 2^53.
 const MAX_WEIGHT_SUM: u64 = 1 << 26;
 /// Scales lie in `-MAX_SCALE..=MAX_SCALE`.
@@ -215,11 +219,12 @@ impl Builder<'_> {
         Ok(TensorInfo { name, channels, dims, scale_bits, max_abs, spare_bits, bits })
     }
 
-    /// `to - from` as a number of bits to take off.
-    fn shift(name: &str, from: i32, to: i32) -> Result<u32> {
-        let shift = u32::try_from(from - to).ok().filter(|&s| s <= 28);
+    /// `from - to` as a number of bits to take off, at most `most`.
+    fn shift(name: &str, from: i32, to: i32, most: u32) -> Result<u32> {
+        let shift = u32::try_from(from - to).ok().filter(|&s| s <= most);
         shift.ok_or_else(|| {
-            Error::Model(format!("layer {name:?}: scale_bits: found {to}, expected {} to {from}", from - 28))
+            let least = from - most as i32;
+            Error::Model(format!("layer {name:?}: scale_bits: found {to}, expected {least} to {from}"))
         })
     }
 
@@ -233,7 +238,7 @@ impl Builder<'_> {
                 (Step::Linear(linear), bits)
             }
             RealOp::Square(input) => {
-                let shift = Self::shift(&name, 2 * self.tensors[input].scale_bits, scale)?;
+                let shift = Self::shift(&name, 2 * self.tensors[input].scale_bits, scale, MAX_SQUARE_SHIFT)?;
                 (Step::Square { name, input, output, shift }, 2 * SQUARE_INPUT_BITS - 1 - shift)
             }
             RealOp::Relu(input) => {
@@ -268,7 +273,7 @@ impl Builder<'_> {
         let Scale { max_abs, scale_bits } = self.scales[output];
         let scale_of = |t: TensorId| self.tensors[t].scale_bits;
         let scale = accumulator_scale(linear, self.lowered, self.quantization, max_abs, scale_of);
-        let shift = Self::shift(name, scale, scale_bits)?;
+        let shift = Self::shift(name, scale, scale_bits, MAX_LINEAR_SHIFT)?;
         let top = 2f64.powi(self.quantization.weight_bits as i32 - 1) - 1.0;
         let taps = linear.kind.volume();
         let mut gains = Vec::with_capacity(linear.in_channels * taps);

@@ -71,7 +71,11 @@ pub fn argmax(
         };
         let opened = gc.reveal_to_evaluator(channel, shares)?;
         if let (Some(labels), Some(index)) = (&mut labels, opened) {
-            labels.extend(index.to_column(0, arithmetic::index_bits(classes)).into_iter().map(|i| i as u8));
+            let index = index.to_column(0, arithmetic::index_bits(classes));
+            if index.iter().any(|&i| i as usize >= classes) {
+                return Err(Error::protocol(format!("argmax: a label that is none of the {classes} classes")));
+            }
+            labels.extend(index.into_iter().map(|i| i as u8));
         }
     }
     Ok(labels)

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::queue::{Message, Popper, Pusher, queue};
-use crate::channel::MAX_MESSAGE;
+use crate::channel::{DEFAULT_TIMEOUT, MAX_MESSAGE};
 use crate::error::{Error, Result};
 
 /// The writer looks this often whether the channel is gone.
@@ -17,6 +17,8 @@ const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 pub fn connect(stream: TcpStream) -> Result<(Pusher, Popper)> {
     let refused = |e: std::io::Error| Error::Connection(e.to_string());
     stream.set_nodelay(true).map_err(refused)?;
+    // A peer that stops reading must not keep the writing thread for ever.
+    stream.set_write_timeout(Some(DEFAULT_TIMEOUT)).map_err(refused)?;
     let reader = stream.try_clone().map_err(refused)?;
     let (out_push, out_pop) = queue();
     let (in_push, in_pop) = queue();
@@ -50,7 +52,8 @@ fn read_messages(mut stream: TcpStream, queue: &Pusher) {
         }
     };
     queue.close(&why);
-    let _ = stream.shutdown(Shutdown::Both);
+    // Not the writing half: sends go on until the next receive, which tells the cause.
+    let _ = stream.shutdown(Shutdown::Read);
 }
 
 /// Reads one frame. The length is checked before anything is allocated.

@@ -11,11 +11,11 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
     bundle.quantization.spare_bits = args.spare_bits;
     model::calibrate(&mut bundle, &args.volumes)?;
     let program = bundle.program()?;
-    println!("{:<20} {:>6} {:>12} {:>6}", "tensor", "scale", "largest", "spare");
+    say!("{:<20} {:>6} {:>12} {:>6}", "tensor", "scale", "largest", "spare");
     for t in &program.tensors {
-        println!("{:<20} {:>6} {:>12} {:>6}", t.name, format!("2^{}", t.scale_bits), t.max_abs, t.spare_bits);
+        say!("{:<20} {:>6} {:>12} {:>6}", t.name, format!("2^{}", t.scale_bits), t.max_abs, t.spare_bits);
     }
     bundle.save_model()?;
-    println!("Wrote {}", args.model.join("model.json").display());
+    say!("Wrote {}", args.model.join("model.json").display());
     Ok(())
 }

@@ -114,6 +114,6 @@ pub struct CalibrateArgs {
     #[arg(required = true, value_name = "VOLUME.nii.gz")]
     pub volumes: Vec<PathBuf>,
     /// How often the largest value seen may double before it overflows.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=8))]
     pub spare_bits: u32,
 }

@@ -22,20 +22,20 @@ fn cpu_features() -> Vec<(&'static str, bool)> {
 
 /// Prints the list.
 pub fn run() -> Result<()> {
-    println!("blindvox {} on {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
+    say!("blindvox {} on {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
     let (has, lacks): (Vec<_>, Vec<_>) = cpu_features().into_iter().partition(|f| f.1);
     let names = |list: &[(&'static str, bool)]| list.iter().map(|f| f.0).collect::<Vec<_>>().join(" ");
-    println!("CPU features: {}", names(&has));
+    say!("CPU features: {}", names(&has));
     if !lacks.is_empty() {
-        println!("    not here: {} (portable bodies run instead)", names(&lacks));
+        say!("    not here: {} (portable bodies run instead)", names(&lacks));
     }
-    println!("backend cpu : usable, {}", Device::cpu().describe());
+    say!("backend cpu : usable, {}", Device::cpu().describe());
     match Device::gpu() {
-        Ok(device) => println!("backend gpu : usable, {}", device.describe()),
-        Err(e) => println!("backend gpu : not usable, {e}"),
+        Ok(device) => say!("backend gpu : usable, {}", device.describe()),
+        Err(e) => say!("backend gpu : not usable, {e}"),
     }
     for adapter in adapters() {
-        println!("    adapter : {adapter}");
+        say!("    adapter : {adapter}");
     }
     Ok(())
 }

@@ -7,15 +7,19 @@
 //! | [`plain`] | `plain`: the same network without cryptography |
 //! | [`calibrate`] | `calibrate`: choose each tensor's scale |
 //! | [`doctor`] | `doctor`: what this machine offers |
+//! | [`files`] | files to write |
 //! | [`screen`] | progress and tables |
 //! | [`preview`] | a picture of the result |
+
+#[macro_use]
+mod screen;
 
 mod calibrate;
 mod cli;
 mod doctor;
+mod files;
 mod plain;
 mod preview;
-mod screen;
 mod segment;
 
 use std::process::ExitCode;
@@ -23,7 +27,18 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let done = match cli::Cli::parse().command {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) if !e.use_stderr() => {
+            say!("{}", e.render().to_string().trim_end());
+            return ExitCode::SUCCESS;
+        }
+        Err(e) => {
+            eprintln!("{}", one_line(&e));
+            return ExitCode::from(2);
+        }
+    };
+    let done = match cli.command {
         None => segment::demo(),
         Some(cli::Command::Segment(args)) => segment::run(&args),
         Some(cli::Command::Plain(args)) => plain::run(&args),
@@ -37,4 +52,15 @@ fn main() -> ExitCode {
             ExitCode::from(if e.is_input() { 2 } else { 1 })
         }
     }
+}
+
+/// A usage error in one line, like every other error.
+fn one_line(e: &clap::Error) -> String {
+    let whole = e.render().to_string();
+    let mut parts = whole.split("\n\n");
+    let first = parts.next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    let tip = parts.find_map(|p| p.trim_start().strip_prefix("tip: ")).map(|t| format!(" ({})", t.trim()));
+    let usage = whole.lines().find_map(|l| l.strip_prefix("Usage: ")).unwrap_or("blindvox");
+    let command: Vec<_> = usage.split_whitespace().take_while(|w| !w.starts_with(['-', '<', '['])).collect();
+    format!("{first}{} (see {} --help)", tip.unwrap_or_default(), command.join(" "))
 }

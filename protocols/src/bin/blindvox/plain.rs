@@ -6,10 +6,16 @@ use blindvox_protocols::model::{Bundle, Rounding, plain};
 use blindvox_protocols::volume::Volume;
 
 use crate::cli::PlainArgs;
+use crate::files::{check_outputs, check_volume_name};
 use crate::segment::truth;
 
 /// The `plain` command.
 pub fn run(args: &PlainArgs) -> Result<()> {
+    if let Some(output) = &args.output {
+        check_volume_name("--output", output)?;
+        let inputs = [Some(("--input", &*args.input)), args.labels.as_deref().map(|p| ("--labels", p))];
+        check_outputs(&inputs.into_iter().flatten().collect::<Vec<_>>(), &[("--output", output)])?;
+    }
     let bundle = Bundle::load(&args.model)?;
     let program = bundle.program()?;
     let volume = Volume::load(&args.input)?;
@@ -18,14 +24,14 @@ pub fn run(args: &PlainArgs) -> Result<()> {
     let run = plain::run(&program, &prepared.integers, Rounding::Nearest);
     let map = prepared.placement.restore(&run.labels, &volume);
 
-    println!("{:<20} {:>12} {:>12} {:>6} {:>10}", "tensor", "largest", "range ends", "spare", "overflows");
+    say!("{:<20} {:>12} {:>12} {:>6} {:>10}", "tensor", "largest", "range ends", "spare", "overflows");
     for r in &run.ranges {
         let spare = (r.limit as f64 / r.max_abs.max(1) as f64).log2();
-        println!("{:<20} {:>12} {:>12} {spare:>6.1} {:>10}", r.name, r.max_abs, r.limit, r.overflows);
+        say!("{:<20} {:>12} {:>12} {spare:>6.1} {:>10}", r.name, r.max_abs, r.limit, r.overflows);
     }
     let overflowing = run.overflows().count();
     if overflowing > 0 {
-        println!(
+        say!(
             "{overflowing} tensors OVERFLOW: this volume is outside the model's calibrated domain; a secure run would be wrong."
         );
     }
@@ -33,11 +39,11 @@ pub fn run(args: &PlainArgs) -> Result<()> {
         let values = dice(&map.data, &truth.data, program.classes);
         let each: Vec<_> =
             bundle.classes.iter().skip(1).zip(values).map(|(name, d)| format!("{name} {d:.4}")).collect();
-        println!("Dice: {}", each.join(", "));
+        say!("Dice: {}", each.join(", "));
     }
     if let Some(path) = &args.output {
         map.save(path)?;
-        println!("Wrote {}", path.display());
+        say!("Wrote {}", path.display());
     }
     Ok(())
 }

@@ -1,14 +1,16 @@
 //! A picture of a segmentation: three planes through the middle of what was found, the scan above and
 //! the labels over it below.
 
-use std::fs::File;
-use std::io::BufWriter;
 use std::path::Path;
 
 use blindvox_protocols::{Error, Result};
 
-/// Screen pixels a voxel.
+use crate::files;
+
+/// Screen pixels a voxel, unless that makes a panel larger than [`MOST_PIXELS`].
 const ZOOM: usize = 6;
+/// The longest side of a panel.
+const MOST_PIXELS: usize = 1024;
 /// Pixels between panels.
 const GAP: usize = 8;
 /// Overlay colours by label, from 1.
@@ -43,20 +45,20 @@ impl Picture<'_> {
     /// Draws the picture to a PNG file.
     pub fn write(&self, path: &Path) -> Result<()> {
         let planes = self.planes();
-        let tallest = planes.iter().map(|p| p.rows).max().unwrap_or(0) * ZOOM;
-        let width = planes.iter().map(|p| p.columns * ZOOM + GAP).sum::<usize>() + GAP;
+        let tallest = planes.iter().map(|p| self.pixels(p.rows)).max().unwrap_or(0);
+        let width = planes.iter().map(|p| self.pixels(p.columns) + GAP).sum::<usize>() + GAP;
         let height = 2 * (tallest + GAP) + GAP;
         let mut canvas = vec![24u8; width * height * 3];
         let mut left = GAP;
         for plane in &planes {
             for (row, overlaid) in [false, true].into_iter().enumerate() {
-                let top = GAP + row * (tallest + GAP) + (tallest - plane.rows * ZOOM) / 2;
+                let top = GAP + row * (tallest + GAP) + (tallest - self.pixels(plane.rows)) / 2;
                 self.draw(plane, overlaid, |y, x, colour| {
                     let at = ((top + y) * width + left + x) * 3;
                     canvas[at..at + 3].copy_from_slice(&colour);
                 });
             }
-            left += plane.columns * ZOOM + GAP;
+            left += self.pixels(plane.columns) + GAP;
         }
         encode(path, &canvas, width, height)
     }
@@ -77,11 +79,18 @@ impl Picture<'_> {
         ]
     }
 
+    /// Pixels of a side of `voxels`.
+    fn pixels(&self, voxels: usize) -> usize {
+        let longest = self.dims.iter().copied().max().unwrap_or(1);
+        if longest * ZOOM <= MOST_PIXELS { voxels * ZOOM } else { (voxels * MOST_PIXELS / longest).max(1) }
+    }
+
     fn draw(&self, plane: &Plane, overlaid: bool, mut pixel: impl FnMut(usize, usize, [u8; 3])) {
         let (low, high) = self.window();
-        for y in 0..plane.rows * ZOOM {
-            for x in 0..plane.columns * ZOOM {
-                let at = (plane.index)(y / ZOOM, x / ZOOM);
+        let (height, width) = (self.pixels(plane.rows), self.pixels(plane.columns));
+        for y in 0..height {
+            for x in 0..width {
+                let at = (plane.index)(y * plane.rows / height, x * plane.columns / width);
                 let grey = ((self.scan[at] - low) / (high - low)).clamp(0.0, 1.0);
                 let mut colour = [grey; 3];
                 let label = self.labels[at] as usize;
@@ -105,9 +114,10 @@ impl Picture<'_> {
 
 fn encode(path: &Path, canvas: &[u8], width: usize, height: usize) -> Result<()> {
     let failed = |source: std::io::Error| Error::Io { path: path.to_owned(), source };
-    let file = File::create(path).map_err(failed)?;
-    let mut encoder = png::Encoder::new(BufWriter::new(file), width as u32, height as u32);
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width as u32, height as u32);
     encoder.set_color(png::ColorType::Rgb);
-    let written = encoder.write_header().and_then(|mut w| w.write_image_data(canvas));
-    written.map_err(|e| failed(std::io::Error::other(e)))
+    let encoded = encoder.write_header().and_then(|mut w| w.write_image_data(canvas));
+    encoded.map_err(|e| failed(std::io::Error::other(e)))?;
+    files::write(path, &file)
 }

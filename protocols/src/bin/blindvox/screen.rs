@@ -1,9 +1,27 @@
 //! Progress bars and tables.
 
+use std::fmt::Arguments;
+use std::io::{ErrorKind, Write};
+
 use blindvox_protocols::infer::Observer;
 use blindvox_protocols::infer::report::{LayerReport, StepCost, Total};
 use blindvox_protocols::linear::LinearPlan;
 use indicatif::{ProgressBar, ProgressStyle};
+
+/// Prints a line. Where nobody reads any more (`blindvox ... | head`) the rest is silently left out.
+macro_rules! say {
+    () => { $crate::screen::line(format_args!("")) };
+    ($($arg:tt)*) => { $crate::screen::line(format_args!($($arg)*)) };
+}
+
+/// What `say!` calls.
+pub fn line(text: Arguments<'_>) {
+    if let Err(e) = writeln!(std::io::stdout().lock(), "{text}")
+        && e.kind() != ErrorKind::BrokenPipe
+    {
+        eprintln!("error: standard output: {e}");
+    }
+}
 
 /// One bar over all steps, with the current layer's name; silent where the output is not a terminal.
 pub struct Progress(ProgressBar);
@@ -46,9 +64,9 @@ pub fn bytes(count: u64) -> String {
 
 /// The closing table.
 pub fn table(rows: &[LayerReport], total: &Total) {
-    println!("{:<16} {:<14} {:>8} {:>11} {:>11} {:>7}", "layer", "kind", "seconds", "to server", "to client", "rounds");
+    say!("{:<16} {:<14} {:>8} {:>11} {:>11} {:>7}", "layer", "kind", "seconds", "to server", "to client", "rounds");
     let line = |name: &str, kind: &str, seconds: f64, up: u64, down: u64, rounds: u64| {
-        println!("{name:<16} {kind:<14} {seconds:>8.3} {:>11} {:>11} {rounds:>7}", bytes(up), bytes(down));
+        say!("{name:<16} {kind:<14} {seconds:>8.3} {:>11} {:>11} {rounds:>7}", bytes(up), bytes(down));
     };
     for r in rows {
         line(&r.name, r.kind, r.seconds, r.bytes_client_to_server, r.bytes_server_to_client, r.rounds);
@@ -58,15 +76,23 @@ pub fn table(rows: &[LayerReport], total: &Total) {
 
 /// How each linear layer is packed into ciphertexts, and how its replies are flooded.
 pub fn plans(plans: &[LinearPlan]) {
-    println!(
+    say!(
         "{:<16} {:>12} {:>9} {:>10} {:>8} {:>8} {:>9} {:>6} {:>14}",
-        "layer", "tile", "ch/input", "ch/product", "inputs", "replies", "products", "flood", "noise of bits"
+        "layer",
+        "tile",
+        "ch/input",
+        "ch/product",
+        "inputs",
+        "replies",
+        "products",
+        "flood",
+        "noise of bits"
     );
     for plan in plans {
         let (encoding, cost, budget) = (plan.encoding(), plan.cost(), plan.budget());
         let tile = encoding.tile().map(|t| t.to_string()).join("x");
         let noise = format!("{:.1} of {:.1}", budget.need_bits, budget.have_bits);
-        println!(
+        say!(
             "{:<16} {tile:>12} {:>9} {:>10} {:>8} {:>8} {:>9} {:>6} {noise:>14}",
             plan.spec().name,
             encoding.in_pack(),

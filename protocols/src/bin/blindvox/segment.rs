@@ -17,6 +17,7 @@ use blindvox_protocols::{Error, Result};
 use serde::Serialize;
 
 use crate::cli::{BackendChoice, ComparisonChoice, SegmentArgs};
+use crate::files::{self, check_outputs, check_volume_name};
 use crate::preview::Picture;
 use crate::screen::{self, Progress};
 
@@ -83,14 +84,19 @@ struct Job {
 
 impl Job {
     fn load(args: &SegmentArgs) -> Result<Self> {
+        check_volume_name("--output", &args.output)?;
+        let mut inputs = vec![("--input", &*args.input)];
+        inputs.extend(args.labels.as_deref().map(|p| ("--labels", p)));
+        let mut outputs = vec![("--output", &*args.output)];
+        outputs.extend(args.report.as_deref().map(|p| ("--report", p)));
+        outputs.extend(args.preview.as_deref().map(|p| ("--preview", p)));
+        check_outputs(&inputs, &outputs)?;
+
         let bundle = Bundle::load(&args.model)?;
         let program = Arc::new(bundle.program()?);
         let volume = Volume::load(&args.input)?;
         let prepared = bundle.prepare(&program, &volume, &args.input)?;
         let truth = args.labels.as_deref().map(|path| truth(path, &volume)).transpose()?;
-        for path in [Some(&args.output), args.report.as_ref(), args.preview.as_ref()].into_iter().flatten() {
-            writable(path)?;
-        }
         Ok(Self { bundle, program, volume, prepared, truth })
     }
 }
@@ -106,18 +112,6 @@ pub fn truth(path: &Path, volume: &Volume) -> Result<LabelMap> {
         )));
     }
     Ok(truth)
-}
-
-/// An error now rather than after the run, where a file's folder does not exist.
-fn writable(path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        return Err(Error::Input(format!("{}: the folder {} does not exist", path.display(), folder.display())));
-    }
-    if path.is_dir() {
-        return Err(Error::Input(format!("{}: is a folder, a file was expected", path.display())));
-    }
-    Ok(())
 }
 
 /// The `segment` command.
@@ -144,8 +138,6 @@ pub fn run(args: &SegmentArgs) -> Result<()> {
 
     let labels = outcome.client.labels.unwrap_or_default();
     let map = job.prepared.placement.restore(&labels, &job.volume);
-    map.save(&args.output)?;
-
     let layers: Vec<_> =
         outcome.client.preparation.iter().chain(&outcome.client.steps).map(LayerReport::of_client).collect();
     let preprocessing = Total::of_client(&outcome.client.preparation);
@@ -175,9 +167,10 @@ pub fn run(args: &SegmentArgs) -> Result<()> {
         peak_memory_bytes: peak_memory_bytes(),
         transcript: outcome.client.transcript.zip(outcome.server.transcript).map(|(c, s)| [hex(&c), hex(&s)]),
     };
+    map.save(&args.output)?;
     if let Some(path) = &args.report {
         let json = serde_json::to_vec_pretty(&report).map_err(|e| Error::Input(format!("{}: {e}", path.display())))?;
-        std::fs::write(path, json).map_err(|source| Error::Io { path: path.clone(), source })?;
+        files::write(path, &json)?;
     }
     if let Some(path) = &args.preview {
         Picture { scan: &job.volume.data, labels: &map.data, dims: job.volume.dims }.write(path)?;
@@ -215,46 +208,48 @@ fn compare(job: &Job, labels: &[u8], map: &LabelMap) -> Result<Comparison> {
 /// What happened, for people.
 fn tell(args: &SegmentArgs, job: &Job, report: &Report) {
     if args.verbose {
-        println!(
+        say!(
             "model {}, {} multiply-adds; {}",
             report.model,
             job.program.multiply_adds(),
             report.parameters.convolutions
         );
         screen::plans(&plans(&job.program).unwrap_or_default());
-        println!();
+        say!();
     }
     screen::table(&report.layers, &report.total);
-    println!();
-    println!(
+    say!();
+    say!(
         "The service never saw the scan: it received {} of ciphertexts, masked values and OT messages, and learned the",
         screen::bytes(report.total.bytes_client_to_server)
     );
-    println!(
+    say!(
         "volume's size alone. The hospital never saw the model: it received {} and learned the",
         screen::bytes(report.total.bytes_server_to_client)
     );
-    println!("labels, the architecture and its scales. Device: {}.", report.device);
+    say!("labels, the architecture and its scales. Device: {}.", report.device);
     if let Some(seed) = args.insecure_test_seed {
-        println!("WARNING: all randomness was derived from the test seed {seed}; nothing was secret in this run.");
+        say!("WARNING: all randomness was derived from the test seed {seed}; nothing was secret in this run.");
     }
     if let Some(values) = &report.dice {
         let each: Vec<_> =
             job.bundle.classes.iter().skip(1).zip(values).map(|(name, d)| format!("{name} {d:.4}")).collect();
-        println!("Dice against {}: {}", args.labels.as_deref().unwrap_or(Path::new("")).display(), each.join(", "));
+        say!("Dice against {}: {}", args.labels.as_deref().unwrap_or(Path::new("")).display(), each.join(", "));
     }
     if let Some(c) = &report.compare {
-        println!(
+        say!(
             "In the clear: {} of {} labels differ from the integer network's, {} from the float network's.",
-            c.label_disagreements_vs_integer, c.voxels, c.label_disagreements_vs_float
+            c.label_disagreements_vs_integer,
+            c.voxels,
+            c.label_disagreements_vs_float
         );
         for o in &c.overflows {
-            println!("OVERFLOW: {}: {} values reach {}, the range ends at {}", o.tensor, o.values, o.max_abs, o.limit);
+            say!("OVERFLOW: {}: {} values reach {}, the range ends at {}", o.tensor, o.values, o.max_abs, o.limit);
         }
     }
-    println!("Wrote {}", args.output.display());
+    say!("Wrote {}", args.output.display());
     for path in [&args.report, &args.preview].into_iter().flatten() {
-        println!("Wrote {}", path.display());
+        say!("Wrote {}", path.display());
     }
 }
 
@@ -270,14 +265,14 @@ pub fn demo() -> Result<()> {
     let out = PathBuf::from("out");
     std::fs::create_dir_all(&out).map_err(|source| Error::Io { path: out.clone(), source })?;
     let volume = "hippocampus_017.nii.gz";
-    println!(
+    say!(
         "blindvox demo: a hospital holds the MRI crop {volume}, a service holds a 3D U-Net that segments the hippocampus."
     );
-    println!(
+    say!(
         "Both run here, as two threads joined by a channel. The fast preset: -m {}",
         folder.join("models/hippo_quad").display()
     );
-    println!();
+    say!();
     run(&SegmentArgs {
         model: folder.join("models/hippo_hybrid"),
         input: folder.join("volumes/images").join(volume),
