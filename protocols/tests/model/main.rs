@@ -1,5 +1,7 @@
 //! Models from files to labels: the shipped bundles, wrong files, and networks of other forms.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod demo;
 mod files;
 mod networks;

@@ -1,0 +1,97 @@
+//! A run with fixed seeds sends the same bytes, today and on every machine.
+
+mod common;
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use blindvox_engine::rlwe::{Params, SecretKey};
+use blindvox_engine::{Device, Prng};
+use blindvox_protocols::channel::{Channel, Party, local_pair};
+use blindvox_protocols::infer::local::{self, Randomness};
+use blindvox_protocols::infer::{Options, Role, Session};
+use blindvox_protocols::model::Program;
+use blindvox_protocols::nonlinear::relu::ReluKind;
+use blindvox_protocols::triples::{Correlations, Dealer};
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().fold(String::new(), |mut text, b| {
+        let _ = write!(text, "{b:02x}");
+        text
+    })
+}
+
+/// The digests of a network and of what its run sends, one a line.
+fn digests(name: &str, program: Program, input: &[i32], comparison: ReluKind) -> String {
+    let network = postcard::to_allocvec(&(&program, input)).expect("encodes");
+    let mut options = Options::new(Device::cpu());
+    options.comparison = comparison;
+    let run = local::run(Arc::new(program), input, &options, Randomness::FixedForTests(1), &mut ()).expect("a run");
+    let labels = run.client.labels.expect("labels");
+    let [client, server] = [run.client.transcript, run.server.transcript].map(|t| hex(&t.expect("recorded")));
+    let (network, labels) = (hex(blake3::hash(&network).as_bytes()), hex(blake3::hash(&labels).as_bytes()));
+    format!("{name} network {network}\n{name} labels {labels}\n{name} client {client}\n{name} server {server}\n")
+}
+
+/// The file in `tests/golden` changes only where messages are meant to change: `BLESS=1` writes it anew.
+#[test]
+fn transcripts_are_as_recorded() {
+    let mut found = String::new();
+    for (name, written) in [("tiny", common::tiny()), ("planar", common::tiny_planar())] {
+        for (kind, comparison) in [("sign-select", ReluKind::SignSelect), ("full-circuit", ReluKind::FullCircuit)] {
+            let (program, input) = written.program();
+            found += &digests(&format!("{name} {kind}"), program, &input, comparison);
+        }
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/transcripts.txt");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &found).expect("a write");
+    }
+    let golden = std::fs::read_to_string(&path).expect("the recorded digests");
+    for (found, golden) in found.lines().zip(golden.lines()) {
+        assert_eq!(found, golden, "if this is meant, run the test once with BLESS=1");
+    }
+    assert_eq!(found.lines().count(), golden.lines().count());
+}
+
+/// A party after setup, with seeds known to the test.
+fn session(party: Party, channel: Channel, program: &Arc<Program>) -> Session {
+    let role = match party {
+        Party::Client => Role::Client,
+        Party::Server => Role::Server(program.clone()),
+    };
+    let prng = Prng::from_seed_for_tests([0xab; 32]);
+    Session::setup(role, channel, prng, Options::new(Device::cpu())).expect("a session")
+}
+
+/// The whole of each text is known, so nothing secret is in it.
+#[test]
+fn debug_output_holds_no_secrets() {
+    let mut prng = Prng::from_seed_for_tests([0xab; 32]);
+    let params = Params::hom_conv();
+    let key = SecretKey::generate(&params, &Device::cpu(), &mut prng).expect("a key");
+    assert_eq!(format!("{key:?}"), format!("SecretKey({}, ..)", params.describe()));
+    assert_eq!(format!("{prng:?} {prng:#?}"), "Prng(..) Prng(..)");
+
+    let (client, server) = local_pair();
+    let mut dealer = Dealer::for_tests(Party::Client, [5; 32]);
+    let pairs = dealer.square_pairs(&mut local_pair().0, 3).expect("pairs");
+    assert_eq!(format!("{pairs:?}"), "SquarePairs(3 left)");
+
+    let program = Arc::new(common::tiny().program().0);
+    let steps = program.steps.len();
+    let (client, server) = std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let session = session(Party::Server, server, &program);
+            assert_eq!(format!("{session:?}"), format!("Session(Server, {steps} steps)"));
+            session.preprocess().expect("pairs")
+        });
+        let session = session(Party::Client, client, &program);
+        assert_eq!(format!("{session:?}"), format!("Session(Client, {steps} steps)"));
+        (session.preprocess().expect("pairs"), server.join().expect("no panic"))
+    });
+    for (who, ready) in [("Client", client), ("Server", server)] {
+        assert_eq!(format!("{ready:?}"), format!("Ready(Session({who}, {steps} steps), SquarePairs(1024 left))"));
+    }
+}
