@@ -7,8 +7,8 @@
 //! Every kernel has a scalar twin in [`crate::cpu::scalar`] and must agree with it bit for bit.
 
 use crate::error::Result;
-use crate::ring::RnsBasis;
 use crate::ring::sampler::PublicSeed;
+use crate::ring::{Galois, RnsBasis};
 
 /// `batch` polynomials of `limbs` residue rows of `n` words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,4 +163,14 @@ pub trait Backend {
     /// Coefficient domain, modulus switch: the nearest integer of x / q_last for the representative x of the residues
     /// in `(-Q/2, Q/2)`, in the remaining limbs: `(x_l - [x_last]) / q_last mod q_l` with `[x_last]` centred.
     fn drop_last_limb(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer>;
+
+    /// Either domain: each polynomial a(x) becomes a(x^g).
+    fn automorphism(
+        &self,
+        t: &Self::Tables,
+        shape: Shape,
+        domain: Domain,
+        buffer: &Self::Buffer,
+        galois: Galois,
+    ) -> Result<Self::Buffer>;
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use crate::backend::{Backend, Domain, GemmShape, Shape};
 use crate::cpu::{self, Cpu};
 use crate::error::{Error, Result};
-use crate::ring::RnsBasis;
 use crate::ring::sampler::PublicSeed;
+use crate::ring::{Galois, RnsBasis};
 use crate::wgpu::{GateBatch, GpuOptions, Wgpu};
 
 /// Gives a concrete backend its own kind of an object out of a [`DeviceBuffer`] or [`DeviceTables`].
@@ -259,5 +259,16 @@ impl Backend for Device {
 
     fn drop_last_limb(&self, t: &DeviceTables, shape: Shape, buffer: DeviceBuffer) -> Result<DeviceBuffer> {
         on!(self, B, b => Ok(B::wrap(b.drop_last_limb(B::tables_of(t)?, shape, B::own(buffer)?)?)))
+    }
+
+    fn automorphism(
+        &self,
+        t: &DeviceTables,
+        shape: Shape,
+        domain: Domain,
+        buffer: &DeviceBuffer,
+        galois: Galois,
+    ) -> Result<DeviceBuffer> {
+        on!(self, B, b => Ok(B::wrap(b.automorphism(B::tables_of(t)?, shape, domain, B::of(buffer)?, galois)?)))
     }
 }

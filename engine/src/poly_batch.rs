@@ -9,8 +9,8 @@ use std::sync::Arc;
 use crate::backend::{Backend, Domain, GemmShape, Shape};
 use crate::device::{Device, DeviceBuffer, DeviceTables};
 use crate::error::{Error, Result};
-use crate::ring::RnsBasis;
 use crate::ring::sampler::PublicSeed;
+use crate::ring::{Galois, RnsBasis};
 
 mod sealed {
     pub trait Sealed {}
@@ -134,6 +134,16 @@ impl<D: DomainTag> PolyBatch<D> {
         check_scalars(&self.basis, scalars)?;
         let shape = self.shape();
         self.device.mul_scalar_assign(&self.tables, shape, &mut self.buffer, scalars)
+    }
+
+    /// Each polynomial a(x) as a(x^g), g an odd `element` below 2n.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`] for an element that is even or too large.
+    pub fn automorphism(&self, element: usize) -> Result<Self> {
+        let galois = Galois::new(self.basis.n(), element)?;
+        let buffer = self.device.automorphism(&self.tables, self.shape(), D::DOMAIN, &self.buffer, galois)?;
+        self.with(self.basis.clone(), self.batch, buffer)
     }
 
     fn shape(&self) -> Shape {
@@ -336,6 +346,26 @@ mod tests {
         let out = PolyBatch::<Coeff>::upload(&device, &basis, &words).unwrap().drop_last_limb().unwrap();
         let out = out.download().unwrap();
         assert!(expected.iter().zip(&out).all(|((_, e), o)| e == o), "{out:?}");
+    }
+
+    #[test]
+    fn automorphisms_agree_in_both_domains_and_multiply() {
+        let (device, basis) = (Device::cpu(), basis());
+        let points = PolyBatch::uniform(&device, &basis, &[6; 16], 0, 3).unwrap();
+        let image = |g| points.automorphism(g).unwrap();
+        for g in [1, 3, 5, 63, 65, 127] {
+            let coefficients = points.duplicate().unwrap().into_coeff().unwrap().automorphism(g).unwrap();
+            let by_points = image(g).download().unwrap();
+            assert_eq!(coefficients.into_ntt().unwrap().download().unwrap(), by_points, "g = {g}");
+            // An automorphism of the ring: the image of a product is the product of the images.
+            let (mut square, mut images) = (points.duplicate().unwrap(), image(g));
+            square.mul_assign(&points).unwrap();
+            images.mul_assign(&image(g)).unwrap();
+            assert_eq!(square.automorphism(g).unwrap().download().unwrap(), images.download().unwrap(), "g = {g}");
+            let twice = image(g).automorphism(5).unwrap().download().unwrap();
+            assert_eq!(twice, image(5 * g % 128).download().unwrap(), "g = {g}");
+        }
+        assert!(matches!(points.automorphism(4), Err(Error::Parameters(_))));
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | `ntt_forward.wgsl`, `ntt_inverse.wgsl`, `ntt_head.wgsl` | the transforms |
 //! | `gemm.wgsl` | matrix product at every point |
 //! | `drop_last_limb.wgsl` | modulus switch |
+//! | `automorphism.wgsl` | x -> x^g in either domain |
 //! | `lib/aes.wgsl`, `garble.wgsl` | AES-128, the gate hash, half-gates over many instances |
 
 /// Which body of the word arithmetic to compile.
@@ -79,6 +80,10 @@ kernels! {
     ADD_LIFTED = "add_lifted.wgsl", "add_lifted", 3;
     /// Modulus switch.
     DROP_LAST_LIMB = "drop_last_limb.wgsl", "drop_last_limb", 3;
+    /// x -> x^g in the coefficient domain.
+    AUTOMORPHISM_COEFF = "automorphism.wgsl", "automorphism_coeff", 3;
+    /// x -> x^g in the NTT domain.
+    AUTOMORPHISM_NTT = "automorphism.wgsl", "automorphism_ntt", 3;
     /// The forward transform of a chunk. Constants `POINTS` (1024, 2048 or 4096) and `THROUGH_TILE` (1: the result takes one
     /// more turn through workgroup memory, so that neighbouring lanes write neighbouring words).
     NTT_FORWARD = "ntt_forward.wgsl", "ntt_forward", 3;

@@ -100,6 +100,8 @@ fn all_kernels(device: &Device, basis: &RnsBasis, batch: usize, size: GemmShape,
     let y = PolyBatch::<Coeff>::upload(device, basis, &b)?;
     x.add_lifted(&values, &scalars)?;
     results.push(x.download()?);
+    let element = 2 * (prng.next_u32() as usize % basis.n()) + 1;
+    results.push(x.automorphism(element)?.download()?);
     x.sub_assign(&y)?;
     results.push(x.download()?);
     x.negate()?;
@@ -118,6 +120,7 @@ fn all_kernels(device: &Device, basis: &RnsBasis, batch: usize, size: GemmShape,
     results.push(uniform.download()?);
     x.mul_assign(&y)?;
     results.push(x.download()?);
+    results.push(x.automorphism(element)?.download()?);
     x.mul_assign(&one)?;
     x.mul_add_assign(&y, &y)?;
     results.push(x.download()?);

@@ -133,6 +133,12 @@ fn check_pointwise(gpu: &Device, basis: &RnsBasis) {
             a.download().unwrap()
         });
     }
+    for element in [1, 3, basis.n() + 1, 2 * basis.n() - 1] {
+        compare(gpu, &format!("automorphism {element}"), basis, |d| {
+            let a = coeff(d, basis, batch, 20).automorphism(element).unwrap().download().unwrap();
+            [a, ntt(d, basis, batch, 20).automorphism(element).unwrap().download().unwrap()].concat()
+        });
+    }
     if basis.len() > 1 {
         compare(gpu, "drop_last_limb", basis, |d| {
             coeff(d, basis, batch, 16).drop_last_limb().unwrap().download().unwrap()

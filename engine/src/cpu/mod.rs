@@ -38,8 +38,8 @@ use rayon::prelude::*;
 
 use crate::backend::{Backend, Domain, GemmShape, Shape};
 use crate::error::Result;
-use crate::ring::RnsBasis;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
+use crate::ring::{Galois, RnsBasis};
 
 pub use body::{Body, CpuTables};
 pub use buffer::CpuBuffer;
@@ -287,6 +287,32 @@ impl Backend for Cpu {
             t.limbs[limb].drop_limb(t.modulus(kept), out, &x[kept * n..]);
         });
         Ok(out)
+    }
+
+    fn automorphism(
+        &self,
+        t: &CpuTables,
+        shape: Shape,
+        _: Domain,
+        buffer: &CpuBuffer,
+        galois: Galois,
+    ) -> Result<CpuBuffer> {
+        let Shape { limbs, n, .. } = shape;
+        Ok(match buffer.layout {
+            Layout::Zero => CpuBuffer::zeros(shape.words()),
+            Layout::Rows => {
+                let mut out = CpuBuffer::new(shape.words(), Layout::Rows);
+                for_each_chunk(out.words_mut(), n, |row, out| {
+                    let a = &buffer.words()[row * n..][..n];
+                    scalar::automorphism_coeff(t.modulus(row % limbs), galois, out, a);
+                });
+                out
+            }
+            Layout::Panels => rows_to_panels(shape, |row, out| {
+                let points = PanelView::row(buffer.words(), shape, row / limbs, row % limbs);
+                scalar::automorphism_ntt(galois, out, |i| points.point(i));
+            }),
+        })
     }
 }
 

@@ -114,6 +114,12 @@ impl<'a> PanelView<'a> {
         (self.words.as_ptr(), self.stride)
     }
 
+    /// Point `i`.
+    pub(super) fn point(self, i: usize) -> u64 {
+        let width = width(self.n);
+        self.words[i / width * self.stride + i % width]
+    }
+
     /// Copies the points out.
     pub(super) fn read(self, points: &mut [u64]) {
         assert_eq!(points.len(), self.n);

@@ -3,7 +3,7 @@
 //! Rows are the n residues of one limb of one polynomial, reduced, in and out.
 
 use crate::backend::GemmShape;
-use crate::ring::Modulus;
+use crate::ring::{Galois, Modulus};
 
 /// `a += b`.
 pub fn add(q: Modulus, a: &mut [u64], b: &[u64]) {
@@ -66,5 +66,20 @@ pub fn drop_limb(q: Modulus, q_last: Modulus, x: &mut [u64], last: &[u64]) {
     let companion = q.shoup(inverse);
     for (x, &l) in x.iter_mut().zip(last) {
         *x = q.mul_shoup(q.sub(*x, q.from_signed(q_last.to_signed(l))), inverse, companion);
+    }
+}
+
+/// Coefficient domain: `out(x) = a(x^g)`.
+pub fn automorphism_coeff(q: Modulus, galois: Galois, out: &mut [u64], a: &[u64]) {
+    for (j, out) in out.iter_mut().enumerate() {
+        let (i, negative) = galois.coefficient(j);
+        *out = if negative { q.neg(a[i]) } else { a[i] };
+    }
+}
+
+/// NTT domain: the values of a(x^g), `a(i)` being point i of the polynomial's.
+pub fn automorphism_ntt(galois: Galois, out: &mut [u64], a: impl Fn(usize) -> u64) {
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = a(galois.point(i));
     }
 }

@@ -6,7 +6,7 @@
 //! | `context` | the open device: recording, uploads, downloads, errors |
 //! | `pool`, `pipeline` | memory and compiled kernels, kept |
 //! | [`garble`] | half-gates over many instances, labels and tables resident |
-//! | `pointwise`, `add_lifted`, `ntt`, `gemm`, `drop_last_limb` | one a kernel file of the same name: windows, parameters, workgroups |
+//! | `pointwise`, `add_lifted`, `ntt`, `gemm`, `drop_last_limb`, `automorphism` | one a kernel file of the same name: windows, parameters, workgroups |
 //!
 //! Residues are `[batch, limbs, n]` pairs (lo, hi) of u32, 64 bits little-endian, in both domains: neighbouring lanes are
 //! neighbouring points, so every kernel reads and writes contiguously and needs no other layout.
@@ -14,6 +14,7 @@
 
 pub mod adapter;
 mod add_lifted;
+mod automorphism;
 mod context;
 mod drop_last_limb;
 pub mod garble;
@@ -35,7 +36,7 @@ use crate::backend::{Backend, Domain, GemmShape, Shape};
 use crate::error::{Error, Result};
 use crate::ring::ntt_table::Factor;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
-use crate::ring::{Modulus, RnsBasis};
+use crate::ring::{Galois, Modulus, RnsBasis};
 
 /// Bytes of a residue.
 const WORD: usize = 8;
@@ -253,5 +254,16 @@ impl Backend for Wgpu {
 
     fn drop_last_limb(&self, t: &GpuTables, shape: Shape, buffer: GpuBuffer) -> Result<GpuBuffer> {
         self.run_drop_last_limb(t, shape, &buffer)
+    }
+
+    fn automorphism(
+        &self,
+        t: &GpuTables,
+        shape: Shape,
+        domain: Domain,
+        buffer: &GpuBuffer,
+        galois: Galois,
+    ) -> Result<GpuBuffer> {
+        self.run_automorphism(t, shape, domain, buffer, galois)
     }
 }
