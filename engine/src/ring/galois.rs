@@ -46,7 +46,7 @@ impl Galois {
     pub fn point(self, i: usize) -> usize {
         let reverse = |i: usize| i.reverse_bits() >> (usize::BITS - self.n.trailing_zeros());
         let exponent = (2 * reverse(i) + 1).wrapping_mul(self.element as usize);
-        reverse(exponent / 2 & (self.n - 1))
+        reverse((exponent / 2) & (self.n - 1))
     }
 }
 
