@@ -50,6 +50,8 @@ struct Row {
     bytes_per_element: f64,
     bound_ns_per_element: f64,
     peak_memory_bytes: u64,
+    /// Of the peak, what came on top of the inputs: the results of both parties and all that is on the way.
+    beyond_inputs_bytes: u64,
     backend: &'static str,
 }
 
@@ -125,10 +127,11 @@ fn shared(count: usize, bits: u32) -> Result<(Vec<i64>, [Vec<u32>; 2])> {
     Ok((values, [client, server]))
 }
 
-/// The process's largest memory since the last reset, in bytes; 0 where the system does not say.
-fn peak_memory() -> u64 {
+/// A line of the process's status in bytes: VmRSS is its memory now, VmHWM its largest since the last reset; 0 where the
+/// system does not say.
+fn memory(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':'));
     line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).map_or(0, |kib| kib << 10)
 }
 
@@ -147,8 +150,16 @@ type Outcome = std::result::Result<(), Box<dyn Error>>;
 /// Prints the table.
 pub fn run(args: Args) -> Outcome {
     println!(
-        "{:<18} {:>5} {:>9} {:>11} {:>18} {:>9} {:>14} {:>9}",
-        "operation", "bits", "elements", "ns/element", "busy client+server", "bound ns", "bytes/element", "peak MiB"
+        "{:<18} {:>5} {:>9} {:>11} {:>18} {:>9} {:>14} {:>9} {:>17}",
+        "operation",
+        "bits",
+        "elements",
+        "ns/element",
+        "busy client+server",
+        "bound ns",
+        "bytes/element",
+        "peak MiB",
+        "beyond inputs MiB"
     );
     let mut table = Table { sides: setup()?, n: args.elements, only: args.op, rows: vec![] };
     table.transfers()?;
@@ -189,27 +200,29 @@ impl Table {
         check: impl Fn(&[T; 2]) -> bool,
     ) -> Outcome {
         process::reset_peak_memory();
+        let before = memory("VmRSS");
         let mut run = || {
             let run = time(&mut self.sides, &half)?;
             let wrong = || Box::<dyn Error>::from(format!("{op} of {bits} bits: a wrong result"));
-            if check(&run.results) { Ok(run) } else { Err(wrong()) }
+            if check(&run.results) { Ok((run.time, run.busy, run.bytes)) } else { Err(wrong()) }
         };
-        let (first, second) = (run()?, run()?);
-        let best = if first.time < second.time { first } else { second };
+        let (time, busy, bytes) = run()?.min(run()?);
+        let peak = memory("VmHWM");
         let each = |ns: u64| ns as f64 / self.n as f64;
         let row = Row {
             op,
             bits,
             elements: self.n,
-            ns_per_element: each(best.time.as_nanos() as u64),
-            busy_ns_per_element: best.busy.map(each),
-            bytes_per_element: each(best.bytes),
+            ns_per_element: each(time.as_nanos() as u64),
+            busy_ns_per_element: busy.map(each),
+            bytes_per_element: each(bytes),
             bound_ns_per_element: bound,
-            peak_memory_bytes: peak_memory(),
+            peak_memory_bytes: peak,
+            beyond_inputs_bytes: peak.saturating_sub(before),
             backend: "cpu",
         };
         println!(
-            "{:<18} {:>5} {:>9} {:>11.1} {:>8.1} + {:>7.1} {:>9.1} {:>14.1} {:>9}",
+            "{:<18} {:>5} {:>9} {:>11.1} {:>8.1} + {:>7.1} {:>9.1} {:>14.1} {:>9} {:>17}",
             row.op,
             row.bits,
             row.elements,
@@ -218,7 +231,8 @@ impl Table {
             row.busy_ns_per_element[1],
             row.bound_ns_per_element,
             row.bytes_per_element,
-            row.peak_memory_bytes >> 20
+            row.peak_memory_bytes >> 20,
+            row.beyond_inputs_bytes >> 20
         );
         self.rows.push(row);
         Ok(())

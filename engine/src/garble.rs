@@ -103,15 +103,24 @@ fn garble_with(
 /// # Panics
 /// If lengths do not fit.
 pub fn evaluate_and(keys: &[Aes128; 2], inputs: AndInputs<'_>, table: &[Row], out: &mut [u128]) {
-    evaluate_with(Body::best(), keys, inputs, table, out);
+    evaluate_and_then(keys, inputs, table, &[], out);
 }
 
-fn evaluate_with(body: Body, keys: &[Aes128; 2], inputs: AndInputs<'_>, table: &[Row], out: &mut [u128]) {
+/// [`evaluate_and`], which meanwhile brings the rows that are needed next near: tables come from another core or from memory,
+/// and waiting for them would take longer than the hashes.
+///
+/// # Panics
+/// If lengths do not fit; `next` may have any.
+pub fn evaluate_and_then(keys: &[Aes128; 2], inputs: AndInputs<'_>, table: &[Row], next: &[Row], out: &mut [u128]) {
+    evaluate_with(Body::best(), keys, inputs, table, next, out);
+}
+
+fn evaluate_with(body: Body, keys: &[Aes128; 2], inputs: AndInputs<'_>, table: &[Row], next: &[Row], out: &mut [u128]) {
     inputs.check(out.len(), table.len());
     #[cfg(target_arch = "x86_64")]
     if body == Body::Vaes {
         // SAFETY: the body is only chosen on a processor that has its features.
-        return unsafe { vaes::evaluate(keys, inputs, table, out) };
+        return unsafe { vaes::evaluate(keys, inputs, table, next, out) };
     }
     let n = out.len();
     let (mut a, mut b) = ([0; INSTANCES_PER_KEY], [0; INSTANCES_PER_KEY]);
@@ -218,7 +227,7 @@ mod tests {
                 let chosen = std::array::from_fn(|w| (0..n).map(|i| {
                     case.wires[w][i] ^ (case.delta * u128::from(bit(w, i)))
                 }).collect::<Vec<_>>());
-                evaluate_with(body, &case.keys, inputs(&chosen), &table, &mut active);
+                evaluate_with(body, &case.keys, inputs(&chosen), &table, &table[n..], &mut active);
                 for i in 0..n {
                     let value = ((bit(0, i) ^ bit(1, i) ^ flips[0]) & (bit(2, i) ^ bit(3, i) ^ flips[1])) ^ bit(4, i);
                     prop_assert_eq!(active[i] ^ zero[i], case.delta * u128::from(value));

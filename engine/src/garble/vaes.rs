@@ -25,6 +25,15 @@ fn store_rows(x: &mut [Row; 4], v: __m512i) {
     unsafe { _mm512_storeu_si512(std::ptr::from_mut(x).cast(), v) }
 }
 
+/// Asks for rows to be brought into the nearest cache.
+#[inline]
+fn fetch(rows: &[Row]) {
+    for line in rows.chunks(4) {
+        // SAFETY: a hint, which reads nothing; the address is a slice's.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+}
+
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn xor2(x: __m512i, y: __m512i) -> __m512i {
@@ -170,11 +179,13 @@ fn garble_tile(
 
 /// See [`super::evaluate_and`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,vaes")]
-pub(super) fn evaluate(keys: &[Aes128; 2], inputs: AndInputs<'_>, table: &[Row], out: &mut [u128]) {
+pub(super) fn evaluate(keys: &[Aes128; 2], inputs: AndInputs<'_>, table: &[Row], next: &[Row], out: &mut [u128]) {
     let k = [broadcast_keys(&keys[0]), broadcast_keys(&keys[1])];
     let (generator, evaluator) = table.split_at(out.len());
     let n = out.len() / EVALUATE * EVALUATE;
+    let mut next = next.chunks(2 * EVALUATE);
     for at in (0..n).step_by(EVALUATE) {
+        next.next().into_iter().for_each(fetch);
         let rows = [quads(&generator[at..]), quads(&evaluator[at..])];
         evaluate_tile(&k, &Operands::new(&inputs, at), rows, quads_mut(&mut out[at..]));
     }

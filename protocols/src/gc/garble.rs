@@ -12,7 +12,7 @@
 
 use blindvox_engine::Prng;
 use blindvox_engine::aes::{Aes128, KeySequence};
-use blindvox_engine::garble::{AndInputs, add_selected, colours, evaluate_and, garble_and, xor};
+use blindvox_engine::garble::{AndInputs, add_selected, colours, evaluate_and_then, garble_and, xor};
 use zeroize::Zeroize;
 
 use super::program::{Program, Step};
@@ -218,8 +218,8 @@ impl Evaluator {
                     Step::And { of, out, .. } => wires.write(out, |wires, out| {
                         let keys = public.gate(gate);
                         gate += 1;
-                        let table = tables.unit(channel, 2 * n)?;
-                        evaluate_and(keys, and_inputs(wires, of, n), table, &mut out[..n]);
+                        let (table, next) = tables.unit(channel, 2 * n)?;
+                        evaluate_and_then(keys, and_inputs(wires, of, n), table, next, &mut out[..n]);
                         Ok(())
                     }),
                 }?;

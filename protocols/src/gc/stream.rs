@@ -89,8 +89,8 @@ impl TableReader {
         Self { layout: Layout::new(instances, gates), message: vec![], at: 0 }
     }
 
-    /// The next unit's rows.
-    pub(super) fn unit(&mut self, channel: &mut Channel, rows: usize) -> Result<&[Row]> {
+    /// The next unit's rows, and those of the message that come after them.
+    pub(super) fn unit(&mut self, channel: &mut Channel, rows: usize) -> Result<(&[Row], &[Row])> {
         if self.at == self.message.len() {
             self.message = channel.recv_exact(16 * self.layout.message_rows())?;
             self.at = 0;
@@ -98,7 +98,7 @@ impl TableReader {
         let start = self.at;
         self.at += 16 * rows;
         self.layout.next += 1;
-        Ok(self.message[start..self.at].as_chunks().0)
+        Ok(self.message[start..].as_chunks().0.split_at(rows))
     }
 }
 
