@@ -85,14 +85,20 @@ const BYTE_NS: f64 = 1.0;
 
 /// Input ciphertexts of a block of tiles: 128 KiB each once expanded.
 const BLOCK_INPUTS: usize = 4096;
-/// Tiles of a block: with one row of products, replies stay far below what a channel's queue holds.
-const BLOCK_TILES: usize = 128;
-/// Products that are turned into replies together.
-const BLOCK_REPLIES: usize = 64;
-/// Weight polynomials that are transformed together: 16 MiB, so that they are still in cache when they are used.
+/// Tiles of a block. A matrix product reads all inputs of the block for each block of rows, from memory in large layers, so
+/// it takes about as many rows as tiles at a time: every transform that is read then serves 16 products.
+const BLOCK_TILES: usize = 16;
+/// Products that are made and turned into replies together, at most: their replies, 13 MB, stay below what a channel's queue holds.
+const BLOCK_REPLIES: usize = 256;
+/// As many, if fewer blocks of rows than [`ROW_BLOCKS`] would be left: one party works while the other one does.
+const FEW_REPLIES: usize = 64;
+const ROW_BLOCKS: usize = 4;
+/// Weight polynomials that are transformed together where few tiles use them: 16 MiB, so that they are still in cache then.
 const BLOCK_WEIGHTS: usize = 256;
+/// Fewer tiles than this are few.
+const FEW_TILES: usize = 8;
 /// Transformed weights are kept between blocks of tiles up to this many polynomials (64 KiB each).
-const KEPT_WEIGHTS: usize = 4096;
+const KEPT_WEIGHTS: usize = 8192;
 
 /// How a layer is computed: everything that both parties must agree on.
 #[derive(Clone, Debug)]
@@ -145,8 +151,10 @@ impl LinearPlan {
     pub(super) fn of(spec: &LinearSpec, params: &Params, encoding: Encoding, budget: Budget) -> Self {
         let most = (BLOCK_INPUTS / encoding.in_groups()).clamp(1, BLOCK_TILES);
         let block_tiles = encoding.tiles().div_ceil(encoding.tiles().div_ceil(most));
-        let rows = BLOCK_REPLIES / block_tiles;
-        let rows = if encoding.is_scalar() { rows } else { rows.min(BLOCK_WEIGHTS / encoding.in_groups()) };
+        let most = (BLOCK_REPLIES / block_tiles).min(encoding.out_groups() / ROW_BLOCKS);
+        let rows = most.max(FEW_REPLIES / block_tiles);
+        let cached = !encoding.is_scalar() && block_tiles < FEW_TILES;
+        let rows = if cached { rows.min(BLOCK_WEIGHTS / encoding.in_groups()) } else { rows };
         let block_rows = rows.clamp(1, encoding.out_groups());
         Self { spec: spec.clone(), params: params.clone(), encoding, budget, block_tiles, block_rows }
     }
