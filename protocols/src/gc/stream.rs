@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use blindvox_engine::garble::Row;
+use zeroize::Zeroizing;
 
 use super::INSTANCES;
 use crate::channel::Channel;
@@ -105,14 +106,14 @@ impl TableReader {
 /// The garbler's zero labels of the evaluator's inputs.
 pub(super) struct ZeroLabels {
     words_left: usize,
-    labels: Vec<u128>,
+    labels: Zeroizing<Vec<u128>>,
     at: usize,
 }
 
 impl ZeroLabels {
     /// For this many units.
     pub(super) fn new(units: usize) -> Self {
-        Self { words_left: 2 * units, labels: vec![], at: 0 }
+        Self { words_left: 2 * units, labels: Zeroizing::default(), at: 0 }
     }
 
     /// The next unit.
@@ -120,7 +121,8 @@ impl ZeroLabels {
         if self.at == self.labels.len() {
             let words = self.words_left.min(LABEL_WORDS);
             self.words_left -= words;
-            self.labels = ot.extend(channel, words)?;
+            self.labels.resize(128 * words, 0);
+            ot.extend(channel, &mut self.labels)?;
             self.at = 0;
         }
         self.at += INSTANCES;
@@ -131,24 +133,28 @@ impl ZeroLabels {
 /// The evaluator's labels of its inputs.
 pub(super) struct ActiveLabels<'a> {
     choices: std::slice::Chunks<'a, u128>,
-    ready: VecDeque<Vec<u128>>,
-    labels: Vec<u128>,
+    ready: VecDeque<Zeroizing<Vec<u128>>>,
+    labels: Zeroizing<Vec<u128>>,
     at: usize,
 }
 
 impl<'a> ActiveLabels<'a> {
     /// For units of choices, two words each; begins the first transfers.
     pub(super) fn new(choices: &'a [u128], channel: &mut Channel, ot: &mut OtReceiver) -> Result<Self> {
-        let mut new = Self { choices: choices.chunks(LABEL_WORDS), ready: VecDeque::new(), labels: vec![], at: 0 };
+        let (choices, ready, labels) = (choices.chunks(LABEL_WORDS), VecDeque::new(), Zeroizing::default());
+        let mut new = Self { choices, ready, labels, at: 0 };
         for _ in 0..AHEAD {
-            new.begin(channel, ot)?;
+            new.begin(channel, ot, Zeroizing::default())?;
         }
         Ok(new)
     }
 
-    fn begin(&mut self, channel: &mut Channel, ot: &mut OtReceiver) -> Result<()> {
+    /// Begins the next message's transfers, in a vector that has served before.
+    fn begin(&mut self, channel: &mut Channel, ot: &mut OtReceiver, mut labels: Zeroizing<Vec<u128>>) -> Result<()> {
         if let Some(words) = self.choices.next() {
-            self.ready.push_back(ot.extend(channel, words)?);
+            labels.resize(128 * words.len(), 0);
+            ot.extend(channel, words, &mut labels)?;
+            self.ready.push_back(labels);
         }
         Ok(())
     }
@@ -156,9 +162,10 @@ impl<'a> ActiveLabels<'a> {
     /// The next unit.
     pub(super) fn unit(&mut self, channel: &mut Channel, ot: &mut OtReceiver) -> Result<&[u128]> {
         if self.at == self.labels.len() {
-            self.labels = self.ready.pop_front().expect("labels for every unit");
+            let next = self.ready.pop_front().expect("labels for every unit");
+            let used = std::mem::replace(&mut self.labels, next);
             self.at = 0;
-            self.begin(channel, ot)?;
+            self.begin(channel, ot, used)?;
         }
         self.at += INSTANCES;
         Ok(&self.labels[self.at - INSTANCES..self.at])

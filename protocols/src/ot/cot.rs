@@ -118,8 +118,10 @@ impl OtSender {
     /// [`OtReceiver::cot`].
     pub fn cot(&mut self, channel: &mut Channel, correlations: &[u32], ring: Ring) -> Result<Vec<u32>> {
         let mut shares = Vec::with_capacity(correlations.len());
+        let mut room = Zeroizing::new(vec![0; correlations.len().min(CHUNK).next_multiple_of(128)]);
         for correlations in correlations.chunks(CHUNK) {
-            let labels = Zeroizing::new(self.extend(channel, correlations.len().div_ceil(128))?);
+            let labels = &mut room[..correlations.len().next_multiple_of(128)];
+            self.extend(channel, labels)?;
             let mut message = vec![0; correlations.len()];
             let delta = self.delta();
             keyed(&mut self.hash_keys, correlations.len(), |range, key| {
@@ -166,11 +168,17 @@ impl OtReceiver {
     pub fn cot(&mut self, channel: &mut Channel, choices: &[u8], ring: Ring) -> Result<Vec<u32>> {
         let packed = Zeroizing::new(pack_choices(choices));
         let mut words = packed.chunks(CHUNK_WORDS);
-        let mut ahead = words.next().map(|w| self.extend(channel, w)).transpose()?;
+        let room = || Zeroizing::new(vec![0; 128 * packed.len().min(CHUNK_WORDS)]);
+        let (mut labels, mut ahead) = (room(), room());
+        let mut begin = |this: &mut Self, channel: &mut Channel, labels: &mut [u128]| match words.next() {
+            Some(words) => this.extend(channel, words, &mut labels[..128 * words.len()]),
+            None => Ok(()),
+        };
+        begin(self, channel, &mut ahead)?;
         let mut shares = Vec::with_capacity(choices.len());
         for choices in choices.chunks(CHUNK) {
-            let labels = Zeroizing::new(ahead.take().expect("a chunk of labels for each chunk of choices"));
-            ahead = words.next().map(|w| self.extend(channel, w)).transpose()?;
+            std::mem::swap(&mut labels, &mut ahead);
+            begin(self, channel, &mut ahead)?;
             let at = shares.len();
             shares.resize(at + choices.len(), 0);
             let shares = &mut shares[at..];

@@ -60,12 +60,12 @@ impl Streams {
     }
 
     /// The next `words` (at most a tile) of every block: `each` gets the block's columns and the xor of its leaves.
-    /// A sender's leaf 0 is not known and counts as zero. Appends the rows.
+    /// A sender's leaf 0 is not known and counts as zero. `rows` are 128 a word.
     fn tile(
         &mut self,
         words: usize,
         sender: bool,
-        rows: &mut Vec<u128>,
+        rows: &mut [u128],
         mut each: impl FnMut(usize, &mut [Column], &Column),
     ) {
         let (mut leaves, mut columns) = (&self.leaves[..], &mut self.columns[..]);
@@ -81,8 +81,13 @@ impl Streams {
             columns::fold(work, block_columns);
             each(block, block_columns, &work[0]);
         }
-        columns::transpose(&self.columns, &mut self.rows);
-        rows.extend_from_slice(&self.rows[..128 * words]);
+        match rows.first_chunk_mut() {
+            Some(rows) => columns::transpose(&self.columns, rows),
+            None => {
+                columns::transpose(&self.columns, &mut self.rows);
+                rows.copy_from_slice(&self.rows[..128 * words]);
+            }
+        }
         self.used += words as u64;
     }
 
@@ -97,11 +102,6 @@ impl Drop for Streams {
         self.columns.iter_mut().for_each(Zeroize::zeroize);
         self.rows.zeroize();
     }
-}
-
-/// Sizes of the tiles that `words` words are worked on in.
-fn tiles(words: usize) -> impl Iterator<Item = usize> {
-    (0..words).step_by(WORDS).map(move |at| WORDS.min(words - at))
 }
 
 /// Sizes of the messages that `words` words are sent in.
@@ -184,15 +184,16 @@ impl OtSender {
         &self.session
     }
 
-    /// The zero labels of the next 128·`words` transfers, from one message; at most [`CHUNK_WORDS`].
-    pub(crate) fn extend(&mut self, channel: &mut Channel, words: usize) -> Result<Vec<u128>> {
-        assert!(words <= CHUNK_WORDS, "{words} words in one message");
+    /// The zero labels of the next transfers, 128 for each of at most [`CHUNK_WORDS`] words, from one message.
+    pub(crate) fn extend(&mut self, channel: &mut Channel, labels: &mut [u128]) -> Result<()> {
+        let words = labels.len() / 128;
+        assert!(labels.len().is_multiple_of(128) && words <= CHUNK_WORDS, "{} labels in one message", labels.len());
         let message = channel.recv_exact(self.streams.message_len(words))?;
         let mut corrections = message.chunks_exact(16).map(bytemuck::pod_read_unaligned::<u128>);
-        let mut rows = Vec::with_capacity(128 * words);
         let (k, delta) = (self.streams.k, self.delta());
-        for words in tiles(words) {
-            self.streams.tile(words, true, &mut rows, |block, columns, _| {
+        for rows in labels.chunks_mut(TILE) {
+            let words = rows.len() / 128;
+            self.streams.tile(words, true, rows, |block, columns, _| {
                 let mut c = [0; WORDS];
                 c.iter_mut().zip(corrections.by_ref().take(words)).for_each(|(c, w)| *c = w);
                 for (bit, column) in columns.iter_mut().enumerate() {
@@ -201,15 +202,13 @@ impl OtSender {
                 }
             });
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// The zero labels of `n` transfers; the peer calls [`OtReceiver::labels`].
     pub fn labels(&mut self, channel: &mut Channel, n: usize) -> Result<Vec<u128>> {
-        let mut labels = Vec::with_capacity(n.next_multiple_of(128));
-        for words in chunks(n.div_ceil(128)) {
-            labels.extend_from_slice(&self.extend(channel, words)?);
-        }
+        let mut labels = vec![0; n.next_multiple_of(128)];
+        labels.chunks_mut(128 * CHUNK_WORDS).try_for_each(|labels| self.extend(channel, labels))?;
         labels.truncate(n);
         Ok(labels)
     }
@@ -252,31 +251,27 @@ impl OtReceiver {
         &self.session
     }
 
-    /// The chosen labels of the next 128·`choices.len()` transfers; sends one message. At most [`CHUNK_WORDS`].
-    pub(crate) fn extend(&mut self, channel: &mut Channel, choices: &[u128]) -> Result<Vec<u128>> {
+    /// The chosen labels of the next transfers, 128 for each of at most [`CHUNK_WORDS`] words of choices; sends one message.
+    pub(crate) fn extend(&mut self, channel: &mut Channel, choices: &[u128], labels: &mut [u128]) -> Result<()> {
         assert!(choices.len() <= CHUNK_WORDS, "{} words in one message", choices.len());
+        assert_eq!(labels.len(), 128 * choices.len(), "128 labels a word");
         let mut message = Vec::with_capacity(self.streams.message_len(choices.len()));
-        let mut rows = Vec::with_capacity(128 * choices.len());
-        let mut left = choices;
-        for words in tiles(choices.len()) {
-            let (chosen, rest) = left.split_at(words);
-            left = rest;
-            self.streams.tile(words, false, &mut rows, |_, _, sum| {
+        for (chosen, rows) in choices.chunks(WORDS).zip(labels.chunks_mut(TILE)) {
+            self.streams.tile(chosen.len(), false, rows, |_, _, sum| {
                 let mut c = *sum;
                 c.iter_mut().zip(chosen).for_each(|(c, b)| *c ^= b);
-                message.extend_from_slice(bytemuck::cast_slice(&c[..words]));
+                message.extend_from_slice(bytemuck::cast_slice(&c[..chosen.len()]));
             });
         }
-        channel.send(message)?;
-        Ok(rows)
+        channel.send(message)
     }
 
     /// The labels that `choices` (0 or 1 each) select; the peer calls [`OtSender::labels`].
     pub fn labels(&mut self, channel: &mut Channel, choices: &[u8]) -> Result<Vec<u128>> {
         let packed = Zeroizing::new(super::pack::pack_choices(choices));
-        let mut labels = Vec::with_capacity(128 * packed.len());
-        for words in packed.chunks(CHUNK_WORDS) {
-            labels.extend_from_slice(&self.extend(channel, words)?);
+        let mut labels = vec![0; 128 * packed.len()];
+        for (words, labels) in packed.chunks(CHUNK_WORDS).zip(labels.chunks_mut(128 * CHUNK_WORDS)) {
+            self.extend(channel, words, labels)?;
         }
         labels.truncate(choices.len());
         Ok(labels)
