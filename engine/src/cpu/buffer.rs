@@ -1,5 +1,6 @@
 //! Residues in main memory: cache-line aligned, cleared when dropped, recycled.
 
+use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use bytemuck::{Pod, Zeroable};
@@ -12,29 +13,40 @@ pub(super) const LINE: usize = 8;
 #[repr(C, align(64))]
 pub(super) struct Line(pub(super) [u64; LINE]);
 
-/// Lines kept for reuse at most: 512 MiB. Fresh pages cost several times what clearing known ones does.
-const POOL_LINES: usize = (512 << 20) / size_of::<Line>();
+/// Lines kept for reuse at most: 1 GiB. Fresh pages cost several times what clearing known ones does.
+const POOL_LINES: usize = (1 << 30) / size_of::<Line>();
 
 /// Cleared memory waiting for its next use.
-static POOL: Mutex<Pool> = Mutex::new(Pool { free: Vec::new(), lines: 0 });
+static POOL: Mutex<Pool> = Mutex::new(Pool { free: VecDeque::new(), lines: 0 });
 
+/// The longest unused first.
 struct Pool {
-    free: Vec<Vec<Line>>,
+    free: VecDeque<Vec<Line>>,
     lines: usize,
 }
 
 impl Pool {
+    /// The smallest buffer that is large enough, unless more than a third of it would be idle.
     fn take(&mut self, lines: usize) -> Option<Vec<Line>> {
-        let at = self.free.iter().rposition(|b| b.len() == lines)?;
-        self.lines -= lines;
-        Some(self.free.swap_remove(at))
+        let fitting = self.free.iter().enumerate().filter(|(_, b)| (lines..=lines + lines / 2).contains(&b.len()));
+        let (at, _) = fitting.min_by_key(|(_, b)| b.len())?;
+        let buffer = self.free.remove(at)?;
+        self.lines -= buffer.len();
+        Some(buffer)
     }
 
-    fn give(&mut self, buffer: Vec<Line>) {
-        if self.lines + buffer.len() <= POOL_LINES {
-            self.lines += buffer.len();
-            self.free.push(buffer);
+    /// Keeps a buffer and gives up those that nothing has asked for longest; returns them, to be freed outside of the lock.
+    fn give(&mut self, buffer: Vec<Line>) -> Vec<Vec<Line>> {
+        let mut surplus = Vec::new();
+        self.lines += buffer.len();
+        self.free.push_back(buffer);
+        while self.lines > POOL_LINES
+            && let Some(oldest) = self.free.pop_front()
+        {
+            self.lines -= oldest.len();
+            surplus.push(oldest);
         }
+        surplus
     }
 }
 
@@ -99,16 +111,35 @@ impl Clone for CpuBuffer {
 
 impl Drop for CpuBuffer {
     fn drop(&mut self) {
-        self.lines.fill(Line::zeroed());
+        // What is beyond the words was never written.
+        let used = self.words.div_ceil(LINE);
+        self.lines[..used].fill(Line::zeroed());
         // The clearing is observed here, so it is not removed as a dead store.
         zeroize::optimization_barrier(self.lines.as_slice());
-        pool().give(std::mem::take(&mut self.lines));
+        let surplus = pool().give(std::mem::take(&mut self.lines));
+        drop(surplus);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pool_gives_what_fits_best_and_keeps_what_came_last() {
+        let mut pool = Pool { free: VecDeque::new(), lines: 0 };
+        let buffer = |lines| bytemuck::zeroed_vec::<Line>(lines);
+        for lines in [15, 12, 16, 10] {
+            assert!(pool.give(buffer(lines)).is_empty());
+        }
+        assert_eq!(pool.take(11).map(|b| b.len()), Some(12));
+        assert_eq!(pool.take(11).map(|b| b.len()), Some(15));
+        assert_eq!(pool.take(11).map(|b| b.len()), Some(16));
+        assert!(pool.take(11).is_none() && pool.lines == 10);
+        let surplus = pool.give(buffer(POOL_LINES - 5));
+        assert_eq!((surplus.iter().map(Vec::len).collect::<Vec<_>>(), pool.lines), (vec![10], POOL_LINES - 5));
+        assert!(pool.take(10).is_none());
+    }
 
     #[test]
     fn recycled_memory_is_clear_and_aligned() {
