@@ -9,6 +9,8 @@ use crate::ring::{Modulus, NttTable, RnsBasis};
 pub enum Body {
     /// AVX-512: IFMA for primes of at most 50 bits where the processor has it, DQ otherwise.
     Avx512,
+    /// AVX2, four residues a register.
+    Avx2,
     /// Portable Rust.
     Scalar,
 }
@@ -16,12 +18,12 @@ pub enum Body {
 impl Body {
     /// Every body that this processor runs, the fastest first.
     pub fn available() -> Vec<Self> {
-        [Self::Avx512, Self::Scalar].into_iter().filter(|b| b.runs_here()).collect()
+        [Self::Avx512, Self::Avx2, Self::Scalar].into_iter().filter(|b| b.runs_here()).collect()
     }
 
     /// The fastest body that this processor runs.
     pub fn best() -> Self {
-        if Self::Avx512.runs_here() { Self::Avx512 } else { Self::Scalar }
+        Self::available()[0]
     }
 
     /// An error that says so where the processor does not run this body.
@@ -35,8 +37,10 @@ impl Body {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2"),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512 => false,
+            Self::Avx512 | Self::Avx2 => false,
             Self::Scalar => true,
         }
     }

@@ -8,12 +8,17 @@ use crate::backend::GemmShape;
 use crate::ring::{Modulus, NttTable};
 
 #[cfg(target_arch = "x86_64")]
-use super::{dq, gemm_dq, gemm_ifma, ifma, twiddles, vec512};
+use super::{avx2, dq, gemm_dq, gemm_ifma, ifma, rows256, twiddles, vec512};
+#[cfg(target_arch = "x86_64")]
+use crate::ring::ntt_table::Factor;
 
 /// How one prime's kernels run, and its roots in the form they read.
 pub(super) enum Arithmetic {
     /// Any prime, any dimension.
     Scalar,
+    /// Four lanes of AVX2: primes below 2^60.
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Constants),
     /// 52-bit products: primes below 2^50.
     #[cfg(target_arch = "x86_64")]
     Ifma(twiddles::Roots),
@@ -35,10 +40,12 @@ impl Limb {
 
     #[cfg(target_arch = "x86_64")]
     fn arithmetic(body: Body, table: &NttTable) -> Arithmetic {
-        if body != Body::Avx512 || table.n() < twiddles::MIN_N {
+        if body == Body::Scalar || table.n() < twiddles::MIN_N.max(avx2::MIN_N) {
             return Arithmetic::Scalar;
         }
-        if table.modulus().bits() <= ifma::MAX_BITS && is_x86_feature_detected!("avx512ifma") {
+        if body == Body::Avx2 {
+            Arithmetic::Avx2(avx2::Constants::new(table))
+        } else if table.modulus().bits() <= ifma::MAX_BITS && is_x86_feature_detected!("avx512ifma") {
             Arithmetic::Ifma(twiddles::Roots::new(table, ifma::COMPANION_SHIFT))
         } else {
             Arithmetic::Dq(twiddles::Roots::new(table, 0))
@@ -70,6 +77,14 @@ impl Limb {
                 }
             }
             #[cfg(target_arch = "x86_64")]
+            Arithmetic::Avx2(constants) => {
+                // SAFETY: this arithmetic is only chosen on a processor with AVX2.
+                unsafe { avx2::forward_transform(&self.table, constants, a) };
+                if let Some(mut out) = out {
+                    out.write(a);
+                }
+            }
+            #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
             Arithmetic::Ifma(roots) => unsafe { ifma::forward_transform(roots, a, out) },
             #[cfg(target_arch = "x86_64")]
@@ -88,6 +103,14 @@ impl Limb {
                 self.table.inverse(a);
             }
             #[cfg(target_arch = "x86_64")]
+            Arithmetic::Avx2(constants) => {
+                if let Some(from) = from {
+                    from.read(a);
+                }
+                // SAFETY: this arithmetic is only chosen on a processor with AVX2.
+                unsafe { avx2::inverse_transform(&self.table, constants, a) };
+            }
+            #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
             Arithmetic::Ifma(roots) => unsafe { ifma::inverse_transform(roots, from, a) },
             #[cfg(target_arch = "x86_64")]
@@ -101,6 +124,9 @@ impl Limb {
         match &self.arithmetic {
             Arithmetic::Scalar => scalar::add(self.modulus(), a, b),
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor with AVX2.
+            Arithmetic::Avx2(_) => unsafe { rows256::add(self.modulus().value(), a, b) },
+            #[cfg(target_arch = "x86_64")]
             // SAFETY: these arithmetics are only chosen on a processor with AVX-512.
             Arithmetic::Ifma(roots) | Arithmetic::Dq(roots) => unsafe { vec512::add(roots.q, a, b) },
         }
@@ -110,6 +136,9 @@ impl Limb {
     pub(super) fn sub(&self, a: &mut [u64], b: &[u64]) {
         match &self.arithmetic {
             Arithmetic::Scalar => scalar::sub(self.modulus(), a, b),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor with AVX2.
+            Arithmetic::Avx2(_) => unsafe { rows256::sub(self.modulus().value(), a, b) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: these arithmetics are only chosen on a processor with AVX-512.
             Arithmetic::Ifma(roots) | Arithmetic::Dq(roots) => unsafe { vec512::sub(roots.q, a, b) },
@@ -121,6 +150,9 @@ impl Limb {
         match &self.arithmetic {
             Arithmetic::Scalar => scalar::negate(self.modulus(), a),
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor with AVX2.
+            Arithmetic::Avx2(_) => unsafe { rows256::negate(self.modulus().value(), a) },
+            #[cfg(target_arch = "x86_64")]
             // SAFETY: these arithmetics are only chosen on a processor with AVX-512.
             Arithmetic::Ifma(roots) | Arithmetic::Dq(roots) => unsafe { vec512::negate(roots.q, a) },
         }
@@ -130,6 +162,9 @@ impl Limb {
     pub(super) fn mul(&self, a: &mut [u64], b: &[u64]) {
         match &self.arithmetic {
             Arithmetic::Scalar => scalar::mul(self.modulus(), a, b),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor with AVX2.
+            Arithmetic::Avx2(c) => unsafe { rows256::mul_row(self.modulus().value(), c, a, b) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
             Arithmetic::Ifma(roots) => unsafe { ifma::mul_row(roots, a, b) },
@@ -144,6 +179,9 @@ impl Limb {
         match &self.arithmetic {
             Arithmetic::Scalar => scalar::mul_add(self.modulus(), acc, a, b),
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor with AVX2.
+            Arithmetic::Avx2(c) => unsafe { rows256::mul_add_row(self.modulus().value(), c, acc, a, b) },
+            #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
             Arithmetic::Ifma(roots) => unsafe { ifma::mul_add_row(roots, acc, a, b) },
             #[cfg(target_arch = "x86_64")]
@@ -157,6 +195,12 @@ impl Limb {
         match &self.arithmetic {
             Arithmetic::Scalar => scalar::mul_scalar(self.modulus(), a, scalar),
             #[cfg(target_arch = "x86_64")]
+            Arithmetic::Avx2(c) => {
+                let factor = Factor { value: scalar, shoup: self.modulus().shoup(scalar) };
+                // SAFETY: this arithmetic is only chosen on a processor with AVX2.
+                unsafe { rows256::mul_scalar(self.modulus().value(), c, a, &factor) }
+            }
+            #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
             Arithmetic::Ifma(roots) => unsafe { ifma::mul_scalar_row(roots, a, &roots.factor(scalar)) },
             #[cfg(target_arch = "x86_64")]
@@ -169,6 +213,8 @@ impl Limb {
     pub(super) fn add_lifted(&self, acc: &mut [u64], values: &[i32], scale: u64) {
         match &self.arithmetic {
             Arithmetic::Scalar => scalar::add_lifted(self.modulus(), acc, values, scale),
+            #[cfg(target_arch = "x86_64")]
+            Arithmetic::Avx2(_) => scalar::add_lifted(self.modulus(), acc, values, scale),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
             Arithmetic::Ifma(roots) => unsafe { ifma::add_lifted_row(roots, acc, values, &roots.factor(scale)) },
@@ -203,6 +249,9 @@ impl Limb {
     pub(super) fn gemm(&self, size: GemmShape, panel: Panel<'_>, packed: &mut Vec<u64>) {
         match &self.arithmetic {
             Arithmetic::Scalar => scalar::gemm(self.modulus(), size, width(self.n()), panel.w, panel.x, panel.y),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor with AVX2.
+            Arithmetic::Avx2(c) => unsafe { rows256::gemm(self.modulus().value(), c, size, panel) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
             Arithmetic::Ifma(roots) => unsafe { gemm_ifma::gemm(roots, size, panel, packed) },

@@ -8,6 +8,7 @@
 //! | `limb` | the kernels of one prime on one body |
 //! | `ifma`, `dq` | arithmetic on AVX-512 registers, for primes up to 50 and 60 bits |
 //! | `twiddles`, `transform512`, `rows512`, `vec512` | the transforms and row kernels over either |
+//! | `avx2`, `rows256` | the transforms and the other kernels on AVX2 registers |
 //! | `gemm`, `gemm_ifma`, `gemm_dq` | the matrix product at each frequency |
 
 pub mod body;
@@ -18,6 +19,8 @@ mod panels;
 pub mod scalar;
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod dq;
 #[cfg(target_arch = "x86_64")]
 mod gemm_dq;
@@ -25,6 +28,8 @@ mod gemm_dq;
 mod gemm_ifma;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
+#[cfg(target_arch = "x86_64")]
+mod rows256;
 #[cfg(target_arch = "x86_64")]
 mod rows512;
 #[cfg(target_arch = "x86_64")]
