@@ -10,13 +10,14 @@ use blindvox_engine::rlwe::{Params, SecretKey};
 use blindvox_engine::{Device, Prng};
 use blindvox_protocols::channel::local_pair;
 use blindvox_protocols::linear::hom_conv::{client, ideal, server};
-use blindvox_protocols::linear::{Bias, Kind, LinearPlan, LinearSpec};
+use blindvox_protocols::linear::{Bias, LinearPlan, LinearSpec};
+use blindvox_protocols::model::LinearKind;
 
-const CUBE: Kind = Kind::Conv { kernel: [3; 3] };
-const UP: Kind = Kind::Transposed { factor: [2; 3] };
-const HEAD: Kind = Kind::Conv { kernel: [1; 3] };
+const CUBE: LinearKind = LinearKind::Conv { kernel: [3; 3] };
+const UP: LinearKind = LinearKind::Transposed2 { factor: [2; 3] };
+const HEAD: LinearKind = LinearKind::Conv { kernel: [1; 3] };
 
-fn demo() -> Vec<(&'static str, Kind, usize, usize, [usize; 3])> {
+fn demo() -> Vec<(&'static str, LinearKind, usize, usize, [usize; 3])> {
     let (full, half, quarter) = ([32, 48, 32], [16, 24, 16], [8, 12, 8]);
     vec![
         ("enc.0.0", CUBE, 1, 8, full),
@@ -35,7 +36,7 @@ fn demo() -> Vec<(&'static str, Kind, usize, usize, [usize; 3])> {
     ]
 }
 
-fn large(scale: usize) -> Vec<(&'static str, Kind, usize, usize, [usize; 3])> {
+fn large(scale: usize) -> Vec<(&'static str, LinearKind, usize, usize, [usize; 3])> {
     let side = |level: u32| [(64 >> level) / scale; 3];
     vec![
         ("enc.0.0", CUBE, 1, 64, side(0)),

@@ -12,8 +12,8 @@ use std::collections::HashMap;
 
 use blindvox_protocols::Result;
 use blindvox_protocols::gc::arithmetic;
-use blindvox_protocols::linear::{Kind, LinearPlan, LinearSpec};
-use blindvox_protocols::model::{Linear, LinearKind, Program, Step};
+use blindvox_protocols::linear::{LinearPlan, LinearSpec};
+use blindvox_protocols::model::{Linear, Program, Step};
 use blindvox_protocols::nonlinear::relu::ReluKind;
 
 use crate::process;
@@ -77,15 +77,5 @@ fn nanoseconds(program: &Program, step: &Step, kind: ReluKind) -> Result<f64> {
 
 /// The plan that both parties come to.
 pub fn plan(program: &Program, linear: &Linear) -> Result<LinearPlan> {
-    LinearPlan::new(&LinearSpec {
-        name: linear.name.clone(),
-        kind: match linear.kind {
-            LinearKind::Conv { kernel } => Kind::Conv { kernel },
-            LinearKind::Transposed2 { factor } => Kind::Transposed { factor },
-        },
-        inputs: linear.in_channels,
-        outputs: linear.out_channels,
-        size: program.tensors[linear.inputs[0]].dims,
-        weight_bits: linear.weight_bits,
-    })
+    LinearPlan::new(&LinearSpec::of(program, linear))
 }

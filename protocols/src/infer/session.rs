@@ -20,8 +20,8 @@ use super::preprocess::Ready;
 use crate::channel::{Channel, Party};
 use crate::error::{Error, Result};
 use crate::gc;
-use crate::linear::{Kind, LinearPlan, LinearSpec};
-use crate::model::{Linear, LinearKind, Program, Step};
+use crate::linear::{LinearPlan, LinearSpec};
+use crate::model::{Program, Step};
 use crate::nonlinear::relu::ReluKind;
 use crate::ot::OtPair;
 
@@ -149,20 +149,7 @@ pub fn plans(program: &Program) -> Result<Vec<LinearPlan>> {
         Step::Linear(linear) => Some(linear),
         _ => None,
     });
-    let plan = |l: &Linear| {
-        LinearPlan::new(&LinearSpec {
-            name: l.name.clone(),
-            kind: match l.kind {
-                LinearKind::Conv { kernel } => Kind::Conv { kernel },
-                LinearKind::Transposed2 { factor } => Kind::Transposed { factor },
-            },
-            inputs: l.in_channels,
-            outputs: l.out_channels,
-            size: program.tensors[l.inputs[0]].dims,
-            weight_bits: l.weight_bits,
-        })
-    };
-    linear.map(plan).collect()
+    linear.map(|linear| LinearPlan::new(&LinearSpec::of(program, linear))).collect()
 }
 
 fn greet(party: Party, channel: &mut Channel) -> Result<()> {

@@ -27,9 +27,10 @@ use std::ops::Range;
 use zeroize::Zeroizing;
 
 use super::encoding::{self, Run};
-use super::planner::{Kind, LinearPlan};
+use super::planner::LinearPlan;
 use crate::channel::{CHUNK, Channel};
 use crate::error::{Error, Result};
+use crate::model::LinearKind;
 use crate::pack::{pack, packed_len, unpack};
 
 /// Bytes of the public seed of a block.
@@ -74,7 +75,7 @@ pub fn client(
     Ok(interleave(plan, y))
 }
 
-/// The server's part: from its share of the input, the `weights` in the order that [`Kind`] says, and the bias, to its share
+/// The server's part: from its share of the input, the `weights` in the order that [`LinearKind`] says, and the bias, to its share
 /// of the output.
 ///
 /// # Errors
@@ -484,7 +485,7 @@ fn check_model(plan: &LinearPlan, weights: &[i32], bias: Bias<'_>) -> Result<()>
 /// The weights of the convolution that runs under encryption, `[outputs][inputs][taps]`: for a transposed one, output channel
 /// o factor + a takes w[o][c][a].
 fn convolution_weights(plan: &LinearPlan, weights: &[i32]) -> Zeroizing<Vec<i32>> {
-    let Kind::Transposed { factor } = plan.spec().kind else { return Zeroizing::new(weights.to_vec()) };
+    let LinearKind::Transposed2 { factor } = plan.spec().kind else { return Zeroizing::new(weights.to_vec()) };
     let (inputs, phases) = (plan.spec().inputs, factor.iter().product::<usize>());
     let order = (0..weights.len()).map(|i| {
         let (c, row) = (i % inputs, i / inputs);
@@ -495,7 +496,7 @@ fn convolution_weights(plan: &LinearPlan, weights: &[i32]) -> Zeroizing<Vec<i32>
 
 /// Brings the channels of a transposed convolution to their places: `[o][a][z] -> [o][f z + a]`.
 fn interleave(plan: &LinearPlan, y: Vec<u32>) -> Vec<u32> {
-    let Kind::Transposed { factor: [fz, fy, fx] } = plan.spec().kind else { return y };
+    let LinearKind::Transposed2 { factor: [fz, fy, fx] } = plan.spec().kind else { return y };
     let [depth, height, width] = plan.spec().size;
     let [_, rows, columns] = plan.output_size();
     let mut out = vec![0; y.len()];

@@ -19,7 +19,7 @@ fn key(params: &Params) -> (SecretKey, PublicKey) {
     (secret, public)
 }
 
-fn spec(kind: Kind, inputs: usize, outputs: usize, size: [usize; 3]) -> LinearSpec {
+fn spec(kind: LinearKind, inputs: usize, outputs: usize, size: [usize; 3]) -> LinearSpec {
     LinearSpec { name: "dec.1.0".to_owned(), kind, inputs, outputs, size, weight_bits: 12 }
 }
 
@@ -51,7 +51,7 @@ fn check(plan: &LinearPlan, bias: Bias<'_>, seed: u8) {
     assert_eq!((traffic.sent, traffic.received), (cost.bytes_up as u64, cost.bytes_down as u64));
 }
 
-const CUBE: Kind = Kind::Conv { kernel: [3; 3] };
+const CUBE: LinearKind = LinearKind::Conv { kernel: [3; 3] };
 
 #[test]
 fn convolutions_are_exact() {
@@ -59,10 +59,10 @@ fn convolutions_are_exact() {
         (CUBE, 1, 8, [9, 10, 11]),
         (CUBE, 5, 3, [20, 12, 17]),
         (CUBE, 40, 6, [4, 5, 4]),
-        (Kind::Conv { kernel: [1; 3] }, 3, 2, [17, 16, 20]),
-        (Kind::Conv { kernel: [5; 3] }, 2, 2, [8, 9, 10]),
-        (Kind::Conv { kernel: [1, 3, 5] }, 2, 3, [6, 20, 30]),
-        (Kind::Conv { kernel: [1, 3, 3] }, 4, 4, [1, 70, 64]),
+        (LinearKind::Conv { kernel: [1; 3] }, 3, 2, [17, 16, 20]),
+        (LinearKind::Conv { kernel: [5; 3] }, 2, 2, [8, 9, 10]),
+        (LinearKind::Conv { kernel: [1, 3, 5] }, 2, 3, [6, 20, 30]),
+        (LinearKind::Conv { kernel: [1, 3, 3] }, 4, 4, [1, 70, 64]),
         (CUBE, 1, 1, [1, 1, 1]),
     ] {
         check(&LinearPlan::new(&spec(kind, inputs, outputs, size)).unwrap(), Bias::None, 7);
@@ -72,14 +72,14 @@ fn convolutions_are_exact() {
 #[test]
 fn transposed_convolutions_are_exact() {
     for (factor, size) in [([2; 3], [9, 17, 30]), ([1, 2, 2], [1, 30, 40]), ([3, 1, 2], [2, 3, 4])] {
-        let plan = LinearPlan::new(&spec(Kind::Transposed { factor }, 5, 3, size)).unwrap();
+        let plan = LinearPlan::new(&spec(LinearKind::Transposed2 { factor }, 5, 3, size)).unwrap();
         check(&plan, Bias::Channel(&[1, u32::MAX, 1 << 31]), 8);
     }
 }
 
 #[test]
 fn the_transposed_ideal_is_the_definition() {
-    let plan = LinearPlan::new(&spec(Kind::Transposed { factor: [1, 2, 2] }, 1, 2, [1, 1, 2])).unwrap();
+    let plan = LinearPlan::new(&spec(LinearKind::Transposed2 { factor: [1, 2, 2] }, 1, 2, [1, 1, 2])).unwrap();
     let y = ideal(&plan, &[1, 2, 3, 4, 5, 6, 7, 8], Bias::Channel(&[0, 1]), &[10, 100]);
     assert_eq!(y, [10, 20, 100, 200, 30, 40, 300, 400, 51, 61, 501, 601, 71, 81, 701, 801]);
 }
@@ -96,7 +96,7 @@ fn blocks_of_tiles_and_rows_are_seamless() {
 #[test]
 fn several_messages_a_block_and_a_row_block() {
     // 136 ciphertexts up and 150 replies down: more than a message either way.
-    let plan = LinearPlan::new(&spec(Kind::Conv { kernel: [1; 3] }, 68, 75, [2, 64, 64])).unwrap();
+    let plan = LinearPlan::new(&spec(LinearKind::Conv { kernel: [1; 3] }, 68, 75, [2, 64, 64])).unwrap();
     assert!(plan.cost().inputs == 136);
     check(&plan.with_blocks(2, 75), Bias::None, 12);
 }
@@ -112,7 +112,7 @@ proptest! {
         seed: u8,
     ) {
         let kernel = half_kernel.map(|k| 2 * k + 1);
-        let plan = LinearPlan::new(&spec(Kind::Conv { kernel }, channels[0], channels[1], size)).unwrap();
+        let plan = LinearPlan::new(&spec(LinearKind::Conv { kernel }, channels[0], channels[1], size)).unwrap();
         check(&plan.with_blocks(blocks[0], blocks[1]), Bias::None, seed);
     }
 }

@@ -11,4 +11,4 @@ pub mod hom_conv;
 pub mod planner;
 
 pub use hom_conv::Bias;
-pub use planner::{Cost, Kind, LinearPlan, LinearSpec};
+pub use planner::{Cost, LinearPlan, LinearSpec};

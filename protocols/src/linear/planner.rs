@@ -9,23 +9,8 @@ use blindvox_engine::rlwe::Params;
 use super::encoding::{ConvShape, Encoding, extents};
 use crate::channel::CHUNK;
 use crate::error::{Error, Result};
+use crate::model::{Linear, LinearKind, Program};
 use crate::pack::packed_len;
-
-/// What a linear layer does to its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Convolution with an odd kernel, stride 1, zero padding that keeps the size; weights `[outputs][inputs][kd][kh][kw]`.
-    Conv {
-        /// Depth, height, width.
-        kernel: [usize; 3],
-    },
-    /// Transposed convolution whose stride is its kernel: `out[f z + a] = sum over c of w[o][c][a] x[c][z]`; weights
-    /// `[outputs][inputs][fd][fh][fw]`.
-    Transposed {
-        /// Growth of depth, height, width.
-        factor: [usize; 3],
-    },
-}
 
 /// A linear layer as both parties know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +18,7 @@ pub struct LinearSpec {
     /// For messages.
     pub name: String,
     /// The operation.
-    pub kind: Kind,
+    pub kind: LinearKind,
     /// Input channels.
     pub inputs: usize,
     /// Output channels.
@@ -257,12 +242,26 @@ impl LinearPlan {
 }
 
 impl LinearSpec {
+    /// The public part of a program's linear step.
+    pub fn of(program: &Program, linear: &Linear) -> Self {
+        Self {
+            name: linear.name.clone(),
+            kind: linear.kind,
+            inputs: linear.in_channels,
+            outputs: linear.out_channels,
+            size: program.tensors[linear.inputs[0]].dims,
+            weight_bits: linear.weight_bits,
+        }
+    }
+
     /// The convolution that runs under encryption: a transposed one is a 1^3 convolution with an output channel for
     /// every position of the stride, and 1^3 convolutions need no geometry.
     fn shape(&self) -> std::result::Result<ConvShape, String> {
         let (kernel, outputs) = match self.kind {
-            Kind::Conv { kernel } => (kernel, Some(self.outputs)),
-            Kind::Transposed { factor } => ([1; 3], factor.iter().try_fold(self.outputs, |p, &f| p.checked_mul(f))),
+            LinearKind::Conv { kernel } => (kernel, Some(self.outputs)),
+            LinearKind::Transposed2 { factor } => {
+                ([1; 3], factor.iter().try_fold(self.outputs, |p, &f| p.checked_mul(f)))
+            }
         };
         let [d, h, w] = self.size;
         let positions = d.checked_mul(h).and_then(|p| p.checked_mul(w)).filter(|p| *p < 1 << 40);
@@ -281,10 +280,7 @@ impl LinearSpec {
 
     /// Depth, height, width of the output.
     pub fn output_size(&self) -> [usize; 3] {
-        match self.kind {
-            Kind::Conv { .. } => self.size,
-            Kind::Transposed { factor } => std::array::from_fn(|d| self.size[d] * factor[d]),
-        }
+        self.kind.output_dims(self.size)
     }
 }
 
@@ -333,7 +329,14 @@ mod tests {
     use super::*;
 
     fn conv(inputs: usize, outputs: usize, size: [usize; 3], kernel: [usize; 3]) -> LinearSpec {
-        LinearSpec { name: "enc.0.2".to_owned(), kind: Kind::Conv { kernel }, inputs, outputs, size, weight_bits: 12 }
+        LinearSpec {
+            name: "enc.0.2".to_owned(),
+            kind: LinearKind::Conv { kernel },
+            inputs,
+            outputs,
+            size,
+            weight_bits: 12,
+        }
     }
 
     #[test]
@@ -366,7 +369,7 @@ mod tests {
         let plan = LinearPlan::new(&conv(8, 3, [32, 48, 32], [1; 3])).unwrap();
         assert!(plan.encoding().is_scalar());
         assert_eq!((plan.cost().inputs, plan.cost().replies), (8 * 12, 3 * 12));
-        let kind = Kind::Transposed { factor: [2; 3] };
+        let kind = LinearKind::Transposed2 { factor: [2; 3] };
         let plan = LinearPlan::new(&LinearSpec { kind, ..conv(16, 8, [16, 24, 16], [1; 3]) }).unwrap();
         assert_eq!((plan.cost().inputs, plan.cost().replies), (16 * 2, 64 * 2));
         assert_eq!(plan.output_size(), [32, 48, 32]);
