@@ -10,13 +10,12 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
-use blindvox_engine::aes::{Aes128, INSTANCES_PER_KEY, KeySequence};
+use blindvox_bench::setup::{DIMENSIONS, Gates, PRIMES, factors, residues};
+use blindvox_engine::aes::Aes128;
 use blindvox_engine::cpu::{Body, body::Transform};
-use blindvox_engine::garble::{AndInputs, evaluate_and, garble_and};
 use blindvox_engine::ring::RnsBasis;
-use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60};
 use blindvox_engine::rlwe::{Params, SecretKey};
-use blindvox_engine::{Backend as _, Coeff, Device, GemmShape, Ntt, PolyBatch, Prng};
+use blindvox_engine::{Backend as _, Coeff, Device, GemmShape, PolyBatch, Prng};
 use serde::Serialize;
 use tfhe_ntt::prime64::Plan;
 
@@ -161,7 +160,7 @@ fn check(holds: bool, what: &str) -> Outcome {
 
 impl Table {
     fn residues(&mut self, q: u64, count: usize) -> Vec<u64> {
-        self.prng.fill::<u64>(count).into_iter().map(|w| w % q).collect()
+        residues(&mut self.prng, q, count)
     }
 
     /// Adds a row; `limit` in cycles an item and thread.
@@ -197,8 +196,8 @@ impl Table {
     }
 
     fn single_transforms(&mut self) -> Outcome {
-        for (bits, q) in [(50, DEFAULT_50[0]), (60, DEFAULT_60[0])] {
-            for n in [2048, 4096, 8192, 16384, 32768] {
+        for (bits, q) in PRIMES {
+            for n in DIMENSIONS {
                 let a = self.residues(q, n);
                 let (ours, scalar) = (Transform::new(Body::best(), n, q)?, Transform::new(Body::Scalar, n, q)?);
                 let plan = Plan::try_new(n, q).ok_or("tfhe-ntt refuses the prime")?;
@@ -231,7 +230,7 @@ impl Table {
     }
 
     fn batched_transforms(&mut self, batch: usize) -> Outcome {
-        for (bits, q) in [(50, DEFAULT_50[0]), (60, DEFAULT_60[0])] {
+        for (bits, q) in PRIMES {
             for n in [4096, 32768] {
                 let basis = RnsBasis::new(n, &[q])?;
                 let a = self.residues(q, batch * n);
@@ -272,12 +271,11 @@ impl Table {
     fn gemm(&mut self, cols: usize) -> Outcome {
         let (n, rows, inner) = (4096, 64, 64);
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
-        for (bits, q) in [(50, DEFAULT_50[0]), (60, DEFAULT_60[0])] {
+        for (bits, q) in PRIMES {
             let plan = Plan::try_new(n, q).ok_or("tfhe-ntt refuses the prime")?;
             let basis = RnsBasis::new(n, &[q])?;
-            let uniform = |seed, count| PolyBatch::<Ntt>::uniform(&self.device, &basis, &[seed; 16], 0, count);
-            let (w, x) = (uniform(1, rows * inner)?, uniform(2, inner * cols)?);
             let size = GemmShape { rows, inner, cols };
+            let (w, x) = factors(&self.device, &basis, size)?;
             // The peer sums up one entry of the product, which is then compared; its factors come from small batches.
             let (wr, xc) = (w.download()?, x.download()?);
             let (r, c) = (rows - 1, cols / 2);
@@ -327,27 +325,11 @@ impl Table {
     }
 
     fn garbling(&mut self) -> Outcome {
-        let m = INSTANCES_PER_KEY;
-        let delta = self.prng.fill::<u128>(1)[0] | 1;
-        let mut keys = [Aes128::default(), Aes128::default()];
-        KeySequence::new(&self.prng.seed(), "bench").next_keys(&mut keys);
-        let [a, b] = [0, 1].map(|_| self.prng.fill::<u128>(m));
-        let bits: Vec<u128> = self.prng.fill(m);
-        let zero = vec![0; m];
-        let inputs = AndInputs { a: [&a, &zero], b: [&b, &zero], sum: &zero };
-        let active = |labels: &[u128], shift: u32| -> Vec<u128> {
-            labels.iter().zip(&bits).map(|(l, x)| l ^ (delta * (x >> shift & 1))).collect()
-        };
-        let (active_a, active_b) = (active(&a, 0), active(&b, 1));
-        let chosen = AndInputs { a: [&active_a, &zero], b: [&active_b, &zero], sum: &zero };
-        let (mut out, mut got, mut rows) = (vec![0; m], vec![0; m], vec![[0; 16]; 2 * m]);
-        let garble: Vec<f64> = (0..101)
-            .map(|_| nanoseconds(50, || garble_and(&keys, delta, inputs, [false; 2], &mut out, &mut rows)))
-            .collect();
-        let evaluate: Vec<f64> =
-            (0..101).map(|_| nanoseconds(50, || evaluate_and(&keys, chosen, &rows, &mut got))).collect();
-        let correct = got.iter().zip(&out).zip(&bits).all(|((g, o), x)| *g == o ^ (delta * (x & x >> 1 & 1)));
-        check(correct, "garble_and and evaluate_and")?;
+        let m = Gates::COUNT;
+        let mut gates = Gates::new(&mut self.prng);
+        let garble: Vec<f64> = (0..101).map(|_| nanoseconds(50, || gates.garble())).collect();
+        let evaluate: Vec<f64> = (0..101).map(|_| nanoseconds(50, || gates.evaluate())).collect();
+        check(gates.are_correct(), "garble_and and evaluate_and")?;
         for (kernel, times, cycles) in [("garble_and", garble, 5.0), ("evaluate_and", evaluate, 2.5)] {
             let times = Times { ns: median(times) / m as f64, peer: None, limit: Some(cycles) };
             self.row(kernel, (0, 128, m), false, times);
