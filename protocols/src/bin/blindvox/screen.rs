@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use blindvox_protocols::infer::Observer;
 use blindvox_protocols::infer::report::{LayerReport, StepCost, Total};
 use blindvox_protocols::linear::LinearPlan;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Prints a line. Where nobody reads any more (`blindvox ... | head`) the rest is silently left out.
 macro_rules! say {
@@ -23,33 +23,53 @@ pub fn line(text: Arguments<'_>) {
     }
 }
 
-/// One bar over all steps, with the current layer's name; silent where the output is not a terminal.
-pub struct Progress(ProgressBar);
+/// A line for the running layer with its own clock, above a bar over all layers; silent where the output is not a terminal.
+pub struct Progress {
+    lines: MultiProgress,
+    layers: ProgressBar,
+    layer: ProgressBar,
+}
 
 impl Progress {
     /// For a program of `steps` steps; hidden if `quiet`.
     pub fn new(steps: usize, quiet: bool) -> Self {
-        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(steps as u64) };
-        let style = ProgressStyle::with_template("{elapsed:>4} {bar:32} {pos}/{len} {wide_msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.set_message("keys and square pairs");
-        bar.enable_steady_tick(std::time::Duration::from_millis(100));
-        Self(bar)
+        let lines = MultiProgress::with_draw_target(match quiet {
+            true => ProgressDrawTarget::hidden(),
+            false => ProgressDrawTarget::stderr(),
+        });
+        let layers =
+            lines.add(ProgressBar::new(steps as u64)).with_style(style("{elapsed:>4} {bar:32} {pos}/{len} layers"));
+        let mut progress = Self { lines, layers, layer: ProgressBar::hidden() };
+        progress.start("keys and square pairs".to_owned());
+        progress
     }
 
-    /// Takes the bar away.
-    pub fn finish(&self) {
-        self.0.finish_and_clear();
+    fn start(&mut self, what: String) {
+        self.layer.finish_and_clear();
+        let line = ProgressBar::new_spinner().with_style(style("{elapsed:>4} {spinner} {wide_msg}")).with_message(what);
+        self.layer = self.lines.insert_before(&self.layers, line);
+        self.layer.enable_steady_tick(std::time::Duration::from_millis(100));
+        self.layers.tick();
     }
+
+    /// Takes everything away.
+    pub fn finish(&self) {
+        self.layer.finish_and_clear();
+        self.layers.finish_and_clear();
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 impl Observer for Progress {
     fn begin(&mut self, name: &str, kind: &str) {
-        self.0.set_message(format!("{name} ({kind})"));
+        self.start(format!("{name} ({kind})"));
     }
 
     fn end(&mut self, _: &StepCost) {
-        self.0.inc(1);
+        self.layers.inc(1);
     }
 }
 
