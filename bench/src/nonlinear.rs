@@ -20,7 +20,7 @@ use blindvox_protocols::nonlinear::relu::{ReluKind, relu};
 use blindvox_protocols::nonlinear::square::square;
 use blindvox_protocols::ot::OtPair;
 use blindvox_protocols::share::{P, Ring};
-use blindvox_protocols::triples::{Correlations, HeSquarePairs};
+use blindvox_protocols::triples::{Correlations, HeSource};
 use serde::Serialize;
 
 use crate::process;
@@ -61,7 +61,7 @@ struct Side {
     channel: Channel,
     ot: OtPair,
     gc: Half,
-    pairs: HeSquarePairs,
+    pairs: HeSource,
 }
 
 fn setup() -> Result<[Side; 2]> {
@@ -69,7 +69,7 @@ fn setup() -> Result<[Side; 2]> {
         let mut prng = Prng::from_os()?;
         let ot = OtPair::setup(party, &mut channel, &mut prng)?;
         let gc = Half::setup(party, &mut channel, &mut prng)?;
-        let pairs = HeSquarePairs::setup(party, &mut channel, &Device::cpu(), &mut prng)?;
+        let pairs = HeSource::setup(party, &mut channel, &Device::cpu(), &mut prng)?;
         Ok(Side { party, channel, ot, gc, pairs })
     };
     let (client, server) = local_pair();

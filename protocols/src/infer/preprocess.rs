@@ -7,7 +7,7 @@ use super::report::StepCost;
 use super::session::Session;
 use crate::error::Result;
 use crate::model::{Program, Step};
-use crate::triples::{Correlations, HeSquarePairs, SquarePairs};
+use crate::triples::{Correlations, HeSource, SquarePairs};
 
 /// A party that can run once: its one-use material goes with it.
 ///
@@ -67,7 +67,7 @@ impl Ready {
         let mut pairs = SquarePairs::default();
         if count > 0 {
             let Session { party, channel, prng, options, .. } = &mut session;
-            let mut source = HeSquarePairs::setup(*party, channel, &options.device, prng)?;
+            let mut source = HeSource::setup(*party, channel, &options.device, prng)?;
             pairs = source.square_pairs(channel, count)?;
         }
         let preparation = vec![

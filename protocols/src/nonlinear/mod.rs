@@ -10,10 +10,14 @@
 //! | [`avg_pool`] | sums over windows, local |
 //! | [`windows`] | the values of each window side by side |
 //! | [`square`] | x^2 / 2^f from square pairs |
+//! | [`multiply`] | x·y mod p from Beaver triples |
+//! | [`open`] | opening of masked values |
 
 pub mod argmax;
 pub mod avg_pool;
 pub mod max_pool;
+pub mod multiply;
+mod open;
 pub mod relu;
 pub mod select;
 pub mod square;

@@ -23,6 +23,8 @@ use crate::ot::OtPair;
 use crate::share::{P, Ring, mul_mod_p};
 use crate::triples::SquarePairs;
 
+use super::open::open;
+
 /// From shares mod [`P`] of |x| < 2^15 to shares mod 2^32 of x^2 / 2^`shift`: within one unit, and exact
 /// for a shift of 0. Uses up `pairs`, one for each element.
 ///
@@ -46,22 +48,18 @@ fn square_mod_p(party: Party, channel: &mut Channel, pairs: SquarePairs, mut x: 
     if pairs.len() != x.len() {
         return Err(Error::Model(format!("{} square pairs for {} values", pairs.len(), x.len())));
     }
-    let (a, a2) = pairs.shares();
+    let [a, a2] = pairs.shares();
     for ((x, a), a2) in x.chunks_mut(convert::CHUNK).zip(a.chunks(convert::CHUNK)).zip(a2.chunks(convert::CHUNK)) {
         let ring = Ring::Prime(P);
         x.iter_mut().zip(a).for_each(|(x, &a)| *x = ring.sub(*x, a));
-        channel.send_pod(x)?;
-        let theirs = channel.recv_pod::<u32>(x.len())?;
-        if theirs.iter().fold(0, |max, &d| max.max(d)) >= P {
-            return Err(Error::protocol(format!("an opened value is not below {P}")));
-        }
+        open(channel, x)?;
         // d·(d + 2a) + a^2 here and d·2a + a^2 there.
         let mine = match party {
             Party::Client => u32::MAX,
             Party::Server => 0,
         };
-        for (((x, &d), &a), &a2) in x.iter_mut().zip(&theirs).zip(a).zip(a2) {
-            let d = ring.add(*x, d);
+        for ((x, &a), &a2) in x.iter_mut().zip(a).zip(a2) {
+            let d = *x;
             *x = ring.add(mul_mod_p(d, ring.add(d & mine, ring.add(a, a))), a2);
         }
     }

@@ -1,0 +1,169 @@
+//! One party's shares of factors and their product, column by column.
+//!
+//! Columns are vectors of residues mod [`P`](crate::share::P), one item an element: the factors, then the product of the first and the last
+//! of them. A square pair has the columns (a, a^2), a triple (a, b, a·b).
+
+use std::fmt;
+
+use blindvox_engine::prng::Prng;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::error::{Error, Result};
+use crate::share::{P, mul_mod_p};
+
+/// One party's shares mod [`P`] of square pairs: a uniform a, and a^2. Each is good for one use.
+///
+/// ```
+/// # use blindvox_protocols::{Result, channel::{Channel, Party}, nonlinear::square::square, ot::OtPair};
+/// # use blindvox_protocols::triples::SquarePairs;
+/// fn once(pairs: SquarePairs, x: Vec<u32>, channel: &mut Channel, ot: &mut OtPair) -> Result<Vec<u32>> {
+///     square(Party::Client, channel, ot, pairs, x, 8)
+/// }
+/// ```
+///
+/// Squaring with the same pairs again does not compile:
+///
+/// ```compile_fail,E0382
+/// # use blindvox_protocols::{Result, channel::{Channel, Party}, nonlinear::square::square, ot::OtPair};
+/// # use blindvox_protocols::triples::SquarePairs;
+/// fn twice(pairs: SquarePairs, x: Vec<u32>, channel: &mut Channel, ot: &mut OtPair) -> Result<Vec<u32>> {
+///     let y = square(Party::Client, channel, ot, pairs, x, 8)?;
+///     square(Party::Client, channel, ot, pairs, y, 8)
+/// }
+/// ```
+pub type SquarePairs = Correlated<2>;
+
+/// One party's shares mod [`P`] of Beaver triples: uniform a and b, and c = a·b. Each is good for one use.
+///
+/// Multiplying with the same triples again does not compile:
+///
+/// ```compile_fail,E0382
+/// # use blindvox_protocols::{Result, channel::{Channel, Party}, nonlinear::multiply::multiply};
+/// # use blindvox_protocols::triples::BeaverTriples;
+/// fn twice(triples: BeaverTriples, x: Vec<u32>, channel: &mut Channel) -> Result<Vec<u32>> {
+///     let y = multiply(Party::Client, channel, triples, x.clone(), x)?;
+///     multiply(Party::Client, channel, triples, y.clone(), y)
+/// }
+/// ```
+pub type BeaverTriples = Correlated<3>;
+
+/// What [`SquarePairs`] and [`BeaverTriples`] have in common. Neither printed nor cloned.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Correlated<const COLUMNS: usize> {
+    columns: [Vec<u32>; COLUMNS],
+}
+
+impl<const COLUMNS: usize> Correlated<COLUMNS> {
+    /// The alias, for messages.
+    const NAME: &str = match COLUMNS {
+        2 => "SquarePairs",
+        3 => "BeaverTriples",
+        _ => panic!("pairs or triples"),
+    };
+
+    /// Independent factors that both come into the product: 1 where it is a square.
+    pub(super) const FACTORS: usize = COLUMNS - 1;
+
+    /// From shares mod [`P`] of the factors and of the product.
+    ///
+    /// # Panics
+    /// Where the lengths differ.
+    pub(crate) fn new(columns: [Vec<u32>; COLUMNS]) -> Self {
+        assert!(columns.iter().all(|c| c.len() == columns[0].len()), "a product for each factor");
+        Self { columns }
+    }
+
+    /// Uniform factors, with the products of these very values.
+    pub(super) fn draw(prng: &mut Prng, count: usize) -> Self {
+        let mut columns = std::array::from_fn(|_| Vec::new());
+        columns[..Self::FACTORS].fill_with(|| uniform_residues(prng, count));
+        let (first, last) = (&columns[0], &columns[Self::FACTORS - 1]);
+        columns[Self::FACTORS] = first.iter().zip(last).map(|(&a, &b)| mul_mod_p(a, b)).collect();
+        Self::new(columns)
+    }
+
+    /// How many are left.
+    pub fn len(&self) -> usize {
+        self.columns[0].len()
+    }
+
+    /// True where none is left.
+    pub fn is_empty(&self) -> bool {
+        self.columns[0].is_empty()
+    }
+
+    /// Takes out `count`; both parties get matching ones as long as both take alike.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where fewer are left.
+    pub fn take(&mut self, count: usize) -> Result<Self> {
+        let Some(rest) = self.len().checked_sub(count) else {
+            return Err(Error::Model(format!("{count} {} wanted, {} left", Self::NAME, self.len())));
+        };
+        if rest < count {
+            let kept = Self::new(self.columns.each_ref().map(|share| share[..rest].to_vec()));
+            // The larger part stays where it is.
+            let mut taken = std::mem::replace(self, kept);
+            for share in &mut taken.columns {
+                share.copy_within(rest.., 0);
+                shorten(share, count);
+            }
+            return Ok(taken);
+        }
+        let taken = Self::new(self.columns.each_ref().map(|share| share[rest..].to_vec()));
+        for share in &mut self.columns {
+            shorten(share, rest);
+        }
+        Ok(taken)
+    }
+
+    /// None, with room for `count`.
+    pub(super) fn with_capacity(count: usize) -> Self {
+        Self { columns: std::array::from_fn(|_| Vec::with_capacity(count)) }
+    }
+
+    /// Adds more at the end. Room must have been made: growing would leave a copy of the shares behind.
+    pub(super) fn append(&mut self, other: Self) {
+        for (share, more) in self.columns.iter_mut().zip(&other.columns) {
+            share.extend_from_slice(more);
+        }
+    }
+
+    /// The shares, factors first.
+    pub(crate) fn shares(&self) -> [&[u32]; COLUMNS] {
+        self.columns.each_ref().map(Vec::as_slice)
+    }
+
+    /// The shares of the product.
+    pub(super) fn product_mut(&mut self) -> &mut [u32] {
+        &mut self.columns[Self::FACTORS]
+    }
+}
+
+impl<const COLUMNS: usize> Default for Correlated<COLUMNS> {
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
+}
+
+impl<const COLUMNS: usize> fmt::Debug for Correlated<COLUMNS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({} left)", Self::NAME, self.len())
+    }
+}
+
+/// Truncates, zeroizing what is cut off.
+fn shorten(share: &mut Vec<u32>, len: usize) {
+    share[len..].zeroize();
+    share.truncate(len);
+}
+
+/// `count` uniform residues mod [`P`]. A word at or above it, one in 4096, is drawn again.
+pub(super) fn uniform_residues(prng: &mut Prng, count: usize) -> Vec<u32> {
+    let mut residues = Vec::with_capacity(count);
+    while residues.len() < count {
+        let words = Zeroizing::new(prng.fill::<u32>(count - residues.len()));
+        residues.extend(words.iter().filter(|&&x| x < P));
+    }
+    residues
+}
