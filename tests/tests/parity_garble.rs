@@ -4,17 +4,11 @@
 
 use blindvox_engine::aes::{Aes128, INSTANCES_PER_KEY, KeySequence};
 use blindvox_engine::garble::{AndInputs, Row, evaluate_and, garble_and};
-use blindvox_engine::wgpu::{GpuOptions, adapters};
 use blindvox_engine::{Device, Error, Prng};
+use blindvox_tests::gpu_devices;
 
 fn devices() -> Vec<Device> {
-    if adapters().iter().all(|a| a.unusable.is_some()) {
-        assert!(std::env::var_os("CI").is_none(), "CI must have a usable Vulkan adapter");
-        eprintln!("SKIPPED: no usable Vulkan adapter");
-        return Vec::new();
-    }
-    let open = |checked| Device::gpu_with(&GpuOptions { checked, ..GpuOptions::default() }).unwrap();
-    vec![open(false), open(true)]
+    [false, true].into_iter().flat_map(gpu_devices).collect()
 }
 
 /// Gate g of the test circuit: (w0 ^ w1) & (w2 ^ w3) ^ w4 into a slot, then that slot feeds the next.

@@ -8,22 +8,9 @@ use blindvox_engine::cpu::Body;
 use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60, ntt_primes};
 use blindvox_engine::ring::{Modulus, RnsBasis};
 use blindvox_engine::rlwe::{Ciphertexts, Params, PublicKey, SecretKey, SeededCiphertexts};
-use blindvox_engine::wgpu::{GpuOptions, Word, adapters};
+use blindvox_engine::wgpu::{GpuOptions, adapters};
 use blindvox_engine::{Coeff, Device, Error, GemmShape, Ntt, PolyBatch, Prng};
-
-/// A GPU device for each body of the words that the adapter runs, unless there is no adapter.
-fn devices(checked: bool) -> Vec<Device> {
-    let found = adapters();
-    let Some(usable) = found.iter().find(|a| a.unusable.is_none()) else {
-        let report: Vec<String> = found.iter().map(ToString::to_string).collect();
-        assert!(std::env::var_os("CI").is_none(), "CI must have a usable Vulkan adapter; found {report:?}");
-        eprintln!("SKIPPED: no usable Vulkan adapter; found {report:?}");
-        return Vec::new();
-    };
-    let words = if usable.int64 { vec![Word::U64, Word::U32] } else { vec![Word::U32] };
-    let open = |word| Device::gpu_with(&GpuOptions { word: Some(word), checked, adapter: None }).unwrap();
-    words.into_iter().map(open).collect()
-}
+use blindvox_tests::gpu_devices;
 
 fn primes(bits: u32, n: usize, count: usize) -> Vec<u64> {
     ntt_primes(bits, n, count).unwrap()
@@ -160,7 +147,7 @@ fn check_gemm(gpu: &Device, basis: &RnsBasis, rows: usize, inner: usize, cols: u
 
 #[test]
 fn transforms_agree() {
-    for gpu in devices(false) {
+    for gpu in gpu_devices(false) {
         for n in [1024, 2048, 4096, 8192, 16384, 32768, 65536] {
             for basis in bases(n) {
                 check_transforms(&gpu, &basis, if n > 8192 { 1 } else { 2 });
@@ -171,7 +158,7 @@ fn transforms_agree() {
 
 #[test]
 fn pointwise_kernels_agree() {
-    for gpu in devices(false) {
+    for gpu in gpu_devices(false) {
         for n in [1024, 4096, 65536] {
             bases(n).iter().for_each(|basis| check_pointwise(&gpu, basis));
         }
@@ -180,7 +167,7 @@ fn pointwise_kernels_agree() {
 
 #[test]
 fn matrix_products_agree() {
-    for gpu in devices(false) {
+    for gpu in gpu_devices(false) {
         for basis in bases(1024) {
             for (rows, inner, cols) in [(1, 1, 1), (1, 40, 1), (2, 9, 3), (5, 17, 6), (4, 8, 4), (3, 2, 9)] {
                 check_gemm(&gpu, &basis, rows, inner, cols);
@@ -192,7 +179,7 @@ fn matrix_products_agree() {
 
 #[test]
 fn lazy_sums_hold_the_largest_residues() {
-    for gpu in devices(false) {
+    for gpu in gpu_devices(false) {
         for bits in [60, 59, 50] {
             let basis = RnsBasis::new(1024, &primes(bits, 1024, 1)).unwrap();
             let (rows, inner, cols) = (2, 70, 2);
@@ -208,7 +195,7 @@ fn lazy_sums_hold_the_largest_residues() {
 
 #[test]
 fn kernels_agree_with_all_runtime_checks_on() {
-    for gpu in devices(true) {
+    for gpu in gpu_devices(true) {
         for n in [1024, 2048, 4096, 16384] {
             let basis = RnsBasis::new(n, &DEFAULT_60).unwrap();
             check_transforms(&gpu, &basis, 2);
@@ -220,7 +207,7 @@ fn kernels_agree_with_all_runtime_checks_on() {
 
 #[test]
 fn uniform_and_zero_polynomials_and_copies_agree_on_reused_memory() {
-    for gpu in devices(false) {
+    for gpu in gpu_devices(false) {
         let basis = RnsBasis::new(2048, &DEFAULT_60).unwrap();
         for first in [0, 7, u32::MAX - 4] {
             compare(&gpu, "expand_uniform", &basis, |d| {
@@ -238,7 +225,7 @@ fn uniform_and_zero_polynomials_and_copies_agree_on_reused_memory() {
 #[test]
 fn a_batch_longer_than_a_window_is_split() {
     let words = 4096 * DEFAULT_50[..2].len();
-    for gpu in devices(false) {
+    for gpu in gpu_devices(false) {
         let window = adapters().iter().map(|a| a.max_binding_bytes).min().unwrap() as usize;
         let basis = RnsBasis::new(4096, &DEFAULT_50[..2]).unwrap();
         let batch = (window / (8 * words)).min(2048) + 3;
@@ -259,7 +246,7 @@ fn a_batch_longer_than_a_window_is_split() {
 fn what_cannot_be_had_is_an_error() {
     let none = GpuOptions { adapter: Some("no such adapter".to_owned()), ..GpuOptions::default() };
     assert!(matches!(Device::gpu_with(&none), Err(Error::Device(_))));
-    for gpu in devices(false) {
+    for gpu in gpu_devices(false) {
         let small = RnsBasis::new(512, &DEFAULT_50[..1]).unwrap();
         assert!(matches!(PolyBatch::<Coeff>::zeros(&gpu, &small, 1), Err(Error::Parameters(_))));
         let basis = RnsBasis::new(65536, &DEFAULT_50[..1]).unwrap();
@@ -301,7 +288,7 @@ fn layer(device: &Device, params: &Params) -> (Vec<u8>, Vec<u32>) {
 fn a_layer_is_the_same_on_the_wire_from_two_threads_at_once() {
     let params = Params::hom_conv();
     let expected = layer(&Device::cpu(), &params);
-    for gpu in devices(false) {
+    for gpu in gpu_devices(false) {
         let found = std::thread::scope(|s| {
             let threads: Vec<_> = (0..2).map(|_| s.spawn(|| layer(&gpu, &params))).collect();
             threads.into_iter().map(|t| t.join().unwrap()).collect::<Vec<_>>()
