@@ -18,6 +18,8 @@
 //! At 16 bits: 560 bytes against 1512. Rows 1, 3 and the choices of 4 and 5 are counted in whole chunks of 256 or 128 elements.
 //! The client learns nothing: not the sign either.
 
+use zeroize::Zeroizing;
+
 use crate::channel::{Channel, Party};
 use crate::convert::convert;
 use crate::error::{Error, Result};
@@ -73,7 +75,8 @@ pub fn relu(
     for x in x.chunks(BATCH) {
         y.extend(match kind {
             ReluKind::SignSelect => {
-                let d = gc.run(channel, &program, &Planes::from_columns(&[x], bits as usize))?.to_bytes(0);
+                let d = gc.run(channel, &program, &Planes::from_columns(&[x], bits as usize))?;
+                let d = Zeroizing::new(d.to_bytes(0));
                 select(party, channel, ot, &d, x)?
             }
             ReluKind::FullCircuit => {

@@ -10,6 +10,8 @@
 //! | 3 | server -> client | choices | 4 | online |
 //! | 4 | client -> server | corrections for x_C | 4 | online |
 
+use zeroize::Zeroizing;
+
 use crate::channel::{Channel, Party};
 use crate::error::Result;
 use crate::ot::OtPair;
@@ -21,8 +23,8 @@ use crate::share::Ring;
 /// If there are not as many bits as values.
 pub fn select(party: Party, channel: &mut Channel, ot: &mut OtPair, bits: &[u8], x: &[u32]) -> Result<Vec<u32>> {
     assert_eq!(bits.len(), x.len(), "a bit for each value");
-    let correlations: Vec<u32> =
-        x.iter().zip(bits).map(|(&x, &d)| x.wrapping_mul(1u32.wrapping_sub(2 * u32::from(d)))).collect();
+    let signed = |(&x, &d): (&u32, &u8)| x.wrapping_mul(1u32.wrapping_sub(2 * u32::from(d)));
+    let correlations: Zeroizing<Vec<u32>> = Zeroizing::new(x.iter().zip(bits).map(signed).collect());
     // The server sends first.
     let (sent, received) = match party {
         Party::Server => {
