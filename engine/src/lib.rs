@@ -14,6 +14,7 @@
 //! | [`rlwe`] | parameters, keys, ciphertexts |
 //! | [`bfv`] | messages mod t, circuit-private replies |
 //! | [`prng`] | the source of secrets |
+//! | [`simd`] | loops compiled for wide registers |
 
 pub mod aes;
 pub mod backend;
@@ -26,6 +27,7 @@ pub mod poly_batch;
 pub mod prng;
 pub mod ring;
 pub mod rlwe;
+pub mod simd;
 pub mod wgpu;
 
 pub use backend::{Backend, Domain, GemmShape, Shape};

@@ -29,6 +29,16 @@ const THREAD: usize = 16 * BULK;
 /// A cryptographically secure generator. Its state is secret: it is neither printed nor cloned.
 pub struct Prng(ChaCha20Rng);
 
+/// The bytes of one bulk draw. As secret as they are.
+pub(crate) struct Stream(Aes128);
+
+impl Stream {
+    /// 16 bytes a block, number `first` and on.
+    pub(crate) fn blocks(&self, first: usize, out: &mut [u128]) {
+        self.0.counter(0, first as u64, out);
+    }
+}
+
 impl fmt::Debug for Prng {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Prng(..)")
@@ -60,14 +70,17 @@ impl Prng {
         if bytes.len() < BULK {
             return self.0.fill_bytes(bytes);
         }
-        let mut key = Zeroizing::new([0; 16]);
-        self.0.fill_bytes(&mut *key);
-        let cipher = Aes128::new(u128::from_le_bytes(*key));
+        let stream = self.stream();
         let expand = |(part, bytes): (usize, &mut [u8])| {
             let mut blocks = Zeroizing::new([0u128; BULK / 16]);
             for (i, bytes) in bytes.chunks_mut(BULK).enumerate() {
-                cipher.counter(0, ((part * THREAD + i * BULK) / 16) as u64, &mut *blocks);
-                bytes.copy_from_slice(&bytemuck::cast_slice(&*blocks)[..bytes.len()]);
+                let first = (part * THREAD + i * BULK) / 16;
+                if let Ok(blocks) = bytemuck::try_cast_slice_mut(bytes) {
+                    stream.blocks(first, blocks);
+                } else {
+                    stream.blocks(first, &mut *blocks);
+                    bytes.copy_from_slice(&bytemuck::cast_slice(&*blocks)[..bytes.len()]);
+                }
             }
         };
         if bytes.len() <= THREAD {
@@ -75,6 +88,13 @@ impl Prng {
         } else {
             bytes.par_chunks_mut(THREAD).enumerate().for_each(expand);
         }
+    }
+
+    /// A bulk draw of any length, to be taken piece by piece: what [`Self::fill_bytes`] makes of [`BULK`] bytes and more.
+    pub(crate) fn stream(&mut self) -> Stream {
+        let mut key = Zeroizing::new([0; 16]);
+        self.0.fill_bytes(&mut *key);
+        Stream(Aes128::new(u128::from_le_bytes(*key)))
     }
 
     /// Uniform 32 bits.

@@ -3,17 +3,19 @@
 //! | what | range | for |
 //! |---|---|---|
 //! | [`uniform_residue`] | `[0, q)` | the public half of a seeded ciphertext, expanded from a public key |
-//! | [`ternary`] | {-1, 0, 1}, uniform | secret keys, the ephemeral secret of public-key encryption |
-//! | [`noise`] | [-21, 21], centred binomial, sigma 3.24 | RLWE errors |
-//! | [`flood`] | sum of four uniforms | hiding the noise of a product |
+//! | [`fill_ternary`] | {-1, 0, 1}, uniform | secret keys, the ephemeral secret of public-key encryption |
+//! | [`fill_noise`] | [-21, 21], centred binomial, sigma 3.24 | RLWE errors |
+//! | [`fill_flood`] | sum of four uniforms | hiding the noise of a product |
 
 use aes::Aes128;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 
 use rayon::prelude::*;
+use zeroize::Zeroizing;
 
 use super::modulus::Modulus;
 use crate::Prng;
+use crate::simd::wide;
 
 /// The public key that uniform residues are expanded from.
 pub type PublicSeed = [u8; 16];
@@ -49,8 +51,6 @@ pub fn uniform_residue(cipher: &Aes128, q: Modulus, poly: u32, limb: u32, index:
 
 /// A whole polynomial's limb of uniform residues: [`uniform_residue`] for every index, by batched counter mode.
 pub fn uniform_poly(seed: &PublicSeed, q: Modulus, poly: u32, limb: u32, out: &mut [u64]) {
-    /// Blocks at a time, to stay in the nearest cache.
-    const BLOCKS: usize = 256;
     let mask = u64::MAX >> (64 - q.bits());
     let batched = crate::aes::Aes128::new(u128::from_le_bytes(*seed));
     let mut single = None;
@@ -59,13 +59,15 @@ pub fn uniform_poly(seed: &PublicSeed, q: Modulus, poly: u32, limb: u32, out: &m
         let blocks = &mut blocks[..out.len().div_ceil(2)];
         let first = chunk * BLOCKS;
         batched.counter(u64::from(limb), u64::from(poly) << 32 | first as u64, blocks);
-        let mut redraw = 0;
-        for (pair, block) in out.chunks_mut(2).zip(&*blocks) {
-            for (half, r) in pair.iter_mut().enumerate() {
-                *r = (block >> (64 * half)) as u64 & mask;
+        let words: &[u64] = bytemuck::cast_slice(blocks);
+        let redraw = wide(|| {
+            let mut redraw = 0;
+            for (r, w) in out.iter_mut().zip(words) {
+                *r = w & mask;
                 redraw |= u64::from(*r >= q.value());
             }
-        }
+            redraw
+        });
         if redraw != 0 {
             let cipher = single.get_or_insert_with(|| Aes128::new(seed.into()));
             for (i, r) in out.iter_mut().enumerate().filter(|(_, r)| **r >= q.value()) {
@@ -75,42 +77,87 @@ pub fn uniform_poly(seed: &PublicSeed, q: Modulus, poly: u32, limb: u32, out: &m
     }
 }
 
-/// `count` coefficients, each from a draw of its own; by several threads if there are many.
-fn from_draws<T: bytemuck::Pod + Send + Sync + zeroize::Zeroize>(
-    prng: &mut Prng,
-    count: usize,
-    coefficient: impl Fn(&T) -> i32 + Send + Sync,
-) -> Vec<i32> {
+/// Blocks of random bytes at a time, to stay in the nearest cache.
+const BLOCKS: usize = 256;
+
+/// Fills `out` with coefficients, each made of a random word of its own; by several threads if there are many.
+///
+/// `convert` makes equally many coefficients of words.
+fn from_words(prng: &mut Prng, out: &mut [i32], convert: impl Fn(&[u64], &mut [i32]) + Send + Sync) {
     const SERIAL: usize = 1 << 13;
-    let draws = zeroize::Zeroizing::new(prng.fill::<T>(count));
-    let mut out = vec![0; count];
-    out.par_chunks_mut(SERIAL).zip(draws.par_chunks(SERIAL)).for_each(|(out, draws)| {
-        out.iter_mut().zip(draws).for_each(|(out, draw)| *out = coefficient(draw));
+    let stream = prng.stream();
+    let part = |(part, out): (usize, &mut [i32])| {
+        let mut blocks = Zeroizing::new([0; BLOCKS]);
+        for (i, out) in out.chunks_mut(2 * BLOCKS).enumerate() {
+            let blocks = &mut blocks[..out.len().div_ceil(2)];
+            stream.blocks(part * SERIAL / 2 + i * BLOCKS, blocks);
+            convert(&bytemuck::cast_slice(blocks)[..out.len()], out);
+        }
+    };
+    if out.len() <= SERIAL {
+        part((0, out));
+    } else {
+        out.par_chunks_mut(SERIAL).enumerate().for_each(part);
+    }
+}
+
+/// Applies `coefficient` to every word, in a loop for wide registers.
+fn each_word(words: &[u64], out: &mut [i32], coefficient: impl Fn(u64) -> i32) {
+    wide(|| out.iter_mut().zip(words).for_each(|(out, &w)| *out = coefficient(w)));
+}
+
+/// Fills `out` with coefficients uniform in {-1, 0, 1}, to within 2^-63.
+pub fn fill_ternary(prng: &mut Prng, out: &mut [i32]) {
+    // floor(3 w / 2^64) counts the thirds of 2^64 that w reaches.
+    const THIRDS: [u64; 2] = [(1u128 << 64).div_ceil(3) as u64, (1u128 << 65).div_ceil(3) as u64];
+    from_words(prng, out, |words, out| {
+        each_word(words, out, |w| i32::from(w >= THIRDS[0]) + i32::from(w >= THIRDS[1]) - 1);
     });
-    out
 }
 
-/// `count` coefficients uniform in {-1, 0, 1}, to within 2^-63.
-pub fn ternary(prng: &mut Prng, count: usize) -> Vec<i32> {
-    from_draws(prng, count, |&w: &u64| ((u128::from(w) * 3) >> 64) as i32 - 1)
-}
-
-/// `count` centred binomial coefficients with eta = 21.
-pub fn noise(prng: &mut Prng, count: usize) -> Vec<i32> {
+/// Fills `out` with centred binomial coefficients, eta = 21.
+pub fn fill_noise(prng: &mut Prng, out: &mut [i32]) {
     const ETA_BITS: u64 = (1 << 21) - 1;
-    from_draws(prng, count, |&w: &u64| (w & ETA_BITS).count_ones() as i32 - (w >> 21 & ETA_BITS).count_ones() as i32)
+    from_words(prng, out, |words, out| {
+        each_word(words, out, |w| (w & ETA_BITS).count_ones() as i32 - (w >> 21 & ETA_BITS).count_ones() as i32);
+    });
 }
 
-/// `count` flooding coefficients: the sum of four uniform integers of `bits` bits (1..=16), centred.
+/// Fills `out` with flooding coefficients: the sum of four uniform integers of `bits` bits (1..=16), centred.
 ///
 /// Magnitude below 2^(bits + 1), standard deviation 2^bits / sqrt(3), peak probability 2/3 * 2^-bits. Shifting it by
 /// one moves it by a statistical distance of its peak probability, as for a Gaussian of the same
 /// width, but it is bounded and needs neither tables nor floating point, so it is exact and constant-time.
-pub fn flood(prng: &mut Prng, count: usize, bits: u32) -> Vec<i32> {
+pub fn fill_flood(prng: &mut Prng, out: &mut [i32], bits: u32) {
     assert!((1..=16).contains(&bits), "flooding of {bits} bits: must be in 1..=16");
-    let mask = u16::MAX >> (16 - bits);
-    let centre = 2 * i32::from(mask);
-    from_draws(prng, count, |d: &[u16; 4]| d.iter().map(|&u| i32::from(u & mask)).sum::<i32>() - centre)
+    let mask = u64::from(u16::MAX >> (16 - bits));
+    let centre = 2 * mask as i32;
+    from_words(prng, out, |words, out| {
+        each_word(words, out, |w| {
+            ((w & mask) + (w >> 16 & mask) + (w >> 32 & mask) + (w >> 48 & mask)) as i32 - centre
+        });
+    });
+}
+
+/// `count` coefficients of [`fill_ternary`].
+pub fn ternary(prng: &mut Prng, count: usize) -> Vec<i32> {
+    let mut out = vec![0; count];
+    fill_ternary(prng, &mut out);
+    out
+}
+
+/// `count` coefficients of [`fill_noise`].
+pub fn noise(prng: &mut Prng, count: usize) -> Vec<i32> {
+    let mut out = vec![0; count];
+    fill_noise(prng, &mut out);
+    out
+}
+
+/// `count` coefficients of [`fill_flood`].
+pub fn flood(prng: &mut Prng, count: usize, bits: u32) -> Vec<i32> {
+    let mut out = vec![0; count];
+    fill_flood(prng, &mut out, bits);
+    out
 }
 
 #[cfg(test)]
@@ -137,6 +184,26 @@ mod tests {
             assert!(mean.abs() < 6.0 * sigma / (count as f64).sqrt(), "mean {mean}");
             assert!((deviation / sigma - 1.0).abs() < 0.01, "deviation {deviation}, expected {sigma}");
             assert!(draws.iter().all(|d| d.abs() <= bound));
+        }
+    }
+
+    /// Each coefficient by its definition from a word of the same bulk draw, across the bounds of pieces and threads.
+    #[test]
+    fn coefficients_are_those_of_their_words() {
+        let count = 3 * (1 << 13) + 517;
+        let prng = || Prng::from_seed_for_tests([8; 32]);
+        let words: Vec<u64> = prng().fill(count);
+        let expect = |drawn: Vec<i32>, definition: &dyn Fn(u64) -> i32| {
+            assert_eq!(drawn, words.iter().map(|&w| definition(w)).collect::<Vec<_>>());
+        };
+        expect(ternary(&mut prng(), count), &|w| ((u128::from(w) * 3) >> 64) as i32 - 1);
+        let ones = |w: u64, from: u32| (from..from + 21).map(|b| (w >> b & 1) as i32).sum::<i32>();
+        expect(noise(&mut prng(), count), &|w| ones(w, 0) - ones(w, 21));
+        for bits in [1, 13, 16] {
+            let mask = (1i32 << bits) - 1;
+            expect(flood(&mut prng(), count, bits), &|w| {
+                (0..4).map(|i| (w >> (16 * i)) as i32 & mask).sum::<i32>() - 2 * mask
+            });
         }
     }
 
