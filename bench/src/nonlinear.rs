@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
+use blindvox_engine::ring::sampler::fill_residues;
 use blindvox_engine::{Device, Prng};
 use blindvox_protocols::Result;
 use blindvox_protocols::channel::{Channel, Party, local_pair};
@@ -16,6 +17,7 @@ use blindvox_protocols::convert::convert;
 use blindvox_protocols::gc::{Half, arithmetic};
 use blindvox_protocols::nonlinear::argmax::argmax;
 use blindvox_protocols::nonlinear::max_pool::max_pool;
+use blindvox_protocols::nonlinear::multiply::multiply;
 use blindvox_protocols::nonlinear::relu::{ReluKind, relu};
 use blindvox_protocols::nonlinear::square::square;
 use blindvox_protocols::ot::OtPair;
@@ -45,8 +47,8 @@ struct Row {
     bits: u32,
     elements: usize,
     ns_per_element: f64,
-    /// Time on a processor of the client's and of the server's thread: what a machine with two free cores is bound by.
-    busy_ns_per_element: [f64; 2],
+    /// Time on processors, of all threads of both parties.
+    cpu_ns_per_element: f64,
     bytes_per_element: f64,
     bound_ns_per_element: f64,
     peak_memory_bytes: u64,
@@ -80,17 +82,11 @@ fn setup() -> Result<[Side; 2]> {
     })
 }
 
-/// How long this thread has been on a processor, in ns; 0 where the system does not say.
-fn busy() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
-}
-
 /// One run of both halves.
 struct Run<T> {
     results: [T; 2],
     time: Duration,
-    busy: [u64; 2],
+    cpu: u64,
     bytes: u64,
 }
 
@@ -100,11 +96,15 @@ fn time<T: Send>(sides: &mut [Side; 2], half: impl Fn(&mut Side) -> Result<T> + 
     let run = |side: &mut Side| {
         let before = side.channel.stats().total;
         barrier.wait();
-        let (start, idle) = (Instant::now(), busy());
-        let result = half(side)?;
-        let (end, busy) = (Instant::now(), busy() - idle);
+        let (start, cpu) = (Instant::now(), process::threads_cpu_ns());
+        let result = half(side);
+        let end = Instant::now();
+        // Until both have counted, neither thread may end.
+        barrier.wait();
+        let cpu = process::threads_cpu_ns().saturating_sub(cpu);
+        barrier.wait();
         let traffic = side.channel.stats().total - before;
-        Ok::<_, blindvox_protocols::Error>((result, start, end, traffic.sent, busy))
+        Ok::<_, blindvox_protocols::Error>((result?, start, end, traffic.sent, cpu))
     };
     let [client, server] = sides;
     std::thread::scope(|scope| {
@@ -112,8 +112,7 @@ fn time<T: Send>(sides: &mut [Side; 2], half: impl Fn(&mut Side) -> Result<T> + 
         let client = run(client)?;
         let server = server.join().expect("the server's thread")?;
         let time = client.2.max(server.2) - client.1.min(server.1);
-        let busy = [client.4, server.4];
-        Ok(Run { results: [client.0, server.0], time, busy, bytes: client.3 + server.3 })
+        Ok(Run { results: [client.0, server.0], time, cpu: client.4.max(server.4), bytes: client.3 + server.3 })
     })
 }
 
@@ -138,11 +137,19 @@ fn memory(name: &str) -> u64 {
 const NS_AND: f64 = 2.0;
 const NS_LABEL: f64 = 4.0;
 const NS_COT: f64 = 7.0;
-/// Pairs by homomorphic encryption and two conversions.
-const NS_SQUARE: f64 = 70.0;
+/// A square pair: 21 transforms of 0.8 ns a slot, and as much again for the rest, on two cores.
+const NS_PAIR: f64 = 17.0;
+/// A triple: 30 transforms.
+const NS_TRIPLE: f64 = 24.0;
 
 fn mine(party: Party, shares: &[Vec<u32>; 2]) -> &[u32] {
     &shares[usize::from(party == Party::Server)]
+}
+
+/// Columns of values mod [`P`] from both parties' shares.
+fn open<const N: usize>(client: [&[u32]; N], server: [&[u32]; N]) -> [Vec<u32>; N] {
+    let ring = Ring::Prime(P);
+    std::array::from_fn(|i| client[i].iter().zip(server[i]).map(|(&c, &s)| ring.add(c, s)).collect())
 }
 
 type Outcome = std::result::Result<(), Box<dyn Error>>;
@@ -150,12 +157,12 @@ type Outcome = std::result::Result<(), Box<dyn Error>>;
 /// Prints the table.
 pub fn run(args: Args) -> Outcome {
     println!(
-        "{:<18} {:>5} {:>9} {:>11} {:>18} {:>9} {:>14} {:>9} {:>17}",
+        "{:<18} {:>5} {:>9} {:>11} {:>14} {:>9} {:>14} {:>9} {:>17}",
         "operation",
         "bits",
         "elements",
         "ns/element",
-        "busy client+server",
+        "CPU ns/element",
         "bound ns",
         "bytes/element",
         "peak MiB",
@@ -172,7 +179,9 @@ pub fn run(args: Args) -> Outcome {
     // The difference of two scores of 31 bits fills shares of 32; without a spare bit only the full circuit will do.
     table.argmax3("argmax3", ReluKind::SignSelect, 31)?;
     table.argmax3("argmax3_full", ReluKind::FullCircuit, 32)?;
+    table.square_pairs()?;
     table.square()?;
+    table.beaver()?;
     if let Some(path) = args.json {
         std::fs::write(&path, serde_json::to_string_pretty(&table.rows)?)
             .map_err(|e| format!("{}: {e}", path.display()))?;
@@ -204,9 +213,9 @@ impl Table {
         let mut run = || {
             let run = time(&mut self.sides, &half)?;
             let wrong = || Box::<dyn Error>::from(format!("{op} of {bits} bits: a wrong result"));
-            if check(&run.results) { Ok((run.time, run.busy, run.bytes)) } else { Err(wrong()) }
+            if check(&run.results) { Ok((run.time, run.cpu, run.bytes)) } else { Err(wrong()) }
         };
-        let (time, busy, bytes) = run()?.min(run()?);
+        let (time, cpu, bytes) = run()?.min(run()?);
         let peak = memory("VmHWM");
         let each = |ns: u64| ns as f64 / self.n as f64;
         let row = Row {
@@ -214,7 +223,7 @@ impl Table {
             bits,
             elements: self.n,
             ns_per_element: each(time.as_nanos() as u64),
-            busy_ns_per_element: busy.map(each),
+            cpu_ns_per_element: each(cpu),
             bytes_per_element: each(bytes),
             bound_ns_per_element: bound,
             peak_memory_bytes: peak,
@@ -222,13 +231,12 @@ impl Table {
             backend: "cpu",
         };
         println!(
-            "{:<18} {:>5} {:>9} {:>11.1} {:>8.1} + {:>7.1} {:>9.1} {:>14.1} {:>9} {:>17}",
+            "{:<18} {:>5} {:>9} {:>11.1} {:>14.1} {:>9.1} {:>14.1} {:>9} {:>17}",
             row.op,
             row.bits,
             row.elements,
             row.ns_per_element,
-            row.busy_ns_per_element[0],
-            row.busy_ns_per_element[1],
+            row.cpu_ns_per_element,
             row.bound_ns_per_element,
             row.bytes_per_element,
             row.peak_memory_bytes >> 20,
@@ -334,6 +342,45 @@ impl Table {
         )
     }
 
+    fn square_pairs(&mut self) -> Outcome {
+        if !self.wants("square_pairs") {
+            return Ok(());
+        }
+        let n = self.n;
+        self.measure(
+            ("square_pairs", 32, NS_PAIR),
+            |Side { channel, pairs, .. }| pairs.square_pairs(channel, n),
+            |[c, s]| {
+                let [a, a2] = open(c.shares(), s.shares());
+                a.iter().zip(&a2).all(|(&a, &a2)| Ring::Prime(P).mul(a, a) == a2)
+            },
+        )
+    }
+
+    /// Products of shared values, with the making of the triples.
+    fn beaver(&mut self) -> Outcome {
+        if !self.wants("beaver") {
+            return Ok(());
+        }
+        let (n, mut prng) = (self.n, Prng::from_os()?);
+        let mut vector = || {
+            let mut shares = [vec![0; n], vec![0; n]];
+            shares.iter_mut().for_each(|s| fill_residues(&mut prng, P, s));
+            shares
+        };
+        let (x, y) = (vector(), vector());
+        let opened = open([&x[0], &y[0]], [&x[1], &y[1]]);
+        let expected: Vec<u32> = opened[0].iter().zip(&opened[1]).map(|(&x, &y)| Ring::Prime(P).mul(x, y)).collect();
+        self.measure(
+            ("beaver", 32, NS_TRIPLE),
+            |Side { party, channel, pairs, .. }| {
+                let triples = pairs.triples(channel, n)?;
+                multiply(*party, channel, triples, mine(*party, &x).to_vec(), mine(*party, &y).to_vec())
+            },
+            |[c, s]| open([&c[..]], [&s[..]])[0] == expected,
+        )
+    }
+
     /// With the making of the pairs.
     fn square(&mut self) -> Outcome {
         const SHIFT: u32 = 10;
@@ -348,7 +395,7 @@ impl Table {
         let server = values.iter().zip(&client).map(|(&x, &c)| ring.sub(ring.from_signed(x), c)).collect();
         let shares = [client, server];
         self.measure(
-            ("square", 16, NS_SQUARE),
+            ("square", 16, NS_PAIR + 2.0 * NS_COT),
             |Side { party, channel, ot, pairs, .. }| {
                 let pairs = pairs.square_pairs(channel, n)?;
                 square(*party, channel, ot, pairs, mine(*party, &shares).to_vec(), SHIFT)

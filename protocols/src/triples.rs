@@ -12,9 +12,9 @@ pub use correlated::{BeaverTriples, Correlated, SquarePairs};
 pub use he::HeSource;
 
 use blindvox_engine::prng::{Prng, Seed};
+use blindvox_engine::ring::sampler::fill_residues;
 use zeroize::Zeroizing;
 
-use self::correlated::uniform_residues;
 use crate::channel::{Channel, Party};
 use crate::error::Result;
 use crate::share::{P, Ring, mul_mod_p};
@@ -49,7 +49,8 @@ impl Dealer {
 
     fn deal<const COLUMNS: usize>(&mut self, count: usize) -> Correlated<COLUMNS> {
         let [mut client, mut server] = std::array::from_fn(|_| Correlated::draw(&mut self.prng, count));
-        let product = Zeroizing::new(uniform_residues(&mut self.prng, count));
+        let mut product = Zeroizing::new(vec![0; count]);
+        fill_residues(&mut self.prng, P, &mut product);
         if self.party == Party::Client {
             client.product_mut().copy_from_slice(&product);
             return client;

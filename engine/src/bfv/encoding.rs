@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::ring::{Modulus, RnsBasis};
+use crate::simd::wide;
 
 /// Encodes messages for one basis.
 #[derive(Clone, Debug)]
@@ -33,19 +34,28 @@ impl Encoder {
 
     /// The signed values to lift, for messages in `[0, t)`.
     pub fn signed(&self, messages: &[u32]) -> Vec<i32> {
+        let mut values = vec![0; messages.len()];
+        self.fill_signed(messages, &mut values);
+        values
+    }
+
+    /// The same for as many values as there is room for, of messages in words of either width.
+    pub fn fill_signed<M: Copy + Into<u64>>(&self, messages: &[M], values: &mut [i32]) {
+        let out = values.iter_mut().zip(messages).map(|(v, &m)| (v, m.into()));
         if self.plain == 1 << 32 {
-            return messages.iter().map(|&m| m.wrapping_mul(self.q_mod_t as u32) as i32).collect();
+            return wide(|| out.for_each(|(v, m)| *v = (m as u32).wrapping_mul(self.q_mod_t as u32) as i32));
         }
         // A division would take a time that depends on the message: Shoup's product with floor(Q 2^32 / t) instead, whose
         // quotient is at most one too small, as m < 2^32. All of it fits 64-bit lanes.
         let (t, half, factor) = (self.plain, self.plain / 2, self.q_mod_t);
         let companion = (factor << 32) / t;
-        let product = |m: u32| {
-            let rest = u64::from(m) * factor - ((u64::from(m) * companion) >> 32) * t;
-            rest.min(rest.wrapping_sub(t))
-        };
-        let centred = |r: u64| (r as i64 - (t & u64::from(r > half).wrapping_neg()) as i64) as i32;
-        messages.iter().map(|&m| centred(product(m))).collect()
+        wide(|| {
+            for (v, m) in out {
+                let rest = m * factor - ((m * companion) >> 32) * t;
+                let r = rest.min(rest.wrapping_sub(t));
+                *v = (r as i64 - (t & u64::from(r > half).wrapping_neg()) as i64) as i32;
+            }
+        });
     }
 }
 

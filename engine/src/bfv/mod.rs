@@ -7,14 +7,17 @@
 //! | [`slots`] | vectors mod a prime as products of slots |
 //! | [`cipher`] | seeded encryption, decryption |
 //! | [`reply`] | circuit-private replies: re-randomise, mask, switch the modulus, flood |
+//! | [`ole`] | oblivious linear evaluation in slots |
 //! | [`noise`] | bounds, and noise as measured |
 
 pub mod cipher;
 pub mod encoding;
 pub mod noise;
+pub mod ole;
 pub mod reply;
 pub mod slots;
 
 pub use encoding::{Decoder, Encoder};
+pub use ole::{OleReceiver, OleSender};
 pub use reply::{Reply, ReplyParams};
 pub use slots::SlotEncoder;

@@ -5,7 +5,7 @@
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::poly_batch::{Ntt, PolyBatch};
-use crate::ring::RnsBasis;
+use crate::ring::{Modulus, RnsBasis};
 
 /// 2^32 - 2^20 + 1, prime and 1 mod 2^20: the plaintext modulus of square pairs.
 pub const P: u32 = 4_293_918_721;
@@ -23,6 +23,16 @@ impl SlotEncoder {
             return Err(Error::Parameters(format!("slots modulo {plain}: must be below 2^32")));
         }
         Ok(Self { device: device.clone(), basis: RnsBasis::new(n, &[plain])? })
+    }
+
+    /// The slots' ring: n and p.
+    pub(crate) fn basis(&self) -> &RnsBasis {
+        &self.basis
+    }
+
+    /// p.
+    pub(crate) fn modulus(&self) -> Modulus {
+        self.basis.modulus(0)
     }
 
     /// `[batch, n]` slot values to message coefficients, both in `[0, p)`.

@@ -6,6 +6,7 @@
 //! | [`body`] | the code paths, chosen once at run time |
 //! | `buffer`, `panels` | residues in memory; the layout of NTT-domain data |
 //! | `limb` | the kernels of one prime on one body |
+//! | `rows` | the same for callers that work row by row |
 //! | `ifma`, `dq` | arithmetic on AVX-512 registers, for primes up to 50 and 60 bits |
 //! | `twiddles`, `transform512`, `rows512`, `vec512` | the transforms and row kernels over either |
 //! | `avx2`, `rows256` | the transforms and the other kernels on AVX2 registers |
@@ -16,6 +17,7 @@ mod buffer;
 mod gemm;
 mod limb;
 mod panels;
+mod rows;
 pub mod scalar;
 
 #[cfg(target_arch = "x86_64")]

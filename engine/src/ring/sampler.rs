@@ -3,6 +3,7 @@
 //! | what | range | for |
 //! |---|---|---|
 //! | [`uniform_residue`] | `[0, q)` | the public half of a seeded ciphertext, expanded from a public key |
+//! | [`fill_residues`] | `[0, m)`, m below 2^32 | shares and masks |
 //! | [`fill_ternary`] | {-1, 0, 1}, uniform | secret keys, the ephemeral secret of public-key encryption |
 //! | [`fill_noise`] | [-21, 21], centred binomial, sigma 3.24 | RLWE errors |
 //! | [`fill_flood`] | sum of four uniforms | hiding the noise of a product |
@@ -139,6 +140,20 @@ pub fn fill_flood(prng: &mut Prng, out: &mut [i32], bits: u32) {
     });
 }
 
+/// Fills `out` with uniform residues mod `m`. Words at or above it are drawn again; which ones tells nothing of those that stay.
+pub fn fill_residues(prng: &mut Prng, m: u32, out: &mut [u32]) {
+    prng.fill_bytes(bytemuck::cast_slice_mut(out));
+    for chunk in out.chunks_mut(64) {
+        if wide(|| chunk.iter().fold(false, |any, &x| any | (x >= m))) {
+            for x in chunk {
+                while *x >= m {
+                    *x = prng.next_u32();
+                }
+            }
+        }
+    }
+}
+
 /// `count` coefficients of [`fill_ternary`].
 pub fn ternary(prng: &mut Prng, count: usize) -> Vec<i32> {
     let mut out = vec![0; count];
@@ -184,6 +199,22 @@ mod tests {
             assert!(mean.abs() < 6.0 * sigma / (count as f64).sqrt(), "mean {mean}");
             assert!((deviation / sigma - 1.0).abs() < 0.01, "deviation {deviation}, expected {sigma}");
             assert!(draws.iter().all(|d| d.abs() <= bound));
+        }
+    }
+
+    #[test]
+    fn residues_are_uniform_even_when_half_are_redrawn() {
+        for m in [4_293_918_721, (1 << 31) + 1, 3 << 30] {
+            let mut out = vec![0; 1 << 16];
+            fill_residues(&mut Prng::from_seed_for_tests([4; 32]), m, &mut out);
+            let mut counts = [0usize; 256];
+            out.iter().for_each(|&x| counts[(u64::from(x) * 256 / u64::from(m)) as usize] += 1);
+            let chi2: f64 = counts.iter().map(|&c| (c as f64 - 256.0).powi(2) / 256.0).sum();
+            assert!(out.iter().all(|&x| x < m) && (150.0..370.0).contains(&chi2), "{m}: {chi2}");
+            let mut sorted = out.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            assert!(sorted.len() > out.len() - 10);
         }
     }
 

@@ -50,8 +50,13 @@ impl SecretKey {
         &self.device
     }
 
+    /// s on the whole basis, `[limbs, n]` points. As secret as the key.
+    pub(crate) fn points(&self) -> Result<Vec<u64>> {
+        self.full.download()
+    }
+
     /// s for a batch on the whole basis or on the first prime alone.
-    fn for_basis(&self, limbs: usize) -> Result<&PolyBatch<Ntt>> {
+    pub(crate) fn for_basis(&self, limbs: usize) -> Result<&PolyBatch<Ntt>> {
         match limbs {
             l if l == self.full.basis().len() => Ok(&self.full),
             1 => Ok(&self.first),

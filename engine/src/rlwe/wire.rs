@@ -21,7 +21,12 @@ pub fn packed_rows_len(basis: &RnsBasis, batch: usize) -> usize {
 pub fn pack(values: &[u64], bits: u32, out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + packed_len(values.len(), bits), 0);
-    let bytes = &mut out[start..];
+    pack_into(values, bits, &mut out[start..]);
+}
+
+/// Packs `values`, each below 2^`bits` (1 to 64), to exactly [`packed_len`] bytes.
+pub(crate) fn pack_into(values: &[u64], bits: u32, bytes: &mut [u8]) {
+    debug_assert_eq!(bytes.len(), packed_len(values.len(), bits));
     let done = vector_pack(values, bits, bytes);
     pack_portable(&values[done..], bits, &mut bytes[packed_len(done, bits)..]);
 }
@@ -32,9 +37,15 @@ pub fn unpack(bytes: &[u8], bits: u32, count: usize) -> Result<Vec<u64>> {
         return Err(Error::Decode(format!("{} bytes for {count} values of {bits} bits", bytes.len())));
     }
     let mut values = vec![0; count];
-    let done = vector_unpack(bytes, bits, &mut values);
-    unpack_portable(&bytes[packed_len(done, bits)..], bits, &mut values[done..]);
+    unpack_into(bytes, bits, &mut values);
     Ok(values)
+}
+
+/// Reads as many values of `bits` bits (1 to 64) as there is room for, from exactly [`packed_len`] bytes.
+pub(crate) fn unpack_into(bytes: &[u8], bits: u32, values: &mut [u64]) {
+    debug_assert_eq!(bytes.len(), packed_len(values.len(), bits));
+    let done = vector_unpack(bytes, bits, values);
+    unpack_portable(&bytes[packed_len(done, bits)..], bits, &mut values[done..]);
 }
 
 /// Packs whole eights, which end at a byte, as far as the processor can, and returns how many values that were.

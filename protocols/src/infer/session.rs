@@ -28,7 +28,7 @@ use crate::ot::OtPair;
 /// The first bytes of a connection.
 const MAGIC: [u8; 8] = *b"blindvox";
 /// Changed whenever messages change.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What a party brings.
 pub enum Role {

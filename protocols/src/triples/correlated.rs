@@ -4,9 +4,12 @@
 //! of them. A square pair has the columns (a, a^2), a triple (a, b, a·b).
 
 use std::fmt;
+use std::ops::Range;
 
 use blindvox_engine::prng::Prng;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use blindvox_engine::ring::sampler::fill_residues;
+use blindvox_engine::simd::wide;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::error::{Error, Result};
 use crate::share::{P, mul_mod_p};
@@ -75,11 +78,20 @@ impl<const COLUMNS: usize> Correlated<COLUMNS> {
 
     /// Uniform factors, with the products of these very values.
     pub(super) fn draw(prng: &mut Prng, count: usize) -> Self {
-        let mut columns = std::array::from_fn(|_| Vec::new());
-        columns[..Self::FACTORS].fill_with(|| uniform_residues(prng, count));
-        let (first, last) = (&columns[0], &columns[Self::FACTORS - 1]);
-        columns[Self::FACTORS] = first.iter().zip(last).map(|(&a, &b)| mul_mod_p(a, b)).collect();
-        Self::new(columns)
+        let mut drawn = Self::default();
+        drawn.make_room(count);
+        drawn.redraw(prng, 0..count);
+        drawn
+    }
+
+    /// Puts uniform factors, with the products of these very values, in the place of some.
+    pub(super) fn redraw(&mut self, prng: &mut Prng, at: Range<usize>) {
+        let (factors, product) = self.columns.split_at_mut(Self::FACTORS);
+        let mut factors: Vec<&mut [u32]> = factors.iter_mut().map(|f| &mut f[at.clone()]).collect();
+        factors.iter_mut().for_each(|f| fill_residues(prng, P, f));
+        let (first, last) = (&*factors[0], &*factors[Self::FACTORS - 1]);
+        let products = product[0][at].iter_mut().zip(first.iter().zip(last));
+        wide(|| products.for_each(|(c, (&a, &b))| *c = mul_mod_p(a, b)));
     }
 
     /// How many are left.
@@ -117,20 +129,19 @@ impl<const COLUMNS: usize> Correlated<COLUMNS> {
         Ok(taken)
     }
 
-    /// None, with room for `count`.
-    pub(super) fn with_capacity(count: usize) -> Self {
-        Self { columns: std::array::from_fn(|_| Vec::with_capacity(count)) }
-    }
-
-    /// Adds more at the end. Room must have been made: growing would leave a copy of the shares behind.
-    pub(super) fn append(&mut self, other: Self) {
-        for (share, more) in self.columns.iter_mut().zip(&other.columns) {
-            share.extend_from_slice(more);
+    /// Adds `count` zeros at the end, to be filled.
+    pub(super) fn make_room(&mut self, count: usize) {
+        let len = self.len() + count;
+        for share in &mut self.columns {
+            // Growing in place would leave a copy of the shares behind.
+            let mut longer = vec![0; len];
+            longer[..share.len()].copy_from_slice(share);
+            std::mem::replace(share, longer).zeroize();
         }
     }
 
-    /// The shares, factors first.
-    pub(crate) fn shares(&self) -> [&[u32]; COLUMNS] {
+    /// The shares, factors first: secret, and spent by who computes with them.
+    pub fn shares(&self) -> [&[u32]; COLUMNS] {
         self.columns.each_ref().map(Vec::as_slice)
     }
 
@@ -142,7 +153,7 @@ impl<const COLUMNS: usize> Correlated<COLUMNS> {
 
 impl<const COLUMNS: usize> Default for Correlated<COLUMNS> {
     fn default() -> Self {
-        Self::with_capacity(0)
+        Self { columns: std::array::from_fn(|_| Vec::new()) }
     }
 }
 
@@ -156,14 +167,4 @@ impl<const COLUMNS: usize> fmt::Debug for Correlated<COLUMNS> {
 fn shorten(share: &mut Vec<u32>, len: usize) {
     share[len..].zeroize();
     share.truncate(len);
-}
-
-/// `count` uniform residues mod [`P`]. A word at or above it, one in 4096, is drawn again.
-pub(super) fn uniform_residues(prng: &mut Prng, count: usize) -> Vec<u32> {
-    let mut residues = Vec::with_capacity(count);
-    while residues.len() < count {
-        let words = Zeroizing::new(prng.fill::<u32>(count - residues.len()));
-        residues.extend(words.iter().filter(|&&x| x < P));
-    }
-    residues
 }

@@ -18,14 +18,17 @@
 //! of what depends on them, which flooding of [`FLOOD_BITS`] bits hides to a statistical distance of 2^-71 a slot of
 //! pairs and 2^-70.5 of triples: 2^-42 for 2^28 of either.
 
-use blindvox_engine::bfv::{ReplyParams, SlotEncoder};
-use blindvox_engine::ring::RnsBasis;
-use blindvox_engine::rlwe::{Ciphertexts, Params, PublicKey, SecretKey, SeededCiphertexts, wire};
-use blindvox_engine::{Coeff, Device, PolyBatch, Prng};
+use std::ops::Range;
+
+use blindvox_engine::bfv::ole::Term;
+use blindvox_engine::bfv::{OleReceiver, OleSender};
+use blindvox_engine::rlwe::{Params, PublicKey};
+use blindvox_engine::simd::wide;
+use blindvox_engine::{Device, Prng};
 use zeroize::Zeroizing;
 
 use super::Correlations;
-use super::correlated::{BeaverTriples, Correlated, SquarePairs, uniform_residues};
+use super::correlated::{BeaverTriples, Correlated, SquarePairs};
 use crate::channel::{Channel, Party};
 use crate::error::Result;
 use crate::share::{P, Ring};
@@ -38,25 +41,22 @@ pub const FLOOD_BITS: u32 = 14;
 
 /// One party's half of the source. What is left of a ciphertext that was not used up is kept for the next request.
 pub struct HeSource {
-    half: Half,
-    tools: Tools,
+    maker: Maker,
     pairs: SquarePairs,
     triples: BeaverTriples,
 }
 
-enum Half {
-    Client(SecretKey),
-    Server(PublicKey),
+/// Makes whole ciphertexts of them.
+struct Maker {
+    half: Half,
+    /// Slots of a ciphertext.
+    n: usize,
+    prng: Prng,
 }
 
-/// What both halves work with.
-struct Tools {
-    params: Params,
-    /// The first prime alone: where replies are.
-    first: RnsBasis,
-    device: Device,
-    slots: SlotEncoder,
-    prng: Prng,
+enum Half {
+    Client(OleReceiver),
+    Server(OleSender),
 }
 
 impl HeSource {
@@ -69,171 +69,121 @@ impl HeSource {
         let mut prng = prng.fork("square pairs");
         let half = match party {
             Party::Client => {
-                let key = SecretKey::generate(&params, device, &mut prng)?;
-                channel.send(key.public_key(&mut prng)?.to_bytes())?;
-                Half::Client(key)
+                let receiver = OleReceiver::new(&params, device, &mut prng)?;
+                channel.send(receiver.public_key(&mut prng)?)?;
+                Half::Client(receiver)
             }
             Party::Server => {
                 let bytes = channel.recv_exact(PublicKey::wire_len(&params))?;
-                Half::Server(PublicKey::from_bytes(&params, device, &bytes)?)
+                Half::Server(OleSender::new(&params, device, &bytes, FLOOD_BITS)?)
             }
         };
-        let mut first = params.basis().clone();
-        while first.len() > 1 {
-            first = first.dropped()?;
-        }
-        let slots = SlotEncoder::new(device, params.n(), u64::from(P))?;
-        Ok(Self {
-            half,
-            tools: Tools { params, first, device: device.clone(), slots, prng },
-            pairs: SquarePairs::default(),
-            triples: BeaverTriples::default(),
-        })
-    }
-
-    /// `count` out of those that were `spare` and as many more as it takes, and what is spare now.
-    fn make<const COLUMNS: usize>(
-        &mut self,
-        spare: Correlated<COLUMNS>,
-        channel: &mut Channel,
-        count: usize,
-    ) -> Result<(Correlated<COLUMNS>, Correlated<COLUMNS>)> {
-        let products = count.saturating_sub(spare.len()).div_ceil(self.tools.params.n());
-        let most = BATCH / Correlated::<COLUMNS>::FACTORS;
-        let batches = (0..products).step_by(most).map(|at| most.min(products - at));
-        let mut pool = Correlated::with_capacity(spare.len() + products * self.tools.params.n());
-        pool.append(spare);
-        match &self.half {
-            Half::Client(key) => {
-                let mut asked = None;
-                for batch in batches.map(Some).chain([None]) {
-                    let next = batch.map(|b| self.tools.ask(channel, key, b)).transpose()?;
-                    if let Some(mine) = std::mem::replace(&mut asked, next) {
-                        pool.append(self.tools.receive(channel, key, mine)?);
-                    }
-                }
-            }
-            Half::Server(key) => {
-                for batch in batches {
-                    pool.append(self.tools.answer(channel, key, batch)?);
-                }
-            }
-        }
-        Ok((pool.take(count)?, pool))
+        let maker = Maker { half, n: params.n(), prng };
+        Ok(Self { maker, pairs: SquarePairs::default(), triples: BeaverTriples::default() })
     }
 }
 
 impl Correlations for HeSource {
     fn square_pairs(&mut self, channel: &mut Channel, count: usize) -> Result<SquarePairs> {
-        let spare = std::mem::take(&mut self.pairs);
-        let (taken, spare) = self.make(spare, channel, count)?;
-        self.pairs = spare;
-        Ok(taken)
+        self.maker.supply(&mut self.pairs, channel, count)
     }
 
     fn triples(&mut self, channel: &mut Channel, count: usize) -> Result<BeaverTriples> {
-        let spare = std::mem::take(&mut self.triples);
-        let (taken, spare) = self.make(spare, channel, count)?;
-        self.triples = spare;
-        Ok(taken)
+        self.maker.supply(&mut self.triples, channel, count)
     }
 }
 
-impl Tools {
-    /// Message 2, from the client: its shares of the factors, encrypted. They come back with their own products.
-    fn ask<const C: usize>(&mut self, channel: &mut Channel, key: &SecretKey, batch: usize) -> Result<Correlated<C>> {
-        let mine = Correlated::<C>::draw(&mut self.prng, batch * self.params.n());
-        let len = SeededCiphertexts::wire_len(&self.params, batch);
-        let mut bytes = Vec::with_capacity(len * Correlated::<C>::FACTORS);
-        for factor in &mine.shares()[..Correlated::<C>::FACTORS] {
-            let message = Zeroizing::new(self.slots.encode(factor)?);
-            bytes.extend(key.encrypt_seeded(&message, &mut self.prng)?.to_bytes()?);
-        }
-        channel.send(bytes)?;
-        Ok(mine)
-    }
-
-    /// Messages 2 and 3 at the server: its own shares.
-    fn answer<const C: usize>(
+impl Maker {
+    /// `count` of those in `stock`, which is filled up by as many ciphertexts as it takes.
+    fn supply<const C: usize>(
         &mut self,
+        stock: &mut Correlated<C>,
         channel: &mut Channel,
-        key: &PublicKey,
-        batch: usize,
+        count: usize,
     ) -> Result<Correlated<C>> {
-        let len = SeededCiphertexts::wire_len(&self.params, batch);
-        let bytes = channel.recv_exact(len * Correlated::<C>::FACTORS)?;
-        let mut mine = Correlated::<C>::draw(&mut self.prng, batch * self.params.n());
-        let cross = self.cross_terms(&mine, batch, &bytes)?;
-
-        let mask = Zeroizing::new(uniform_residues(&mut self.prng, mine.len()));
-        let how = ReplyParams { flood_bits: Some(FLOOD_BITS) };
-        let reply = key.reply(cross, &mask, how, &mut self.prng)?;
-        let mut bytes = Vec::with_capacity(self.reply_len(batch));
-        for half in [&reply.c0, &reply.c1] {
-            wire::pack_rows(half.basis(), &half.download()?, &mut bytes);
+        let missing = count.saturating_sub(stock.len()).next_multiple_of(self.n);
+        if missing > 0 {
+            // Until all are made, none is in stock: a failure must not leave half-made ones.
+            let mut pool = std::mem::take(stock);
+            let from = pool.len();
+            pool.make_room(missing);
+            self.fill(&mut pool, from, channel)?;
+            *stock = pool;
         }
-        channel.send(bytes)?;
-
-        let field = Ring::Prime(P);
-        let r = Zeroizing::new(self.slots.decode(&mask)?);
-        mine.product_mut().iter_mut().zip(r.iter()).for_each(|(c, &r)| *c = field.sub(*c, r));
-        Ok(mine)
+        stock.take(count)
     }
 
-    /// Each of the client's encrypted factors times what it meets in the product of the sums, added up: 2·a_S for a
-    /// square, the server's share of the other factor for a triple.
-    fn cross_terms<const C: usize>(&self, mine: &Correlated<C>, batch: usize, bytes: &[u8]) -> Result<Ciphertexts> {
-        let field = Ring::Prime(P);
-        let basis = self.params.basis();
-        let factors = &mine.shares()[..Correlated::<C>::FACTORS];
-        let len = SeededCiphertexts::wire_len(&self.params, batch);
-        let mut sum: Option<Ciphertexts> = None;
-        for (theirs, &other) in bytes.chunks_exact(len).zip(factors.iter().rev()) {
-            let fresh = SeededCiphertexts::from_bytes(&self.params, &self.device, batch, theirs)?;
-            let times = if factors.len() == 1 { 2 } else { 1 };
-            let other = Zeroizing::new(other.iter().map(|&b| field.mul(b, times)).collect::<Vec<_>>());
-            let other = Zeroizing::new(self.slots.encode_signed(&other)?);
-            let other = PolyBatch::<Coeff>::lift(&self.device, basis, &other, &vec![1; basis.len()])?.into_ntt()?;
-            let mut fresh = fresh.expand()?;
-            match &mut sum {
-                None => {
-                    fresh.c0.mul_assign(&other)?;
-                    fresh.c1.mul_assign(&other)?;
-                    sum = Some(fresh);
+    /// Makes all of the pool from `from` on, whole ciphertexts.
+    fn fill<const C: usize>(&mut self, pool: &mut Correlated<C>, from: usize, channel: &mut Channel) -> Result<()> {
+        let (end, most) = (pool.len(), self.n * BATCH / Correlated::<C>::FACTORS);
+        let batches = (from..end).step_by(most).map(|at| at..end.min(at + most));
+        let prng = &mut self.prng;
+        match &self.half {
+            Half::Client(half) => {
+                let mut asked: Option<Range<usize>> = None;
+                for batch in batches.map(Some).chain([None]) {
+                    if let Some(batch) = batch.clone() {
+                        ask(half, prng, channel, pool, batch)?;
+                    }
+                    if let Some(asked) = std::mem::replace(&mut asked, batch) {
+                        receive(half, channel, &mut pool.product_mut()[asked])?;
+                    }
                 }
-                Some(sum) => {
-                    sum.c0.mul_add_assign(&fresh.c0, &other)?;
-                    sum.c1.mul_add_assign(&fresh.c1, &other)?;
+            }
+            Half::Server(half) => {
+                for batch in batches {
+                    answer(half, prng, channel, pool, batch)?;
                 }
             }
         }
-        Ok(sum.expect("at least one factor"))
+        Ok(())
     }
+}
 
-    /// Message 3 at the client: the cross terms, added to the products of its own shares.
-    fn receive<const C: usize>(
-        &mut self,
-        channel: &mut Channel,
-        key: &SecretKey,
-        mut mine: Correlated<C>,
-    ) -> Result<Correlated<C>> {
-        let batch = mine.len() / self.params.n();
-        let bytes = channel.recv_exact(self.reply_len(batch))?;
-        let (c0, c1) = bytes.split_at(bytes.len() / 2);
-        let read = |half| -> Result<PolyBatch<Coeff>> {
-            let words = wire::unpack_rows(&self.first, batch, half)?;
-            Ok(PolyBatch::upload(&self.device, &self.first, &words)?)
-        };
-        let cross = Zeroizing::new(key.decrypt(read(c0)?, read(c1)?)?);
-        let cross = Zeroizing::new(self.slots.decode(&cross)?);
-        let field = Ring::Prime(P);
-        mine.product_mut().iter_mut().zip(cross.iter()).for_each(|(c, &m)| *c = field.add(*c, m));
-        Ok(mine)
+/// Message 2, from the client: its shares of the factors, encrypted. They go in with their own products.
+fn ask<const C: usize>(
+    half: &OleReceiver,
+    prng: &mut Prng,
+    channel: &mut Channel,
+    pool: &mut Correlated<C>,
+    batch: Range<usize>,
+) -> Result<()> {
+    pool.redraw(prng, batch.clone());
+    let mut bytes = Vec::new();
+    for factor in &pool.shares()[..Correlated::<C>::FACTORS] {
+        half.ask(&factor[batch.clone()], prng, &mut bytes)?;
     }
+    channel.send(bytes)
+}
 
-    fn reply_len(&self, batch: usize) -> usize {
-        2 * wire::packed_rows_len(&self.first, batch)
+/// Messages 2 and 3 at the server. Each of the client's factors meets what multiplies it in the product of the sums: 2·a_S
+/// for a square, the server's share of the other factor for a triple.
+fn answer<const C: usize>(
+    half: &OleSender,
+    prng: &mut Prng,
+    channel: &mut Channel,
+    pool: &mut Correlated<C>,
+    batch: Range<usize>,
+) -> Result<()> {
+    let len = half.asked_len(batch.len())?;
+    let bytes = channel.recv_exact(len * Correlated::<C>::FACTORS)?;
+    pool.redraw(prng, batch.clone());
+    let mut factors: Vec<Zeroizing<Vec<u32>>> =
+        pool.shares()[..Correlated::<C>::FACTORS].iter().map(|f| Zeroizing::new(f[batch.clone()].to_vec())).collect();
+    factors.reverse();
+    if let [factor] = &mut factors[..] {
+        wide(|| factor.iter_mut().for_each(|b| *b = Ring::Prime(P).add(*b, *b)));
     }
+    let terms: Vec<_> = bytes.chunks_exact(len).zip(&factors).map(|(asked, factor)| Term { asked, factor }).collect();
+    let mut reply = Vec::new();
+    half.answer(&terms, prng, &mut pool.product_mut()[batch], &mut reply)?;
+    channel.send(reply)
+}
+
+/// Message 3 at the client: the cross terms, added to the products of its own shares.
+fn receive(half: &OleReceiver, channel: &mut Channel, products: &mut [u32]) -> Result<()> {
+    let bytes = channel.recv_exact(half.reply_len(products.len())?)?;
+    Ok(half.receive(&bytes, products)?)
 }
 
 #[cfg(test)]
