@@ -74,7 +74,7 @@ fn gemm(criterion: &mut Criterion) {
             let mut group = criterion.benchmark_group("gemm");
             group.throughput(Throughput::Elements((size.rows * size.inner * size.cols) as u64));
             let id = BenchmarkId::new(bits.to_string(), format!("{body:?}"));
-            group.bench_function(id, |b| b.iter(|| w.gemm(&x, size).unwrap()));
+            group.bench_function(id, |b| b.iter(|| w.gemm([&x], size).unwrap()));
             group.finish();
         }
     }

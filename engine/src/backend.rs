@@ -6,6 +6,8 @@
 //!
 //! Every kernel has a scalar twin in [`crate::cpu::scalar`] and must agree with it bit for bit.
 
+use std::ops::Range;
+
 use crate::error::Result;
 use crate::ring::sampler::PublicSeed;
 use crate::ring::{Galois, RnsBasis};
@@ -48,6 +50,14 @@ pub struct GemmShape {
     pub cols: usize,
 }
 
+/// `0..batch` in ranges of at most `grain`, all but the last of that size.
+pub(crate) fn parts(batch: usize, grain: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..batch).step_by(grain).map(move |first| first..batch.min(first.saturating_add(grain)))
+}
+
+/// Makes the polynomials of a range, coefficient domain.
+pub type Part<'a, B> = &'a (dyn Fn(Range<usize>) -> Result<B> + Sync);
+
 /// A device with its kernels. All shapes and reduced inputs are checked by [`PolyBatch`](crate::PolyBatch), the only caller.
 pub trait Backend {
     /// Residues on the device. Contents are cleared before the memory is used for anything else.
@@ -57,6 +67,13 @@ pub trait Backend {
 
     /// The device in words, for reports.
     fn describe(&self) -> String;
+
+    /// How many polynomials of `limbs` limbs a chain of kernels should take at a time: on a CPU as few as stay in a core's
+    /// cache from one kernel to the next, on other devices as many as there are.
+    fn grain(&self, limbs: usize, n: usize) -> usize {
+        let _ = (limbs, n);
+        usize::MAX
+    }
 
     /// Uploads the constants of a basis.
     fn tables(&self, basis: &RnsBasis) -> Result<Self::Tables>;
@@ -90,6 +107,20 @@ pub trait Backend {
 
     /// Coefficient to NTT domain.
     fn ntt_forward(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer>;
+
+    /// Coefficient to NTT domain, the coefficients being made part by part, each of at most [`Self::grain`] polynomials.
+    fn ntt_forward_parts(&self, t: &Self::Tables, shape: Shape, part: Part<'_, Self::Buffer>) -> Result<Self::Buffer> {
+        self.ntt_forward(t, shape, part(0..shape.batch)?)
+    }
+
+    /// NTT domain: a copy of the polynomials `range` of a batch of `shape`.
+    fn extract(
+        &self,
+        t: &Self::Tables,
+        shape: Shape,
+        buffer: &Self::Buffer,
+        range: Range<usize>,
+    ) -> Result<Self::Buffer>;
 
     /// NTT to coefficient domain, 1/n included.
     fn ntt_inverse(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer>;
@@ -127,15 +158,16 @@ pub trait Backend {
     /// Either domain: limb `l` times `scalars[l]` in `[0, q_l)`.
     fn mul_scalar_assign(&self, t: &Self::Tables, shape: Shape, a: &mut Self::Buffer, scalars: &[u64]) -> Result<()>;
 
-    /// NTT domain: `y[r * cols + c] = sum over k of w[r * inner + k] * x[k * cols + c]`, at every point and limb.
+    /// NTT domain: `y[r * cols + c] = sum over k of w[r * inner + k] * x[k * cols + c]`, at every point and limb, for each of
+    /// several right factors `x`.
     fn gemm(
         &self,
         t: &Self::Tables,
         limbs: usize,
         size: GemmShape,
         w: &Self::Buffer,
-        x: &Self::Buffer,
-    ) -> Result<Self::Buffer>;
+        x: &[&Self::Buffer],
+    ) -> Result<Vec<Self::Buffer>>;
 
     /// NTT domain: [`Self::gemm`] whose left factor holds signed constants `w` `[rows, inner]` from the host.
     ///
@@ -147,8 +179,8 @@ pub trait Backend {
         basis: &RnsBasis,
         size: GemmShape,
         w: &[i32],
-        x: &Self::Buffer,
-    ) -> Result<Self::Buffer> {
+        x: &[&Self::Buffer],
+    ) -> Result<Vec<Self::Buffer>> {
         let (limbs, n) = (basis.len(), basis.n());
         let mut host = Vec::with_capacity(w.len() * limbs * n);
         for &constant in w {

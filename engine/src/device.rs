@@ -1,9 +1,12 @@
 //! The one list of backends. A [`Device`] is one of them and is itself a [`Backend`], so upper code names none.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use crate::backend::{Backend, Domain, GemmShape, Shape};
+use rayon::prelude::*;
+
+use crate::backend::{Backend, Domain, GemmShape, Part, Shape, parts};
 use crate::cpu::{self, Cpu};
 use crate::error::{Error, Result};
 use crate::ring::sampler::PublicSeed;
@@ -128,6 +131,18 @@ impl Device {
         }
     }
 
+    /// Calls `f` for parts of a batch of polynomials on `basis`, of a size that suits the device: a chain of kernels that is
+    /// called part by part finds its data in cache on a CPU. Results in order.
+    pub fn in_parts<T: Send>(
+        &self,
+        basis: &RnsBasis,
+        batch: usize,
+        f: impl Fn(Range<usize>) -> Result<T> + Send + Sync,
+    ) -> Result<Vec<T>> {
+        let ranges: Vec<_> = parts(batch, self.grain(basis.len(), basis.n())).collect();
+        if let [all] = &ranges[..] { Ok(vec![f(all.clone())?]) } else { ranges.into_par_iter().map(f).collect() }
+    }
+
     /// Whether both are handles to one device.
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -151,6 +166,10 @@ impl Backend for Device {
 
     fn describe(&self) -> String {
         on!(self, B, b => B::describe(b))
+    }
+
+    fn grain(&self, limbs: usize, n: usize) -> usize {
+        on!(self, B, b => B::grain(b, limbs, n))
     }
 
     fn tables(&self, basis: &RnsBasis) -> Result<DeviceTables> {
@@ -190,6 +209,22 @@ impl Backend for Device {
 
     fn ntt_forward(&self, t: &DeviceTables, shape: Shape, buffer: DeviceBuffer) -> Result<DeviceBuffer> {
         on!(self, B, b => Ok(B::wrap(b.ntt_forward(B::tables_of(t)?, shape, B::own(buffer)?)?)))
+    }
+
+    fn ntt_forward_parts(&self, t: &DeviceTables, shape: Shape, part: Part<'_, DeviceBuffer>) -> Result<DeviceBuffer> {
+        on!(self, B, b => {
+            Ok(B::wrap(b.ntt_forward_parts(B::tables_of(t)?, shape, &|range| B::own(part(range)?))?))
+        })
+    }
+
+    fn extract(
+        &self,
+        t: &DeviceTables,
+        shape: Shape,
+        buffer: &DeviceBuffer,
+        range: Range<usize>,
+    ) -> Result<DeviceBuffer> {
+        on!(self, B, b => Ok(B::wrap(b.extract(B::tables_of(t)?, shape, B::of(buffer)?, range)?)))
     }
 
     fn ntt_inverse(&self, t: &DeviceTables, shape: Shape, buffer: DeviceBuffer) -> Result<DeviceBuffer> {
@@ -241,9 +276,12 @@ impl Backend for Device {
         limbs: usize,
         size: GemmShape,
         w: &DeviceBuffer,
-        x: &DeviceBuffer,
-    ) -> Result<DeviceBuffer> {
-        on!(self, B, b => Ok(B::wrap(b.gemm(B::tables_of(t)?, limbs, size, B::of(w)?, B::of(x)?)?)))
+        x: &[&DeviceBuffer],
+    ) -> Result<Vec<DeviceBuffer>> {
+        on!(self, B, b => {
+            let x = x.iter().map(|x| B::of(x)).collect::<Result<Vec<_>>>()?;
+            Ok(b.gemm(B::tables_of(t)?, limbs, size, B::of(w)?, &x)?.into_iter().map(B::wrap).collect())
+        })
     }
 
     fn gemm_constants(
@@ -252,9 +290,12 @@ impl Backend for Device {
         basis: &RnsBasis,
         size: GemmShape,
         w: &[i32],
-        x: &DeviceBuffer,
-    ) -> Result<DeviceBuffer> {
-        on!(self, B, b => Ok(B::wrap(b.gemm_constants(B::tables_of(t)?, basis, size, w, B::of(x)?)?)))
+        x: &[&DeviceBuffer],
+    ) -> Result<Vec<DeviceBuffer>> {
+        on!(self, B, b => {
+            let x = x.iter().map(|x| B::of(x)).collect::<Result<Vec<_>>>()?;
+            Ok(b.gemm_constants(B::tables_of(t)?, basis, size, w, &x)?.into_iter().map(B::wrap).collect())
+        })
     }
 
     fn drop_last_limb(&self, t: &DeviceTables, shape: Shape, buffer: DeviceBuffer) -> Result<DeviceBuffer> {

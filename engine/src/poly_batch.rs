@@ -4,6 +4,7 @@
 //! Every operation checks device, basis and shape; data never moves between devices by itself.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::backend::{Backend, Domain, GemmShape, Shape};
@@ -156,13 +157,18 @@ impl<D: DomainTag> PolyBatch<D> {
         Ok(PolyBatch { device: self.device.clone(), basis, tables, batch, buffer, domain: PhantomData })
     }
 
-    fn check(&self, other: &Self, broadcast: bool) -> Result<()> {
+    fn check_place(&self, other: &Self) -> Result<()> {
         if !self.device.same(&other.device) {
             return Err(Error::DeviceMismatch(format!("{:?} and {:?}", self.device, other.device)));
         }
         if self.basis != other.basis {
             return Err(Error::Shape(format!("primes {:?} and {:?}", self.basis.primes(), other.basis.primes())));
         }
+        Ok(())
+    }
+
+    fn check(&self, other: &Self, broadcast: bool) -> Result<()> {
+        self.check_place(other)?;
         if self.batch != other.batch && !(broadcast && other.batch == 1) {
             return Err(Error::Shape(format!("batches of {} and {}", self.batch, other.batch)));
         }
@@ -241,24 +247,61 @@ impl PolyBatch<Ntt> {
         self.device.mul_add_assign(&self.tables, shape, &mut self.buffer, &a.buffer, &b.buffer, b.batch)
     }
 
-    /// The matrix product of `self`, `rows x inner`, with `x`, `inner x cols`, row by row in the batch.
-    pub fn gemm(&self, x: &Self, size: GemmShape) -> Result<Self> {
-        x.check_product(self.batch, size)?;
-        if !self.device.same(&x.device) {
-            return Err(Error::DeviceMismatch(format!("{:?} and {:?}", self.device, x.device)));
+    /// The matrix products of `self`, `rows x inner`, with each `x`, `inner x cols`, row by row in the batch: `self` is read
+    /// from memory once for all of them.
+    pub fn gemm<const X: usize>(&self, x: [&Self; X], size: GemmShape) -> Result<[Self; X]> {
+        for x in x {
+            x.check_product(self.batch, size)?;
+            self.check_place(x)?;
         }
-        if self.basis != x.basis {
-            return Err(Error::Shape(format!("primes {:?} and {:?}", self.basis.primes(), x.basis.primes())));
-        }
-        let buffer = self.device.gemm(&self.tables, self.basis.len(), size, &self.buffer, &x.buffer)?;
-        self.with(self.basis.clone(), size.rows * size.cols, buffer)
+        let buffers = x.map(|x| &x.buffer);
+        let products = self.device.gemm(&self.tables, self.basis.len(), size, &self.buffer, &buffers)?;
+        self.products(size, products)
     }
 
-    /// The matrix product of constants `w`, `rows x inner`, with `self`, `inner x cols`, row by row in the batch.
-    pub fn gemm_constants(&self, w: &[i32], size: GemmShape) -> Result<Self> {
-        self.check_product(w.len(), size)?;
-        let buffer = self.device.gemm_constants(&self.tables, &self.basis, size, w, &self.buffer)?;
-        self.with(self.basis.clone(), size.rows * size.cols, buffer)
+    /// The matrix products of constants `w`, `rows x inner`, with each `x`, `inner x cols`, row by row in the batch.
+    pub fn gemm_constants<const X: usize>(w: &[i32], x: [&Self; X], size: GemmShape) -> Result<[Self; X]> {
+        let place = x[0];
+        for x in x {
+            x.check_product(w.len(), size)?;
+            place.check_place(x)?;
+        }
+        let buffers = x.map(|x| &x.buffer);
+        let products = place.device.gemm_constants(&place.tables, &place.basis, size, w, &buffers)?;
+        place.products(size, products)
+    }
+
+    fn products<const X: usize>(&self, size: GemmShape, buffers: Vec<DeviceBuffer>) -> Result<[Self; X]> {
+        let batches = buffers.into_iter().map(|b| self.with(self.basis.clone(), size.rows * size.cols, b));
+        let batches = batches.collect::<Result<Vec<_>>>()?;
+        Ok(batches.try_into().unwrap_or_else(|_| unreachable!("a product for each factor")))
+    }
+
+    /// The transforms of `batch` polynomials that `part` makes, range by range, while each part is in cache.
+    pub fn from_parts(
+        device: &Device,
+        basis: &RnsBasis,
+        batch: usize,
+        part: impl Fn(Range<usize>) -> Result<PolyBatch<Coeff>> + Sync,
+    ) -> Result<Self> {
+        Self::wrap(device, basis, batch, |tables, shape| {
+            device.ntt_forward_parts(tables, shape, &|range| {
+                let part = part(range.clone())?;
+                if !part.device.same(device) || &part.basis != basis || part.batch != range.len() {
+                    return Err(Error::Shape(format!("{} polynomials for part {range:?} of {batch}", part.batch)));
+                }
+                Ok(part.buffer)
+            })
+        })
+    }
+
+    /// A copy of the polynomials `range`.
+    pub fn extract(&self, range: Range<usize>) -> Result<Self> {
+        if range.is_empty() || range.end > self.batch {
+            return Err(Error::Shape(format!("polynomials {range:?} of {}", self.batch)));
+        }
+        let buffer = self.device.extract(&self.tables, self.shape(), &self.buffer, range.clone())?;
+        self.with(self.basis.clone(), range.len(), buffer)
     }
 
     /// Whether `self` can be the right factor of a product with `left` entries.
@@ -300,8 +343,9 @@ mod tests {
         };
         let (w, x) = (small(rows * inner, 1), small(inner * cols, 5));
         let ntt = |v: &[i32]| PolyBatch::lift(&device, &basis, v, &[1, 1]).unwrap().into_ntt().unwrap();
-        let y =
-            ntt(&w).gemm(&ntt(&x), GemmShape { rows, inner, cols }).unwrap().into_coeff().unwrap().download().unwrap();
+        let y = ntt(&w).gemm([&ntt(&x)], GemmShape { rows, inner, cols }).unwrap().map(|y| y.into_coeff().unwrap())[0]
+            .download()
+            .unwrap();
         for (r, c, i) in (0..rows * cols * 64).map(|i| (i / 64 / cols, i / 64 % cols, i % 64)) {
             let mut sum = 0i64;
             for k in 0..inner {
@@ -326,9 +370,9 @@ mod tests {
         let mut polys = vec![0; 15 * 64];
         polys.iter_mut().step_by(64).zip(&w).for_each(|(p, &w)| *p = w);
         let expected = PolyBatch::lift(&device, &basis, &polys, &[1, 1]).unwrap().into_ntt().unwrap();
-        let expected = expected.gemm(&x, size).unwrap().download().unwrap();
-        assert_eq!(x.gemm_constants(&w, size).unwrap().download().unwrap(), expected);
-        assert!(x.gemm_constants(&w[1..], size).is_err());
+        let expected = expected.gemm([&x], size).unwrap()[0].download().unwrap();
+        assert_eq!(PolyBatch::gemm_constants(&w, [&x], size).unwrap()[0].download().unwrap(), expected);
+        assert!(PolyBatch::gemm_constants(&w[1..], [&x], size).is_err());
     }
 
     #[test]

@@ -65,6 +65,11 @@ impl Prng {
         Self(ChaCha20Rng::from_seed(*blake3::keyed_hash(&seed, label.as_bytes()).as_bytes()))
     }
 
+    /// Generators by number, for parts that are drawn in any order.
+    pub fn series(&mut self) -> PrngSeries {
+        PrngSeries(Zeroizing::new(self.seed()))
+    }
+
     /// Fills `bytes`.
     pub fn fill_bytes(&mut self, bytes: &mut [u8]) {
         if bytes.len() < BULK {
@@ -122,6 +127,18 @@ impl Prng {
     }
 }
 
+/// Independent generators by number: what each draws does not depend on the order, nor on the thread.
+pub struct PrngSeries(Zeroizing<Seed>);
+
+impl PrngSeries {
+    /// Generator number `index`, each for one use: a stream of its own under the series' key.
+    pub fn at(&self, index: usize) -> Prng {
+        let mut stream = ChaCha20Rng::from_seed(*self.0);
+        stream.set_stream(index as u64);
+        Prng(stream)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +150,15 @@ mod tests {
         assert_ne!(draw("a"), draw("b"));
         assert_ne!(Prng::from_os().unwrap().next_u64(), Prng::from_os().unwrap().next_u64());
         assert!(!format!("{:?}", Prng::from_seed_for_tests([7; 32])).contains('7'));
+    }
+
+    #[test]
+    fn generators_of_a_series_differ_and_do_not_depend_on_order() {
+        let series = Prng::from_seed_for_tests([7; 32]).series();
+        let draws = |order: [usize; 3]| order.map(|i| series.at(i).next_u64());
+        let ([a, b, c], [z, y, x]) = (draws([0, 1, 2]), draws([2, 1, 0]));
+        assert_eq!([a, b, c], [x, y, z]);
+        assert!(a != b && b != c && a != c);
     }
 
     #[test]

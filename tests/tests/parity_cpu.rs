@@ -138,9 +138,9 @@ fn all_kernels(device: &Device, basis: &RnsBasis, batch: usize, size: GemmShape,
 
     let w = PolyBatch::<Ntt>::upload(device, basis, &rows(kind, basis, size.rows * size.inner, prng))?;
     let v = PolyBatch::<Ntt>::upload(device, basis, &rows(kind, basis, size.inner * size.cols, prng))?;
-    results.push(w.gemm(&v, size)?.download()?);
+    results.push(w.gemm([&v], size)?[0].download()?);
     let constants: Vec<i32> = values.iter().cycle().take(w.batch()).copied().collect();
-    results.push(v.gemm_constants(&constants, size)?.download()?);
+    results.push(PolyBatch::gemm_constants(&constants, [&v], size)?[0].download()?);
     Ok(results)
 }
 

@@ -136,12 +136,12 @@ fn check_pointwise(gpu: &Device, basis: &RnsBasis) {
 fn check_gemm(gpu: &Device, basis: &RnsBasis, rows: usize, inner: usize, cols: usize) {
     compare(gpu, &format!("gemm {rows} x {inner} x {cols}"), basis, |d| {
         let (w, x) = (ntt(d, basis, rows * inner, 17), ntt(d, basis, inner * cols, 18));
-        w.gemm(&x, GemmShape { rows, inner, cols }).unwrap().download().unwrap()
+        w.gemm([&x], GemmShape { rows, inner, cols }).unwrap()[0].download().unwrap()
     });
     compare(gpu, &format!("gemm_constants {rows} x {inner} x {cols}"), basis, |d| {
         let w: Vec<i32> = (0..rows * inner).map(|i| [i32::MIN, -2048, -1, 0, 1, 2047, i32::MAX][i % 7]).collect();
         let x = ntt(d, basis, inner * cols, 18);
-        x.gemm_constants(&w, GemmShape { rows, inner, cols }).unwrap().download().unwrap()
+        PolyBatch::gemm_constants(&w, [&x], GemmShape { rows, inner, cols }).unwrap()[0].download().unwrap()
     });
 }
 
@@ -187,7 +187,7 @@ fn lazy_sums_hold_the_largest_residues() {
                 let all = |count: usize| vec![basis.modulus(0).value() - 1; count * 1024];
                 let w = PolyBatch::<Ntt>::upload(d, &basis, &all(rows * inner)).unwrap();
                 let x = PolyBatch::<Ntt>::upload(d, &basis, &all(inner * cols)).unwrap();
-                w.gemm(&x, GemmShape { rows, inner, cols }).unwrap().download().unwrap()
+                w.gemm([&x], GemmShape { rows, inner, cols }).unwrap()[0].download().unwrap()
             });
         }
     }
@@ -275,7 +275,8 @@ fn layer(device: &Device, params: &Params) -> (Vec<u8>, Vec<u32>) {
     let ones = vec![1; params.basis().len()];
     let w = PolyBatch::lift(device, params.basis(), &weights, &ones).unwrap().into_ntt().unwrap();
     let size = GemmShape { rows, inner, cols };
-    let products = Ciphertexts { c0: w.gemm(&x.c0, size).unwrap(), c1: w.gemm(&x.c1, size).unwrap() };
+    let [c0, c1] = w.gemm([&x.c0, &x.c1], size).unwrap();
+    let products = Ciphertexts { c0, c1 };
     let masks: Vec<u32> = prng.fill(rows * cols * n);
     let reply = public.reply(products, &masks, ReplyParams { flood_bits: Some(10) }, &mut prng).unwrap();
     for half in [&reply.c0, &reply.c1] {

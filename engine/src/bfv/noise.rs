@@ -139,7 +139,8 @@ mod tests {
         let product = || {
             let fresh =
                 key.encrypt_seeded(&messages, &mut Prng::from_seed_for_tests([6; 32])).unwrap().expand().unwrap();
-            Ciphertexts { c0: w.gemm(&fresh.c0, size).unwrap(), c1: w.gemm(&fresh.c1, size).unwrap() }
+            let [c0, c1] = w.gemm([&fresh.c0, &fresh.c1], size).unwrap();
+            Ciphertexts { c0, c1 }
         };
         let expected: Vec<u32> = (0..n)
             .map(|i| {

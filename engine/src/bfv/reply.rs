@@ -12,12 +12,14 @@
 //!    what rounding adds depends on the uniform c1 alone.
 //! 4. Flooding: moving a reply by delta changes its distribution by at most delta * 2/3 * 2^-bits a coefficient.
 
+use std::ops::Range;
+
 use zeroize::Zeroizing;
 
-use super::encoding::Encoder;
+use super::cipher::add_messages;
 use crate::error::{Error, Result};
 use crate::poly_batch::{Coeff, PolyBatch};
-use crate::prng::Prng;
+use crate::prng::{Prng, PrngSeries};
 use crate::ring::sampler;
 use crate::rlwe::{Ciphertexts, PublicKey};
 
@@ -39,32 +41,89 @@ pub struct Reply {
 impl PublicKey {
     /// Turns products into replies that carry `product + messages`, `messages` `[batch, n]` in `[0, t)`.
     pub fn reply(&self, products: Ciphertexts, messages: &[u32], how: ReplyParams, prng: &mut Prng) -> Result<Reply> {
-        let Ciphertexts { mut c0, mut c1 } = products;
-        let (batch, n, basis) = (c0.batch(), self.params().n(), self.params().basis().clone());
-        if c0.basis() != &basis || messages.len() != batch * n {
-            return Err(Error::Shape(format!("{} messages for {batch} products of n = {n}", messages.len())));
+        let batch = self.check(&products)?;
+        if messages.len() != batch * self.params().n() {
+            return Err(Error::Shape(format!("{} messages for {batch} products", messages.len())));
         }
-        let ones = vec![1; basis.len()];
-        let device = c0.device().clone();
+        let draws = Draws::new(&prng.series(), 0..batch, self.params().n(), how);
+        self.randomise(products, messages, &draws)
+    }
 
-        let u = Zeroizing::new(sampler::ternary(prng, batch * n));
-        let u = PolyBatch::lift(&device, &basis, &u, &ones)?.into_ntt()?;
+    /// Replies of the products `range`, made part by part: `take` is given each part's while they are in cache, and the
+    /// `[part, n]` messages that `messages` made and that they carry besides the product.
+    pub fn reply_parts<T: Send>(
+        &self,
+        products: &Ciphertexts,
+        range: Range<usize>,
+        how: ReplyParams,
+        prng: &mut Prng,
+        messages: impl Fn(Range<usize>) -> Zeroizing<Vec<u32>> + Sync,
+        take: impl Fn(Range<usize>, Reply, Zeroizing<Vec<u32>>) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        self.check(products)?;
+        let series = prng.series();
+        self.device().in_parts(self.params().basis(), range.len(), |part| {
+            let draws = Draws::new(&series, part.clone(), self.params().n(), how);
+            let these = range.start + part.start..range.start + part.end;
+            let (c0, c1) = (products.c0.extract(these.clone())?, products.c1.extract(these)?);
+            let messages = messages(part.clone());
+            let reply = self.randomise(Ciphertexts { c0, c1 }, &messages, &draws)?;
+            take(part, reply, messages)
+        })
+    }
+
+    fn check(&self, products: &Ciphertexts) -> Result<usize> {
+        let Ciphertexts { c0, c1 } = products;
+        if c0.basis() != self.params().basis() || c0.batch() != c1.batch() {
+            return Err(Error::Shape(format!("products of {} and {} polynomials", c0.batch(), c1.batch())));
+        }
+        Ok(c0.batch())
+    }
+
+    fn randomise(&self, products: Ciphertexts, messages: &[u32], draws: &Draws) -> Result<Reply> {
+        let Ciphertexts { mut c0, mut c1 } = products;
+        let ones = vec![1; c0.basis().len()];
+
+        let u = PolyBatch::lift(c0.device(), c0.basis(), &draws.u, &ones)?.into_ntt()?;
         c0.mul_add_assign(&u, &self.b)?;
         c1.mul_add_assign(&u, &self.a)?;
         let (mut c0, mut c1) = (c0.into_coeff()?, c1.into_coeff()?);
-        c0.add_lifted(&Zeroizing::new(sampler::noise(prng, batch * n)), &ones)?;
-        c1.add_lifted(&Zeroizing::new(sampler::noise(prng, batch * n)), &ones)?;
-
-        let encoder = Encoder::new(&basis, self.params().plain());
-        c0.add_lifted(&Zeroizing::new(encoder.signed(messages)), encoder.scale())?;
+        c0.add_lifted(&draws.noise0, &ones)?;
+        c1.add_lifted(&draws.noise1, &ones)?;
+        add_messages(&mut c0, messages, self.params().plain())?;
 
         while c0.basis().len() > 1 {
             c0 = c0.drop_last_limb()?;
             c1 = c1.drop_last_limb()?;
         }
-        if let Some(bits) = how.flood_bits {
-            c0.add_lifted(&Zeroizing::new(sampler::flood(prng, batch * n, bits)), &[1])?;
+        if let Some(flood) = &draws.flood {
+            c0.add_lifted(flood, &[1])?;
         }
         Ok(Reply { c0, c1 })
+    }
+}
+
+/// What makes replies private, `[batch, n]` each: the ephemeral secret, both noises, the flooding.
+struct Draws {
+    u: Zeroizing<Vec<i32>>,
+    noise0: Zeroizing<Vec<i32>>,
+    noise1: Zeroizing<Vec<i32>>,
+    flood: Option<Zeroizing<Vec<i32>>>,
+}
+
+impl Draws {
+    /// Those of products `range`, from generators of the series that belong to each.
+    fn new(series: &PrngSeries, range: Range<usize>, n: usize, how: ReplyParams) -> Self {
+        const KINDS: usize = 4;
+        // Generator 4 i + k draws kind k for product i.
+        let of = |kind: usize, fill: &(dyn Fn(&mut Prng, &mut [i32]) + Sync)| {
+            sampler::each(series, range.clone(), n, |i| KINDS * i + kind, fill)
+        };
+        Self {
+            u: of(0, &sampler::fill_ternary),
+            noise0: of(1, &sampler::fill_noise),
+            noise1: of(2, &sampler::fill_noise),
+            flood: how.flood_bits.map(|bits| of(3, &|prng, out| sampler::fill_flood(prng, out, bits))),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The kernels of one prime on one body: each method runs the function of its arithmetic.
 
 use super::body::Body;
-use super::gemm::Panel;
+use super::gemm::{Panel, Side};
 use super::panels::{PanelRow, PanelView, width};
 use super::scalar;
 use crate::backend::GemmShape;
@@ -248,7 +248,9 @@ impl Limb {
     /// The matrix product of one panel, entries being its lines; `packed` is scratch space.
     pub(super) fn gemm(&self, size: GemmShape, panel: Panel<'_>, packed: &mut Vec<u64>) {
         match &self.arithmetic {
-            Arithmetic::Scalar => scalar::gemm(self.modulus(), size, width(self.n()), panel.w, panel.x, panel.y),
+            Arithmetic::Scalar => panel.sides.into_iter().for_each(|Side { x, y }| {
+                scalar::gemm(self.modulus(), size, width(self.n()), panel.w, x, y);
+            }),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor with AVX2.
             Arithmetic::Avx2(c) => unsafe { rows256::gemm(self.modulus().value(), c, size, panel) },

@@ -41,9 +41,11 @@ mod twiddles;
 #[cfg(target_arch = "x86_64")]
 mod vec512;
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use crate::backend::{Backend, Domain, GemmShape, Shape};
+use crate::backend::{Backend, Domain, GemmShape, Part, Shape, parts};
 use crate::error::Result;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
 use crate::ring::{Galois, RnsBasis};
@@ -51,7 +53,7 @@ use crate::ring::{Galois, RnsBasis};
 pub use body::{Body, CpuTables};
 pub use buffer::CpuBuffer;
 use buffer::Layout;
-use gemm::Panel;
+use gemm::{Panel, Side};
 use panels::{PanelView, Panels};
 
 /// Batches of at most so many words are not worth waking other threads.
@@ -78,21 +80,10 @@ impl Cpu {
 
 /// Calls `f(i, chunk i)` for every chunk of `size` words, in parallel if there are many.
 fn for_each_chunk(words: &mut [u64], size: usize, f: impl Fn(usize, &mut [u64]) + Send + Sync) {
-    for_each_chunk_with(words, size, 1, |_, i, c| f(i, c));
-}
-
-/// The same with scratch space for each thread, for kernels that spend `work` steps on a word.
-fn for_each_chunk_with(
-    words: &mut [u64],
-    size: usize,
-    work: usize,
-    f: impl Fn(&mut Vec<u64>, usize, &mut [u64]) + Send + Sync,
-) {
-    if words.len() * work <= SERIAL_WORDS {
-        let mut scratch = Vec::new();
-        words.chunks_exact_mut(size).enumerate().for_each(|(i, c)| f(&mut scratch, i, c));
+    if words.len() <= SERIAL_WORDS {
+        words.chunks_exact_mut(size).enumerate().for_each(|(i, c)| f(i, c));
     } else {
-        words.par_chunks_exact_mut(size).enumerate().for_each_init(Vec::new, |scratch, (i, c)| f(scratch, i, c));
+        words.par_chunks_exact_mut(size).enumerate().for_each(|(i, c)| f(i, c));
     }
 }
 
@@ -116,6 +107,11 @@ impl Backend for Cpu {
 
     fn describe(&self) -> String {
         format!("CPU, {:?}, {} threads", self.body, rayon::current_num_threads())
+    }
+
+    /// As many as are not worth other threads, so that parts may run beside each other.
+    fn grain(&self, limbs: usize, n: usize) -> usize {
+        (SERIAL_WORDS / (limbs * n)).max(1)
     }
 
     fn tables(&self, basis: &RnsBasis) -> Result<CpuTables> {
@@ -190,6 +186,34 @@ impl Backend for Cpu {
         Ok(out)
     }
 
+    fn ntt_forward_parts(&self, t: &CpuTables, shape: Shape, part: Part<'_, CpuBuffer>) -> Result<CpuBuffer> {
+        let Shape { batch, limbs, n } = shape;
+        let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
+        let panels = Panels::new(out.words_mut(), shape);
+        let ranges: Vec<_> = parts(batch, self.grain(limbs, n)).collect();
+        ranges.into_par_iter().try_for_each(|range| {
+            let first = range.start;
+            let mut part = part(range)?;
+            for (row, a) in part.words_mut().chunks_exact_mut(n).enumerate() {
+                let (poly, limb) = (first + row / limbs, row % limbs);
+                // SAFETY: each row is taken once.
+                t.limbs[limb].forward(a, Some(unsafe { panels.row(poly, limb) }));
+            }
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    fn extract(&self, _: &CpuTables, shape: Shape, buffer: &CpuBuffer, range: Range<usize>) -> Result<CpuBuffer> {
+        let width = panels::width(shape.n);
+        let mut out = CpuBuffer::new(range.len() * shape.limbs * shape.n, buffer.layout);
+        let lines = out.words_mut().chunks_exact_mut(range.len() * width);
+        for (to, panel) in lines.zip(buffer.words().chunks_exact(shape.batch * width)) {
+            to.copy_from_slice(&panel[range.start * width..range.end * width]);
+        }
+        Ok(out)
+    }
+
     fn ntt_inverse(&self, t: &CpuTables, shape: Shape, mut buffer: CpuBuffer) -> Result<CpuBuffer> {
         if shape.batch == 1 {
             buffer.layout = Layout::Rows;
@@ -257,12 +281,16 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn gemm(&self, t: &CpuTables, limbs: usize, size: GemmShape, w: &CpuBuffer, x: &CpuBuffer) -> Result<CpuBuffer> {
+    fn gemm(
+        &self,
+        t: &CpuTables,
+        limbs: usize,
+        size: GemmShape,
+        w: &CpuBuffer,
+        x: &[&CpuBuffer],
+    ) -> Result<Vec<CpuBuffer>> {
         let words = size.rows * size.inner * panels::width(t.n);
-        if w.layout == Layout::Zero {
-            return Ok(CpuBuffer::new(size.rows * size.cols * limbs * t.n, Layout::Panels));
-        }
-        Ok(product(t, limbs, size, x, |i| &w.words()[i * words..][..words]))
+        Ok(product(t, limbs, size, x, |i| &w.words()[i * words..]))
     }
 
     fn gemm_constants(
@@ -271,8 +299,8 @@ impl Backend for Cpu {
         basis: &RnsBasis,
         size: GemmShape,
         w: &[i32],
-        x: &CpuBuffer,
-    ) -> Result<CpuBuffer> {
+        x: &[&CpuBuffer],
+    ) -> Result<Vec<CpuBuffer>> {
         // One panel serves all frequencies of a limb.
         let width = panels::width(t.n);
         let mut lines = CpuBuffer::new(w.len() * basis.len() * width, Layout::Panels);
@@ -280,7 +308,7 @@ impl Backend for Cpu {
             line.fill(basis.modulus(i / w.len()).from_signed(i64::from(w[i % w.len()])));
         }
         let (words, panels) = (w.len() * width, t.n / width);
-        Ok(product(t, basis.len(), size, x, |i| &lines.words()[i / panels * words..][..words]))
+        Ok(product(t, basis.len(), size, x, |i| &lines.words()[i / panels * words..]))
     }
 
     fn drop_last_limb(&self, t: &CpuTables, shape: Shape, buffer: CpuBuffer) -> Result<CpuBuffer> {
@@ -323,26 +351,34 @@ impl Backend for Cpu {
     }
 }
 
-/// The matrix product whose left factor's panel `i` is `w(i)`, counted over limbs and frequencies.
+/// The matrix products whose left factor's panel `i` is at the start of `w(i)`, counted over limbs and frequencies.
 fn product<'w>(
     t: &CpuTables,
     limbs: usize,
     size: GemmShape,
-    x: &CpuBuffer,
+    x: &[&CpuBuffer],
     w: impl Fn(usize) -> &'w [u64] + Send + Sync,
-) -> CpuBuffer {
+) -> Vec<CpuBuffer> {
     let GemmShape { rows, inner, cols } = size;
     let (n, width) = (t.n, panels::width(t.n));
-    let mut y = CpuBuffer::new(rows * cols * limbs * n, Layout::Panels);
-    if x.layout == Layout::Zero {
-        return y;
+    let words = rows * cols * limbs * n;
+    let mut y: Vec<_> = x.iter().map(|_| CpuBuffer::new(words, Layout::Panels)).collect();
+    let (x_words, y_words) = (inner * cols * width, rows * cols * width);
+    let mut panels: Vec<Vec<Side<'_>>> = (0..words / y_words).map(|_| Vec::with_capacity(x.len())).collect();
+    for (x, y) in x.iter().zip(&mut y) {
+        let sides = x.words().chunks_exact(x_words).zip(y.words_mut().chunks_exact_mut(y_words));
+        panels.iter_mut().zip(sides).for_each(|(panel, (x, y))| panel.push(Side { x, y }));
     }
-    let words = inner * cols * width;
-    let stream = y.words().len() > gemm::STREAM_WORDS;
-    for_each_chunk_with(y.words_mut(), rows * cols * width, inner, |packed, i, y| {
-        let panel = Panel { w: w(i), x: &x.words()[i * words..][..words], y, stream };
-        t.limbs[i / (n / width)].gemm(size, panel, packed);
-    });
+    let stream = words * x.len() > gemm::STREAM_WORDS;
+    let one = |packed: &mut Vec<u64>, (i, sides): (usize, Vec<Side<'_>>)| {
+        t.limbs[i / (n / width)].gemm(size, Panel { w: w(i), sides, stream }, packed);
+    };
+    if words * inner * x.len() <= SERIAL_WORDS {
+        let mut packed = Vec::new();
+        panels.into_iter().enumerate().for_each(|panel| one(&mut packed, panel));
+    } else {
+        panels.into_par_iter().enumerate().for_each_init(Vec::new, one);
+    }
     y
 }
 

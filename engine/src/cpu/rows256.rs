@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 
 use super::avx2::{C, Constants, V, finish, load, mul, mul_reduced, reduce_once, select, splat, store, uniform};
-use super::gemm::Panel;
+use super::gemm::{Panel, Side};
 use crate::backend::GemmShape;
 use crate::ring::ntt_table::Factor;
 
@@ -120,18 +120,22 @@ pub(super) fn mul_add_row(q: u64, constants: &Constants, acc: &mut [u64], a: &[u
 pub(super) fn gemm(q: u64, constants: &Constants, size: GemmShape, panel: Panel<'_>) {
     let GemmShape { inner, cols, .. } = size;
     let (c, mask) = (&C::new(q, constants), splat((1 << 30) - 1));
-    let (w, x) = (panel.w.as_chunks::<4>().0, panel.x.as_chunks::<4>().0);
-    for (i, y) in panel.y.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-        let (entry, half) = (i / 2, i % 2);
-        let w = &w[entry / cols * inner * 2..][..inner * 2];
-        let mut sum = splat(0);
-        for first in (0..inner).step_by(BLOCK) {
-            let mut parts = [splat(0); 3];
-            for k in first..inner.min(first + BLOCK) {
-                add_product(&mut parts, load(&w[2 * k + half]), load(&x[2 * (k * cols + entry % cols) + half]), mask);
+    let w = panel.w.as_chunks::<4>().0;
+    for Side { x, y } in panel.sides {
+        let x = x.as_chunks::<4>().0;
+        for (i, y) in y.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            let (entry, half) = (i / 2, i % 2);
+            let w = &w[entry / cols * inner * 2..][..inner * 2];
+            let mut sum = splat(0);
+            for first in (0..inner).step_by(BLOCK) {
+                let mut parts = [splat(0); 3];
+                for k in first..inner.min(first + BLOCK) {
+                    let x = load(&x[2 * (k * cols + entry % cols) + half]);
+                    add_product(&mut parts, load(&w[2 * k + half]), x, mask);
+                }
+                sum = reduce(c, parts, mask, sum);
             }
-            sum = reduce(c, parts, mask, sum);
+            store(y, sum);
         }
-        store(y, sum);
     }
 }

@@ -10,6 +10,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::poly_batch::{Coeff, Ntt, PolyBatch};
 use crate::prng::Prng;
+use crate::ring::RnsBasis;
 use crate::ring::sampler::{self, PublicSeed};
 
 /// The client's secret key on its device.
@@ -55,6 +56,11 @@ impl SecretKey {
         self.full.download()
     }
 
+    /// The basis of replies: the first prime.
+    pub fn reply_basis(&self) -> &RnsBasis {
+        self.first.basis()
+    }
+
     /// s for a batch on the whole basis or on the first prime alone.
     pub(crate) fn for_basis(&self, limbs: usize) -> Result<&PolyBatch<Ntt>> {
         match limbs {
@@ -71,19 +77,12 @@ impl SecretKey {
     }
 
     /// Encryptions of zero under the secret key, c0 = e - c1 s, with c1 the polynomials `first..` of a public seed, which
-    /// must not have served before.
-    pub(crate) fn zeros(
-        &self,
-        seed: &PublicSeed,
-        first: u32,
-        batch: usize,
-        prng: &mut Prng,
-    ) -> Result<PolyBatch<Coeff>> {
-        let c1 = PolyBatch::uniform(&self.device, self.params.basis(), seed, first, batch)?;
+    /// must not have served before, and noise `[batch, n]`.
+    pub(crate) fn zeros(&self, seed: &PublicSeed, first: u32, noise: &[i32]) -> Result<PolyBatch<Coeff>> {
+        let c1 = PolyBatch::uniform(&self.device, self.params.basis(), seed, first, noise.len() / self.params.n())?;
         let mut c0 = self.times_secret(c1)?;
         c0.negate()?;
-        let e = Zeroizing::new(sampler::noise(prng, batch * self.params.n()));
-        c0.add_lifted(&e, &vec![1; self.params.basis().len()])?;
+        c0.add_lifted(noise, &vec![1; self.params.basis().len()])?;
         Ok(c0)
     }
 
@@ -91,7 +90,8 @@ impl SecretKey {
     pub fn public_key(&self, prng: &mut Prng) -> Result<PublicKey> {
         let mut seed = PublicSeed::default();
         prng.fill_bytes(&mut seed);
-        let b = self.zeros(&seed, 0, 1, prng)?;
+        let noise = Zeroizing::new(sampler::noise(prng, self.params.n()));
+        let b = self.zeros(&seed, 0, &noise)?;
         PublicKey::new(&self.params, seed, b)
     }
 }

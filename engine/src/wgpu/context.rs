@@ -178,9 +178,10 @@ impl Context {
         });
     }
 
-    /// Copies the whole of `from`.
-    pub(super) fn copy(&self, from: &GpuBuffer, to: &GpuBuffer) {
-        self.record(1, |e| e.copy_buffer_to_buffer(from.raw(), 0, to.raw(), 0, from.bytes() as u64));
+    /// Copies a window to the start of a buffer.
+    pub(super) fn copy(&self, from: Window<'_>, to: &GpuBuffer) {
+        let (offset, bytes) = (from.offset as u64, from.bytes as u64);
+        self.record(1, |e| e.copy_buffer_to_buffer(from.buffer.raw(), offset, to.raw(), 0, bytes));
     }
 
     /// All zero again, in order with the other commands.

@@ -57,13 +57,13 @@ impl Wgpu {
         t: &GpuTables,
         size: GemmShape,
         w: &[i32],
-        x: &GpuBuffer,
-    ) -> Result<GpuBuffer> {
+        x: &[&GpuBuffer],
+    ) -> Result<Vec<GpuBuffer>> {
         let moduli: Vec<_> = t.basis.tables().iter().map(|t| t.modulus()).collect();
         let residues = w.iter().flat_map(|&w| moduli.iter().map(move |q| q.from_signed(i64::from(w))));
         let residues = Zeroizing::new(residues.collect::<Vec<u64>>());
         let w = GpuBuffer::upload(&self.context, bytemuck::cast_slice(&residues))?;
-        self.multiply(t, moduli.len(), size, Left::Constants(&w), x)
+        x.iter().map(|x| self.multiply(t, moduli.len(), size, Left::Constants(&w), x)).collect()
     }
 
     fn multiply(&self, t: &GpuTables, limbs: usize, size: GemmShape, w: Left<'_>, x: &GpuBuffer) -> Result<GpuBuffer> {

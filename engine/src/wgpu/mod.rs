@@ -24,6 +24,7 @@ mod pipeline;
 mod pointwise;
 mod pool;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use adapter::{AdapterReport, GpuOptions, Word, adapters};
@@ -170,7 +171,7 @@ impl Backend for Wgpu {
 
     fn duplicate(&self, buffer: &GpuBuffer) -> Result<GpuBuffer> {
         let copy = GpuBuffer::zeros(&self.context, buffer.bytes())?;
-        self.context.copy(buffer, &copy);
+        self.context.copy(whole(buffer), &copy);
         Ok(copy)
     }
 
@@ -198,6 +199,13 @@ impl Backend for Wgpu {
     fn ntt_forward(&self, t: &GpuTables, shape: Shape, buffer: GpuBuffer) -> Result<GpuBuffer> {
         self.run_ntt_forward(t, shape, &buffer)?;
         Ok(buffer)
+    }
+
+    fn extract(&self, _: &GpuTables, shape: Shape, buffer: &GpuBuffer, range: Range<usize>) -> Result<GpuBuffer> {
+        let poly = shape.limbs * shape.n * WORD;
+        let copy = GpuBuffer::zeros(&self.context, range.len() * poly)?;
+        self.context.copy(part(buffer, poly, range.start, range.len()), &copy);
+        Ok(copy)
     }
 
     fn ntt_inverse(&self, t: &GpuTables, shape: Shape, buffer: GpuBuffer) -> Result<GpuBuffer> {
@@ -237,8 +245,15 @@ impl Backend for Wgpu {
         self.run_mul_scalar(t, shape, a, scalars)
     }
 
-    fn gemm(&self, t: &GpuTables, limbs: usize, size: GemmShape, w: &GpuBuffer, x: &GpuBuffer) -> Result<GpuBuffer> {
-        self.run_gemm(t, limbs, size, w, x)
+    fn gemm(
+        &self,
+        t: &GpuTables,
+        limbs: usize,
+        size: GemmShape,
+        w: &GpuBuffer,
+        x: &[&GpuBuffer],
+    ) -> Result<Vec<GpuBuffer>> {
+        x.iter().map(|x| self.run_gemm(t, limbs, size, w, x)).collect()
     }
 
     fn gemm_constants(
@@ -247,8 +262,8 @@ impl Backend for Wgpu {
         _: &RnsBasis,
         size: GemmShape,
         w: &[i32],
-        x: &GpuBuffer,
-    ) -> Result<GpuBuffer> {
+        x: &[&GpuBuffer],
+    ) -> Result<Vec<GpuBuffer>> {
         self.run_gemm_constants(t, size, w, x)
     }
 

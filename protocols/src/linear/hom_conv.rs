@@ -17,12 +17,11 @@
 //! **Memory.** Server: the ciphertexts of one block of tiles, expanded, and of the next as received; the weights are
 //! transformed for a few output channels at a time. Client: one message.
 
-use blindvox_engine::bfv::ReplyParams;
 use blindvox_engine::bfv::cipher::Encryptor;
+use blindvox_engine::bfv::{Reply, ReplyParams};
 use blindvox_engine::ring::sampler::PublicSeed;
-use blindvox_engine::rlwe::{Ciphertexts, PublicKey, SecretKey, SeededCiphertexts};
+use blindvox_engine::rlwe::{Ciphertexts, PublicKey, SecretKey, wire};
 use blindvox_engine::{Coeff, Device, GemmShape, Ntt, PolyBatch, Prng};
-use rayon::prelude::*;
 use std::ops::Range;
 use zeroize::Zeroizing;
 
@@ -31,7 +30,7 @@ use super::planner::LinearPlan;
 use crate::channel::{CHUNK, Channel};
 use crate::error::{Error, Result};
 use crate::model::LinearKind;
-use crate::pack::{pack, packed_len, unpack};
+use crate::pack::{packed_len, unpack};
 
 /// Bytes of the public seed of a block.
 pub(super) const SEED_BYTES: usize = size_of::<PublicSeed>();
@@ -117,12 +116,18 @@ fn server_flooded(
         let tiles = &blocks[b];
         let inputs = block.expand(key, x)?;
         let mut next = blocks.get(b + 1).map(|tiles| Download::new(plan, tiles.clone()));
-        for (step, rows) in row_blocks.iter().enumerate() {
-            let products = transformed.multiply(step, &inputs, tiles.len())?;
-            let replies = Replies::new(plan, tiles, rows);
-            send_replies(channel, key, prng, plan, &replies, products, flood_bits, &mut y)?;
-            if let Some(next) = &mut next {
-                next.receive_until(channel, step + 1, row_blocks.len())?;
+        let mut step = 0;
+        for (i, together) in row_blocks.chunks(plan.row_blocks_together()).enumerate() {
+            let first = together[0].start;
+            let products = transformed.multiply(i, first..together[together.len() - 1].end, &inputs, tiles.len())?;
+            for rows in together {
+                let replies = Replies::new(plan, tiles, rows);
+                let these = (rows.start - first) * tiles.len()..(rows.end - first) * tiles.len();
+                send_replies(channel, key, prng, plan, &replies, (&products, these), flood_bits, &mut y)?;
+                step += 1;
+                if let Some(next) = &mut next {
+                    next.receive_until(channel, step, row_blocks.len())?;
+                }
             }
         }
         let Some(next) = next else { break };
@@ -172,7 +177,7 @@ impl<'a> Block<'a> {
     fn gather(&self, ciphertexts: Range<usize>, x: &[u32]) -> Zeroizing<Vec<u32>> {
         let (encoding, n) = (self.plan.encoding(), self.plan.params().n());
         let mut polys = Zeroizing::new(vec![0; ciphertexts.len() * n]);
-        polys.par_chunks_exact_mut(n).zip(ciphertexts).for_each(|(poly, i)| {
+        polys.chunks_exact_mut(n).zip(ciphertexts).for_each(|(poly, i)| {
             let (group, tile) = (i / self.tiles.len(), self.tiles.start + i % self.tiles.len());
             for Run { coefficient, index, len } in encoding.input_runs(tile, group) {
                 poly[coefficient..][..len].copy_from_slice(&x[index..][..len]);
@@ -202,9 +207,15 @@ impl<'a> Upload<'a> {
         parts: usize,
     ) -> Result<()> {
         for ciphertexts in self.block.next_until(part, parts) {
-            let mut message = if ciphertexts.start == 0 { self.encryptor.seed().to_vec() } else { Vec::new() };
-            let c0 = self.encryptor.encrypt(&self.block.gather(ciphertexts, x), prng)?;
-            message.extend(pack_residues(&c0)?);
+            let (block, first) = (&self.block, ciphertexts.start);
+            let mut message = if first == 0 { self.encryptor.seed().to_vec() } else { Vec::new() };
+            let voxels = |part: Range<usize>| block.gather(first + part.start..first + part.end, x);
+            let packed = self.encryptor.encrypt_parts(ciphertexts.len(), prng, voxels, |_, c0| {
+                let mut bytes = Vec::with_capacity(block.plan.input_bytes() * c0.batch());
+                wire::pack_rows(c0.basis(), &c0.download()?, &mut bytes);
+                Ok(bytes)
+            })?;
+            packed.into_iter().for_each(|bytes| message.extend(bytes));
             channel.send(message)?;
         }
         Ok(())
@@ -238,40 +249,16 @@ impl<'a> Download<'a> {
 
     /// Adds the server's share and makes the ciphertexts ready to be multiplied.
     fn expand(self, key: &PublicKey, x: &[u32]) -> Result<Ciphertexts> {
-        let params = self.block.plan.params();
-        let c0 = unpack_residues(key.device(), self.block.plan, self.bytes)?;
-        let mut inputs = SeededCiphertexts::new(self.seed, c0);
-        inputs.add_plain(&self.block.gather(0..self.block.ciphertexts(), x), params.plain())?;
-        Ok(inputs.expand()?)
+        let (plan, device) = (self.block.plan, key.device());
+        let (params, basis) = (plan.params(), plan.params().basis());
+        let halves: Vec<&[u8]> = self.bytes.iter().flat_map(|m| m.chunks_exact(plan.input_bytes())).collect();
+        let unpack = |part: Range<usize>| {
+            let words = halves[part].iter().map(|bytes| wire::unpack_rows(basis, 1, bytes));
+            PolyBatch::upload(device, basis, &words.collect::<std::result::Result<Vec<_>, _>>()?.concat())
+        };
+        let voxels = |part| self.block.gather(part, x);
+        Ok(Ciphertexts::expand(device, params, &self.seed, self.block.ciphertexts(), unpack, voxels)?)
     }
-}
-
-/// All residues of a batch, a row after the other.
-fn pack_residues(batch: &PolyBatch<Coeff>) -> Result<Vec<u8>> {
-    let basis = batch.basis();
-    let words = batch.download()?;
-    let rows: Vec<Vec<u8>> = words
-        .par_chunks_exact(basis.n())
-        .enumerate()
-        .map(|(row, words)| pack(words, basis.modulus(row % basis.len()).bits()))
-        .collect();
-    Ok(rows.concat())
-}
-
-/// What [`pack_residues`] packed, in messages of known lengths.
-fn unpack_residues(device: &Device, plan: &LinearPlan, messages: Vec<Vec<u8>>) -> Result<PolyBatch<Coeff>> {
-    let basis = plan.params().basis();
-    let polys: Vec<&[u8]> = messages.iter().flat_map(|m| m.chunks_exact(plan.input_bytes())).collect();
-    let mut words = vec![0; polys.len() * basis.len() * basis.n()];
-    words.par_chunks_exact_mut(basis.len() * basis.n()).zip(polys).for_each(|(words, mut bytes)| {
-        for (limb, row) in words.chunks_exact_mut(basis.n()).enumerate() {
-            let bits = basis.modulus(limb).bits();
-            let (head, tail) = bytes.split_at(packed_len(basis.n(), bits));
-            row.copy_from_slice(&unpack(head, bits, basis.n()));
-            bytes = tail;
-        }
-    });
-    Ok(PolyBatch::upload(device, basis, &words)?)
 }
 
 // Products.
@@ -289,34 +276,37 @@ impl<'a> TransformedWeights<'a> {
         Self { plan, device, weights, kept: plan.row_blocks().iter().map(|_| None).collect() }
     }
 
-    /// The products of row block `step` with a block of `tiles` tiles: `[rows, tiles]`.
-    fn multiply(&mut self, step: usize, x: &Ciphertexts, tiles: usize) -> Result<Ciphertexts> {
-        let rows = self.plan.row_blocks()[step].clone();
-        let size = GemmShape { rows: rows.len(), inner: self.plan.encoding().in_groups(), cols: tiles };
+    /// The products of `rows`, which are number `step`, with a block of `tiles` tiles: `[rows, tiles]`.
+    fn multiply(&mut self, step: usize, rows: Range<usize>, x: &Ciphertexts, tiles: usize) -> Result<Ciphertexts> {
+        let (x, size) =
+            ([&x.c0, &x.c1], GemmShape { rows: rows.len(), inner: self.plan.encoding().in_groups(), cols: tiles });
         if self.plan.encoding().is_scalar() {
             let w = &self.weights[rows.start * size.inner..rows.end * size.inner];
-            return Ok(Ciphertexts { c0: x.c0.gemm_constants(w, size)?, c1: x.c1.gemm_constants(w, size)? });
+            let [c0, c1] = PolyBatch::gemm_constants(w, x, size)?;
+            return Ok(Ciphertexts { c0, c1 });
         }
         let fresh = match self.kept[step].take() {
             Some(kept) => kept,
             None => self.transform(rows)?,
         };
-        let products = Ciphertexts { c0: fresh.gemm(&x.c0, size)?, c1: fresh.gemm(&x.c1, size)? };
+        let [c0, c1] = fresh.gemm(x, size)?;
         if self.plan.keeps_weights() {
             self.kept[step] = Some(fresh);
         }
-        Ok(products)
+        Ok(Ciphertexts { c0, c1 })
     }
 
     /// `[rows, in_groups]`.
     fn transform(&self, rows: Range<usize>) -> Result<PolyBatch<Ntt>> {
         let (encoding, basis) = (self.plan.encoding(), self.plan.params().basis());
         let (groups, n) = (encoding.in_groups(), basis.n());
-        let mut polys = Zeroizing::new(vec![0i32; rows.len() * groups * n]);
-        polys.par_chunks_exact_mut(n).enumerate().for_each(|(i, poly)| {
-            encoding.encode_weights(self.weights, rows.start + i / groups, i % groups, poly);
-        });
-        Ok(PolyBatch::lift(self.device, basis, &polys, &vec![1; basis.len()])?.into_ntt()?)
+        Ok(PolyBatch::from_parts(self.device, basis, rows.len() * groups, |part| {
+            let mut polys = Zeroizing::new(vec![0i32; part.len() * n]);
+            for (poly, i) in polys.chunks_exact_mut(n).zip(part) {
+                encoding.encode_weights(self.weights, rows.start + i / groups, i % groups, poly);
+            }
+            PolyBatch::lift(self.device, basis, &polys, &vec![1; basis.len()])
+        })?)
     }
 }
 
@@ -352,6 +342,38 @@ impl Replies {
     fn outputs(&self, reply: usize) -> usize {
         self.runs[reply].iter().map(|r| r.len).sum()
     }
+
+    /// A message, which has as many bytes as its replies, into them.
+    fn split<'b>(&self, message: &Range<usize>, mut bytes: &'b [u8]) -> Vec<&'b [u8]> {
+        let each = message.clone().map(|i| bytes.split_off(..self.bytes[i]).expect("the message has their sum"));
+        each.collect()
+    }
+
+    /// Brings the outputs of a reply to their coefficients.
+    fn scatter<T: Copy>(&self, reply: usize, mut outputs: &[T], poly: &mut [T]) {
+        for &Run { coefficient, len, .. } in &self.runs[reply] {
+            let (head, tail) = outputs.split_at(len);
+            poly[coefficient..][..len].copy_from_slice(head);
+            outputs = tail;
+        }
+    }
+
+    /// c1, and c0 where outputs are, in residues of `bits` bits.
+    fn pack(&self, reply: usize, bits: u32, c0: &[u64], c1: &[u64]) -> Vec<u8> {
+        let runs = self.runs[reply].iter();
+        let used: Vec<u64> = runs.flat_map(|r| &c0[r.coefficient..][..r.len]).copied().collect();
+        let mut bytes = Vec::with_capacity(self.bytes[reply]);
+        wire::pack(c1, bits, &mut bytes);
+        wire::pack(&used, bits, &mut bytes);
+        bytes
+    }
+
+    /// What [`Self::pack`] packed, to the coefficients of `c0` and appended to `c1`.
+    fn unpack(&self, reply: usize, bits: u32, bytes: &[u8], c0: &mut [u64], c1: &mut Vec<u64>) {
+        let (whole, used) = bytes.split_at(packed_len(c0.len(), bits));
+        c1.extend(unpack(whole, bits, c0.len()));
+        self.scatter(reply, &unpack(used, bits, self.outputs(reply)), c0);
+    }
 }
 
 /// Masks the products, sends them, and leaves the negated masks in `y`.
@@ -362,38 +384,39 @@ fn send_replies(
     prng: &mut Prng,
     plan: &LinearPlan,
     replies: &Replies,
-    products: Ciphertexts,
+    (products, these): (&Ciphertexts, Range<usize>),
     flood_bits: Option<u32>,
     y: &mut [u32],
 ) -> Result<()> {
     let n = plan.params().n();
-    let fresh = Zeroizing::new(prng.fill::<u32>((0..replies.runs.len()).map(|i| replies.outputs(i)).sum()));
-    let mut fresh = &fresh[..];
-    let mut masks = Zeroizing::new(vec![0u32; replies.runs.len() * n]);
-    for (poly, runs) in masks.chunks_exact_mut(n).zip(&replies.runs) {
-        for &Run { coefficient, index, len } in runs {
-            let (mask, rest) = fresh.split_at(len);
-            poly[coefficient..][..len].copy_from_slice(mask);
-            y[index..][..len].iter_mut().zip(mask).for_each(|(y, r)| *y = r.wrapping_neg());
-            fresh = rest;
+    let series = prng.series();
+    let masks = |part: Range<usize>| {
+        let mut polys = Zeroizing::new(vec![0u32; part.len() * n]);
+        for (poly, i) in polys.chunks_exact_mut(n).zip(part) {
+            let fresh = Zeroizing::new(series.at(i).fill::<u32>(replies.outputs(i)));
+            replies.scatter(i, &fresh, poly);
         }
-    }
-    let reply = key.reply(products, &masks, ReplyParams { flood_bits }, prng)?;
-    let bits = reply.c0.basis().modulus(0).bits();
-    let (c0, c1) = (reply.c0.download()?, reply.c1.download()?);
+        polys
+    };
+    let pack = |part: Range<usize>, reply: Reply, masks: Zeroizing<Vec<u32>>| {
+        let (c0, c1) = (reply.c0.download()?, reply.c1.download()?);
+        let rows = c0.chunks_exact(n).zip(c1.chunks_exact(n));
+        let bits = reply.c0.basis().modulus(0).bits();
+        let packed: Vec<Vec<u8>> = part.zip(rows).map(|(i, (c0, c1))| replies.pack(i, bits, c0, c1)).collect();
+        Ok((packed, masks))
+    };
+    let parts = key.reply_parts(products, these, ReplyParams { flood_bits }, prng, masks, pack)?;
+    let (packed, masks): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+    let packed: Vec<Vec<u8>> = packed.into_iter().flatten().collect();
     for message in &replies.messages {
-        let packed: Vec<Vec<u8>> = message
-            .clone()
-            .into_par_iter()
-            .map(|i| {
-                let mut bytes = pack(&c1[i * n..][..n], bits);
-                let runs = replies.runs[i].iter();
-                let used: Vec<u64> = runs.flat_map(|r| &c0[i * n + r.coefficient..][..r.len]).copied().collect();
-                bytes.extend(pack(&used, bits));
-                bytes
-            })
-            .collect();
-        channel.send(packed.concat())?;
+        channel.send(packed[message.clone()].concat())?;
+    }
+    let masks = masks.iter().flat_map(|part| part.chunks_exact(n));
+    for (runs, mask) in replies.runs.iter().zip(masks) {
+        for &Run { coefficient, index, len } in runs {
+            let mask = &mask[coefficient..][..len];
+            y[index..][..len].iter_mut().zip(mask).for_each(|(y, r)| *y = r.wrapping_neg());
+        }
     }
     Ok(())
 }
@@ -406,11 +429,16 @@ fn receive_replies(
     replies: &Replies,
     y: &mut [u32],
 ) -> Result<()> {
+    let n = plan.params().n();
     for message in &replies.messages {
         let bytes = channel.recv_exact(replies.bytes[message.clone()].iter().sum())?;
-        let (c0, c1) = unpack_replies(key, plan, replies, message.clone(), &bytes)?;
-        let masked = Zeroizing::new(key.decrypt(c0, c1)?);
-        for (poly, runs) in masked.chunks_exact(plan.params().n()).zip(&replies.runs[message.clone()]) {
+        let packed = replies.split(message, &bytes);
+        let decrypted = key.device().in_parts(key.reply_basis(), message.len(), |part| {
+            let (c0, c1) = halves(key, replies, message.start + part.start, &packed[part])?;
+            Ok(Zeroizing::new(key.decrypt(c0, c1)?))
+        })?;
+        let masked = decrypted.iter().flat_map(|part| part.chunks_exact(n));
+        for (runs, poly) in replies.runs[message.clone()].iter().zip(masked) {
             for &Run { coefficient, index, len } in runs {
                 y[index..][..len].copy_from_slice(&poly[coefficient..][..len]);
             }
@@ -419,35 +447,20 @@ fn receive_replies(
     Ok(())
 }
 
-/// The ciphertext halves behind a message; c0 is 0 where nothing was sent.
-fn unpack_replies(
+/// The ciphertext halves of packed replies from number `first` on; c0 is 0 where nothing was sent.
+fn halves(
     key: &SecretKey,
-    plan: &LinearPlan,
     replies: &Replies,
-    message: Range<usize>,
-    mut bytes: &[u8],
-) -> Result<(PolyBatch<Coeff>, PolyBatch<Coeff>)> {
-    let mut basis = plan.params().basis().clone();
-    while basis.len() > 1 {
-        basis = basis.dropped()?;
+    first: usize,
+    packed: &[&[u8]],
+) -> blindvox_engine::Result<(PolyBatch<Coeff>, PolyBatch<Coeff>)> {
+    let (basis, n) = (key.reply_basis(), key.params().n());
+    let (mut c0, mut c1) = (vec![0; packed.len() * n], Vec::with_capacity(packed.len() * n));
+    for (i, (c0, bytes)) in c0.chunks_exact_mut(n).zip(packed).enumerate() {
+        replies.unpack(first + i, basis.modulus(0).bits(), bytes, c0, &mut c1);
     }
-    let (n, bits) = (basis.n(), basis.modulus(0).bits());
-    let parts: Vec<&[u8]> =
-        message.clone().map(|i| bytes.split_off(..replies.bytes[i]).expect("the message has their sum")).collect();
-    let (mut c0, mut c1) = (vec![0u64; parts.len() * n], vec![0u64; parts.len() * n]);
-    let polys = c0.par_chunks_exact_mut(n).zip(c1.par_chunks_exact_mut(n));
-    polys.zip(message).zip(parts).for_each(|(((c0, c1), i), bytes)| {
-        let (whole, used) = bytes.split_at(packed_len(n, bits));
-        c1.copy_from_slice(&unpack(whole, bits, n));
-        let used = unpack(used, bits, replies.outputs(i));
-        let mut used = &used[..];
-        for &Run { coefficient, len, .. } in &replies.runs[i] {
-            let (head, tail) = used.split_at(len);
-            c0[coefficient..][..len].copy_from_slice(head);
-            used = tail;
-        }
-    });
-    Ok((PolyBatch::upload(key.device(), &basis, &c0)?, PolyBatch::upload(key.device(), &basis, &c1)?))
+    let upload = |half: &[u64]| PolyBatch::upload(key.device(), basis, half);
+    Ok((upload(&c0)?, upload(&c1)?))
 }
 
 // Local steps.

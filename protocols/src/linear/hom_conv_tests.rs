@@ -210,7 +210,8 @@ fn reply_noise(plan: &LinearPlan, weight: i32, flood_bits: Option<u32>, seed: u8
             let replies = Replies::new(plan, &tiles, &rows);
             for message in &replies.messages {
                 let bytes = to_server.recv().unwrap();
-                let halves = || unpack_replies(&secret, plan, &replies, message.clone(), &bytes).unwrap();
+                let packed = replies.split(message, &bytes);
+                let halves = || halves(&secret, &replies, message.start, &packed).unwrap();
                 let messages = secret.decrypt(halves().0, halves().1).unwrap();
                 let all = secret.noise(&halves().0, halves().1, &messages).unwrap();
                 for (poly, runs) in all.chunks_exact(1024).zip(&replies.runs[message.clone()]) {

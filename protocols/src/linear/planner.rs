@@ -68,22 +68,22 @@ const PRODUCT_NS: f64 = 1_000.0;
 const WEIGHT_NS: f64 = 11_000.0;
 const BYTE_NS: f64 = 1.0;
 
+// Blocks. In a matrix product of a block of tiles with a group of rows, an input is read for each group of rows, a weight
+// written and read for each block of tiles, all from memory in large layers: both should be large, as far as memory allows.
 /// Input ciphertexts of a block of tiles: 128 KiB each once expanded.
 const BLOCK_INPUTS: usize = 4096;
-/// Tiles of a block. A matrix product reads all inputs of the block for each block of rows, from memory in large layers, so
-/// it takes about as many rows as tiles at a time: every transform that is read then serves 16 products.
-const BLOCK_TILES: usize = 16;
-/// Products that are made and turned into replies together, at most: their replies, 13 MB, stay below what a channel's queue holds.
+/// Tiles of a block.
+const BLOCK_TILES: usize = 32;
+/// Weight polynomials that are transformed at a time, 64 KiB each. Those of a layer that has no more are kept between blocks.
+const BLOCK_WEIGHTS: usize = 4096;
+/// Products that are made at a time, 128 KiB each.
+const BLOCK_PRODUCTS: usize = 1024;
+/// Of these, as many are made into replies and sent before anything is received, at most: the replies, 13 MB, stay below what a
+/// channel's queue holds.
 const BLOCK_REPLIES: usize = 256;
 /// As many, if fewer blocks of rows than [`ROW_BLOCKS`] would be left: one party works while the other one does.
 const FEW_REPLIES: usize = 64;
 const ROW_BLOCKS: usize = 4;
-/// Weight polynomials that are transformed together where few tiles use them: 16 MiB, so that they are still in cache then.
-const BLOCK_WEIGHTS: usize = 256;
-/// Fewer tiles than this are few.
-const FEW_TILES: usize = 8;
-/// Transformed weights are kept between blocks of tiles up to this many polynomials (64 KiB each).
-const KEPT_WEIGHTS: usize = 8192;
 
 /// How a layer is computed: everything that both parties must agree on.
 #[derive(Clone, Debug)]
@@ -138,8 +138,7 @@ impl LinearPlan {
         let block_tiles = encoding.tiles().div_ceil(encoding.tiles().div_ceil(most));
         let most = (BLOCK_REPLIES / block_tiles).min(encoding.out_groups() / ROW_BLOCKS);
         let rows = most.max(FEW_REPLIES / block_tiles);
-        let cached = !encoding.is_scalar() && block_tiles < FEW_TILES;
-        let rows = if cached { rows.min(BLOCK_WEIGHTS / encoding.in_groups()) } else { rows };
+        let rows = if encoding.is_scalar() { rows } else { rows.min(BLOCK_WEIGHTS / encoding.in_groups()) };
         let block_rows = rows.clamp(1, encoding.out_groups());
         Self { spec: spec.clone(), params: params.clone(), encoding, budget, block_tiles, block_rows }
     }
@@ -193,7 +192,7 @@ impl LinearPlan {
     /// Whether transformed weights are kept from one block of tiles to the next.
     pub(super) fn keeps_weights(&self) -> bool {
         let polynomials = self.encoding.in_groups() * self.encoding.out_groups();
-        self.encoding.tiles() > self.block_tiles && polynomials <= KEPT_WEIGHTS
+        self.encoding.tiles() > self.block_tiles && polynomials <= BLOCK_WEIGHTS
     }
 
     /// The tiles of each block, in order.
@@ -204,6 +203,13 @@ impl LinearPlan {
     /// The output groups whose replies are made together.
     pub(super) fn row_blocks(&self) -> Vec<std::ops::Range<usize>> {
         ranges(self.encoding.out_groups(), self.block_rows)
+    }
+
+    /// So many blocks of rows are multiplied together.
+    pub(super) fn row_blocks_together(&self) -> usize {
+        let products = BLOCK_PRODUCTS / self.block_tiles;
+        let weights = if self.encoding.is_scalar() { usize::MAX } else { BLOCK_WEIGHTS / self.encoding.in_groups() };
+        (products.min(weights) / self.block_rows).max(1)
     }
 
     /// Bytes of one input ciphertext, without its seed.
