@@ -192,20 +192,19 @@ struct Row {
     layers: Vec<Layer>,
 }
 
-/// The bars of the paper's figure 2, and what this protocol does before them.
+/// The bars of the paper's figure 2, and what comes before them. Square pairs are made as they are used, within SecAct.
 fn protocol(kind: &str) -> &'static str {
     match kind {
         "conv" | "conv_transpose" => "HomConv",
         "square" | "relu" => "SecAct",
         "avg_pool" | "max_pool" => "SecPool",
         "argmax" => "SecArgmax",
-        "preprocessing" => "SquarePairs",
         _ => "Setup",
     }
 }
 
 /// The order of the bars.
-const PROTOCOLS: [&str; 6] = ["SecAct", "SecPool", "HomConv", "SecArgmax", "SquarePairs", "Setup"];
+const PROTOCOLS: [&str; 5] = ["SecAct", "SecPool", "HomConv", "SecArgmax", "Setup"];
 
 /// Prints layers as they are done.
 struct Progress {

@@ -27,6 +27,7 @@
 //! | p to 2^32, shift f >= 1 | 12 + f | 5.5 + f / 8 |
 //! | p to 2^32, shift 0 | 32 | 8 |
 
+use blindvox_engine::simd::wide;
 use zeroize::Zeroizing;
 
 use crate::channel::{Channel, Party};
@@ -110,21 +111,37 @@ pub fn convert_from_prime(
     mut shares: Vec<u32>,
     shift: u32,
 ) -> Result<Vec<u32>> {
+    check_shift(shift)?;
+    for chunk in shares.chunks_mut(CHUNK) {
+        chunk_from_prime(party, channel, ot, chunk, shift)?;
+    }
+    Ok(shares)
+}
+
+/// An error for a truncation that [`convert_from_prime`] cannot do.
+pub(crate) fn check_shift(shift: u32) -> Result<()> {
     if shift > 20 {
         return Err(Error::Model(format!("a square truncated by {shift} bits: at most 20 are allowed")));
     }
-    for chunk in shares.chunks_mut(CHUNK) {
-        let high = Zeroizing::new(chunk.iter().map(|&y| u8::from(y > P / 2)).collect::<Vec<_>>());
-        let wraps = wraps(party, channel, ot, &high, P >> shift, Ring::FULL)?;
-        let round = match party {
-            Party::Client => floor,
-            Party::Server => ceil,
-        };
-        for (y, &w) in chunk.iter_mut().zip(wraps.iter()) {
-            *y = round(*y, shift).wrapping_sub(w);
-        }
+    Ok(())
+}
+
+/// [`convert_from_prime`] of at most [`CHUNK`] shares.
+pub(crate) fn chunk_from_prime(
+    party: Party,
+    channel: &mut Channel,
+    ot: &mut OtPair,
+    chunk: &mut [u32],
+    shift: u32,
+) -> Result<()> {
+    let high = Zeroizing::new(chunk.iter().map(|&y| u8::from(y > P / 2)).collect::<Vec<_>>());
+    let wraps = wraps(party, channel, ot, &high, P >> shift, Ring::FULL)?;
+    let shares = chunk.iter_mut().zip(wraps.iter());
+    match party {
+        Party::Client => wide(|| shares.for_each(|(y, &w)| *y = floor(*y, shift).wrapping_sub(w))),
+        Party::Server => wide(|| shares.for_each(|(y, &w)| *y = ceil(*y, shift).wrapping_sub(w))),
     }
-    Ok(shares)
+    Ok(())
 }
 
 /// Shares of `multiple`·(a OR b) in `target`, for a bit of each party's.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use blindvox_engine::Device;
 use blindvox_protocols::infer::local::{self, Randomness};
-use blindvox_protocols::infer::{Options, trace};
+use blindvox_protocols::infer::{Options, PairSupply, trace};
 use blindvox_protocols::nonlinear::relu::ReluKind;
 use common::Net;
 use proptest::prelude::*;
@@ -123,6 +123,7 @@ proptest! {
         let mut options = Options::new(Device::cpu());
         options.trace = true;
         options.comparison = if shape.full_circuit { ReluKind::FullCircuit } else { ReluKind::SignSelect };
+        options.pairs = if shape.seed % 2 == 0 { PairSupply::AsUsed } else { PairSupply::Ahead };
         let seed = Randomness::FixedForTests(shape.seed);
         let run = local::run(program.clone(), &input, &options, seed, &mut ()).expect("a run");
         prop_assert!(run.server.labels.is_none());

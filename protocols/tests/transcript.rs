@@ -10,7 +10,8 @@ use blindvox_engine::rlwe::{Params, SecretKey};
 use blindvox_engine::{Device, Prng};
 use blindvox_protocols::channel::{Channel, Party, local_pair};
 use blindvox_protocols::infer::local::{self, Randomness};
-use blindvox_protocols::infer::{Options, Role, Session};
+use blindvox_protocols::infer::report::StepCost;
+use blindvox_protocols::infer::{Options, PairSupply, Role, Session};
 use blindvox_protocols::model::Program;
 use blindvox_protocols::nonlinear::relu::ReluKind;
 use blindvox_protocols::triples::{Correlations, Dealer};
@@ -55,6 +56,23 @@ fn transcripts_are_as_recorded() {
     assert_eq!(found.lines().count(), golden.lines().count());
 }
 
+/// Pairs made ahead leave the online phase lighter by what preprocessing takes more.
+#[test]
+fn pairs_are_made_ahead_or_as_they_are_used() {
+    let (program, input) = common::tiny().program();
+    let program = Arc::new(program);
+    let [used, ahead] = [PairSupply::AsUsed, PairSupply::Ahead].map(|pairs| {
+        let options = Options { pairs, ..Options::new(Device::cpu()) };
+        let run = local::run(program.clone(), &input, &options, Randomness::FixedForTests(1), &mut ()).expect("a run");
+        let bytes = |costs: &[StepCost]| costs.iter().map(|c| c.traffic.sent + c.traffic.received).sum::<u64>();
+        (run.client.labels.expect("labels").len(), bytes(&run.client.preparation), bytes(&run.client.steps))
+    });
+    // 1024 values are squared: one ciphertext each way.
+    let ciphertexts = 16 + 8192 * (150 + 100) / 8;
+    assert_eq!((used.1 + ciphertexts, used.2), (ahead.1, ahead.2 + ciphertexts));
+    assert_eq!(used.0, ahead.0);
+}
+
 /// A party after setup, with seeds known to the test.
 fn session(party: Party, channel: Channel, program: &Arc<Program>) -> Session {
     let role = match party {
@@ -92,6 +110,7 @@ fn debug_output_holds_no_secrets() {
         (session.preprocess().expect("pairs"), server.join().expect("no panic"))
     });
     for (who, ready) in [("Client", client), ("Server", server)] {
-        assert_eq!(format!("{ready:?}"), format!("Ready(Session({who}, {steps} steps), SquarePairs(1024 left))"));
+        let source = "Source(HeSource(SquarePairs(0 left), BeaverTriples(0 left)))";
+        assert_eq!(format!("{ready:?}"), format!("Ready(Session({who}, {steps} steps), {source})"));
     }
 }

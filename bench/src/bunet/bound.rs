@@ -6,7 +6,7 @@
 //! | an AND | 4 | garbling and evaluation |
 //! | a label transfer | 8 | OT extension |
 //! | a hashed transfer (a conversion, half of a selection) | 14 | OT extension |
-//! | a square pair | 80 | encryption, product, decryption in slots |
+//! | a square pair | 35 | encryption, product, decryption in slots |
 
 use std::collections::HashMap;
 
@@ -21,20 +21,15 @@ use crate::process;
 const NS_AND: f64 = 4.0;
 const NS_LABEL: f64 = 8.0;
 const NS_COT: f64 = 14.0;
-const NS_PAIR: f64 = 80.0;
+const NS_PAIR: f64 = 35.0;
 
 /// Seconds of each step, by its name.
 pub fn seconds(program: &Program, kind: ReluKind) -> Result<HashMap<String, f64>> {
     let mut bounds = HashMap::new();
-    let mut squares = 0;
     let cores = process::cores() as f64;
     for step in &program.steps {
-        if let Step::Square { input, .. } = step {
-            squares += program.tensors[*input].elements();
-        }
         bounds.insert(step.name().to_owned(), nanoseconds(program, step, kind)? * 1e-9 / cores);
     }
-    bounds.insert("square pairs".to_owned(), squares as f64 * NS_PAIR * 1e-9 / cores);
     Ok(bounds)
 }
 
@@ -47,7 +42,7 @@ fn nanoseconds(program: &Program, step: &Step, kind: ReluKind) -> Result<f64> {
             let converted = if linear.shift > 0 && linear.output != program.logits { NS_COT } else { 0.0 };
             plan(program, linear)?.cost().nanoseconds() + converted * elements(linear.output)
         }
-        Step::Square { input, .. } => NS_COT * elements(*input),
+        Step::Square { input, .. } => (NS_PAIR + NS_COT) * elements(*input),
         Step::Relu { input, bits, .. } => {
             let k = *bits as usize;
             let widened = if *bits < 32 { NS_COT } else { 0.0 };

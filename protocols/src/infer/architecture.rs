@@ -3,7 +3,6 @@
 //! The message comes from a peer, so everything in it is checked before anything is computed or allocated
 //! from it: indices, shapes against the steps that make them, and sizes against [`MAX_ELEMENTS`].
 
-use super::preprocess::squares;
 use crate::error::{Error, Result};
 use crate::model::quantize::{MAX_LINEAR_SHIFT, MAX_SQUARE_SHIFT};
 use crate::model::{Linear, LinearKind, Program, Step, TensorId, TensorInfo};
@@ -13,9 +12,6 @@ pub const MAX_ELEMENTS: usize = 1 << 28;
 
 /// The most elements all tensors may have together (8 GiB of shares, were they all alive).
 pub const MAX_TOTAL_ELEMENTS: usize = 1 << 31;
-
-/// The most values that a run may square, as the pairs for them are made in advance (4 GiB of shares).
-pub const MAX_SQUARES: usize = 1 << 29;
 
 /// The most steps and tensors a network may have.
 pub const MAX_STEPS: usize = 4096;
@@ -100,10 +96,6 @@ pub fn check(program: &Program) -> Result<()> {
         {
             return wrong(format!("step {:?} squares a tensor that is squared already", step.name()));
         }
-    }
-    let squares = squares(program);
-    if squares > MAX_SQUARES {
-        return wrong(format!("{squares} values to square, at most {MAX_SQUARES} are possible"));
     }
     match program.tensors.get(program.logits) {
         Some(logits) if logits.channels == program.classes && (1..=256).contains(&program.classes) => Ok(()),

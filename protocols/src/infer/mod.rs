@@ -24,5 +24,5 @@ pub mod session;
 pub mod trace;
 
 pub use online::{Observer, Outcome};
-pub use preprocess::Ready;
+pub use preprocess::{PairSupply, Ready};
 pub use session::{Options, Role, Session};

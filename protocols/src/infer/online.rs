@@ -8,7 +8,7 @@
 //! | step | protocol | traffic |
 //! |---|---|---|
 //! | conv, conv_transpose | [`crate::linear`], truncate, [`crate::convert`] | ciphertexts both ways, one COT an element and ring |
-//! | square | [`crate::nonlinear::square`] | one opening each way, one COT |
+//! | square | [`crate::nonlinear::square`] | one opening each way, one COT; a ciphertext each way unless pairs were made ahead |
 //! | relu, max_pool | [`crate::nonlinear::relu`], [`crate::nonlinear::max_pool`] | tables, labels, two COTs |
 //! | avg_pool | local | none |
 //! | argmax | [`crate::nonlinear::argmax`] | tables, labels; the client alone learns the labels |
@@ -19,7 +19,7 @@ use std::time::Instant;
 use blindvox_engine::Backend;
 use zeroize::Zeroizing;
 
-use super::preprocess::Ready;
+use super::preprocess::{Pairs, Ready};
 use super::report::StepCost;
 use super::sample::Samples;
 use super::session::{ConvKey, Session};
@@ -31,7 +31,6 @@ use crate::linear::{Bias, hom_conv};
 use crate::model::{Linear, Program, Step, TensorId};
 use crate::nonlinear::{argmax, avg_pool, max_pool, relu, square, windows};
 use crate::share::{P, Ring};
-use crate::triples::SquarePairs;
 use crate::truncate::truncate;
 
 /// Told of progress.
@@ -118,7 +117,7 @@ fn needs(program: &Program) -> Vec<Needs> {
 struct Online<'a> {
     session: Session,
     program: Arc<Program>,
-    pairs: SquarePairs,
+    pairs: Pairs,
     preparation: Vec<StepCost>,
     needs: Vec<Needs>,
     tensors: Vec<Shared>,
@@ -206,9 +205,8 @@ impl<'a> Online<'a> {
             Step::Square { input, output, shift, .. } => {
                 // Only a square reads shares mod P, and no tensor is squared twice.
                 let x = std::mem::take(&mut *self.tensors[*input].prime);
-                let pairs = self.pairs.take(x.len())?;
                 let Session { channel, ot, .. } = &mut self.session;
-                let y = square::square(party, channel, ot, pairs, x, *shift)?;
+                let y = square::square_from(party, channel, ot, &mut self.pairs, x, *shift)?;
                 self.provide(*output, y, 32)?;
             }
             Step::Relu { input, output, bits, .. } => {

@@ -16,7 +16,7 @@ use blindvox_engine::rlwe::{Params, PublicKey, SecretKey};
 use blindvox_engine::{Device, Prng};
 
 use super::architecture;
-use super::preprocess::Ready;
+use super::preprocess::{PairSupply, Ready};
 use crate::channel::{Channel, Party};
 use crate::error::{Error, Result};
 use crate::gc;
@@ -55,6 +55,8 @@ pub struct Options {
     pub device: Device,
     /// How ReLU and max pooling are computed; both parties must choose alike.
     pub comparison: ReluKind,
+    /// When square pairs are made; both parties must choose alike.
+    pub pairs: PairSupply,
     /// Keep the shares of every tensor for [`super::trace`]. Only for tests: they are secret.
     pub trace: bool,
     /// Keep the shares around this many voxels of each step for [`super::sample`]; 0 keeps none. Only for tests and benches.
@@ -64,7 +66,7 @@ pub struct Options {
 impl Options {
     /// Everything as it should be, on `device`.
     pub fn new(device: Device) -> Self {
-        Self { device, comparison: ReluKind::SignSelect, trace: false, samples: 0 }
+        Self { device, comparison: ReluKind::SignSelect, pairs: PairSupply::default(), trace: false, samples: 0 }
     }
 }
 
@@ -137,7 +139,7 @@ impl Session {
         &self.program
     }
 
-    /// Makes the square pairs of one run.
+    /// Makes what one run needs and no input is needed for: the source of its square pairs, or the pairs.
     pub fn preprocess(self) -> Result<Ready> {
         Ready::new(self)
     }

@@ -4,7 +4,7 @@
 //! --|------------------|-----------------------------------------------|-----------------|------
 //! 0 | both ways        | a square pair an element ([`crate::triples`]) | the source's    | preprocessing
 //! 1 | client <-> server | each party's share of d = x - a mod p        | 4 each way      | online
-//! 2 | server -> client | choices of [`convert_from_prime`]             | 4               | online
+//! 2 | server -> client | choices of [`convert::convert_from_prime`]             | 4               | online
 //! 3 | client -> server | its corrections                               | (12 + shift) / 8; 4 at 0 | online
 //!
 //! With shares mod p of a uniform a and of a^2, the opened d = x - a says nothing of x, and
@@ -16,12 +16,14 @@
 //! itself, and the server, which alone knows the coefficients, folds a and b into the columns of the next linear
 //! layer and c into its bias.
 
+use blindvox_engine::simd::wide;
+
 use crate::channel::{Channel, Party};
-use crate::convert::{self, convert_from_prime};
+use crate::convert;
 use crate::error::{Error, Result};
 use crate::ot::OtPair;
 use crate::share::{P, Ring, mul_mod_p};
-use crate::triples::SquarePairs;
+use crate::triples::{Correlations, SquarePairs};
 
 use super::open::open;
 
@@ -35,35 +37,54 @@ pub fn square(
     party: Party,
     channel: &mut Channel,
     ot: &mut OtPair,
-    pairs: SquarePairs,
+    mut pairs: SquarePairs,
     x: Vec<u32>,
     shift: u32,
 ) -> Result<Vec<u32>> {
-    let squares = square_mod_p(party, channel, pairs, x)?;
-    convert_from_prime(party, channel, ot, squares, shift)
-}
-
-/// From shares mod [`P`] of x to shares mod [`P`] of x^2.
-fn square_mod_p(party: Party, channel: &mut Channel, pairs: SquarePairs, mut x: Vec<u32>) -> Result<Vec<u32>> {
     if pairs.len() != x.len() {
         return Err(Error::Model(format!("{} square pairs for {} values", pairs.len(), x.len())));
     }
-    let [a, a2] = pairs.shares();
-    for ((x, a), a2) in x.chunks_mut(convert::CHUNK).zip(a.chunks(convert::CHUNK)).zip(a2.chunks(convert::CHUNK)) {
-        let ring = Ring::Prime(P);
-        x.iter_mut().zip(a).for_each(|(x, &a)| *x = ring.sub(*x, a));
-        open(channel, x)?;
-        // d·(d + 2a) + a^2 here and d·2a + a^2 there.
-        let mine = match party {
-            Party::Client => u32::MAX,
-            Party::Server => 0,
-        };
+    square_from(party, channel, ot, &mut pairs, x, shift)
+}
+
+/// [`square`] with pairs of a source, which makes them as they are used: no more than [`convert::CHUNK`] are alive.
+///
+/// # Errors
+/// As of [`square`], and the source's.
+pub fn square_from(
+    party: Party,
+    channel: &mut Channel,
+    ot: &mut OtPair,
+    source: &mut dyn Correlations,
+    mut x: Vec<u32>,
+    shift: u32,
+) -> Result<Vec<u32>> {
+    convert::check_shift(shift)?;
+    for x in x.chunks_mut(convert::CHUNK) {
+        let pairs = source.square_pairs(channel, x.len())?;
+        square_mod_p(party, channel, pairs, x)?;
+        convert::chunk_from_prime(party, channel, ot, x, shift)?;
+    }
+    Ok(x)
+}
+
+/// From shares mod [`P`] of x to shares mod [`P`] of x^2, at most what the channel queues.
+fn square_mod_p(party: Party, channel: &mut Channel, pairs: SquarePairs, x: &mut [u32]) -> Result<()> {
+    let ([a, a2], ring) = (pairs.shares(), Ring::Prime(P));
+    wide(|| x.iter_mut().zip(a).for_each(|(x, &a)| *x = ring.sub(*x, a)));
+    open(channel, x)?;
+    // d·(d + 2a) + a^2 here and d·2a + a^2 there.
+    let mine = match party {
+        Party::Client => u32::MAX,
+        Party::Server => 0,
+    };
+    wide(|| {
         for ((x, &a), &a2) in x.iter_mut().zip(a).zip(a2) {
             let d = *x;
             *x = ring.add(mul_mod_p(d, ring.add(d & mine, ring.add(a, a))), a2);
         }
-    }
-    Ok(x)
+    });
+    Ok(())
 }
 
 /// x^2 over 2^`shift`, rounded down: what [`square`] gives to within one unit.
@@ -75,7 +96,7 @@ pub fn ideal(x: i64, shift: u32) -> i64 {
 mod tests {
     use super::*;
     use crate::testing::{run_both, sharings};
-    use crate::triples::{Correlations, Dealer};
+    use crate::triples::{BeaverTriples, Dealer};
 
     fn check(shift: u32, random: usize) {
         let (p, bound) = (i64::from(P), (1 << 15) - 1);
@@ -108,6 +129,31 @@ mod tests {
     #[test]
     fn crosses_chunks() {
         check(10, convert::CHUNK + 3);
+    }
+
+    /// The source is asked chunk by chunk, and by both parties alike.
+    #[test]
+    fn takes_pairs_from_a_source_as_it_goes() {
+        struct Counted(Dealer, Vec<usize>);
+        impl Correlations for Counted {
+            fn square_pairs(&mut self, channel: &mut Channel, count: usize) -> Result<SquarePairs> {
+                self.1.push(count);
+                self.0.square_pairs(channel, count)
+            }
+            fn triples(&mut self, channel: &mut Channel, count: usize) -> Result<BeaverTriples> {
+                self.0.triples(channel, count)
+            }
+        }
+        let n = 2 * convert::CHUNK + 1;
+        let (c, s, _) = run_both(|party, channel, ot| {
+            let mut source = Counted(Dealer::for_tests(party, [5; 32]), vec![]);
+            let x = if party == Party::Client { vec![5; n] } else { vec![P - 305; n] };
+            let y = square_from(party, channel, ot, &mut source, x, 0).unwrap();
+            (y, source.1)
+        });
+        assert!(Ring::FULL.open(&c.0, &s.0).iter().all(|&y| y == 90_000));
+        assert_eq!(c.1, [convert::CHUNK, convert::CHUNK, 1]);
+        assert_eq!(c.1, s.1);
     }
 
     #[test]
@@ -144,7 +190,7 @@ mod tests {
         let n = 777;
         let (_, _, traffic) = run_both(|party, channel, _| {
             let pairs = Dealer::for_tests(party, [5; 32]).square_pairs(channel, n).unwrap();
-            square_mod_p(party, channel, pairs, vec![1; n]).unwrap()
+            square_mod_p(party, channel, pairs, &mut vec![1; n]).unwrap();
         });
         assert_eq!((traffic.sent, traffic.received, traffic.rounds), (4 * n as u64, 4 * n as u64, 1));
     }
@@ -156,10 +202,10 @@ mod tests {
             assert!(matches!(square(party, channel, ot, pairs, vec![0; 3], 0), Err(Error::Model(_))));
             if party == Party::Server {
                 channel.send_pod(&[P, 0]).unwrap();
-                return channel.recv_pod(2);
+                return channel.recv_pod::<u32>(2).map(drop);
             }
             let pairs = Dealer::for_tests(party, [5; 32]).square_pairs(channel, 2).unwrap();
-            square_mod_p(party, channel, pairs, vec![0; 2])
+            square_mod_p(party, channel, pairs, &mut [0; 2])
         });
         assert!(matches!(client, Err(Error::Protocol(_))) && server.is_ok());
     }

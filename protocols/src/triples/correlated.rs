@@ -11,6 +11,8 @@ use blindvox_engine::ring::sampler::fill_residues;
 use blindvox_engine::simd::wide;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use super::Correlations;
+use crate::channel::Channel;
 use crate::error::{Error, Result};
 use crate::share::{P, mul_mod_p};
 
@@ -148,6 +150,17 @@ impl<const COLUMNS: usize> Correlated<COLUMNS> {
     /// The shares of the product.
     pub(super) fn product_mut(&mut self) -> &mut [u32] {
         &mut self.columns[Self::FACTORS]
+    }
+}
+
+/// Pairs that were made before, as a source.
+impl Correlations for SquarePairs {
+    fn square_pairs(&mut self, _channel: &mut Channel, count: usize) -> Result<SquarePairs> {
+        self.take(count)
+    }
+
+    fn triples(&mut self, _channel: &mut Channel, count: usize) -> Result<BeaverTriples> {
+        Err(Error::Model(format!("{count} BeaverTriples wanted of a stock of SquarePairs")))
     }
 }
 

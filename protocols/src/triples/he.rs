@@ -18,6 +18,7 @@
 //! of what depends on them, which flooding of [`FLOOD_BITS`] bits hides to a statistical distance of 2^-71 a slot of
 //! pairs and 2^-70.5 of triples: 2^-42 for 2^28 of either.
 
+use std::fmt;
 use std::ops::Range;
 
 use blindvox_engine::bfv::ole::Term;
@@ -80,6 +81,13 @@ impl HeSource {
         };
         let maker = Maker { half, n: params.n(), prng };
         Ok(Self { maker, pairs: SquarePairs::default(), triples: BeaverTriples::default() })
+    }
+}
+
+/// Says how many are in stock and no secret.
+impl fmt::Debug for HeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HeSource({:?}, {:?})", self.pairs, self.triples)
     }
 }
 
