@@ -9,9 +9,10 @@ use rayon::prelude::*;
 use crate::backend::{Backend, Domain, GemmShape, Part, Shape, parts};
 use crate::cpu::{self, Cpu};
 use crate::error::{Error, Result};
+use crate::garble::GateHash;
 use crate::ring::sampler::PublicSeed;
 use crate::ring::{Galois, RnsBasis};
-use crate::wgpu::{GateBatch, GpuOptions, Wgpu};
+use crate::wgpu::{GateBatch, GateBatchSize, GpuOptions, Wgpu};
 
 /// Gives a concrete backend its own kind of an object out of a [`DeviceBuffer`] or [`DeviceTables`].
 trait Variant: Backend {
@@ -75,6 +76,17 @@ backends! {
     Wgpu(Wgpu),
 }
 
+/// What a device's kernels run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// The CPU backend.
+    Cpu,
+    /// A GPU.
+    Gpu,
+    /// A Vulkan driver that runs shaders on the CPU: right, and slower than the CPU backend at everything.
+    SoftwareGpu,
+}
+
 struct State {
     inner: Inner,
     /// Tables by basis; few, and shared by all batches.
@@ -124,9 +136,9 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Device`] on the CPU, where [`crate::garble`] works on labels in main memory.
-    pub fn gate_batch(&self, slots: usize, gates: usize, instances: usize) -> Result<GateBatch> {
+    pub fn gate_batch(&self, hash: GateHash, size: GateBatchSize) -> Result<GateBatch> {
         match &self.0.inner {
-            Inner::Wgpu(gpu) => gpu.gate_batch(slots, gates, instances),
+            Inner::Wgpu(gpu) => gpu.gate_batch(hash, size),
             Inner::Cpu(_) => Err(Error::Device("batches of gates are resident on a GPU only".to_owned())),
         }
     }
@@ -141,6 +153,15 @@ impl Device {
     ) -> Result<Vec<T>> {
         let ranges: Vec<_> = parts(batch, self.grain(basis.len(), basis.n())).collect();
         if let [all] = &ranges[..] { Ok(vec![f(all.clone())?]) } else { ranges.into_par_iter().map(f).collect() }
+    }
+
+    /// What the device's kernels run on.
+    pub fn kind(&self) -> DeviceKind {
+        match &self.0.inner {
+            Inner::Cpu(_) => DeviceKind::Cpu,
+            Inner::Wgpu(gpu) if gpu.is_software() => DeviceKind::SoftwareGpu,
+            Inner::Wgpu(_) => DeviceKind::Gpu,
+        }
     }
 
     /// Whether both are handles to one device.

@@ -1,7 +1,7 @@
 //! Half-gates garbling (Zahur, Rosulek, Evans: "Two halves make a whole", 2015) of one gate over many instances.
 //!
 //! Labels of a wire lie in one array, an instance an element; a wire's one label is its zero label xor Delta, and the
-//! lowest bit of a label is its colour (Delta's is 1). With H the hash of [`crate::aes`] under the gate's first key, H'
+//! lowest bit of a label is its colour (Delta's is 1). With H the [gate hash](GateHash) under the gate's first key, H'
 //! under its second, and p the colour of a zero label, an AND gate with zero labels A, B, C has two table rows
 //!
 //! ```text
@@ -15,10 +15,14 @@
 //!
 //! Keys are public and fresh for every gate and at most 256 instances. Table layout: all T_G, then all T_E.
 
+pub(crate) mod keys;
 #[cfg(target_arch = "x86_64")]
 mod vaes;
 
+pub use keys::{GateHash, GateKeys};
+
 use crate::aes::{Aes128, Body, INSTANCES_PER_KEY};
+use crate::chacha::ChaCha12;
 
 /// A row of a garbled table.
 pub type Row = [u8; 16];
@@ -43,20 +47,92 @@ impl AndInputs<'_> {
     }
 }
 
-/// Garbles: from zero labels to the output's zero labels in `out` and the two rows an instance in `table`.
-/// `flips` says which inputs are used negated.
+/// A public key of a gate hash, and gates under it.
+pub trait GateKey: Sized {
+    /// `out[i]` = H(`x[i]` xor `offset`).
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    fn hash(&self, x: &[u128], offset: u128, out: &mut [u128]);
+
+    /// Garbles: from zero labels to the output's zero labels in `out` and the two rows an instance in `table`.
+    /// `flips` says which inputs are used negated.
+    ///
+    /// # Panics
+    /// If lengths do not fit.
+    fn garble_and(
+        keys: &[Self; 2],
+        delta: u128,
+        inputs: AndInputs<'_>,
+        flips: [bool; 2],
+        out: &mut [u128],
+        table: &mut [Row],
+    ) {
+        inputs.check(out.len(), table.len());
+        let flips = flips.map(|f| delta * u128::from(f));
+        garble_by(|half, x, offset, out| keys[half].hash(x, offset, out), delta, inputs, flips, out, table);
+    }
+
+    /// Evaluates: from active labels to the output's active labels. Meanwhile brings the rows that are needed `next` near:
+    /// tables come from another core or from memory, and waiting for them would take longer than the hashes.
+    ///
+    /// # Panics
+    /// If lengths do not fit; `next` may have any.
+    fn evaluate_and(keys: &[Self; 2], inputs: AndInputs<'_>, table: &[Row], next: &[Row], out: &mut [u128]) {
+        let _ = next;
+        inputs.check(out.len(), table.len());
+        evaluate_by(|half, x, out| keys[half].hash(x, 0, out), inputs, table, out);
+    }
+}
+
+impl GateKey for ChaCha12 {
+    fn hash(&self, x: &[u128], offset: u128, out: &mut [u128]) {
+        self.hash(x, offset, out);
+    }
+}
+
+impl GateKey for Aes128 {
+    fn hash(&self, x: &[u128], offset: u128, out: &mut [u128]) {
+        self.hash(x, offset, out);
+    }
+
+    fn garble_and(
+        keys: &[Self; 2],
+        delta: u128,
+        inputs: AndInputs<'_>,
+        flips: [bool; 2],
+        out: &mut [u128],
+        table: &mut [Row],
+    ) {
+        garble_with(Body::best(), keys, delta, inputs, flips, out, table);
+    }
+
+    fn evaluate_and(keys: &[Self; 2], inputs: AndInputs<'_>, table: &[Row], next: &[Row], out: &mut [u128]) {
+        evaluate_with(Body::best(), keys, inputs, table, next, out);
+    }
+}
+
+/// See [`GateKey::garble_and`].
 ///
 /// # Panics
 /// If lengths do not fit.
-pub fn garble_and(
-    keys: &[Aes128; 2],
+pub fn garble_and<K: GateKey>(
+    keys: &[K; 2],
     delta: u128,
     inputs: AndInputs<'_>,
     flips: [bool; 2],
     out: &mut [u128],
     table: &mut [Row],
 ) {
-    garble_with(Body::best(), keys, delta, inputs, flips, out, table);
+    K::garble_and(keys, delta, inputs, flips, out, table);
+}
+
+/// [`GateKey::evaluate_and`] with nothing to fetch.
+///
+/// # Panics
+/// If lengths do not fit.
+pub fn evaluate_and<K: GateKey>(keys: &[K; 2], inputs: AndInputs<'_>, table: &[Row], out: &mut [u128]) {
+    K::evaluate_and(keys, inputs, table, &[], out);
 }
 
 fn garble_with(
@@ -75,6 +151,18 @@ fn garble_with(
         // SAFETY: the body is only chosen on a processor that has its features.
         return unsafe { vaes::garble(keys, delta, inputs, flips, out, table) };
     }
+    garble_by(|half, x, offset, out| keys[half].hash_with(body, x, offset, out), delta, inputs, flips, out, table);
+}
+
+/// The formulas over any hash `(key, inputs, offset, out)`; `flips` are the offsets of negated inputs.
+fn garble_by(
+    hash: impl Fn(usize, &[u128], u128, &mut [u128]),
+    delta: u128,
+    inputs: AndInputs<'_>,
+    flips: [u128; 2],
+    out: &mut [u128],
+    table: &mut [Row],
+) {
     let n = out.len();
     let (mut a, mut b) = ([0; INSTANCES_PER_KEY], [0; INSTANCES_PER_KEY]);
     for i in 0..n {
@@ -82,10 +170,8 @@ fn garble_with(
         b[i] = inputs.b[0][i] ^ inputs.b[1][i] ^ flips[1];
     }
     let mut hashes = [[0; INSTANCES_PER_KEY]; 4];
-    for (h, (key, x, offset)) in
-        hashes.iter_mut().zip([(&keys[0], &a, 0), (&keys[0], &a, delta), (&keys[1], &b, 0), (&keys[1], &b, delta)])
-    {
-        key.hash_with(body, &x[..n], offset, &mut h[..n]);
+    for (h, (half, x, offset)) in hashes.iter_mut().zip([(0, &a, 0), (0, &a, delta), (1, &b, 0), (1, &b, delta)]) {
+        hash(half, &x[..n], offset, &mut h[..n]);
     }
     let (generator, evaluator) = table.split_at_mut(n);
     for i in 0..n {
@@ -98,23 +184,6 @@ fn garble_with(
     }
 }
 
-/// Evaluates: from active labels to the output's active labels.
-///
-/// # Panics
-/// If lengths do not fit.
-pub fn evaluate_and(keys: &[Aes128; 2], inputs: AndInputs<'_>, table: &[Row], out: &mut [u128]) {
-    evaluate_and_then(keys, inputs, table, &[], out);
-}
-
-/// [`evaluate_and`], which meanwhile brings the rows that are needed next near: tables come from another core or from memory,
-/// and waiting for them would take longer than the hashes.
-///
-/// # Panics
-/// If lengths do not fit; `next` may have any.
-pub fn evaluate_and_then(keys: &[Aes128; 2], inputs: AndInputs<'_>, table: &[Row], next: &[Row], out: &mut [u128]) {
-    evaluate_with(Body::best(), keys, inputs, table, next, out);
-}
-
 fn evaluate_with(body: Body, keys: &[Aes128; 2], inputs: AndInputs<'_>, table: &[Row], next: &[Row], out: &mut [u128]) {
     inputs.check(out.len(), table.len());
     #[cfg(target_arch = "x86_64")]
@@ -122,6 +191,11 @@ fn evaluate_with(body: Body, keys: &[Aes128; 2], inputs: AndInputs<'_>, table: &
         // SAFETY: the body is only chosen on a processor that has its features.
         return unsafe { vaes::evaluate(keys, inputs, table, next, out) };
     }
+    evaluate_by(|half, x, out| keys[half].hash_with(body, x, 0, out), inputs, table, out);
+}
+
+/// The formula over any hash `(key, inputs, out)`.
+fn evaluate_by(hash: impl Fn(usize, &[u128], &mut [u128]), inputs: AndInputs<'_>, table: &[Row], out: &mut [u128]) {
     let n = out.len();
     let (mut a, mut b) = ([0; INSTANCES_PER_KEY], [0; INSTANCES_PER_KEY]);
     for i in 0..n {
@@ -129,8 +203,8 @@ fn evaluate_with(body: Body, keys: &[Aes128; 2], inputs: AndInputs<'_>, table: &
         b[i] = inputs.b[0][i] ^ inputs.b[1][i];
     }
     let mut hashes = [[0; INSTANCES_PER_KEY]; 2];
-    keys[0].hash_with(body, &a[..n], 0, &mut hashes[0][..n]);
-    keys[1].hash_with(body, &b[..n], 0, &mut hashes[1][..n]);
+    hash(0, &a[..n], &mut hashes[0][..n]);
+    hash(1, &b[..n], &mut hashes[1][..n]);
     let (generator, evaluator) = table.split_at(n);
     for i in 0..n {
         let (sa, sb) = ((a[i] & 1).wrapping_neg(), (b[i] & 1).wrapping_neg());
@@ -234,6 +308,30 @@ mod tests {
                 }
                 let result = (zero, active, table);
                 prop_assert!(first.get_or_insert_with(|| result.clone()) == &result, "{:?}", body);
+            }
+        }
+
+        #[test]
+        fn gates_of_either_hash_compute_and(seed: u8, n in 0usize..=256, bits: [u64; 5], flips: [bool; 2]) {
+            let case = Case::new(seed, n);
+            let bit = |wire: usize, i: usize| bits[wire].rotate_right(i as u32) & 1 == 1;
+            let chosen = std::array::from_fn(|w| (0..n).map(|i| {
+                case.wires[w][i] ^ (case.delta * u128::from(bit(w, i)))
+            }).collect::<Vec<_>>());
+            let mut tables = vec![];
+            for hash in GateHash::ALL {
+                let mut keys = GateKeys::new(hash, &[seed; 32], "test");
+                keys.next_gates(3);
+                let (mut zero, mut active) = (vec![0; n], vec![0; n]);
+                let mut table = vec![[0; 16]; 2 * n];
+                keys.garble_and(2, case.delta, case.inputs(), flips, &mut zero, &mut table);
+                keys.evaluate_and(2, inputs(&chosen), &table, &[], &mut active);
+                for i in 0..n {
+                    let value = ((bit(0, i) ^ bit(1, i) ^ flips[0]) & (bit(2, i) ^ bit(3, i) ^ flips[1])) ^ bit(4, i);
+                    prop_assert_eq!(active[i] ^ zero[i], case.delta * u128::from(value));
+                }
+                prop_assert!(n == 0 || !tables.contains(&table));
+                tables.push(table);
             }
         }
 

@@ -10,6 +10,7 @@
 //! | [`mod@wgpu`] | the GPU backend |
 //! | [`poly_batch`] | batches of polynomials on a device, checked |
 //! | [`aes`] | batched AES-128 and the hash of garbling and OT |
+//! | [`chacha`] | the other gate hash |
 //! | [`garble`] | half-gates, one gate over many instances |
 //! | [`rlwe`] | parameters, keys, ciphertexts |
 //! | [`bfv`] | messages mod t, circuit-private replies |
@@ -19,6 +20,7 @@
 pub mod aes;
 pub mod backend;
 pub mod bfv;
+pub mod chacha;
 pub mod cpu;
 pub mod device;
 pub mod error;
@@ -31,7 +33,7 @@ pub mod simd;
 pub mod wgpu;
 
 pub use backend::{Backend, Domain, GemmShape, Shape};
-pub use device::Device;
+pub use device::{Device, DeviceKind};
 pub use error::{Error, Result};
 pub use poly_batch::{Coeff, Ntt, PolyBatch};
 pub use prng::Prng;

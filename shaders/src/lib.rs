@@ -15,7 +15,8 @@
 //! | `gemm.wgsl` | matrix product at every point |
 //! | `drop_last_limb.wgsl` | modulus switch |
 //! | `automorphism.wgsl` | x -> x^g in either domain |
-//! | `lib/aes.wgsl`, `garble.wgsl` | AES-128, the gate hash, half-gates over many instances |
+//! | `lib/aes.wgsl`, `lib/chacha.wgsl` | the two gate hashes |
+//! | `garble.wgsl` | half-gates over many instances, with either hash |
 
 /// Which body of the word arithmetic to compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,11 +33,14 @@ enum Library {
     Residues,
     Transform,
     Aes,
+    ChaCha,
 }
 
 /// An entry point: `source` is its kernel file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Kernel {
+    /// Its name here, which no other kernel has.
+    pub name: &'static str,
     /// The name of the `@compute` function.
     pub entry: &'static str,
     /// Storage buffers bound, from binding 0: a table of constants, then 1, which is written to.
@@ -46,17 +50,14 @@ pub struct Kernel {
 }
 
 macro_rules! kernels {
-    ($($(#[$doc:meta])* $NAME:ident = $file:literal, $entry:literal, $bindings:literal;)*) => {
+    ($($(#[$doc:meta])* $NAME:ident = $library:ident, $file:literal, $entry:literal, $bindings:literal;)*) => {
         $($(#[$doc])* pub const $NAME: Kernel =
             Kernel {
+                name: stringify!($NAME),
                 entry: $entry,
                 bindings: $bindings,
                 source: include_str!(concat!("../wgsl/", $file)),
-                library: match $file.as_bytes() {
-                    [b'n', b't', b't', ..] => Library::Transform,
-                    [b'g', b'a', ..] => Library::Aes,
-                    _ => Library::Residues,
-                },
+                library: Library::$library,
             };)*
         /// Every kernel.
         pub const ALL: &[Kernel] = &[$($NAME),*];
@@ -65,46 +66,53 @@ macro_rules! kernels {
 
 kernels! {
     /// `acc += left`.
-    ADD = "pointwise.wgsl", "add", 3;
+    ADD = Residues, "pointwise.wgsl", "add", 3;
     /// `acc -= left`.
-    SUB = "pointwise.wgsl", "sub", 3;
+    SUB = Residues, "pointwise.wgsl", "sub", 3;
     /// `acc = -acc`.
-    NEGATE = "pointwise.wgsl", "negate", 2;
+    NEGATE = Residues, "pointwise.wgsl", "negate", 2;
     /// `acc *= left`.
-    MUL = "pointwise.wgsl", "mul", 3;
+    MUL = Residues, "pointwise.wgsl", "mul", 3;
     /// `acc += left * right`.
-    MUL_ADD = "pointwise.wgsl", "mul_add", 4;
+    MUL_ADD = Residues, "pointwise.wgsl", "mul_add", 4;
     /// `acc *= scalar` on one limb.
-    MUL_SCALAR = "pointwise.wgsl", "mul_scalar", 2;
+    MUL_SCALAR = Residues, "pointwise.wgsl", "mul_scalar", 2;
     /// `acc += values * scale` on one limb.
-    ADD_LIFTED = "add_lifted.wgsl", "add_lifted", 3;
+    ADD_LIFTED = Residues, "add_lifted.wgsl", "add_lifted", 3;
     /// Modulus switch.
-    DROP_LAST_LIMB = "drop_last_limb.wgsl", "drop_last_limb", 3;
+    DROP_LAST_LIMB = Residues, "drop_last_limb.wgsl", "drop_last_limb", 3;
     /// x -> x^g in the coefficient domain.
-    AUTOMORPHISM_COEFF = "automorphism.wgsl", "automorphism_coeff", 3;
+    AUTOMORPHISM_COEFF = Residues, "automorphism.wgsl", "automorphism_coeff", 3;
     /// x -> x^g in the NTT domain.
-    AUTOMORPHISM_NTT = "automorphism.wgsl", "automorphism_ntt", 3;
+    AUTOMORPHISM_NTT = Residues, "automorphism.wgsl", "automorphism_ntt", 3;
     /// The forward transform of a chunk. Constants `POINTS` (1024, 2048 or 4096) and `THROUGH_TILE` (1: the result takes one
     /// more turn through workgroup memory, so that neighbouring lanes write neighbouring words).
-    NTT_FORWARD = "ntt_forward.wgsl", "ntt_forward", 3;
+    NTT_FORWARD = Transform, "ntt_forward.wgsl", "ntt_forward", 3;
     /// The inverse transform of a chunk, constants as for [`NTT_FORWARD`].
-    NTT_INVERSE = "ntt_inverse.wgsl", "ntt_inverse", 3;
+    NTT_INVERSE = Transform, "ntt_inverse.wgsl", "ntt_inverse", 3;
     /// The first stages of rows longer than a chunk. Constant `RADIX`, the chunks a row: 2, 4, 8 or 16.
-    NTT_HEAD_FORWARD = "ntt_head.wgsl", "ntt_head_forward", 3;
+    NTT_HEAD_FORWARD = Transform, "ntt_head.wgsl", "ntt_head_forward", 3;
     /// The last stages of the inverse of such rows. Constant `RADIX`.
-    NTT_HEAD_INVERSE = "ntt_head.wgsl", "ntt_head_inverse", 3;
+    NTT_HEAD_INVERSE = Transform, "ntt_head.wgsl", "ntt_head_inverse", 3;
     /// Matrix product. Constants `ROWS`, `COLS`, each 1 to 4: the tile of a lane; `CONSTANTS`, 1: the left factor has one
     /// residue a limb in place of polynomials.
-    GEMM = "gemm.wgsl", "gemm", 4;
+    GEMM = Residues, "gemm.wgsl", "gemm", 4;
     /// Garbles one AND gate of every instance. Constant `COPIES`, of the AES table in workgroup memory.
-    GARBLE_AND = "garble.wgsl", "garble_and", 4;
+    GARBLE_AND = Aes, "garble.wgsl", "garble_and", 4;
     /// Evaluates one AND gate of every instance. Constant `COPIES`.
-    EVALUATE_AND = "garble.wgsl", "evaluate_and", 4;
-    /// Xor of two wires. Constant `COPIES`.
-    XOR_LABELS = "garble.wgsl", "xor_labels", 4;
+    EVALUATE_AND = Aes, "garble.wgsl", "evaluate_and", 4;
+    /// The same with ChaCha12.
+    GARBLE_AND_CHACHA = ChaCha, "garble.wgsl", "garble_and", 4;
+    /// The same with ChaCha12.
+    EVALUATE_AND_CHACHA = ChaCha, "garble.wgsl", "evaluate_and", 4;
+    /// Xor of two wires.
+    XOR_LABELS = ChaCha, "garble.wgsl", "xor_labels", 4;
+    /// The colours of a wire's labels, 32 a word.
+    COLOURS = ChaCha, "garble.wgsl", "colours", 4;
 }
 
 const AES: &str = include_str!("../wgsl/lib/aes.wgsl");
+const CHACHA: &str = include_str!("../wgsl/lib/chacha.wgsl");
 const RADIX: &str = include_str!("../wgsl/lib/radix.wgsl");
 const WORD_U32: &str = concat!(include_str!("../wgsl/lib/word_u32.wgsl"), include_str!("../wgsl/lib/modulus.wgsl"));
 const WORD_U64: &str = concat!(include_str!("../wgsl/lib/word_u64.wgsl"), include_str!("../wgsl/lib/modulus.wgsl"));
@@ -120,6 +128,7 @@ impl Kernel {
             Library::Residues => &[residues],
             Library::Transform => &[residues, RADIX],
             Library::Aes => &[AES],
+            Library::ChaCha => &[CHACHA],
         };
         let constants = constants.iter().map(|(name, value)| format!("const {name}: u32 = {value}u;\n"));
         constants.chain(library.iter().chain([&self.source]).map(|text| (*text).to_owned())).collect()
@@ -127,6 +136,6 @@ impl Kernel {
 
     /// Whether a kernel writes to a binding.
     pub fn writes(&self, binding: u32) -> bool {
-        binding == 1 || (binding == 3 && self.library == Library::Aes)
+        binding == 1 || (binding == 3 && matches!(self.library, Library::Aes | Library::ChaCha))
     }
 }

@@ -1,6 +1,6 @@
-// Half-gates over many instances (Zahur, Rosulek, Evans, 2015), the formulas of engine/src/garble.rs. A workgroup is the 256
-// instances that share a gate's two keys; labels are [slot][instance], keys [chunk][gate][2], tables
-// [chunk][gate][row][256 instances], the generator's row first.
+// Half-gates over many instances (Zahur, Rosulek, Evans, 2015), the formulas of engine/src/garble.rs, over the hash of
+// lib/aes.wgsl or lib/chacha.wgsl. A workgroup is the 256 instances that share a gate's two keys; labels are [slot][instance],
+// keys [chunk][gate][2], tables [chunk][gate][row][256 instances], the generator's row first.
 
 struct Params {
     delta: vec4<u32>,
@@ -22,7 +22,6 @@ struct Params {
 var<immediate> params: Params;
 
 @group(0) @binding(1) var<storage, read_write> labels: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> keys: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> tables: array<vec4<u32>>;
 
 const CHUNK: u32 = 256u;
@@ -32,16 +31,6 @@ fn label(slot: u32, instance: u32) -> Block { return labels[slot * params.instan
 // x if the colour of `by` is one, else zero.
 fn where_coloured(x: Block, by: Block) -> Block { return x & Block(0u - (by.x & 1u)); }
 
-// Table and round keys; by all lanes.
-fn start(chunk: u32, lane: u32) {
-    aes_load_table(lane);
-    workgroupBarrier();
-    if lane < 2u {
-        aes_expand(lane, keys[(chunk * params.gates + params.gate) * 2u + lane]);
-    }
-    workgroupBarrier();
-}
-
 fn row(chunk: u32, which: u32, lane: u32) -> u32 {
     return ((chunk * params.gates + params.gate) * 2u + which) * CHUNK + lane;
 }
@@ -49,7 +38,7 @@ fn row(chunk: u32, which: u32, lane: u32) -> u32 {
 @compute @workgroup_size(256)
 fn garble_and(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
     let chunk = group.x;
-    start(chunk, lane);
+    hash_start(lane, chunk * params.gates + params.gate);
     let i = chunk * CHUNK + lane;
     let delta = params.delta;
     let a = label(params.a0, i) ^ label(params.a1, i) ^ (delta & Block(0u - (params.flips & 1u)));
@@ -67,7 +56,7 @@ fn garble_and(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id)
 @compute @workgroup_size(256)
 fn evaluate_and(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
     let chunk = group.x;
-    start(chunk, lane);
+    hash_start(lane, chunk * params.gates + params.gate);
     let i = chunk * CHUNK + lane;
     let a = label(params.a0, i) ^ label(params.a1, i);
     let b = label(params.b0, i) ^ label(params.b1, i);
@@ -82,4 +71,24 @@ fn evaluate_and(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_i
 fn xor_labels(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
     let i = group.x * CHUNK + lane;
     labels[params.out * params.instances + i] = label(params.a0, i) ^ label(params.a1, i);
+}
+
+var<workgroup> words: array<u32, 8>;
+
+// The colours of slot a0 as output number `gate`: tables are then [output][chunk][256 bits].
+@compute @workgroup_size(256)
+fn colours(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
+    let chunk = group.x;
+    if lane < 8u {
+        var word = 0u;
+        for (var i = 0u; i < 32u; i += 1u) {
+            word |= (label(params.a0, chunk * CHUNK + lane * 32u + i).x & 1u) << i;
+        }
+        words[lane] = word;
+    }
+    workgroupBarrier();
+    if lane < 2u {
+        let at = (params.gate * (params.instances / CHUNK) + chunk) * 2u + lane;
+        tables[at] = vec4<u32>(words[4u * lane], words[4u * lane + 1u], words[4u * lane + 2u], words[4u * lane + 3u]);
+    }
 }

@@ -7,9 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
 use ::wgpu::{
-    Adapter, BindGroupDescriptor, BindGroupEntry, BindingResource, Buffer, BufferBinding, CommandEncoder,
-    ComputePassDescriptor, Device, DeviceDescriptor, DeviceType, Features, Limits, MapMode, MemoryHints, PollType,
-    Queue, SubmissionIndex,
+    Adapter, BindGroupDescriptor, BindGroupEntry, BindingResource, Buffer, BufferAsyncError, BufferBinding,
+    CommandEncoder, ComputePassDescriptor, Device, DeviceDescriptor, DeviceType, Features, Limits, MapMode,
+    MemoryHints, PollType, Queue, SubmissionIndex,
 };
 
 use super::adapter::{self, GpuOptions, Word};
@@ -21,8 +21,8 @@ use crate::error::{Error, Result};
 const COMMANDS_A_SUBMIT: usize = 64;
 /// Upload buffers in flight before an upload waits for the device: bounds host memory.
 const UPLOADS_IN_FLIGHT: usize = 16;
-/// Download buffers mapped at a time, likewise.
-const DOWNLOADS_IN_FLIGHT: usize = 8;
+/// A long download goes in parts of this size, two of which are under way at a time.
+const DOWNLOAD_BYTES: usize = 4 * STAGING_BYTES;
 
 /// Part of a buffer, in bytes.
 #[derive(Clone, Copy)]
@@ -237,37 +237,85 @@ impl Context {
         self.healthy()
     }
 
-    /// Copies `buffer` from `offset` on into `out` once all commands so far are done, both multiples of four.
-    pub(super) fn download(&self, buffer: &GpuBuffer, offset: usize, out: &mut [u8]) -> Result<()> {
-        let mut offset = offset as u64;
-        for group in out.chunks_mut(STAGING_BYTES * DOWNLOADS_IN_FLIGHT) {
-            let mut parts = Vec::new();
-            for part in group.chunks_mut(STAGING_BYTES) {
-                let staging = lock(&self.pool).take_download(&self.device, part.len())?;
-                let used = part.len() as u64;
-                self.record(1, |e| e.copy_buffer_to_buffer(buffer.raw(), offset, &staging, 0, used));
-                offset += used;
-                parts.push((staging, part));
-            }
-            let index = self.submit(&mut lock(&self.recorder));
-            let (sender, done) = mpsc::channel();
-            for (staging, part) in &parts {
-                let sender = sender.clone();
-                staging.map_async(MapMode::Read, ..part.len() as u64, move |result| {
-                    let _ = sender.send(result);
-                });
-            }
-            drop(sender);
-            self.wait(index)?;
-            for (staging, part) in parts {
-                done.recv().map_err(lost)?.map_err(lost)?;
-                part.copy_from_slice(&staging.get_mapped_range(..part.len() as u64).map_err(lost)?);
-                staging.unmap();
-                self.clear(&staging, part.len() as u64);
-                lock(&self.pool).put_download(staging);
+    /// Starts to copy `bytes` of `buffer` from `offset` on, both multiples of four, once all commands so far are done.
+    /// They are submitted, and this call does not wait.
+    pub(super) fn begin_download(
+        self: &Arc<Self>,
+        buffer: &GpuBuffer,
+        offset: usize,
+        bytes: usize,
+    ) -> Result<Download> {
+        let mut parts = Vec::new();
+        for at in (0..bytes).step_by(STAGING_BYTES) {
+            let used = STAGING_BYTES.min(bytes - at);
+            let staging = lock(&self.pool).take_download(&self.device, used)?;
+            self.record(1, |e| {
+                e.copy_buffer_to_buffer(buffer.raw(), (offset + at) as u64, &staging, 0, used as u64);
+            });
+            parts.push((staging, used));
+        }
+        let index = self.submit(&mut lock(&self.recorder));
+        let (sender, done) = mpsc::channel();
+        for (staging, used) in &parts {
+            let sender = sender.clone();
+            staging.map_async(MapMode::Read, ..*used as u64, move |result| {
+                // Nobody listens any more if the download was given up.
+                let _ = sender.send(result);
+            });
+        }
+        Ok(Download { context: self.clone(), parts, index: Some(index), done })
+    }
+
+    /// Copies `buffer` from `offset` on into `out`, a multiple of four bytes, once all commands so far are done. While a part is
+    /// taken out, the next one is on its way.
+    pub(super) fn download(self: &Arc<Self>, buffer: &GpuBuffer, offset: usize, out: &mut [u8]) -> Result<()> {
+        let mut before: Option<(Download, &mut [u8])> = None;
+        for (i, part) in out.chunks_mut(DOWNLOAD_BYTES).enumerate() {
+            let next = self.begin_download(buffer, offset + i * DOWNLOAD_BYTES, part.len())?;
+            if let Some((download, out)) = before.replace((next, part)) {
+                download.finish(out)?;
             }
         }
-        self.healthy()
+        match before {
+            Some((download, out)) => download.finish(out),
+            None => self.healthy(),
+        }
+    }
+}
+
+/// A copy to the host under way.
+pub(super) struct Download {
+    context: Arc<Context>,
+    /// Staging buffers and the bytes of them that are used.
+    parts: Vec<(Buffer, usize)>,
+    index: Option<SubmissionIndex>,
+    done: mpsc::Receiver<std::result::Result<(), BufferAsyncError>>,
+}
+
+impl Download {
+    /// Waits for it and copies it to `out`, which has the length that was asked for.
+    pub(super) fn finish(mut self, out: &mut [u8]) -> Result<()> {
+        if let Some(index) = self.index.take() {
+            self.context.wait(index)?;
+        }
+        for ((staging, used), out) in std::mem::take(&mut self.parts).into_iter().zip(out.chunks_mut(STAGING_BYTES)) {
+            self.done.recv().map_err(lost)?.map_err(lost)?;
+            out.copy_from_slice(&staging.get_mapped_range(..used as u64).map_err(lost)?);
+            staging.unmap();
+            self.context.clear(&staging, used as u64);
+            lock(&self.context.pool).put_download(staging);
+        }
+        self.context.healthy()
+    }
+}
+
+impl Drop for Download {
+    /// What was given up is cleared too.
+    fn drop(&mut self) {
+        for (staging, used) in self.parts.drain(..) {
+            staging.unmap();
+            self.context.clear(&staging, used as u64);
+        }
     }
 }
 

@@ -2,34 +2,78 @@
 //!
 //! A batch holds the labels of all instances by slot, the keys and the tables on the device. Gates are enqueued one after the
 //! other; only reading waits. Instances go in chunks of [`INSTANCES_PER_KEY`], which share a gate's two keys. The keys are
-//! those of [`KeySequence`](crate::aes::KeySequence) in `[chunk, gate, 2]` order, the rows of the tables are
-//! `[chunk, gate, row, instance of the chunk]`, the generator's row first: the order of a stream of chunks.
+//! those of [`GateKeys`] in `[chunk, gate, 2]` order, the rows of the tables are `[chunk, gate, row, instance of the chunk]`, the
+//! generator's row first: the order of a stream of chunks.
 
 use std::sync::Arc;
 
-use blindvox_shaders::{EVALUATE_AND, GARBLE_AND, Kernel, XOR_LABELS};
+use blindvox_shaders::{COLOURS, EVALUATE_AND, EVALUATE_AND_CHACHA, GARBLE_AND, GARBLE_AND_CHACHA, Kernel, XOR_LABELS};
 use zeroize::Zeroizing;
 
-use super::context::{Context, Window};
+use super::context::{Context, Download, Window};
 use super::{GpuBuffer, Wgpu, whole};
-use crate::aes::{Aes128, INSTANCES_PER_KEY};
+use crate::aes::INSTANCES_PER_KEY;
 use crate::error::{Error, Result};
-use crate::garble::Row;
+use crate::garble::keys::RawKeys;
+use crate::garble::{GateHash, GateKeys, Row};
 
 /// Bytes of a label.
 const LABEL: usize = 16;
 
+/// The room that a batch has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateBatchSize {
+    /// Wires that are alive at a time.
+    pub slots: usize,
+    /// AND gates.
+    pub gates: usize,
+    /// Instances of the circuit.
+    pub instances: usize,
+}
+
+impl GateBatchSize {
+    /// Chunks of instances, at least one.
+    pub fn chunks(self) -> usize {
+        self.instances.div_ceil(INSTANCES_PER_KEY).max(1)
+    }
+
+    /// Bytes of the labels and of the tables on the device.
+    pub fn bytes(self) -> [usize; 2] {
+        let labels = self.chunks() * INSTANCES_PER_KEY * LABEL;
+        [self.slots.max(1) * labels, 2 * self.gates.max(1) * labels]
+    }
+
+    /// Rows of one chunk and gate, half of a unit of the tables: those of its instances are in use.
+    fn rows(self) -> impl Iterator<Item = usize> {
+        let instances = self.instances;
+        (0..instances.div_ceil(INSTANCES_PER_KEY)).flat_map(move |chunk| {
+            std::iter::repeat_n((instances - chunk * INSTANCES_PER_KEY).min(INSTANCES_PER_KEY), 2 * self.gates)
+        })
+    }
+}
+
 /// One circuit over many instances, on a GPU.
 pub struct GateBatch {
     context: Arc<Context>,
-    slots: usize,
-    gates: usize,
-    instances: usize,
-    /// The table of `aes.wgsl`.
-    aes: GpuBuffer,
+    hash: GateHash,
+    size: GateBatchSize,
+    /// The table of `aes.wgsl`, or the first key of `chacha.wgsl`.
+    constants: GpuBuffer,
     labels: GpuBuffer,
     keys: GpuBuffer,
     tables: GpuBuffer,
+}
+
+/// Tables on their way from the device.
+pub struct PendingTables {
+    download: Download,
+    size: GateBatchSize,
+}
+
+/// Colours on their way from the device.
+pub struct PendingColours {
+    download: Download,
+    planes: usize,
 }
 
 /// T[x] = (2 S(x), S(x), S(x), 3 S(x)) from the lowest byte up, S the S-box: the affine image of the inverse in GF(2^8).
@@ -50,46 +94,47 @@ fn aes_table() -> Vec<u32> {
 }
 
 impl Wgpu {
-    /// Room for a circuit with `slots` wires at a time and `gates` AND gates over `instances` instances.
+    /// Room for a circuit over many instances, gates under `hash`.
     ///
     /// # Errors
     /// [`Error::Device`] if labels or tables are larger than a window of the adapter.
-    pub fn gate_batch(&self, slots: usize, gates: usize, instances: usize) -> Result<GateBatch> {
-        let chunks = instances.div_ceil(INSTANCES_PER_KEY).max(1);
-        let padded = chunks * INSTANCES_PER_KEY;
-        let sizes =
-            [slots.max(1) * padded * LABEL, 2 * gates.max(1) * padded * LABEL, 2 * gates.max(1) * chunks * LABEL];
+    pub fn gate_batch(&self, hash: GateHash, size: GateBatchSize) -> Result<GateBatch> {
+        let GateBatchSize { gates, instances, .. } = size;
+        let [labels, tables] = size.bytes();
+        let keys = match hash {
+            GateHash::Aes => 2 * gates.max(1) * size.chunks() * LABEL,
+            GateHash::ChaCha12 => LABEL,
+        };
         let limit = self.context.limits.max_storage_buffer_binding_size as usize;
-        if let Some(size) = sizes.iter().find(|&&size| size > limit) {
+        if let Some(size) = [labels, tables, keys].iter().find(|&&size| size > limit) {
             return Err(Error::Device(format!(
                 "{instances} instances: {size} bytes are above the window limit {limit}"
             )));
         }
-        if chunks > self.context.limits.max_compute_workgroups_per_dimension as usize {
+        if size.chunks() > self.context.limits.max_compute_workgroups_per_dimension as usize {
             return Err(Error::Device(format!("{instances} instances: more workgroups than the adapter runs at once")));
         }
-        let [labels, tables, keys] = sizes.map(|size| GpuBuffer::zeros(&self.context, size));
+        let zeros = |bytes| GpuBuffer::zeros(&self.context, bytes);
+        let constants = match hash {
+            GateHash::Aes => GpuBuffer::upload(&self.context, bytemuck::cast_slice(&aes_table()))?,
+            GateHash::ChaCha12 => zeros(2 * LABEL)?,
+        };
+        let context = self.context.clone();
         Ok(GateBatch {
-            context: self.context.clone(),
-            slots,
-            gates,
-            instances,
-            aes: GpuBuffer::upload(&self.context, bytemuck::cast_slice(&aes_table()))?,
-            labels: labels?,
-            keys: keys?,
-            tables: tables?,
+            context,
+            hash,
+            size,
+            constants,
+            labels: zeros(labels)?,
+            keys: zeros(keys)?,
+            tables: zeros(tables)?,
         })
     }
 }
 
 impl GateBatch {
-    /// Chunks of instances.
-    pub fn chunks(&self) -> usize {
-        self.instances.div_ceil(INSTANCES_PER_KEY)
-    }
-
     fn padded(&self) -> usize {
-        self.chunks() * INSTANCES_PER_KEY
+        self.size.chunks() * INSTANCES_PER_KEY
     }
 
     fn check(&self, what: &str, found: usize, expected: usize) -> Result<()> {
@@ -98,30 +143,43 @@ impl GateBatch {
     }
 
     fn check_slots(&self, slots: &[usize]) -> Result<()> {
-        match slots.iter().find(|&&s| s >= self.slots) {
-            Some(slot) => Err(Error::Shape(format!("slot {slot}, the batch has {}", self.slots))),
+        match slots.iter().find(|&&s| s >= self.size.slots) {
+            Some(slot) => Err(Error::Shape(format!("slot {slot}, the batch has {}", self.size.slots))),
             None => Ok(()),
         }
     }
 
-    /// The hash keys, `[chunk, gate, 2]`.
-    pub fn set_keys(&mut self, keys: &[Aes128]) -> Result<()> {
-        self.check("keys", keys.len(), 2 * self.gates * self.chunks())?;
-        let keys: Vec<u128> = keys.iter().map(|k| k.round_keys[0]).collect();
-        self.context.upload(&self.keys, 0, bytemuck::cast_slice(&keys))
+    /// The hash keys: the current ones of the sequence, `[chunk, gate]`.
+    pub fn set_keys(&mut self, keys: &GateKeys) -> Result<()> {
+        if keys.hash() != self.hash {
+            return Err(Error::Shape(format!("keys of {}, the batch hashes by {}", keys.hash(), self.hash)));
+        }
+        self.check("gates' keys", keys.gates(), self.size.gates * self.size.chunks())?;
+        match keys.raw() {
+            RawKeys::Aes(keys) => self.context.upload(&self.keys, 0, bytemuck::cast_slice(&keys)),
+            RawKeys::ChaCha12(first) => self.context.upload(&self.constants, 0, bytemuck::cast_slice(&first)),
+        }
     }
 
     /// The labels of a wire, one an instance.
     pub fn write(&mut self, slot: usize, labels: &[u128]) -> Result<()> {
         self.check_slots(&[slot])?;
-        self.check("labels", labels.len(), self.instances)?;
+        self.check("labels", labels.len(), self.size.instances)?;
         self.context.upload(&self.labels, slot * self.padded() * LABEL, bytemuck::cast_slice(labels))
+    }
+
+    /// The labels of the wires from `first` on, `[slot, chunk, instance of the chunk]` with 256 labels for every chunk.
+    pub fn write_slots(&mut self, first: usize, labels: &[u128]) -> Result<()> {
+        let slots = labels.len() / self.padded();
+        self.check("labels", labels.len(), slots * self.padded())?;
+        self.check_slots(&[first + slots.saturating_sub(1)])?;
+        self.context.upload(&self.labels, first * self.padded() * LABEL, bytemuck::cast_slice(labels))
     }
 
     /// The labels of a wire, once all gates so far are done.
     pub fn read(&self, slot: usize) -> Result<Zeroizing<Vec<u128>>> {
         self.check_slots(&[slot])?;
-        let mut labels = Zeroizing::new(vec![0u128; self.instances]);
+        let mut labels = Zeroizing::new(vec![0u128; self.size.instances]);
         let bytes = bytemuck::cast_slice_mut(&mut labels);
         self.context.download(&self.labels, slot * self.padded() * LABEL, bytes)?;
         Ok(labels)
@@ -136,41 +194,60 @@ impl GateBatch {
     /// [`crate::garble::garble_and`]. `out` may be one of the inputs.
     pub fn garble_and(&mut self, gate: usize, delta: u128, of: [usize; 5], flips: [bool; 2], out: usize) -> Result<()> {
         self.check_gate(gate)?;
-        self.run(GARBLE_AND, gate, of, out, flips, delta)
+        let kernel = match self.hash {
+            GateHash::Aes => GARBLE_AND,
+            GateHash::ChaCha12 => GARBLE_AND_CHACHA,
+        };
+        self.run(kernel, gate, of, out, flips, delta)
     }
 
     /// Evaluates AND gate number `gate` on active labels.
     pub fn evaluate_and(&mut self, gate: usize, of: [usize; 5], out: usize) -> Result<()> {
         self.check_gate(gate)?;
-        self.run(EVALUATE_AND, gate, of, out, [false; 2], 0)
+        let kernel = match self.hash {
+            GateHash::Aes => EVALUATE_AND,
+            GateHash::ChaCha12 => EVALUATE_AND_CHACHA,
+        };
+        self.run(kernel, gate, of, out, [false; 2], 0)
     }
 
     fn check_gate(&self, gate: usize) -> Result<()> {
-        let message = || Error::Shape(format!("gate {gate}, the batch has {}", self.gates));
-        (gate < self.gates).then_some(()).ok_or_else(message)
-    }
-
-    /// Rows of one chunk and gate: those of its instances are in use.
-    fn units(&self) -> impl Iterator<Item = usize> + use<> {
-        let (instances, gates) = (self.instances, self.gates);
-        (0..self.chunks()).flat_map(move |chunk| {
-            std::iter::repeat_n((instances - chunk * INSTANCES_PER_KEY).min(INSTANCES_PER_KEY), 2 * gates)
-        })
+        let message = || Error::Shape(format!("gate {gate}, the batch has {}", self.size.gates));
+        (gate < self.size.gates).then_some(()).ok_or_else(message)
     }
 
     /// The garbled tables, `[chunk, gate, row, instance of the chunk]`, once all gates so far are done.
     pub fn tables(&self) -> Result<Vec<Row>> {
-        let mut padded = vec![Row::default(); 2 * self.gates * self.padded()];
-        self.context.download(&self.tables, 0, bytemuck::cast_slice_mut(&mut padded))?;
-        Ok(self.units().zip(padded.chunks(INSTANCES_PER_KEY)).flat_map(|(n, rows)| rows[..n].iter().copied()).collect())
+        self.begin_tables()?.finish()
+    }
+
+    /// The same without waiting yet.
+    pub fn begin_tables(&self) -> Result<PendingTables> {
+        let bytes = 2 * self.size.gates * self.padded() * LABEL;
+        Ok(PendingTables { download: self.context.begin_download(&self.tables, 0, bytes)?, size: self.size })
+    }
+
+    /// The colours of some wires without waiting yet.
+    pub fn begin_colours(&mut self, slots: &[usize]) -> Result<PendingColours> {
+        self.check_slots(slots)?;
+        let planes = slots.len() * self.size.chunks();
+        let colours = GpuBuffer::zeros(&self.context, planes * size_of::<[u128; 2]>())?;
+        for (output, &slot) in slots.iter().enumerate() {
+            self.dispatch(COLOURS, output, [slot, 0, 0, 0, 0], 0, [false; 2], 0, &colours)?;
+        }
+        let download = self.context.begin_download(&colours, 0, colours.bytes())?;
+        Ok(PendingColours { download, planes })
     }
 
     /// The garbler's tables, to evaluate.
     pub fn set_tables(&mut self, tables: &[Row]) -> Result<()> {
-        self.check("table rows", tables.len(), 2 * self.gates * self.instances)?;
-        let mut padded = vec![Row::default(); 2 * self.gates * self.padded()];
+        self.check("table rows", tables.len(), 2 * self.size.gates * self.size.instances)?;
+        if self.size.instances.is_multiple_of(INSTANCES_PER_KEY) {
+            return self.context.upload(&self.tables, 0, bytemuck::cast_slice(tables));
+        }
+        let mut padded = vec![Row::default(); 2 * self.size.gates * self.padded()];
         let mut rest = tables;
-        for (n, rows) in self.units().zip(padded.chunks_mut(INSTANCES_PER_KEY)) {
+        for (n, rows) in self.size.rows().zip(padded.chunks_mut(INSTANCES_PER_KEY)) {
             let (head, tail) = rest.split_at(n);
             rows[..n].copy_from_slice(head);
             rest = tail;
@@ -187,19 +264,56 @@ impl GateBatch {
         flips: [bool; 2],
         delta: u128,
     ) -> Result<()> {
-        self.context.healthy()?;
         self.check_slots(&of)?;
         self.check_slots(&[out])?;
+        self.dispatch(kernel, gate, of, out, flips, delta, &self.tables)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn dispatch(
+        &self,
+        kernel: Kernel,
+        gate: usize,
+        of: [usize; 5],
+        out: usize,
+        flips: [bool; 2],
+        delta: u128,
+        tables: &GpuBuffer,
+    ) -> Result<()> {
+        self.context.healthy()?;
         // 16 copies of the table fill half the workgroup memory there is everywhere; a software device has no banks.
         let copies = if self.context.software { 1 } else { 16 };
-        let pipeline = self.context.pipeline(kernel, &[("COPIES", copies)]);
-        let windows: [Window<'_>; 4] = [whole(&self.aes), whole(&self.labels), whole(&self.keys), whole(&self.tables)];
+        let constants: &[_] = if self.hash == GateHash::Aes { &[("COPIES", copies)] } else { &[] };
+        let pipeline = self.context.pipeline(kernel, constants);
+        let windows: [Window<'_>; 4] = [whole(&self.constants), whole(&self.labels), whole(&self.keys), whole(tables)];
         let mut parameters: Vec<u32> = (0..4).map(|i| (delta >> (32 * i)) as u32).collect();
         parameters.extend(of.map(|slot| slot as u32));
         let flips = u32::from(flips[0]) | u32::from(flips[1]) << 1;
-        parameters.extend([out as u32, self.padded() as u32, gate as u32, self.gates as u32, flips, 0, 0]);
-        self.context.dispatch(&pipeline, &windows, &parameters, [self.chunks() as u32, 1, 1]);
+        parameters.extend([out as u32, self.padded() as u32, gate as u32, self.size.gates as u32, flips, 0, 0]);
+        self.context.dispatch(&pipeline, &windows, &parameters, [self.size.chunks() as u32, 1, 1]);
         Ok(())
+    }
+}
+
+impl PendingTables {
+    /// The rows, as [`GateBatch::tables`] gives them.
+    pub fn finish(self) -> Result<Vec<Row>> {
+        let mut padded = vec![Row::default(); 2 * self.size.gates * self.size.chunks() * INSTANCES_PER_KEY];
+        self.download.finish(bytemuck::cast_slice_mut(&mut padded))?;
+        if self.size.instances.is_multiple_of(INSTANCES_PER_KEY) && self.size.instances > 0 {
+            return Ok(padded);
+        }
+        let units = self.size.rows().zip(padded.chunks(INSTANCES_PER_KEY));
+        Ok(units.flat_map(|(n, rows)| rows[..n].iter().copied()).collect())
+    }
+}
+
+impl PendingColours {
+    /// For every wire and chunk 256 bits, instance i's the bit i % 128 of word i / 128. Bits beyond the last instance have no meaning.
+    pub fn finish(self) -> Result<Zeroizing<Vec<[u128; 2]>>> {
+        let mut planes = Zeroizing::new(vec![[0; 2]; self.planes]);
+        self.download.finish(bytemuck::cast_slice_mut(&mut planes))?;
+        Ok(planes)
     }
 }
 

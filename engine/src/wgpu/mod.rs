@@ -28,7 +28,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use adapter::{AdapterReport, GpuOptions, Word, adapters};
-pub use garble::GateBatch;
+pub use garble::{GateBatch, GateBatchSize, PendingColours, PendingTables};
 pub use pool::GpuBuffer;
 use rayon::prelude::*;
 
@@ -73,6 +73,11 @@ impl Wgpu {
     /// Opens the adapter that the options ask for.
     pub fn open(options: &GpuOptions) -> Result<Self> {
         Ok(Self { context: Arc::new(Context::open(options)?) })
+    }
+
+    /// Whether shaders run on the CPU.
+    pub fn is_software(&self) -> bool {
+        self.context.software
     }
 
     fn zeros_of(&self, shape: Shape) -> Result<GpuBuffer> {

@@ -38,7 +38,7 @@ impl Context {
     pub(super) fn pipeline(&self, kernel: Kernel, constants: &[(&'static str, u32)]) -> Arc<Pipeline> {
         let mut known = self.pipelines.known.lock().unwrap_or_else(|e| e.into_inner());
         known
-            .entry((kernel.entry, constants.to_vec()))
+            .entry((kernel.name, constants.to_vec()))
             .or_insert_with(|| Arc::new(self.compile(kernel, constants)))
             .clone()
     }

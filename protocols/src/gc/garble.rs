@@ -9,15 +9,20 @@
 //! Messages 1 and 2 are streams that run side by side: the evaluator evaluates a chunk while the garbler garbles the next.
 //! The garbler's own input labels cost nothing: the *active* label is the next output of a public generator, and the
 //! garbler, who knows the bit, takes the zero label to be that xor bit·Delta.
+//!
+//! Here a chunk is worked on gate by gate on the CPU, its labels in the nearest cache; `batched` works on many chunks at a time on a GPU, and
+//! sends and takes the same bytes.
 
 use blindvox_engine::Prng;
-use blindvox_engine::aes::{Aes128, KeySequence};
-use blindvox_engine::garble::{AndInputs, add_selected, colours, evaluate_and_then, garble_and, xor};
+use blindvox_engine::garble::{AndInputs, add_selected, colours, xor};
 use zeroize::Zeroize;
 
+use super::batched::Batched;
+use super::choice::Garbling;
 use super::program::{Program, Step};
+use super::public::Public;
 use super::stream::{ActiveLabels, TableReader, TableWriter, ZeroLabels};
-use super::{INSTANCES, Planes};
+use super::{INSTANCES, Plane, Planes};
 use crate::channel::{Channel, Party};
 use crate::error::Result;
 use crate::ot::{OtReceiver, OtSender};
@@ -39,7 +44,7 @@ impl Wires {
     }
 
     /// Colours of a wire's first `n` labels.
-    fn colours(&self, slot: usize, n: usize) -> [u128; 2] {
+    fn colours(&self, slot: usize, n: usize) -> Plane {
         let labels = &self.0[slot][..n];
         [colours(&labels[..n.min(128)]), colours(&labels[n.min(128)..])]
     }
@@ -56,55 +61,20 @@ fn and_inputs(wires: &[Vec<u128>], of: [usize; 5], n: usize) -> AndInputs<'_> {
     AndInputs { a: [a0, a1], b: [b0, b1], sum }
 }
 
-/// What both parties run in step: hash keys and the public generator of the garbler's input labels.
-struct Public {
-    gate_keys: KeySequence,
-    generator: Aes128,
-    labels_used: u64,
-    /// The keys of a chunk's gates, two each.
-    keys: Vec<Aes128>,
-}
-
-impl Public {
-    fn new(session: &[u8; 32]) -> Self {
-        let mut seed = [0; 16];
-        seed.copy_from_slice(&blake3::keyed_hash(session, b"garbler's input labels").as_bytes()[..16]);
-        Self {
-            gate_keys: KeySequence::new(session, "gate hash"),
-            generator: Aes128::new(u128::from_le_bytes(seed)),
-            labels_used: 0,
-            keys: vec![],
-        }
-    }
-
-    fn start_chunk(&mut self, gates: usize) {
-        self.keys.resize(2 * gates, Aes128::default());
-        self.gate_keys.next_keys(&mut self.keys);
-    }
-
-    fn gate(&self, gate: usize) -> &[Aes128; 2] {
-        self.keys[2 * gate..].first_chunk().expect("two keys a gate")
-    }
-
-    fn labels(&mut self, out: &mut [u128]) {
-        self.generator.counter(0, self.labels_used, out);
-        self.labels_used += out.len() as u64;
-    }
-}
-
 /// The party that garbles: the server.
 pub struct Garbler {
     ot: OtSender,
     public: Public,
     prng: Prng,
+    how: Garbling,
 }
 
 impl Garbler {
     /// Agrees with the peer's [`Evaluator::setup`].
-    pub fn setup(channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
+    pub fn setup(channel: &mut Channel, prng: &mut Prng, how: Garbling) -> Result<Self> {
         let ot = OtSender::setup(channel, prng)?;
-        let public = Public::new(ot.session());
-        Ok(Self { ot, public, prng: prng.fork("masks of garbled outputs") })
+        let public = Public::new(how.hash, ot.session());
+        Ok(Self { ot, public, prng: prng.fork("masks of garbled outputs"), how })
     }
 
     /// Garbles the program for as many instances as `inputs` has, whose planes are the garbler's input bits. Returns its
@@ -114,7 +84,10 @@ impl Garbler {
     /// If `inputs` has another number of bits than the program.
     pub fn run(&mut self, channel: &mut Channel, program: &Program, inputs: &Planes) -> Result<Planes> {
         assert_eq!(inputs.bits(), program.inputs[0], "the garbler's input bits");
-        let Self { ot, public, .. } = self;
+        let Self { ot, public, how, .. } = self;
+        if let Some(batched) = Batched::new(how, program) {
+            return batched.garble(channel, ot, public, inputs);
+        }
         let delta = ot.delta();
         let mut wires = Wires::new(program.slots);
         let mut tables = TableWriter::new(inputs.instances(), program.ands);
@@ -122,7 +95,7 @@ impl Garbler {
         let mut outputs = Planes::zero(program.outputs.len(), inputs.instances());
         for chunk in 0..inputs.chunks() {
             let n = inputs.range(chunk).len();
-            public.start_chunk(program.ands);
+            public.keys.next_gates(program.ands);
             let mut gate = 0;
             for step in &program.steps {
                 match *step {
@@ -140,19 +113,16 @@ impl Garbler {
                         Ok(())
                     }),
                     Step::And { of, flips, out } => wires.write(out, |wires, out| {
-                        let keys = public.gate(gate);
+                        let inputs = and_inputs(wires, of, n);
                         gate += 1;
                         tables.unit(channel, 2 * n, |table| {
-                            garble_and(keys, delta, and_inputs(wires, of, n), flips, &mut out[..n], table);
+                            public.keys.garble_and(gate - 1, delta, inputs, flips, &mut out[..n], table);
                         })
                     }),
                 }?;
             }
             for (plane, &(slot, negated)) in outputs.chunk_mut(chunk).iter_mut().zip(&program.outputs) {
-                // A negated output's labels are swapped, which the garbler alone accounts for.
-                let flip = if negated { mask(n) } else { [0; 2] };
-                let colours = wires.colours(slot, n);
-                *plane = [colours[0] ^ flip[0], colours[1] ^ flip[1]];
+                *plane = flip(wires.colours(slot, n), negated, n);
             }
         }
         Ok(outputs)
@@ -164,8 +134,14 @@ impl Garbler {
     }
 }
 
+/// The garbler's share of n instances' output: a negated output's labels are swapped, which the garbler alone accounts for.
+pub(super) fn flip(colours: Plane, negated: bool, n: usize) -> Plane {
+    let mask = if negated { mask(n) } else { [0; 2] };
+    [colours[0] ^ mask[0], colours[1] ^ mask[1]]
+}
+
 /// The first n of 256 bits.
-fn mask(n: usize) -> [u128; 2] {
+pub(super) fn mask(n: usize) -> Plane {
     let low = |n: usize| if n >= 128 { u128::MAX } else { (1 << n) - 1 };
     [low(n), low(n.saturating_sub(128))]
 }
@@ -174,14 +150,15 @@ fn mask(n: usize) -> [u128; 2] {
 pub struct Evaluator {
     ot: OtReceiver,
     public: Public,
+    how: Garbling,
 }
 
 impl Evaluator {
     /// Agrees with the peer's [`Garbler::setup`].
-    pub fn setup(channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
+    pub fn setup(channel: &mut Channel, prng: &mut Prng, how: Garbling) -> Result<Self> {
         let ot = OtReceiver::setup(channel, prng)?;
-        let public = Public::new(ot.session());
-        Ok(Self { ot, public })
+        let public = Public::new(how.hash, ot.session());
+        Ok(Self { ot, public, how })
     }
 
     /// Evaluates the program for as many instances as `inputs` has, whose planes are the evaluator's input bits. Returns
@@ -191,15 +168,18 @@ impl Evaluator {
     /// If `inputs` has another number of bits than the program.
     pub fn run(&mut self, channel: &mut Channel, program: &Program, inputs: &Planes) -> Result<Planes> {
         assert_eq!(inputs.bits(), program.inputs[1], "the evaluator's input bits");
-        let Self { ot, public } = self;
+        let Self { ot, public, how } = self;
         let choices = Choices::new(program, inputs);
         let mut active_labels = ActiveLabels::new(&choices.0, channel, ot)?;
+        if let Some(batched) = Batched::new(how, program) {
+            return batched.evaluate(channel, ot, public, active_labels, inputs.instances());
+        }
         let mut wires = Wires::new(program.slots);
         let mut tables = TableReader::new(inputs.instances(), program.ands);
         let mut outputs = Planes::zero(program.outputs.len(), inputs.instances());
         for chunk in 0..inputs.chunks() {
             let n = inputs.range(chunk).len();
-            public.start_chunk(program.ands);
+            public.keys.next_gates(program.ands);
             let mut gate = 0;
             for step in &program.steps {
                 match *step {
@@ -216,10 +196,9 @@ impl Evaluator {
                         Ok(())
                     }),
                     Step::And { of, out, .. } => wires.write(out, |wires, out| {
-                        let keys = public.gate(gate);
-                        gate += 1;
                         let (table, next) = tables.unit(channel, 2 * n)?;
-                        evaluate_and_then(keys, and_inputs(wires, of, n), table, next, &mut out[..n]);
+                        public.keys.evaluate_and(gate, and_inputs(wires, of, n), table, next, &mut out[..n]);
+                        gate += 1;
                         Ok(())
                     }),
                 }?;
@@ -265,11 +244,17 @@ pub enum Half {
 }
 
 impl Half {
-    /// The party's half, agreed with the peer's.
+    /// The party's half, agreed with the peer's: AES on the CPU.
     pub fn setup(party: Party, channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
+        Self::setup_with(party, channel, prng, Garbling::default())
+    }
+
+    /// The same with a choice of hash and place. The peer must hash alike, which is not checked here: labels would be
+    /// worthless. A [session](crate::infer::Session) checks it first.
+    pub fn setup_with(party: Party, channel: &mut Channel, prng: &mut Prng, how: Garbling) -> Result<Self> {
         Ok(match party {
-            Party::Server => Self::Garbler(Box::new(Garbler::setup(channel, prng)?)),
-            Party::Client => Self::Evaluator(Box::new(Evaluator::setup(channel, prng)?)),
+            Party::Server => Self::Garbler(Box::new(Garbler::setup(channel, prng, how)?)),
+            Party::Client => Self::Evaluator(Box::new(Evaluator::setup(channel, prng, how)?)),
         })
     }
 

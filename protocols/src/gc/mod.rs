@@ -1,8 +1,8 @@
 //! Garbled circuits: many instances of one circuit at a time, streamed.
 //!
 //! The server garbles, the client evaluates; half-gates with free XOR and point-and-permute, semi-honest. Labels are 128
-//! bits; [`blindvox_engine::garble`] has the gate and says what the hash is, [`blindvox_engine::aes`] why: re-keying it for
-//! every gate half and 256 instances keeps the security of long runs at that of a short one (about 119 bits), where a
+//! bits; [`blindvox_engine::garble`] has the gate and the choice of hashes, [`blindvox_engine::aes`] and [`blindvox_engine::chacha`]
+//! say why they are safe: re-keying for every gate half and 256 instances keeps the security of long runs at that of a short one (about 119 bits), where a
 //! fixed key would lose log2 of the number of gates. Hash keys come from one sequence that never goes back,
 //! so (session, gate, half, chunk) never share one.
 //!
@@ -25,20 +25,26 @@
 //! | [`bristol`] | circuits in files |
 //! | [`program`] | a circuit made ready to run |
 //! | [`planes`] | input and output bits of many instances |
-//! | [`garble`] | the two parties |
+//! | [`choice`] | which hash, and where gates are computed |
+//! | [`garble`] | the two parties; `batched`: the same on a GPU |
 
 pub mod aes128;
 pub mod arithmetic;
+mod batched;
 pub mod bristol;
+pub mod choice;
 pub mod circuit;
 pub mod garble;
 pub mod modular;
 pub mod planes;
 pub mod program;
+mod public;
 mod stream;
 
+pub use choice::{Garbling, GatePlace};
 pub use circuit::{Bit, Builder, Circuit};
 pub use garble::{Evaluator, Garbler, Half};
+use planes::Plane;
 pub use planes::Planes;
 pub use program::Program;
 

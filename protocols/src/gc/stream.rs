@@ -18,8 +18,10 @@ use crate::ot::{OtReceiver, OtSender};
 pub(super) const UNITS: usize = 64;
 /// Words of 128 transfers in a message: 32768 labels.
 const LABEL_WORDS: usize = 256;
-/// Label messages that the evaluator is ahead.
-const AHEAD: usize = 3;
+/// Label messages that the evaluator is ahead: enough for a garbler that works on many chunks at a time.
+const AHEAD: usize = 16;
+/// Units of labels that the evaluator has begun, at least, beyond those it has used.
+pub(super) const WINDOW: usize = AHEAD * LABEL_WORDS * 128 / INSTANCES;
 
 /// Sizes of units and messages of a whole run.
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 //!
 //! | # | from -> to | content | bytes | phase |
 //! |---|---|---|---|---|
-//! | 1 | client -> server | hello: magic, version | 12 | setup |
+//! | 1 | client -> server | hello: magic 8, version 2, gate hash 1, zero 1 | 12 | setup |
 //! | 2 | server -> client | hello | 12 | setup |
 //! | 3 | server -> client | architecture, without weights | its encoding | setup |
 //! | 4 | client -> server | public key for convolutions | 16 + packed | setup |
@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use blindvox_engine::garble::GateHash;
 use blindvox_engine::rlwe::{Params, PublicKey, SecretKey};
 use blindvox_engine::{Device, Prng};
 
@@ -28,7 +29,7 @@ use crate::ot::OtPair;
 /// The first bytes of a connection.
 const MAGIC: [u8; 8] = *b"blindvox";
 /// Changed whenever messages change.
-const VERSION: u32 = 2;
+const VERSION: u16 = 2;
 
 /// What a party brings.
 pub enum Role {
@@ -57,6 +58,10 @@ pub struct Options {
     pub comparison: ReluKind,
     /// When square pairs are made; both parties must choose alike.
     pub pairs: PairSupply,
+    /// The hash of garbled gates; parties that choose differently notice it when they meet.
+    pub gate_hash: GateHash,
+    /// Where gates are computed; each party's own choice.
+    pub gate_place: gc::GatePlace,
     /// Keep the shares of every tensor for [`super::trace`]. Only for tests: they are secret.
     pub trace: bool,
     /// Keep the shares around this many voxels of each step for [`super::sample`]; 0 keeps none. Only for tests and benches.
@@ -66,7 +71,20 @@ pub struct Options {
 impl Options {
     /// Everything as it should be, on `device`.
     pub fn new(device: Device) -> Self {
-        Self { device, comparison: ReluKind::SignSelect, pairs: PairSupply::default(), trace: false, samples: 0 }
+        Self {
+            device,
+            comparison: ReluKind::SignSelect,
+            pairs: PairSupply::default(),
+            gate_hash: GateHash::default(),
+            gate_place: gc::GatePlace::default(),
+            trace: false,
+            samples: 0,
+        }
+    }
+
+    /// The hash of gates and where they are computed.
+    pub fn garbling(&self) -> gc::Garbling {
+        gc::Garbling::new(self.gate_hash, self.gate_place, &self.device)
     }
 }
 
@@ -107,7 +125,7 @@ impl Session {
         let start = Instant::now();
         let party = role.party();
         channel.set_phase("setup");
-        greet(party, &mut channel)?;
+        greet(party, options.gate_hash, &mut channel)?;
         let program = match role {
             Role::Server(program) => {
                 architecture::check(&program)?;
@@ -130,7 +148,7 @@ impl Session {
             }
         };
         let ot = OtPair::setup(party, &mut channel, &mut prng)?;
-        let gc = gc::Half::setup(party, &mut channel, &mut prng)?;
+        let gc = gc::Half::setup_with(party, &mut channel, &mut prng, options.garbling())?;
         Ok(Self { party, channel, prng, options, ot, gc, conv, program, plans, setup_time: start.elapsed() })
     }
 
@@ -154,9 +172,10 @@ pub fn plans(program: &Program) -> Result<Vec<LinearPlan>> {
     linear.map(|linear| LinearPlan::new(&LinearSpec::of(program, linear))).collect()
 }
 
-fn greet(party: Party, channel: &mut Channel) -> Result<()> {
-    let mut hello = MAGIC.to_vec();
-    hello.extend(VERSION.to_le_bytes());
+/// Exchanges hellos, and holds the peer's to this party's.
+fn greet(party: Party, hash: GateHash, channel: &mut Channel) -> Result<()> {
+    let [v0, v1] = VERSION.to_le_bytes();
+    let hello = [&MAGIC[..], &[v0, v1, hash.code(), 0]].concat();
     let theirs = match party {
         Party::Client => {
             channel.send(hello.clone())?;
@@ -168,8 +187,48 @@ fn greet(party: Party, channel: &mut Channel) -> Result<()> {
             theirs
         }
     };
-    if theirs != hello {
+    if theirs[..10] != hello[..10] || theirs[11] != 0 {
         return Err(Error::protocol(format!("the peer does not speak blindvox version {VERSION}")));
     }
+    if theirs[10] != hello[10] {
+        let theirs = match GateHash::from_code(theirs[10]) {
+            Some(hash) => hash.to_string(),
+            None => format!("number {}, which this version does not know", theirs[10]),
+        };
+        return Err(Error::protocol(format!("the gate hashes differ: {hash} here, the peer's is {theirs}")));
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::local_pair;
+
+    #[test]
+    fn parties_that_hash_differently_say_so() {
+        let hello = |version: u16, hash, zero| {
+            let [v0, v1] = version.to_le_bytes();
+            [&MAGIC[..], &[v0, v1, hash, zero]].concat()
+        };
+        let message = |hash: GateHash, theirs: Vec<u8>| {
+            let (mut client, mut server) = local_pair();
+            server.send(theirs).unwrap();
+            let found = greet(Party::Client, hash, &mut client).map_err(|e| e.to_string());
+            (server.recv().unwrap(), found)
+        };
+        let (aes, same) = message(GateHash::Aes, hello(VERSION, 0, 0));
+        assert!(aes == hello(VERSION, 0, 0) && same.is_ok());
+        let (chacha, found) = message(GateHash::ChaCha12, aes.clone());
+        let found = found.unwrap_err();
+        assert!(found.contains("ChaCha12 here") && found.contains("the peer's is AES-128"), "{found}");
+        let found = message(GateHash::Aes, chacha).1.unwrap_err();
+        assert!(found.contains("AES-128 here") && found.contains("the peer's is ChaCha12"), "{found}");
+        assert!(message(GateHash::Aes, hello(VERSION, 9, 0)).1.unwrap_err().contains("number 9"));
+        let mut magic = hello(VERSION, 0, 0);
+        magic[0] ^= 1;
+        for other in [hello(VERSION + 1, 0, 0), hello(VERSION, 0, 1), magic] {
+            assert!(message(GateHash::Aes, other).1.unwrap_err().contains("does not speak"));
+        }
+    }
 }

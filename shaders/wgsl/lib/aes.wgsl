@@ -7,6 +7,8 @@
 alias Block = vec4<u32>;
 
 @group(0) @binding(0) var<storage, read> aes_table: array<u32>;
+// Two a gate.
+@group(0) @binding(2) var<storage, read> keys: array<vec4<u32>>;
 
 var<workgroup> aes_t: array<u32, 256 * COPIES>;
 // Two keys of eleven round keys.
@@ -85,6 +87,16 @@ fn aes_encrypt(which: u32, x: Block) -> Block {
         aes_last_column(s.z, s.w, s.x, s.y),
         aes_last_column(s.w, s.x, s.y, s.z),
     );
+}
+
+// By all 256 lanes of a workgroup, in uniform control flow: the keys of gate number `gate` of all chunks' gates.
+fn hash_start(lane: u32, gate: u32) {
+    aes_load_table(lane);
+    workgroupBarrier();
+    if lane < 2u {
+        aes_expand(lane, keys[gate * 2u + lane]);
+    }
+    workgroupBarrier();
 }
 
 fn gate_hash(which: u32, x: Block) -> Block {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use blindvox_engine::garble::GateHash;
+use blindvox_protocols::gc::GatePlace;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Secure segmentation of medical volumes. Without a command: the demo.
@@ -46,6 +48,47 @@ pub enum ComparisonChoice {
     FullCircuit,
 }
 
+/// The hash of garbled gates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum GateHashChoice {
+    /// AES-128: the fastest on processors with AES instructions.
+    #[default]
+    Aes,
+    /// ChaCha12: no table look-ups on a GPU.
+    Chacha12,
+}
+
+impl From<GateHashChoice> for GateHash {
+    fn from(choice: GateHashChoice) -> Self {
+        match choice {
+            GateHashChoice::Aes => Self::Aes,
+            GateHashChoice::Chacha12 => Self::ChaCha12,
+        }
+    }
+}
+
+/// Where gates are garbled and evaluated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum GarbleChoice {
+    /// On the backend's device, unless that is a software one.
+    #[default]
+    Auto,
+    /// On the CPU.
+    Cpu,
+    /// On the backend's device, also a software one.
+    Device,
+}
+
+impl From<GarbleChoice> for GatePlace {
+    fn from(choice: GarbleChoice) -> Self {
+        match choice {
+            GarbleChoice::Auto => Self::Auto,
+            GarbleChoice::Cpu => Self::Cpu,
+            GarbleChoice::Device => Self::Device,
+        }
+    }
+}
+
 /// Flags of `segment`.
 #[derive(Args)]
 pub struct SegmentArgs {
@@ -64,6 +107,12 @@ pub struct SegmentArgs {
     /// How ReLU and max pooling are computed.
     #[arg(long, value_enum, default_value_t)]
     pub comparison: ComparisonChoice,
+    /// The hash of garbled gates.
+    #[arg(long, value_enum, default_value_t)]
+    pub gate_hash: GateHashChoice,
+    /// Where gates are garbled and evaluated; the bytes sent are the same.
+    #[arg(long, value_enum, default_value_t)]
+    pub garble: GarbleChoice,
     /// Write the measurements here.
     #[arg(long, value_name = "R.json")]
     pub report: Option<PathBuf>,

@@ -3,6 +3,7 @@
 use blindvox_engine::wgpu::adapters;
 use blindvox_engine::{Backend, Device};
 use blindvox_protocols::Result;
+use blindvox_protocols::infer::Options;
 
 /// Instruction sets that kernels have bodies for, and whether the processor has them.
 fn cpu_features() -> Vec<(&'static str, bool)> {
@@ -31,7 +32,10 @@ pub fn run() -> Result<()> {
     }
     say!("backend cpu : usable, {}", Device::cpu().describe());
     match Device::gpu() {
-        Ok(device) => say!("backend gpu : usable, {}", device.describe()),
+        Ok(device) => {
+            say!("backend gpu : usable, {}", device.describe());
+            say!("    garbling: {} by default", Options::new(device).garbling());
+        }
         Err(e) => say!("backend gpu : not usable, {e}"),
     }
     for adapter in adapters() {

@@ -16,7 +16,7 @@ use blindvox_protocols::volume::{LabelMap, Volume};
 use blindvox_protocols::{Error, Result};
 use serde::Serialize;
 
-use crate::cli::{BackendChoice, ComparisonChoice, SegmentArgs};
+use crate::cli::{BackendChoice, ComparisonChoice, GarbleChoice, GateHashChoice, SegmentArgs};
 use crate::files::{self, check_outputs, check_volume_name};
 use crate::preview::Picture;
 use crate::screen::{self, Progress};
@@ -44,6 +44,8 @@ struct Parameters {
     convolutions: String,
     square_pairs: String,
     comparison: &'static str,
+    /// The hash of gates and where they were computed.
+    garbling: String,
     security_bits: u32,
 }
 
@@ -127,6 +129,8 @@ pub fn run(args: &SegmentArgs) -> Result<()> {
     };
     let mut options = Options::new(device);
     options.comparison = comparison;
+    options.gate_hash = args.gate_hash.into();
+    options.gate_place = args.garble.into();
     let randomness = args.insecure_test_seed.map_or(local::Randomness::System, local::Randomness::FixedForTests);
 
     let start = Instant::now();
@@ -151,6 +155,7 @@ pub fn run(args: &SegmentArgs) -> Result<()> {
             convolutions: Params::hom_conv().describe(),
             square_pairs: Params::square_pairs().describe(),
             comparison: comparison_name,
+            garbling: options.garbling().to_string(),
             security_bits: 128,
         },
         total: Total {
@@ -227,7 +232,11 @@ fn tell(args: &SegmentArgs, job: &Job, report: &Report) {
         "volume's size alone. The hospital never saw the model: it received {} and learned the",
         screen::bytes(report.total.bytes_server_to_client)
     );
-    say!("labels, the architecture and its scales. Device: {}.", report.device);
+    say!(
+        "labels, the architecture and its scales. Device: {}. Garbled gates: {}.",
+        report.device,
+        report.parameters.garbling
+    );
     if let Some(seed) = args.insecure_test_seed {
         say!("WARNING: all randomness was derived from the test seed {seed}; nothing was secret in this run.");
     }
@@ -279,6 +288,8 @@ pub fn demo() -> Result<()> {
         output: out.join("demo_labels.nii.gz"),
         backend: BackendChoice::Cpu,
         comparison: ComparisonChoice::SignSelect,
+        gate_hash: GateHashChoice::default(),
+        garble: GarbleChoice::default(),
         report: Some(out.join("demo_report.json")),
         preview: Some(out.join("demo_preview.png")),
         labels: Some(folder.join("volumes/labels").join(volume)),

@@ -1,0 +1,48 @@
+//! Which hash gates use and where they are computed.
+
+use std::fmt;
+
+use blindvox_engine::garble::GateHash;
+use blindvox_engine::{Backend, Device, DeviceKind};
+
+/// Where gates are computed; each party chooses for itself, the bytes sent are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GatePlace {
+    /// On the session's device if it is a GPU. On a software device shaders run on the CPU, far slower than its own
+    /// instructions, so then the CPU does it.
+    #[default]
+    Auto,
+    /// On the CPU.
+    Cpu,
+    /// On the session's device, a software one included.
+    Device,
+}
+
+/// How a party garbles or evaluates.
+#[derive(Clone, Debug, Default)]
+pub struct Garbling {
+    /// The gate hash, which both parties must use.
+    pub hash: GateHash,
+    /// A GPU to compute gates on; none is the CPU.
+    pub gpu: Option<Device>,
+}
+
+impl Garbling {
+    /// Resolves a choice of place on a session's device.
+    pub fn new(hash: GateHash, place: GatePlace, device: &Device) -> Self {
+        let gpu = match (place, device.kind()) {
+            (GatePlace::Cpu, _) | (_, DeviceKind::Cpu) | (GatePlace::Auto, DeviceKind::SoftwareGpu) => None,
+            (GatePlace::Auto | GatePlace::Device, _) => Some(device.clone()),
+        };
+        Self { hash, gpu }
+    }
+}
+
+impl fmt::Display for Garbling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.gpu {
+            Some(gpu) => write!(f, "{} on {}", self.hash, gpu.describe()),
+            None => write!(f, "{} on the CPU", self.hash),
+        }
+    }
+}
