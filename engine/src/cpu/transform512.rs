@@ -111,10 +111,11 @@ macro_rules! stages_up {
 
 macro_rules! transforms {
     ($features:literal) => {
+        use $crate::cpu::gemm::STREAM_WORDS;
         use $crate::cpu::panels::{PanelRow, PanelView};
         use $crate::cpu::transform512::{butterflies, pass_stages, stages_down, stages_up};
         use $crate::cpu::twiddles::{LaneBlock, MIN_N, Roots, Uniform};
-        use $crate::cpu::vec512::{load, store, transpose};
+        use $crate::cpu::vec512::{load, store, stream, transpose};
 
         /// The forward transform of `a`, to `out` or in place; `a` is overwritten anyway. Reduced in and out.
         #[target_feature(enable = $features)]
@@ -124,10 +125,14 @@ macro_rules! transforms {
             assert!(roots.forward.uniform.len() == n / 8 && roots.forward.lanes.len() == n / MIN_N);
             let a = a.as_mut_ptr();
             let (out, stride) = out.map_or((a, 8), |mut o| o.raw());
-            let job = Forward { c: C::new(roots), roots, out, stride };
+            let stream = out.cast::<V>().is_aligned() && roots.n / 8 * stride > STREAM_WORDS;
+            let job = Forward { c: C::new(roots), roots, out, stride, stream };
             // SAFETY: `a` has n words, `out` n / 8 lines at its stride, and the tables the lengths checked above. In place,
             // points are read before they are written.
             unsafe { job.block(a, n.trailing_zeros(), 0) }
+            if stream {
+                _mm_sfence();
+            }
         }
 
         /// The inverse transform, 1/n included, of `from` to `a`, or of `a` in place. Reduced in and out.
@@ -193,6 +198,8 @@ macro_rules! transforms {
             roots: &'a Roots,
             out: *mut u64,
             stride: usize,
+            /// Lines of `out` are aligned and will have left the caches before they are read.
+            stream: bool,
         }
 
         impl Forward<'_> {
@@ -264,7 +271,8 @@ macro_rules! transforms {
                     for g in 0..G {
                         let out = self.out.add(8 * (group + g) * self.stride);
                         for (k, x) in x.iter().enumerate() {
-                            store(out.add(k * self.stride), finish(c, x[g]));
+                            let (line, x) = (out.add(k * self.stride), finish(c, x[g]));
+                            if self.stream { stream(line, x) } else { store(line, x) }
                         }
                     }
                 }

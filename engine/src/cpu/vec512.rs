@@ -23,6 +23,17 @@ pub(super) unsafe fn store(p: *mut u64, v: V) {
     unsafe { _mm512_storeu_si512(p.cast(), v) }
 }
 
+/// Writes around the caches.
+///
+/// # Safety
+/// `p` must be valid for writing 8 words, and aligned to them.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn stream(p: *mut u64, v: V) {
+    // SAFETY: the caller's promise.
+    unsafe { _mm512_stream_si512(p.cast(), v) }
+}
+
 /// Eight words.
 #[inline]
 #[target_feature(enable = "avx512f")]
