@@ -7,6 +7,7 @@ use std::time::Duration;
 use blindvox_bench::setup::{DIMENSIONS, Gates, PRIMES, factors, residues};
 use blindvox_engine::aes::Aes128;
 use blindvox_engine::cpu::{Body, body::Transform};
+use blindvox_engine::garble::GateHash;
 use blindvox_engine::ring::RnsBasis;
 use blindvox_engine::rlwe::{Params, SecretKey};
 use blindvox_engine::{Device, GemmShape, PolyBatch, Prng};
@@ -89,15 +90,17 @@ fn hashes(criterion: &mut Criterion) {
     group.bench_function("encrypt", |b| b.iter(|| cipher.encrypt(black_box(&mut blocks))));
     group.finish();
 
-    let mut gates = Gates::new(&mut prng);
-    let mut group = criterion.benchmark_group("gates");
-    group.throughput(Throughput::Elements(Gates::COUNT as u64));
-    group.bench_function("garble_and", |b| b.iter(|| gates.garble()));
-    group.bench_function("evaluate_and", |b| b.iter(|| gates.evaluate()));
-    group.finish();
-    gates.garble();
-    gates.evaluate();
-    assert!(gates.are_correct());
+    for hash in GateHash::ALL {
+        let mut gates = Gates::new(hash, &mut prng);
+        let mut group = criterion.benchmark_group("gates");
+        group.throughput(Throughput::Elements(Gates::COUNT as u64));
+        group.bench_function(BenchmarkId::new("garble_and", hash), |b| b.iter(|| gates.garble()));
+        group.bench_function(BenchmarkId::new("evaluate_and", hash), |b| b.iter(|| gates.evaluate()));
+        group.finish();
+        gates.garble();
+        gates.evaluate();
+        assert!(gates.are_correct());
+    }
 }
 
 fn encryption(criterion: &mut Criterion) {

@@ -5,6 +5,8 @@
 //! multiplications, or two AES rounds of four blocks, a cycle. A butterfly of eight points takes three of them (50 bits) or five (60),
 //! a product in a sum two or three, an AES block 10/4.
 
+mod gpu;
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -13,6 +15,7 @@ use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use blindvox_bench::setup::{DIMENSIONS, Gates, PRIMES, factors, residues};
 use blindvox_engine::aes::Aes128;
 use blindvox_engine::cpu::{Body, body::Transform};
+use blindvox_engine::garble::GateHash;
 use blindvox_engine::ring::RnsBasis;
 use blindvox_engine::rlwe::{Params, SecretKey};
 use blindvox_engine::{Backend as _, Coeff, Device, GemmShape, PolyBatch, Prng};
@@ -59,12 +62,19 @@ struct Row {
     peer_ns_per_item: Option<f64>,
     ratio: Option<f64>,
     limit_fraction: Option<f64>,
+    /// Which of several ways: a gate's hash, a GPU's words and checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variant: Option<String>,
+    /// On a GPU the two limits apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_fraction: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    multiply_fraction: Option<f64>,
 }
 
 struct Table {
     rows: Vec<Row>,
     device: Device,
-    backend: &'static str,
     processor: String,
     threads: usize,
     /// Cycles a nanosecond.
@@ -74,14 +84,20 @@ struct Table {
 
 /// Prints the table.
 pub fn run(args: Args) -> Outcome {
-    let (device, backend) = match args.backend {
-        Place::Cpu => (Device::cpu(), "cpu"),
-        Place::Gpu => (Device::gpu()?, "gpu"),
+    let rows = match args.backend {
+        Place::Cpu => on_cpu(&args)?,
+        Place::Gpu => gpu::run(&args)?,
     };
+    if let Some(path) = args.json {
+        std::fs::write(&path, serde_json::to_string_pretty(&rows)?).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn on_cpu(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     let mut table = Table {
         rows: vec![],
-        device,
-        backend,
+        device: Device::cpu(),
         processor: processor(),
         threads: rayon::current_num_threads(),
         clock: clock(),
@@ -89,22 +105,16 @@ pub fn run(args: Args) -> Outcome {
     };
     println!("{}; {}; {:.2} GHz", table.processor, table.device.describe(), table.clock);
     println!(
-        "{:<15} {:>7} {:>6} {:>5} {:>6} {:>8} {:>13} {:>11} {:>13} {:>6} {:>6}",
-        "kernel", "backend", "n", "bits", "batch", "threads", "ns/item", "items/s", "peer ns/item", "ratio", "limit"
+        "{:<15} {:>8} {:>6} {:>5} {:>6} {:>8} {:>13} {:>11} {:>13} {:>6} {:>6}",
+        "kernel", "variant", "n", "bits", "batch", "threads", "ns/item", "items/s", "peer ns/item", "ratio", "limit"
     );
-    if args.backend == Place::Cpu {
-        table.single_transforms()?;
-        table.aes()?;
-        table.garbling()?;
-    }
+    table.single_transforms()?;
+    table.aes()?;
+    table.garbling()?;
     table.batched_transforms(args.batch)?;
     table.gemm(args.columns)?;
     table.encrypt()?;
-    if let Some(path) = args.json {
-        std::fs::write(&path, serde_json::to_string_pretty(&table.rows)?)
-            .map_err(|e| format!("{}: {e}", path.display()))?;
-    }
-    Ok(())
+    Ok(table.rows)
 }
 
 /// The processor's name.
@@ -165,11 +175,11 @@ impl Table {
 
     /// Adds a row; `limit` in cycles an item and thread.
     fn row(&mut self, kernel: &'static str, (n, bits, batch): (usize, u32, usize), all: bool, times: Times) {
-        let Times { ns, peer, limit } = times;
+        let Times { ns, peer, limit, variant } = times;
         let threads = if all { self.threads } else { 1 };
         let row = Row {
             kernel,
-            backend: if all { self.backend } else { "cpu" },
+            backend: "cpu",
             device: if all { self.device.describe() } else { self.processor.clone() },
             n,
             bits,
@@ -179,14 +189,15 @@ impl Table {
             peer: peer.map(|p| p.0),
             peer_ns_per_item: peer.map(|p| p.1),
             ratio: peer.map(|p| ns / p.1),
-            limit_fraction: limit
-                .filter(|_| !all || self.backend == "cpu")
-                .map(|cycles| cycles / self.clock / threads as f64 / ns),
+            limit_fraction: limit.map(|cycles| cycles / self.clock / threads as f64 / ns),
+            variant,
+            memory_fraction: None,
+            multiply_fraction: None,
         };
         let or_dash = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{x:.2}"));
         println!(
-            "{kernel:<15} {:>7} {n:>6} {bits:>5} {batch:>6} {threads:>8} {ns:>13.2} {:>11.3e} {:>13} {:>6} {:>6}",
-            row.backend,
+            "{kernel:<15} {:>8} {n:>6} {bits:>5} {batch:>6} {threads:>8} {ns:>13.2} {:>11.3e} {:>13} {:>6} {:>6}",
+            row.variant.as_deref().unwrap_or("-"),
             1e9 / ns,
             or_dash(row.peer_ns_per_item),
             or_dash(row.ratio),
@@ -221,7 +232,7 @@ impl Table {
                 for (kernel, ns, peer) in
                     [("ntt_forward", forward, peer_forward), ("ntt_inverse", inverse, peer_inverse)]
                 {
-                    let times = Times { ns, peer: Some(("tfhe-ntt", peer)), limit: Some(limit) };
+                    let times = Times { ns, peer: Some(("tfhe-ntt", peer)), limit: Some(limit), variant: None };
                     self.row(kernel, (n, bits, 1), false, times);
                 }
             }
@@ -254,7 +265,7 @@ impl Table {
                 }
                 let limit = (n / 16 * n.trailing_zeros() as usize) as f64 * if bits == 50 { 1.5 } else { 2.5 };
                 for (kernel, times) in [("ntt_forward", forward), ("ntt_inverse", inverse)] {
-                    let times = Times { ns: median(times), peer: None, limit: Some(limit) };
+                    let times = Times { ns: median(times), peer: None, limit: Some(limit), variant: None };
                     self.row(kernel, (n, bits, batch), true, times);
                 }
             }
@@ -283,9 +294,6 @@ impl Table {
             let (r, c) = (rows - 1, cols / 2);
             let mut entry = vec![0; n];
             for all in [false, true] {
-                if !all && self.backend == "gpu" {
-                    continue;
-                }
                 let (mut ours, mut peer) = (vec![], vec![]);
                 for _ in 0..3 {
                     let start = Instant::now();
@@ -305,7 +313,7 @@ impl Table {
                 }
                 let limit = n as f64 / 8.0 * if bits == 50 { 1.0 } else { 1.5 };
                 let peer = (!all).then(|| ("tfhe-ntt", median(peer)));
-                let times = Times { ns: median(ours), peer, limit: Some(limit) };
+                let times = Times { ns: median(ours), peer, limit: Some(limit), variant: None };
                 self.row("gemm", (n, bits, 2 * rows * inner * cols), all, times);
             }
         }
@@ -321,20 +329,24 @@ impl Table {
         let (ns, peer) = paired(101, 50, || ours.encrypt(&mut x), || peer.encrypt_blocks(&mut y));
         check(x.iter().zip(&y).all(|(x, y)| x.to_le_bytes() == y.as_slice()), "aes")?;
         let per = |ns: f64| ns / count as f64;
-        let times = Times { ns: per(ns), peer: Some(("aes", per(peer))), limit: Some(1.25) };
+        let times = Times { ns: per(ns), peer: Some(("aes", per(peer))), limit: Some(1.25), variant: None };
         self.row("aes", (0, 128, count), false, times);
         Ok(())
     }
 
     fn garbling(&mut self) -> Outcome {
         let m = Gates::COUNT;
-        let mut gates = Gates::new(&mut self.prng);
-        let garble: Vec<f64> = (0..101).map(|_| nanoseconds(50, || gates.garble())).collect();
-        let evaluate: Vec<f64> = (0..101).map(|_| nanoseconds(50, || gates.evaluate())).collect();
-        check(gates.are_correct(), "garble_and and evaluate_and")?;
-        for (kernel, times, cycles) in [("garble_and", garble, 5.0), ("evaluate_and", evaluate, 2.5)] {
-            let times = Times { ns: median(times) / m as f64, peer: None, limit: Some(cycles) };
-            self.row(kernel, (0, 128, m), false, times);
+        for hash in GateHash::ALL {
+            let mut gates = Gates::new(hash, &mut self.prng);
+            let garble: Vec<f64> = (0..101).map(|_| nanoseconds(50, || gates.garble())).collect();
+            let evaluate: Vec<f64> = (0..101).map(|_| nanoseconds(50, || gates.evaluate())).collect();
+            check(gates.are_correct(), "garble_and and evaluate_and")?;
+            for (kernel, times, cycles) in [("garble_and", garble, 5.0), ("evaluate_and", evaluate, 2.5)] {
+                // The limit is that of AES rounds.
+                let limit = (hash == GateHash::Aes).then_some(cycles);
+                let times = Times { ns: median(times) / m as f64, peer: None, limit, variant: Some(hash.to_string()) };
+                self.row(kernel, (0, 128, m), false, times);
+            }
         }
         Ok(())
     }
@@ -347,9 +359,6 @@ impl Table {
         let messages: Vec<u32> = self.prng.fill(batch * n);
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
         for all in [false, true] {
-            if !all && self.backend == "gpu" {
-                continue;
-            }
             let mut times = vec![];
             for _ in 0..15 {
                 let start = Instant::now();
@@ -361,7 +370,7 @@ impl Table {
                 let c1 = opened.c1.into_coeff()?.drop_last_limb()?;
                 check(key.decrypt(opened.c0.into_coeff()?.drop_last_limb()?, c1)? == messages, "encrypt_seeded")?;
             }
-            let times = Times { ns: median(times), peer: None, limit: None };
+            let times = Times { ns: median(times), peer: None, limit: None, variant: None };
             self.row("encrypt_seeded", (n, 50, batch), all, times);
         }
         Ok(())
@@ -373,4 +382,5 @@ struct Times {
     ns: f64,
     peer: Option<(&'static str, f64)>,
     limit: Option<f64>,
+    variant: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! Inputs of the kernels that are timed: random, of the sizes that inference uses.
 
-use blindvox_engine::aes::{Aes128, INSTANCES_PER_KEY, KeySequence};
-use blindvox_engine::garble::{AndInputs, evaluate_and, garble_and};
+use blindvox_engine::aes::INSTANCES_PER_KEY;
+use blindvox_engine::garble::{AndInputs, GateHash, GateKeys};
 use blindvox_engine::ring::RnsBasis;
 use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60};
 use blindvox_engine::{Device, GemmShape, Ntt, PolyBatch, Prng, Result};
@@ -25,7 +25,7 @@ pub fn factors(device: &Device, basis: &RnsBasis, size: GemmShape) -> Result<(Po
 
 /// One AND gate over as many instances as share a key, with random labels and inputs.
 pub struct Gates {
-    keys: [Aes128; 2],
+    keys: GateKeys,
     delta: u128,
     /// Labels of zero of both input wires.
     zero_labels: [Vec<u128>; 2],
@@ -44,10 +44,10 @@ impl Gates {
     pub const COUNT: usize = INSTANCES_PER_KEY;
 
     /// Draws labels and inputs.
-    pub fn new(prng: &mut Prng) -> Self {
+    pub fn new(hash: GateHash, prng: &mut Prng) -> Self {
         let delta = prng.fill::<u128>(1)[0] | 1;
-        let mut keys = [Aes128::default(), Aes128::default()];
-        KeySequence::new(&prng.seed(), "bench").next_keys(&mut keys);
+        let mut keys = GateKeys::new(hash, &prng.seed(), "bench");
+        keys.next_gates(1);
         let zero_labels: [Vec<u128>; 2] = [0, 1].map(|_| prng.fill(Self::COUNT));
         let inputs: Vec<u128> = prng.fill(Self::COUNT);
         let active = [0, 1].map(|wire| {
@@ -63,14 +63,14 @@ impl Gates {
     pub fn garble(&mut self) {
         let [a, b] = &self.zero_labels;
         let inputs = AndInputs { a: [a, &self.none], b: [b, &self.none], sum: &self.none };
-        garble_and(&self.keys, self.delta, inputs, [false; 2], &mut self.out, &mut self.rows);
+        self.keys.garble_and(0, self.delta, inputs, [false; 2], &mut self.out, &mut self.rows);
     }
 
     /// Evaluates what was garbled.
     pub fn evaluate(&mut self) {
         let [a, b] = &self.active;
         let inputs = AndInputs { a: [a, &self.none], b: [b, &self.none], sum: &self.none };
-        evaluate_and(&self.keys, inputs, &self.rows, &mut self.evaluated);
+        self.keys.evaluate_and(0, inputs, &self.rows, &[], &mut self.evaluated);
     }
 
     /// Whether the labels evaluated are those of the inputs' conjunctions.

@@ -11,19 +11,19 @@
 //! The rounds are additions, xors and rotations of 32-bit words: no table, so nothing secret is an index on any device.
 //!
 //! Keys are (root, number): six words that depend on session and purpose, and a counter of 64 bits. They cost nothing to derive.
-//! One code serves all processors: sixteen instances side by side, compiled for AVX-512, for AVX2 and for neither.
+//! Three bodies give the same bytes: sixteen instances side by side on AVX-512, eight on AVX2, and one.
+
+use std::sync::LazyLock;
 
 use zeroize::Zeroize;
 
-/// Instances side by side.
-const LANES: usize = 16;
+#[cfg(target_arch = "x86_64")]
+mod simd;
+
 /// "expand 32-byte k", the constants of the block function.
 const CONSTANTS: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
 /// Pairs of a column round and a diagonal round.
 const DOUBLE_ROUNDS: usize = 6;
-
-/// A word of every instance.
-type Word = [u32; LANES];
 
 /// A public key of the hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,80 +31,77 @@ pub struct ChaCha12 {
     pub(crate) key: [u32; 8],
 }
 
-#[inline(always)]
-fn add(s: &mut [Word; 16], a: usize, b: usize) {
-    let b = s[b];
-    s[a].iter_mut().zip(b).for_each(|(a, b)| *a = a.wrapping_add(b));
+/// A code path; all give the same bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Body {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
 }
 
-#[inline(always)]
-fn xor_rotate(s: &mut [Word; 16], a: usize, b: usize, by: u32) {
-    let b = s[b];
-    s[a].iter_mut().zip(b).for_each(|(a, b)| *a = (*a ^ b).rotate_left(by));
-}
-
-#[inline(always)]
-fn quarter(s: &mut [Word; 16], a: usize, b: usize, c: usize, d: usize) {
-    for by in [[16, 12], [8, 7]] {
-        add(s, a, b);
-        xor_rotate(s, d, a, by[0]);
-        add(s, c, d);
-        xor_rotate(s, b, c, by[1]);
-    }
-}
-
-/// Hashes of sixteen inputs.
-#[inline(always)]
-fn block(key: &[u32; 8], x: &[u128; LANES], offset: u128, out: &mut [u128; LANES]) {
-    let mut s = [[0; LANES]; 16];
-    for (word, value) in s.iter_mut().zip(CONSTANTS.iter().chain(key)) {
-        *word = [*value; LANES];
-    }
-    for (word, s) in s[12..].iter_mut().enumerate() {
-        for i in 0..LANES {
-            s[i] = ((x[i] ^ offset) >> (32 * word)) as u32;
+impl Body {
+    /// Every body that this processor runs, the fastest first.
+    fn available() -> Vec<Self> {
+        let mut all = vec![];
+        #[cfg(target_arch = "x86_64")]
+        {
+            all.extend(is_x86_feature_detected!("avx512f").then_some(Self::Avx512));
+            all.extend(is_x86_feature_detected!("avx2").then_some(Self::Avx2));
         }
+        all.push(Self::Portable);
+        all
     }
-    for _ in 0..DOUBLE_ROUNDS {
-        quarter(&mut s, 0, 4, 8, 12);
-        quarter(&mut s, 1, 5, 9, 13);
-        quarter(&mut s, 2, 6, 10, 14);
-        quarter(&mut s, 3, 7, 11, 15);
-        quarter(&mut s, 0, 5, 10, 15);
-        quarter(&mut s, 1, 6, 11, 12);
-        quarter(&mut s, 2, 7, 8, 13);
-        quarter(&mut s, 3, 4, 9, 14);
-    }
-    for (i, out) in out.iter_mut().enumerate() {
-        *out = (0..4).rev().fold(0, |h, w| h << 32 | u128::from(s[w][i].wrapping_add(CONSTANTS[w])));
+
+    #[inline]
+    fn best() -> Self {
+        static BEST: LazyLock<Body> = LazyLock::new(|| Body::available()[0]);
+        *BEST
     }
 }
 
+/// One hash.
+fn block([x]: &[u128; 1], key: &[u32; 8], offset: u128, [out]: &mut [u128; 1]) {
+    let mut s = [0; 16];
+    s[..4].copy_from_slice(&CONSTANTS);
+    s[4..12].copy_from_slice(key);
+    (0..4).for_each(|w| s[12 + w] = ((x ^ offset) >> (32 * w)) as u32);
+    let mut quarter = |a: usize, b: usize, c: usize, d: usize| {
+        for by in [[16, 12], [8, 7]] {
+            s[a] = s[a].wrapping_add(s[b]);
+            s[d] = (s[d] ^ s[a]).rotate_left(by[0]);
+            s[c] = s[c].wrapping_add(s[d]);
+            s[b] = (s[b] ^ s[c]).rotate_left(by[1]);
+        }
+    };
+    for _ in 0..DOUBLE_ROUNDS {
+        quarter(0, 4, 8, 12);
+        quarter(1, 5, 9, 13);
+        quarter(2, 6, 10, 14);
+        quarter(3, 7, 11, 15);
+        quarter(0, 5, 10, 15);
+        quarter(1, 6, 11, 12);
+        quarter(2, 7, 8, 13);
+        quarter(3, 4, 9, 14);
+    }
+    *out = (0..4).rev().fold(0, |h, w| h << 32 | u128::from(s[w].wrapping_add(CONSTANTS[w])));
+}
+
+/// Calls `block` for all inputs, the last ones filled up with zeros.
 #[inline(always)]
-fn blocks(key: &[u32; 8], x: &[u128], offset: u128, out: &mut [u128]) {
+fn in_blocks<const N: usize>(x: &[u128], out: &mut [u128], block: impl Fn(&[u128; N], &mut [u128; N])) {
     let (full, rest) = x.as_chunks();
     let (full_out, rest_out) = out.as_chunks_mut();
-    full.iter().zip(full_out).for_each(|(x, out)| block(key, x, offset, out));
+    full.iter().zip(full_out).for_each(|(x, out)| block(x, out));
     if !rest.is_empty() {
-        let (mut padded, mut hashes) = ([0; LANES], [0; LANES]);
+        let (mut padded, mut hashes) = ([0; N], [0; N]);
         padded[..rest.len()].copy_from_slice(rest);
-        block(key, &padded, offset, &mut hashes);
+        block(&padded, &mut hashes);
         rest_out.copy_from_slice(&hashes[..rest.len()]);
         padded.zeroize();
         hashes.zeroize();
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn blocks_avx512(key: &[u32; 8], x: &[u128], offset: u128, out: &mut [u128]) {
-    blocks(key, x, offset, out);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn blocks_avx2(key: &[u32; 8], x: &[u128], offset: u128, out: &mut [u128]) {
-    blocks(key, x, offset, out);
 }
 
 impl ChaCha12 {
@@ -121,22 +118,20 @@ impl ChaCha12 {
     /// # Panics
     /// If the lengths differ.
     pub fn hash(&self, x: &[u128], offset: u128, out: &mut [u128]) {
+        self.hash_with(Body::best(), x, offset, out);
+    }
+
+    fn hash_with(&self, body: Body, x: &[u128], offset: u128, out: &mut [u128]) {
         assert_eq!(x.len(), out.len(), "one hash for each input");
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl")
-            {
-                // SAFETY: the features were just found.
-                return unsafe { blocks_avx512(&self.key, x, offset, out) };
-            }
-            if is_x86_feature_detected!("avx2") {
-                // SAFETY: the feature was just found.
-                return unsafe { blocks_avx2(&self.key, x, offset, out) };
-            }
+        match body {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the body is only chosen on a processor that has its features.
+            Body::Avx512 => in_blocks(x, out, |x, out| unsafe { simd::block512(&self.key, x, offset, out) }),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the body is only chosen on a processor that has its features.
+            Body::Avx2 => in_blocks(x, out, |x, out| unsafe { simd::block256(&self.key, x, offset, out) }),
+            Body::Portable => in_blocks(x, out, |x, out| block(x, &self.key, offset, out)),
         }
-        blocks(&self.key, x, offset, out);
     }
 }
 
@@ -170,15 +165,12 @@ mod tests {
         #[test]
         fn hashes_are_keystream(key: [u32; 8], x in proptest::collection::vec(any::<u128>(), 0..70), offset: u128) {
             let cipher = ChaCha12 { key };
-            let (mut out, mut portable) = (vec![0; x.len()], vec![0; x.len()]);
+            let mut out = vec![0; x.len()];
             cipher.hash(&x, offset, &mut out);
-            blocks(&key, &x, offset, &mut portable);
-            prop_assert_eq!(&out, &portable);
-            #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") {
-                // SAFETY: the feature was just found.
-                unsafe { blocks_avx2(&key, &x, offset, &mut portable) };
-                prop_assert_eq!(&out, &portable);
+            for body in Body::available() {
+                let mut found = vec![0; x.len()];
+                cipher.hash_with(body, &x, offset, &mut found);
+                prop_assert_eq!(&out, &found, "{:?}", body);
             }
             for (x, h) in x.iter().zip(out) {
                 prop_assert_eq!(h, keystream(&key, x ^ offset));

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::garble::GateHash;
 use crate::ring::sampler::PublicSeed;
 use crate::ring::{Galois, RnsBasis};
-use crate::wgpu::{GateBatch, GateBatchSize, GpuOptions, Wgpu};
+use crate::wgpu::{GateBatch, GateBatchSize, GpuOptions, Rates, Wgpu};
 
 /// Gives a concrete backend its own kind of an object out of a [`DeviceBuffer`] or [`DeviceTables`].
 trait Variant: Backend {
@@ -161,6 +161,25 @@ impl Device {
             Inner::Cpu(_) => DeviceKind::Cpu,
             Inner::Wgpu(gpu) if gpu.is_software() => DeviceKind::SoftwareGpu,
             Inner::Wgpu(_) => DeviceKind::Gpu,
+        }
+    }
+
+    /// Waits until all that was asked of the device is done.
+    pub fn synchronize(&self) -> Result<()> {
+        match &self.0.inner {
+            Inner::Cpu(_) => Ok(()),
+            Inner::Wgpu(gpu) => gpu.synchronize(),
+        }
+    }
+
+    /// What a GPU can do at best, measured; see [`Wgpu::rates`].
+    ///
+    /// # Errors
+    /// [`Error::Device`] on the CPU.
+    pub fn gpu_rates(&self) -> Result<Rates> {
+        match &self.0.inner {
+            Inner::Wgpu(gpu) => gpu.rates(),
+            Inner::Cpu(_) => Err(Error::Device("only GPUs are probed".to_owned())),
         }
     }
 

@@ -16,6 +16,7 @@
 //! | `drop_last_limb.wgsl` | modulus switch |
 //! | `automorphism.wgsl` | x -> x^g in either domain |
 //! | `lib/aes.wgsl`, `lib/chacha.wgsl` | the two gate hashes |
+//! | `probe.wgsl` | the adapter's limits, measured |
 //! | `garble.wgsl` | half-gates over many instances, with either hash |
 
 /// Which body of the word arithmetic to compile.
@@ -34,6 +35,8 @@ enum Library {
     Transform,
     Aes,
     ChaCha,
+    /// None.
+    Probe,
 }
 
 /// An entry point: `source` is its kernel file.
@@ -107,6 +110,10 @@ kernels! {
     EVALUATE_AND_CHACHA = ChaCha, "garble.wgsl", "evaluate_and", 4;
     /// Xor of two wires.
     XOR_LABELS = ChaCha, "garble.wgsl", "xor_labels", 4;
+    /// Reads and writes every word.
+    PROBE_COPY = Probe, "probe.wgsl", "probe_copy", 3;
+    /// Chains of multiply-adds.
+    PROBE_MULTIPLY = Probe, "probe.wgsl", "probe_multiply", 3;
     /// The colours of a wire's labels, 32 a word.
     COLOURS = ChaCha, "garble.wgsl", "colours", 4;
 }
@@ -129,6 +136,7 @@ impl Kernel {
             Library::Transform => &[residues, RADIX],
             Library::Aes => &[AES],
             Library::ChaCha => &[CHACHA],
+            Library::Probe => &[],
         };
         let constants = constants.iter().map(|(name, value)| format!("const {name}: u32 = {value}u;\n"));
         constants.chain(library.iter().chain([&self.source]).map(|text| (*text).to_owned())).collect()

@@ -83,13 +83,14 @@ impl Context {
         let recorder =
             Recorder { encoder: None, commands: 0, uploads: Vec::new(), in_flight: 0, back: mpsc::channel() };
         let words = if word == Word::U64 { "64-bit" } else { "32-bit" };
+        let checks = if options.checked { ", runtime checks" } else { "" };
         Ok(Self {
             device,
             queue,
             limits: adapter.limits(),
             word,
             software,
-            name: format!("{} ({}), {words} words", report.name, report.kind),
+            name: format!("{} ({}), {words} words{checks}", report.name, report.kind),
             failure,
             recorder: Mutex::new(recorder),
             pool: Mutex::new(Pool::new(if software { 256 << 20 } else { 2 << 30 })),
@@ -235,6 +236,12 @@ impl Context {
     fn wait(&self, index: SubmissionIndex) -> Result<()> {
         self.poll(PollType::Wait { submission_index: Some(index), timeout: None })?;
         self.healthy()
+    }
+
+    /// Waits until all commands so far are done.
+    pub(super) fn synchronize(&self) -> Result<()> {
+        let index = self.submit(&mut lock(&self.recorder));
+        self.wait(index)
     }
 
     /// Starts to copy `bytes` of `buffer` from `offset` on, both multiples of four, once all commands so far are done.

@@ -5,6 +5,7 @@
 //! | [`adapter`] | which adapters there are, how one is chosen |
 //! | `context` | the open device: recording, uploads, downloads, errors |
 //! | `pool`, `pipeline` | memory and compiled kernels, kept |
+//! | [`probe`] | measured limits of the adapter |
 //! | [`garble`] | half-gates over many instances, labels and tables resident |
 //! | `pointwise`, `add_lifted`, `ntt`, `gemm`, `drop_last_limb`, `automorphism` | one a kernel file of the same name: windows, parameters, workgroups |
 //!
@@ -23,6 +24,7 @@ mod ntt;
 mod pipeline;
 mod pointwise;
 mod pool;
+pub mod probe;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,6 +32,7 @@ use std::sync::Arc;
 pub use adapter::{AdapterReport, GpuOptions, Word, adapters};
 pub use garble::{GateBatch, GateBatchSize, PendingColours, PendingTables};
 pub use pool::GpuBuffer;
+pub use probe::Rates;
 use rayon::prelude::*;
 
 use self::context::{Context, Window};
