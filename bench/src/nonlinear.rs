@@ -14,7 +14,7 @@ use blindvox_engine::{Device, Prng};
 use blindvox_protocols::Result;
 use blindvox_protocols::channel::{Channel, Party, local_pair};
 use blindvox_protocols::convert::convert;
-use blindvox_protocols::gc::{Half, arithmetic};
+use blindvox_protocols::gc::{Half, arithmetic, modular};
 use blindvox_protocols::nonlinear::argmax::argmax;
 use blindvox_protocols::nonlinear::max_pool::max_pool;
 use blindvox_protocols::nonlinear::multiply::multiply;
@@ -157,7 +157,7 @@ type Outcome = std::result::Result<(), Box<dyn Error>>;
 /// Prints the table.
 pub fn run(args: Args) -> Outcome {
     println!(
-        "{:<18} {:>5} {:>9} {:>11} {:>14} {:>9} {:>14} {:>9} {:>17}",
+        "{:<22} {:>5} {:>9} {:>11} {:>14} {:>9} {:>14} {:>9} {:>17}",
         "operation",
         "bits",
         "elements",
@@ -175,6 +175,8 @@ pub fn run(args: Args) -> Outcome {
         table.relu(op, kind, 16)?;
         table.relu(op, kind, 32)?;
     }
+    table.relu_mod_p("relu_sign_select_mod_p", ReluKind::SignSelect)?;
+    table.relu_mod_p("relu_mod_p", ReluKind::FullCircuit)?;
     table.max8()?;
     // The difference of two scores of 31 bits fills shares of 32; without a spare bit only the full circuit will do.
     table.argmax3("argmax3", ReluKind::SignSelect, 31)?;
@@ -231,7 +233,7 @@ impl Table {
             backend: "cpu",
         };
         println!(
-            "{:<18} {:>5} {:>9} {:>11.1} {:>14.1} {:>9.1} {:>14.1} {:>9} {:>17}",
+            "{:<22} {:>5} {:>9} {:>11.1} {:>14.1} {:>9.1} {:>14.1} {:>9} {:>17}",
             row.op,
             row.bits,
             row.elements,
@@ -285,7 +287,7 @@ impl Table {
         let low = shares.map(|s| s.into_iter().map(|x| x & 0xf_ffff).collect::<Vec<_>>());
         self.measure(
             ("convert", 20, NS_COT),
-            |Side { party, channel, ot, .. }| convert(*party, channel, ot, mine(*party, &low).to_vec(), 20, Ring::FULL),
+            |Side { party, channel, ot, .. }| convert(*party, channel, ot, mine(*party, &low).into(), 20, Ring::FULL),
             |[c, s]| Ring::FULL.open(c, s) == values,
         )
     }
@@ -302,8 +304,31 @@ impl Table {
         };
         self.measure(
             (op, bits, bound),
-            |Side { party, channel, ot, gc, .. }| relu(*party, channel, ot, gc, mine(*party, &shares), bits, kind),
+            |Side { party, channel, ot, gc, .. }| {
+                relu(*party, channel, ot, gc, mine(*party, &shares), Ring::Pow2(bits), kind)
+            },
             |[c, s]| Ring::FULL.open(c, s).iter().zip(&values).all(|(y, x)| *y == *x.max(&0)),
+        )
+    }
+
+    /// Of shares mod the prime of the squares.
+    fn relu_mod_p(&mut self, op: &'static str, kind: ReluKind) -> Outcome {
+        if !self.wants(op) {
+            return Ok(());
+        }
+        let ring = Ring::Prime(P);
+        let mut prng = Prng::from_os()?;
+        let mut shares = [vec![0; self.n], vec![0; self.n]];
+        shares.iter_mut().for_each(|s| fill_residues(&mut prng, P, s));
+        let values = ring.open(&shares[0], &shares[1]);
+        let bound = match kind {
+            ReluKind::SignSelect => 32.0 * (NS_AND + NS_LABEL) + 2.0 * NS_COT,
+            _ => modular::relu(P).ands() as f64 * NS_AND + 32.0 * NS_LABEL,
+        };
+        self.measure(
+            (op, 32, bound),
+            |Side { party, channel, ot, gc, .. }| relu(*party, channel, ot, gc, mine(*party, &shares), ring, kind),
+            |[c, s]| ring.open(c, s).iter().zip(&values).all(|(y, x)| *y == *x.max(&0)),
         )
     }
 
@@ -315,7 +340,9 @@ impl Table {
         let kind = ReluKind::SignSelect;
         self.measure(
             ("max8", 16, 7.0 * (16.0 * NS_AND + 17.0 * NS_LABEL + 2.0 * NS_COT)),
-            |Side { party, channel, ot, gc, .. }| max_pool(*party, channel, ot, gc, mine(*party, &shares), 8, 16, kind),
+            |Side { party, channel, ot, gc, .. }| {
+                max_pool(*party, channel, ot, gc, mine(*party, &shares), 8, Ring::Pow2(16), kind)
+            },
             |[c, s]| Ring::FULL.open(c, s).iter().zip(values.chunks(8)).all(|(y, w)| Some(y) == w.iter().max()),
         )
     }
@@ -334,7 +361,9 @@ impl Table {
         let first_greatest = |v: usize| (0..3).rev().max_by_key(|c| values[c * n + v]);
         self.measure(
             (op, bits, bound),
-            |Side { party, channel, ot, gc, .. }| argmax(*party, channel, ot, gc, mine(*party, &shares), 3, bits, kind),
+            |Side { party, channel, ot, gc, .. }| {
+                argmax(*party, channel, ot, gc, mine(*party, &shares), 3, Ring::Pow2(bits), kind)
+            },
             |[labels, nothing]| {
                 let right = |l: &Vec<u8>| l.iter().enumerate().all(|(v, &l)| first_greatest(v) == Some(l.into()));
                 nothing.is_none() && labels.as_ref().is_some_and(right)
@@ -375,7 +404,7 @@ impl Table {
             ("beaver", 32, NS_TRIPLE),
             |Side { party, channel, pairs, .. }| {
                 let triples = pairs.triples(channel, n)?;
-                multiply(*party, channel, triples, mine(*party, &x).to_vec(), mine(*party, &y).to_vec())
+                multiply(*party, channel, triples, mine(*party, &x).into(), mine(*party, &y).into())
             },
             |[c, s]| open([&c[..]], [&s[..]])[0] == expected,
         )
@@ -398,7 +427,7 @@ impl Table {
             ("square", 16, NS_PAIR + 2.0 * NS_COT),
             |Side { party, channel, ot, pairs, .. }| {
                 let pairs = pairs.square_pairs(channel, n)?;
-                square(*party, channel, ot, pairs, mine(*party, &shares).to_vec(), SHIFT)
+                square(*party, channel, ot, pairs, mine(*party, &shares).into(), SHIFT)
             },
             |[c, s]| {
                 let within_one = |(y, x): (&i64, &i64)| ((y << SHIFT) - x * x).abs() <= 1 << SHIFT;

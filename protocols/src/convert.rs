@@ -33,7 +33,7 @@ use zeroize::Zeroizing;
 use crate::channel::{Channel, Party};
 use crate::error::{Error, Result};
 use crate::ot::OtPair;
-use crate::share::{P, Ring};
+use crate::share::{P, Ring, Shares};
 use crate::truncate::{ceil, floor};
 
 /// Elements in flight at a time: bounds the memory of the OT at any tensor size.
@@ -50,10 +50,10 @@ pub fn convert(
     party: Party,
     channel: &mut Channel,
     ot: &mut OtPair,
-    mut shares: Vec<u32>,
+    mut shares: Shares,
     k: u32,
     target: Ring,
-) -> Result<Vec<u32>> {
+) -> Result<Shares> {
     match target {
         _ if !(2..=32).contains(&k) => Err(unfit(k, target)),
         Ring::Prime(p) if u64::from(p) < 1 << (k - 1) => Err(unfit(k, target)),
@@ -108,9 +108,9 @@ pub fn convert_from_prime(
     party: Party,
     channel: &mut Channel,
     ot: &mut OtPair,
-    mut shares: Vec<u32>,
+    mut shares: Shares,
     shift: u32,
-) -> Result<Vec<u32>> {
+) -> Result<Shares> {
     check_shift(shift)?;
     for chunk in shares.chunks_mut(CHUNK) {
         chunk_from_prime(party, channel, ot, chunk, shift)?;
@@ -152,17 +152,16 @@ fn wraps(
     high: &[u8],
     multiple: u32,
     target: Ring,
-) -> Result<Zeroizing<Vec<u32>>> {
+) -> Result<Shares> {
     let (ring, scale) = correction_ring(multiple, target);
     let unit = multiple >> scale;
-    let mut product = Zeroizing::new(match party {
+    let mut product = match party {
         Party::Client => {
-            let correlation =
-                Zeroizing::new(high.iter().map(|&a| unit & u32::from(a).wrapping_sub(1)).collect::<Vec<_>>());
+            let correlation: Shares = high.iter().map(|&a| unit & u32::from(a).wrapping_sub(1)).collect();
             ot.send.cot(channel, &correlation, ring)?
         }
         Party::Server => ot.recv.cot(channel, high, ring)?,
-    });
+    };
     if party == Party::Client {
         // a·unit + (1 - a)·unit·b
         product.iter_mut().zip(high).for_each(|(w, &a)| *w = ring.add(*w, unit & u32::from(a).wrapping_neg()));
@@ -231,7 +230,7 @@ mod tests {
             bound,
         );
         let (c, s, traffic) = run_both(|party, channel, ot| {
-            convert(party, channel, ot, pick(party, &client, &server), k, target).unwrap()
+            convert(party, channel, ot, pick(party, &client, &server).into(), k, target).unwrap()
         });
         assert!(c.iter().chain(&s).all(|&v| u64::from(v) < target.modulus()), "shares outside {target}");
         let expected: Vec<i64> = client.iter().zip(&server).map(|(&c, &s)| ideal(c, s, k)).collect();
@@ -261,7 +260,7 @@ mod tests {
         for (k, m) in [(32, 32), (32, 16), (20, 20), (20, 3), (20, 1)] {
             let (values, client, server) = sharings(Ring::Pow2(k), &[0, 1, -1], &[0, -1], 500, (1 << (k - 1)) - 1);
             let (c, s, traffic) = run_both(|party, channel, ot| {
-                convert(party, channel, ot, pick(party, &client, &server), k, Ring::Pow2(m)).unwrap()
+                convert(party, channel, ot, pick(party, &client, &server).into(), k, Ring::Pow2(m)).unwrap()
             });
             let ring = Ring::Pow2(m);
             let expected: Vec<i64> = values.iter().map(|&x| ring.to_signed(ring.from_signed(x))).collect();
@@ -287,7 +286,7 @@ mod tests {
                 0,
             );
             let (c, s, traffic) = run_both(|party, channel, ot| {
-                convert_from_prime(party, channel, ot, pick(party, &client, &server), shift).unwrap()
+                convert_from_prime(party, channel, ot, pick(party, &client, &server).into(), shift).unwrap()
             });
             let cot = Ring::Pow2(if shift == 0 { 32 } else { 12 + shift });
             assert_eq!((traffic.received, traffic.sent, traffic.rounds), bytes(values.len(), cot));
@@ -303,9 +302,9 @@ mod tests {
     fn refuses_what_cannot_fit() {
         run_both(|party, channel, ot| {
             for (k, target) in [(1, Ring::FULL), (33, Ring::FULL), (18, Ring::Prime(65537))] {
-                assert!(matches!(convert(party, channel, ot, vec![], k, target), Err(Error::Model(_))));
+                assert!(matches!(convert(party, channel, ot, Shares::default(), k, target), Err(Error::Model(_))));
             }
-            assert!(matches!(convert_from_prime(party, channel, ot, vec![], 21), Err(Error::Model(_))));
+            assert!(matches!(convert_from_prime(party, channel, ot, Shares::default(), 21), Err(Error::Model(_))));
         });
     }
 }

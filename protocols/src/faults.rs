@@ -223,7 +223,7 @@ fn a_layer() {
         [4, 6],
         |party, channel, ot, gc| {
             let x = if party == Party::Client { &client } else { &server };
-            relu(party, channel, ot, gc, x, 11, ReluKind::SignSelect)
+            relu(party, channel, ot, gc, x, Ring::Pow2(11), ReluKind::SignSelect)
         },
         |c, s| Ring::FULL.open(c, s).iter().zip(&values).all(|(y, x)| *y == *x.max(&0)),
     );

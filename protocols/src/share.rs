@@ -1,6 +1,7 @@
 //! Additive secret sharing: x = x_C + x_S in a [`Ring`]. Shares are `u32`.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 
 /// 2^32 - 2^20 + 1, the prime in which squares are computed: NTT-friendly up to n = 2^19, and
 /// p / 2^f is within 2^-f of an integer for f <= 20, so that a wrap is cheap to undo after truncation.
@@ -95,6 +96,87 @@ impl Ring {
     }
 }
 
+/// One party's shares of a tensor: cleared when dropped, and not printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Shares(Vec<u32>);
+
+impl Shares {
+    /// None, with room for `count`.
+    pub fn with_capacity(count: usize) -> Self {
+        Self(Vec::with_capacity(count))
+    }
+
+    /// So many zeros.
+    pub fn zeros(count: usize) -> Self {
+        Self(vec![0; count])
+    }
+
+    /// Adds more at the end.
+    ///
+    /// # Panics
+    /// If there is no room: growing would leave a copy behind.
+    pub fn extend_from_slice(&mut self, more: &[u32]) {
+        assert!(self.0.capacity() - self.0.len() >= more.len(), "no room for {} shares", more.len());
+        self.0.extend_from_slice(more);
+    }
+}
+
+impl Deref for Shares {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        &self.0
+    }
+}
+
+impl DerefMut for Shares {
+    fn deref_mut(&mut self) -> &mut [u32] {
+        &mut self.0
+    }
+}
+
+impl<'a> IntoIterator for &'a Shares {
+    type Item = &'a u32;
+    type IntoIter = std::slice::Iter<'a, u32>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+impl From<Vec<u32>> for Shares {
+    fn from(shares: Vec<u32>) -> Self {
+        Self(shares)
+    }
+}
+
+impl From<&[u32]> for Shares {
+    fn from(shares: &[u32]) -> Self {
+        Self(shares.to_vec())
+    }
+}
+
+/// Of iterators that know their length: growing would leave a copy behind.
+impl FromIterator<u32> for Shares {
+    fn from_iter<I: IntoIterator<Item = u32>>(shares: I) -> Self {
+        Self(shares.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for Shares {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shares({})", self.0.len())
+    }
+}
+
+impl Drop for Shares {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        // The clearing is observed here, so it is not removed as a dead store.
+        zeroize::optimization_barrier(self.0.as_slice());
+    }
+}
+
 /// `a * b` mod [`P`] for operands below it, in loops that vectorise: 2^32 = 2^20 - 1 mod p folds the high
 /// half of the product down four times.
 #[inline]
@@ -139,6 +221,14 @@ mod tests {
         fn folding_is_reduction(a in 0..P, b in 0..P) {
             prop_assert_eq!(mul_mod_p(a, b), Ring::Prime(P).mul(a, b));
         }
+    }
+
+    #[test]
+    fn shares_are_not_printed_and_do_not_grow() {
+        let mut shares = Shares::with_capacity(2);
+        shares.extend_from_slice(&[77_777, 88_888]);
+        assert_eq!(format!("{shares:?}"), "Shares(2)");
+        assert!(std::panic::catch_unwind(move || shares.extend_from_slice(&[1; 100])).is_err());
     }
 
     #[test]

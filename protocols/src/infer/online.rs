@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use blindvox_engine::Backend;
-use zeroize::Zeroizing;
 
 use super::preprocess::{Pairs, Ready};
 use super::report::StepCost;
@@ -30,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::linear::{Bias, hom_conv};
 use crate::model::{Linear, Program, Step, TensorId};
 use crate::nonlinear::{argmax, avg_pool, max_pool, relu, square, windows};
-use crate::share::{P, Ring};
+use crate::share::{P, Ring, Shares};
 use crate::truncate::truncate;
 
 /// Told of progress.
@@ -70,11 +69,11 @@ pub struct Outcome {
 #[derive(Default)]
 struct Shared {
     /// Mod 2^32, or, before an argmax, truncated: right in the low bits.
-    full: Zeroizing<Vec<u32>>,
+    full: Shares,
     /// Bits of the ring of `full`.
     bits: u32,
     /// Mod P.
-    prime: Zeroizing<Vec<u32>>,
+    prime: Shares,
 }
 
 impl Shared {
@@ -145,7 +144,7 @@ impl Ready {
         let mut online = Online::new(self, Party::Server, observer)?;
         let tensor = online.program.input;
         // The client knows its input: the server's share of it is zero.
-        online.provide(tensor, vec![0; online.program.tensors[tensor].elements()], 32)?;
+        online.provide(tensor, Shares::zeros(online.program.tensors[tensor].elements()), 32)?;
         online.run()
     }
 }
@@ -204,57 +203,71 @@ impl<'a> Online<'a> {
             Step::Linear(linear) => self.linear(at, linear)?,
             Step::Square { input, output, shift, .. } => {
                 // Only a square reads shares mod P, and no tensor is squared twice.
-                let x = std::mem::take(&mut *self.tensors[*input].prime);
+                let x = std::mem::take(&mut self.tensors[*input].prime);
                 let Session { channel, ot, .. } = &mut self.session;
                 let y = square::square_from(party, channel, ot, &mut self.pairs, x, *shift)?;
                 self.provide(*output, y, 32)?;
             }
             Step::Relu { input, output, bits, .. } => {
                 let Session { channel, ot, gc, options, .. } = &mut self.session;
-                let y = relu::relu(party, channel, ot, gc, &self.tensors[*input].full, *bits, options.comparison)?;
+                let y = relu::relu(
+                    party,
+                    channel,
+                    ot,
+                    gc,
+                    &self.tensors[*input].full,
+                    Ring::Pow2(*bits),
+                    options.comparison,
+                )?;
                 self.provide(*output, y, 32)?;
             }
             Step::MaxPool { input, output, window, bits, .. } => {
                 let info = &self.program.tensors[*input];
                 let shape = [info.channels, info.dims[0], info.dims[1], info.dims[2]];
                 let Session { channel, ot, gc, options, .. } = &mut self.session;
-                let x = Zeroizing::new(windows::gather(&self.tensors[*input].full, shape, *window)?);
+                let x = Shares::from(windows::gather(&self.tensors[*input].full, shape, *window)?);
                 let size = window.iter().product();
-                let y = max_pool::max_pool(party, channel, ot, gc, &x, size, *bits, options.comparison)?;
+                let y = max_pool::max_pool(party, channel, ot, gc, &x, size, Ring::Pow2(*bits), options.comparison)?;
                 self.provide(*output, y, 32)?;
             }
             Step::AvgPool { input, output, window, .. } => {
                 let info = &self.program.tensors[*input];
                 let shape = [info.channels, info.dims[0], info.dims[1], info.dims[2]];
                 let y = avg_pool::avg_pool(&self.tensors[*input].full, shape, *window)?;
-                self.provide(*output, y, 32)?;
+                self.provide(*output, y.into(), 32)?;
             }
             Step::Argmax { input, bits, .. } => {
                 let Session { channel, ot, gc, options, .. } = &mut self.session;
                 let (x, classes) = (&self.tensors[*input].full, self.program.classes);
-                return argmax::argmax(party, channel, ot, gc, x, classes, *bits, options.comparison);
+                return argmax::argmax(party, channel, ot, gc, x, classes, Ring::Pow2(*bits), options.comparison);
             }
         }
         Ok(None)
     }
 
     fn linear(&mut self, at: usize, linear: &Linear) -> Result<()> {
-        let x = Zeroizing::new(
-            linear.inputs.iter().flat_map(|&t| self.tensors[t].full.iter().copied()).collect::<Vec<u32>>(),
-        );
+        let joined: Shares;
+        let x = match linear.inputs[..] {
+            [tensor] => &self.tensors[tensor].full,
+            _ => {
+                let parts: Vec<&[u32]> = linear.inputs.iter().map(|&t| &*self.tensors[t].full).collect();
+                joined = parts.concat().into();
+                &joined
+            }
+        };
         let Session { channel, prng, conv, plans, party, .. } = &mut self.session;
         let plan = &plans[self.next_plan];
         self.next_plan += 1;
-        let mut y = match conv {
-            ConvKey::Secret(key) => hom_conv::client(channel, key, prng, plan, &x)?,
+        let mut y: Shares = match conv {
+            ConvKey::Secret(key) => hom_conv::client(channel, key, prng, plan, x)?.into(),
             ConvKey::Public(key) => {
                 let values = bias(linear);
                 let bias = if linear.bias_map.is_some() { Bias::Map(&values) } else { Bias::Channel(&values) };
-                hom_conv::server(channel, key, prng, plan, &linear.weights, bias, &x)?
+                hom_conv::server(channel, key, prng, plan, &linear.weights, bias, x)?.into()
             }
         };
         if let Some(trace) = &mut self.trace {
-            trace.accumulators[at] = y.clone();
+            trace.accumulators[at] = y.to_vec();
         }
         if let Some(samples) = &mut self.samples {
             samples.summed(&self.program, at, &y);
@@ -264,17 +277,19 @@ impl<'a> Online<'a> {
     }
 
     /// Stores a tensor's shares mod 2^`bits` in the rings that its readers need.
-    fn provide(&mut self, tensor: TensorId, shares: Vec<u32>, bits: u32) -> Result<()> {
+    fn provide(&mut self, tensor: TensorId, mut shares: Shares, bits: u32) -> Result<()> {
         let Session { party, channel, ot, .. } = &mut self.session;
         let needs = self.needs[tensor];
         let mut shared = Shared { bits: if needs.full { 32 } else { bits }, ..Shared::default() };
         if needs.prime {
-            *shared.prime = convert(*party, channel, ot, shares.clone(), bits, Ring::Prime(P))?;
+            let again = if needs.full || needs.low { shares.clone() } else { Shares::default() };
+            let shares = std::mem::replace(&mut shares, again);
+            shared.prime = convert(*party, channel, ot, shares, bits, Ring::Prime(P))?;
         }
         if needs.full && bits < 32 {
-            *shared.full = convert(*party, channel, ot, shares, bits, Ring::FULL)?;
+            shared.full = convert(*party, channel, ot, shares, bits, Ring::FULL)?;
         } else if needs.full || needs.low {
-            *shared.full = shares;
+            shared.full = shares;
         }
         if let Some(trace) = &mut self.trace {
             let (shares, ring) = shared.shares();

@@ -16,24 +16,30 @@
 //! | 5 | server -> client | tables of the winner's index | 32 times the ANDs | - | online |
 //! | 6 | server -> client | colours of the index | bits of an index / 8 | the same | online |
 //!
+//! Modulo a prime p of k bits ([`Ring::Prime`]) a comparison takes k ANDs and choices of k bits, and the full circuit the ANDs of
+//! [`modular::argmax`](crate::gc::modular::argmax).
+//!
 //! For 3 classes of 24 bits: 1792 bytes against 4832. The server learns nothing, the client the labels.
 
-use super::relu::{ReluKind, check_bits};
+use super::relu::ReluKind;
 use super::tournament::Tournament;
+use super::words::Words;
 use crate::channel::{Channel, Party};
 use crate::error::{Error, Result};
 use crate::gc::{Half, INSTANCES, Planes, Program, arithmetic};
 use crate::ot::OtPair;
+use crate::share::{Ring, Shares};
 
 /// Scores in flight at a time: bounds memory at any size.
 const BATCH: usize = 1 << 20;
 
-/// The index of the greatest of `classes` logits at each voxel, from \[classes\]\[voxels\] shares mod 2^32 of |x| < 2^(`bits` - 1), of
-/// which the low `bits` + 1 (full circuit: `bits`) bits need be right. The client gets the labels, the server `None`.
+/// The index of the greatest of `classes` logits at each voxel, from \[classes\]\[voxels\] shares. For `Ring::Pow2(k)` they are mod
+/// 2^32 of |x| < 2^(k - 1), and the low k + 1 (full circuit: k) bits need be right; for `Ring::Prime(p)` they are mod p, where sign and
+/// select takes |x| < p/4. The client gets the labels, the server `None`.
 ///
 /// # Errors
-/// [`Error::Model`] unless 1 <= `classes` <= 256, the logits are whole channels, and 2 <= `bits` <= 31 (32 for the full
-/// circuit); the channel's.
+/// [`Error::Model`] unless 1 <= `classes` <= 256, the logits are whole channels, and 2 <= k <= 31 (32 for the full
+/// circuit) or p is odd; the channel's.
 #[expect(clippy::too_many_arguments, reason = "the parts of a session, the tensor and its shape")]
 pub fn argmax(
     party: Party,
@@ -42,10 +48,10 @@ pub fn argmax(
     gc: &mut Half,
     logits: &[u32],
     classes: usize,
-    bits: u32,
+    ring: Ring,
     kind: ReluKind,
 ) -> Result<Option<Vec<u8>>> {
-    check_bits("argmax", bits, if kind == ReluKind::SignSelect { 31 } else { 32 })?;
+    let words = Words::new("argmax", ring, if kind == ReluKind::SignSelect { 31 } else { 32 })?;
     if !(1..=256).contains(&classes) || !logits.len().is_multiple_of(classes) {
         return Err(Error::Model(format!("argmax over {classes} classes of {} logits", logits.len())));
     }
@@ -55,8 +61,8 @@ pub fn argmax(
         return Ok(labels.map(|_| vec![0; voxels]));
     }
     let form = match kind {
-        ReluKind::SignSelect => Form::Rounds(Tournament::new(bits), Program::new(&arithmetic::winner(classes))),
-        ReluKind::FullCircuit => Form::Circuit(Program::new(&arithmetic::argmax(classes, bits as usize))),
+        ReluKind::SignSelect => Form::Rounds(Tournament::new(words), Program::new(&arithmetic::winner(classes))),
+        ReluKind::FullCircuit => Form::Circuit(Program::new(&words.argmax(classes))),
     };
     let batch = (BATCH / classes).next_multiple_of(INSTANCES);
     for start in (0..voxels).step_by(batch) {
@@ -64,10 +70,10 @@ pub fn argmax(
         let shares = match &form {
             Form::Rounds(tournament, winner) => {
                 let outcomes = play(party, channel, ot, gc, tournament, &columns)?;
-                let outcomes: Vec<_> = outcomes.iter().map(Vec::as_slice).collect();
+                let outcomes: Vec<_> = outcomes.iter().map(|c| &c[..]).collect();
                 gc.run(channel, winner, &Planes::from_columns(&outcomes, 1))?
             }
-            Form::Circuit(program) => gc.run(channel, program, &Planes::from_columns(&columns, bits as usize))?,
+            Form::Circuit(program) => gc.run(channel, program, &words.in_order(party, &columns))?,
         };
         let opened = gc.reveal_to_evaluator(channel, shares)?;
         if let (Some(labels), Some(index)) = (&mut labels, opened) {
@@ -95,17 +101,17 @@ fn play(
     gc: &mut Half,
     tournament: &Tournament,
     columns: &[&[u32]],
-) -> Result<Vec<Vec<u32>>> {
-    let mut columns: Vec<Vec<u32>> = columns.iter().map(|c| c.to_vec()).collect();
+) -> Result<Vec<Shares>> {
+    let mut columns: Vec<Shares> = columns.iter().map(|&c| c.into()).collect();
     let n = columns[0].len();
     let mut all = Vec::with_capacity(columns.len() - 1);
     loop {
-        let outcomes = tournament.compare(channel, gc, &columns)?;
+        let outcomes = tournament.compare(party, channel, gc, &columns)?;
         all.extend(outcomes.first_wins.chunks(n).map(|d| d.iter().map(|&d| u32::from(d)).collect()));
         if columns.len() == 2 {
             return Ok(all);
         }
-        columns = outcomes.winners(party, channel, ot, &columns)?;
+        columns = outcomes.winners(party, channel, ot, columns)?;
     }
 }
 
@@ -113,7 +119,9 @@ fn play(
 mod tests {
     use super::super::relu::tests::run_garbled;
     use super::*;
-    use crate::share::Ring;
+    use crate::gc::modular;
+    use crate::ot::cot_bytes;
+    use crate::share::P;
     use crate::testing::sharings;
 
     fn ideal(logits: &[i64], classes: usize) -> Vec<u8> {
@@ -122,22 +130,39 @@ mod tests {
         (0..voxels).map(|v| first_greatest(v).unwrap() as u8).collect()
     }
 
+    /// Bits of words, of the words of their differences, and ANDs of the full circuit and of a match.
+    fn sizes(ring: Ring, classes: usize) -> [usize; 4] {
+        match ring {
+            Ring::Pow2(bits) => {
+                let k = bits as usize;
+                [k, k + 1, arithmetic::argmax(classes, k).ands(), k]
+            }
+            Ring::Prime(p) => {
+                let k = modular::width(p);
+                [k, k, modular::argmax(classes, p).ands(), k]
+            }
+        }
+    }
+
     /// Bytes that the client sends and receives for `n` voxels.
-    fn bytes(n: usize, classes: usize, k: usize, kind: ReluKind) -> [usize; 2] {
+    fn bytes(n: usize, classes: usize, ring: Ring, kind: ReluKind) -> [usize; 2] {
+        let [k, wide, full, comparison] = sizes(ring, classes);
+        let shared = if let Ring::Prime(_) = ring { ring } else { Ring::FULL };
         let chunks = n.div_ceil(256);
         let colours = 32 * arithmetic::index_bits(classes) * chunks;
         if kind == ReluKind::FullCircuit {
-            return [1024 * classes * k * chunks, 32 * arithmetic::argmax(classes, k).ands() * n + colours];
+            return [1024 * classes * k * chunks, 32 * full * n + colours];
         }
         let mut sent = 1024 * (classes - 1) * chunks;
         let mut received = 32 * arithmetic::winner(classes).ands() * n + colours;
         let mut left = classes;
         while left > 1 {
             let matches = left / 2 * n;
-            sent += 1024 * (k + 1) * matches.div_ceil(256);
-            received += 32 * k * matches;
+            sent += 1024 * wide * matches.div_ceil(256);
+            received += 32 * comparison * matches;
             if left > 2 {
-                let selection = 512 * matches.div_ceil(128) + 4 * matches;
+                let (choices, corrections) = cot_bytes(matches, shared);
+                let selection = choices + corrections;
                 sent += selection;
                 received += selection;
             }
@@ -149,21 +174,26 @@ mod tests {
     #[test]
     fn the_client_learns_the_first_greatest() {
         for kind in [ReluKind::SignSelect, ReluKind::FullCircuit] {
-            for (classes, bits) in [(1, 8), (2, 31), (3, 16), (3, 31), (5, 20), (8, 2), (3, 32)] {
-                if kind == ReluKind::SignSelect && bits == 32 {
+            let words = [(1, 8), (2, 31), (3, 16), (3, 31), (5, 20), (8, 2), (3, 32)].map(|(c, k)| (c, Ring::Pow2(k)));
+            let primes = [(1, P), (2, P), (3, P), (5, 65537), (4, 2_147_483_647)].map(|(c, p)| (c, Ring::Prime(p)));
+            for (classes, ring) in words.into_iter().chain(primes) {
+                if kind == ReluKind::SignSelect && ring == Ring::FULL {
                     continue;
                 }
-                let bound = (1i64 << (bits - 1)) - 1;
+                let (shared, bound) = match ring {
+                    Ring::Pow2(bits) => (Ring::FULL, (1i64 << (bits - 1)) - 1),
+                    Ring::Prime(p) => (ring, i64::from(if kind == ReluKind::SignSelect { p / 4 } else { p / 2 })),
+                };
                 let (values, client, server) =
-                    sharings(Ring::FULL, &[0, 0, -1, bound, -bound], &[0, -1, bound], 985, bound);
+                    sharings(shared, &[0, 0, -1, bound, -bound], &[0, -1, bound], 985, bound);
                 let keep = values.len() / classes * classes;
                 let (c, s, traffic) = run_garbled(|party, channel, ot, gc| {
                     let x = if party == Party::Client { &client } else { &server };
-                    argmax(party, channel, ot, gc, &x[..keep], classes, bits, kind).unwrap()
+                    argmax(party, channel, ot, gc, &x[..keep], classes, ring, kind).unwrap()
                 });
                 assert_eq!(s, None);
-                assert_eq!(c.unwrap(), ideal(&values[..keep], classes), "{classes} classes of {bits} bits, {kind:?}");
-                let expected = if classes > 1 { bytes(keep / classes, classes, bits as usize, kind) } else { [0, 0] };
+                assert_eq!(c.unwrap(), ideal(&values[..keep], classes), "{classes} classes in {ring}, {kind:?}");
+                let expected = if classes > 1 { bytes(keep / classes, classes, ring, kind) } else { [0, 0] };
                 assert_eq!([traffic.sent as usize, traffic.received as usize], expected);
             }
         }
@@ -185,7 +215,7 @@ mod tests {
             .collect();
         let (c, ..) = run_garbled(|party, channel, ot, gc| {
             let x = if party == Party::Client { &client } else { &server };
-            argmax(party, channel, ot, gc, x, 4, BITS, ReluKind::SignSelect).unwrap()
+            argmax(party, channel, ot, gc, x, 4, Ring::Pow2(BITS), ReluKind::SignSelect).unwrap()
         });
         assert_eq!(c.unwrap(), ideal(&by_class, 4));
     }
@@ -194,7 +224,7 @@ mod tests {
     fn shapes_that_do_not_fit_are_refused() {
         let (c, ..) = run_garbled(|party, channel, ot, gc| {
             [(3, 8, 4), (0, 8, 4), (257, 8, 257), (2, 32, 4), (2, 1, 4)].map(|(classes, bits, n)| {
-                argmax(party, channel, ot, gc, &vec![0; n], classes, bits, ReluKind::SignSelect).is_err()
+                argmax(party, channel, ot, gc, &vec![0; n], classes, Ring::Pow2(bits), ReluKind::SignSelect).is_err()
             })
         });
         assert_eq!(c, [true; 5]);

@@ -4,7 +4,10 @@
 //!   the sign of a - b by a garbled circuit of k ANDs (a difference has a bit more than its operands) and a
 //!   [selection](super::select).
 //! - **Full circuit**: the whole window in one circuit that re-shares its result, in k + 1 bits so that it can be converted to
-//!   mod 2^32 ([`arithmetic::max`] has the count).
+//!   mod 2^32 ([`arithmetic::max`](crate::gc::arithmetic::max) has the count).
+//!
+//! Modulo a prime p of k bits ([`Ring::Prime`]) a comparison takes k ANDs, and the full circuit those of
+//! [`modular::max`](crate::gc::modular::max), without a conversion. Sign and select takes values below p/4 in magnitude.
 //!
 //! | # | from -> to | content | bytes a window of w: sign and select | full circuit, K = min(k + 1, 32) | phase |
 //! |---|---|---|---|---|---|
@@ -14,14 +17,15 @@
 //! | 4 | both ways | selection | 16 (w - 1) | - | online |
 //! | 5 | both ways | conversion, K < 32 | - | 4 + (32 - K)/8 | online |
 
-use super::relu::{ReluKind, check_bits, run_reshared};
+use super::relu::ReluKind;
 use super::tournament::Tournament;
+use super::words::Words;
 use crate::channel::{Channel, Party};
 use crate::convert::convert;
 use crate::error::Result;
-use crate::gc::{Half, Program, arithmetic};
+use crate::gc::{Half, Program};
 use crate::ot::OtPair;
-use crate::share::Ring;
+use crate::share::{Ring, Shares};
 
 /// Values in flight at a time: bounds memory at any tensor size.
 const BATCH: usize = 1 << 20;
@@ -32,10 +36,11 @@ enum Form {
     Circuit(Program),
 }
 
-/// The maxima of `windows`, \[windows\]\[`window`\] shares mod 2^32 of |x| < 2^(`bits` - 1): shares mod 2^32, one a window.
+/// The maxima of `windows`, \[windows\]\[`window`\] shares, one a window. For `Ring::Pow2(k)` from shares mod 2^32 of
+/// |x| < 2^(k - 1) to shares mod 2^32; for `Ring::Prime(p)` from shares mod p to shares mod p, where sign and select takes |x| < p/4.
 ///
 /// # Errors
-/// [`Error::Model`](crate::Error::Model) unless 2 <= `bits` <= 31 (32 for the full circuit); the channel's.
+/// [`Error::Model`](crate::Error::Model) unless 2 <= k <= 31 (32 for the full circuit) or p is odd; the channel's.
 ///
 /// # Panics
 /// If the values are not a number of whole windows.
@@ -47,31 +52,35 @@ pub fn max_pool(
     gc: &mut Half,
     windows: &[u32],
     window: usize,
-    bits: u32,
+    ring: Ring,
     kind: ReluKind,
-) -> Result<Vec<u32>> {
+) -> Result<Shares> {
     assert!(window > 0 && windows.len().is_multiple_of(window), "{} values in windows of {window}", windows.len());
-    check_bits("max pooling", bits, if kind == ReluKind::SignSelect { 31 } else { 32 })?;
-    let wide = (bits + 1).min(32);
+    let words = Words::new("max pooling", ring, if kind == ReluKind::SignSelect { 31 } else { 32 })?;
+    let wide = words.of_differences();
     let form = match kind {
-        ReluKind::SignSelect => Form::Rounds(Tournament::new(bits)),
-        ReluKind::FullCircuit => Form::Circuit(Program::new(&arithmetic::max(window, wide as usize))),
+        ReluKind::SignSelect => Form::Rounds(Tournament::new(words)),
+        ReluKind::FullCircuit => Form::Circuit(Program::new(&wide.max(window))),
     };
-    let mut maxima = Vec::with_capacity(windows.len() / window);
+    let mut maxima = Shares::with_capacity(windows.len() / window);
     for windows in windows.chunks((BATCH / window).max(1) * window) {
-        let mut columns: Vec<Vec<u32>> =
-            (0..window).map(|i| windows.iter().skip(i).step_by(window).copied().collect()).collect();
-        maxima.extend(match &form {
+        let mut columns: Vec<Shares> =
+            (0..window).map(|i| windows.chunks_exact(window).map(|w| w[i]).collect()).collect();
+        maxima.extend_from_slice(&match &form {
             Form::Rounds(tournament) => {
                 while columns.len() > 1 {
-                    columns = tournament.compare(channel, gc, &columns)?.winners(party, channel, ot, &columns)?;
+                    let outcomes = tournament.compare(party, channel, gc, &columns)?;
+                    columns = outcomes.winners(party, channel, ot, columns)?;
                 }
                 columns.remove(0)
             }
             Form::Circuit(program) => {
-                let columns: Vec<_> = columns.iter().map(Vec::as_slice).collect();
-                let shares = run_reshared(channel, gc, program, &columns, wide)?;
-                convert(party, channel, ot, shares, wide, Ring::FULL)?
+                let columns: Vec<_> = columns.iter().map(|c| &c[..]).collect();
+                let shares = wide.run_reshared(party, channel, gc, program, &columns, true)?;
+                match ring {
+                    Ring::Pow2(_) => convert(party, channel, ot, shares, wide.width() as u32, Ring::FULL)?,
+                    Ring::Prime(_) => shares,
+                }
             }
         });
     }
@@ -82,6 +91,9 @@ pub fn max_pool(
 mod tests {
     use super::super::relu::tests::run_garbled;
     use super::*;
+    use crate::gc::arithmetic;
+    use crate::ot::cot_bytes;
+    use crate::share::P;
     use crate::testing::sharings;
 
     fn ideal(x: &[i64], window: usize) -> Vec<i64> {
@@ -101,7 +113,7 @@ mod tests {
                 let keep = values.len() / window * window;
                 let (c, s, traffic) = run_garbled(|party, channel, ot, gc| {
                     let x = if party == Party::Client { &client } else { &server };
-                    max_pool(party, channel, ot, gc, &x[..keep], window, bits, kind).unwrap()
+                    max_pool(party, channel, ot, gc, &x[..keep], window, Ring::Pow2(bits), kind).unwrap()
                 });
                 assert_eq!(Ring::FULL.open(&c, &s), ideal(&values[..keep], window), "{window} of {bits}, {kind:?}");
                 let total = (traffic.sent + traffic.received) as usize;
@@ -135,9 +147,44 @@ mod tests {
     }
 
     #[test]
+    fn both_forms_find_the_greatest_residue() {
+        for (p, window) in [(P, 1), (P, 2), (P, 8), (65537, 3), (2_147_483_647, 5)] {
+            let (ring, k) = (Ring::Prime(p), (u32::BITS - p.leading_zeros()) as usize);
+            for kind in [ReluKind::SignSelect, ReluKind::FullCircuit] {
+                let bound = i64::from(if kind == ReluKind::SignSelect { p / 4 } else { p / 2 });
+                let edges = [0, -1, bound, -bound, bound, bound, -bound, -bound];
+                let (values, client, server) = sharings(ring, &edges, &[0, -1, bound], 264, bound);
+                let keep = values.len() / window * window;
+                let (c, s, traffic) = run_garbled(|party, channel, ot, gc| {
+                    let x = if party == Party::Client { &client } else { &server };
+                    max_pool(party, channel, ot, gc, &x[..keep], window, ring, kind).unwrap()
+                });
+                assert_eq!(ring.open(&c, &s), ideal(&values[..keep], window), "{window} mod {p}, {kind:?}");
+                let n = keep / window;
+                let expected = match kind {
+                    ReluKind::SignSelect => {
+                        let rounds = std::iter::successors(Some(window), |&c| (c > 1).then(|| c.div_ceil(2)));
+                        let bytes = rounds.map(|columns| {
+                            let m = n * (columns / 2);
+                            let (choices, corrections) = cot_bytes(m, ring);
+                            1024 * k * m.div_ceil(256) + 32 * k * m + 2 * (choices + corrections)
+                        });
+                        bytes.sum()
+                    }
+                    ReluKind::FullCircuit => {
+                        let tables = 32 * ((window + 1) * (2 * k - 1) + 2 * k * (window - 1)) * n;
+                        1024 * k * window * n.div_ceil(256) + tables + 32 * k * n.div_ceil(256)
+                    }
+                };
+                assert_eq!((traffic.sent + traffic.received) as usize, expected, "{window} mod {p}, {kind:?}");
+            }
+        }
+    }
+
+    #[test]
     fn differences_need_a_spare_bit() {
         let (c, ..) = run_garbled(|party, channel, ot, gc| {
-            max_pool(party, channel, ot, gc, &[0, 0], 2, 32, ReluKind::SignSelect).unwrap_err().to_string()
+            max_pool(party, channel, ot, gc, &[0, 0], 2, Ring::Pow2(32), ReluKind::SignSelect).unwrap_err().to_string()
         });
         assert!(c.contains("32 bits, possible are 2 to 31"), "{c}");
     }

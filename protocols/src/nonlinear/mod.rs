@@ -7,6 +7,7 @@
 //! | [`argmax`] | labels, to the client alone |
 //! | [`select`] | d·x for a shared bit d |
 //! | [`tournament`] | comparison and selection of pairs, round by round |
+//! | [`words`] | how values of either ring enter circuits |
 //! | [`avg_pool`] | sums over windows, local |
 //! | [`windows`] | the values of each window side by side |
 //! | [`square`] | x^2 / 2^f from square pairs |
@@ -23,3 +24,4 @@ pub mod select;
 pub mod square;
 mod tournament;
 pub mod windows;
+mod words;

@@ -12,7 +12,7 @@
 use crate::channel::{Channel, Party};
 use crate::convert;
 use crate::error::{Error, Result};
-use crate::share::{P, Ring, mul_mod_p};
+use crate::share::{P, Ring, Shares, mul_mod_p};
 use crate::triples::BeaverTriples;
 
 use super::open::open;
@@ -29,9 +29,9 @@ pub fn multiply(
     party: Party,
     channel: &mut Channel,
     triples: BeaverTriples,
-    mut x: Vec<u32>,
-    y: Vec<u32>,
-) -> Result<Vec<u32>> {
+    mut x: Shares,
+    y: Shares,
+) -> Result<Shares> {
     if triples.len() != x.len() || y.len() != x.len() {
         return Err(Error::Model(format!("{} triples for products of {} by {}", triples.len(), x.len(), y.len())));
     }
@@ -82,7 +82,7 @@ mod tests {
                 let triples = triples(party, channel, n);
                 let x = if party == Party::Client { &client } else { &server };
                 let before = channel.stats().total;
-                let z = multiply(party, channel, triples, x.clone(), rotated(x)).unwrap();
+                let z = multiply(party, channel, triples, x.clone().into(), rotated(x).into()).unwrap();
                 (z, channel.stats().total - before)
             });
             let ring = Ring::Prime(P);
@@ -126,14 +126,17 @@ mod tests {
         let (client, server, _) = run_both(|party, channel, _| {
             for [t, x, y] in [[2, 3, 3], [3, 3, 2], [3, 2, 3]] {
                 let triples = dealt(party, channel, t);
-                assert!(matches!(multiply(party, channel, triples, vec![0; x], vec![0; y]), Err(Error::Model(_))));
+                assert!(matches!(
+                    multiply(party, channel, triples, Shares::zeros(x), Shares::zeros(y)),
+                    Err(Error::Model(_))
+                ));
             }
             if party == Party::Server {
                 channel.send_pod(&[0, 0, 0, P]).unwrap();
-                return channel.recv_pod(4);
+                return channel.recv_pod::<u32>(4).map(drop);
             }
             let triples = dealt(party, channel, 2);
-            multiply(party, channel, triples, vec![0; 2], vec![0; 2])
+            multiply(party, channel, triples, Shares::zeros(2), Shares::zeros(2)).map(drop)
         });
         assert!(matches!(client, Err(Error::Protocol(_))) && server.is_ok());
     }

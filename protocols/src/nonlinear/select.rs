@@ -1,4 +1,4 @@
-//! Selection: shares of d·x from a bit d shared by xor and a value x shared mod 2^32.
+//! Selection: shares of d·x from a bit d shared by xor and a value x shared in a ring, mod 2^32 or a prime of at most 32 bits.
 //!
 //! With d = d_P xor d_O, a party's share x_P counts as d·x_P = d_P·x_P + d_O·(1 - 2 d_P)·x_P: its first term is local, the
 //! second a correlated OT in which P's correlation is (1 - 2 d_P)·x_P and the other party's choice d_O.
@@ -10,39 +10,51 @@
 //! | 3 | server -> client | choices | 4 | online |
 //! | 4 | client -> server | corrections for x_C | 4 | online |
 
-use zeroize::Zeroizing;
+use blindvox_engine::simd::wide;
 
 use crate::channel::{Channel, Party};
 use crate::error::Result;
 use crate::ot::OtPair;
-use crate::share::Ring;
+use crate::share::{Ring, Shares};
 
-/// This party's share mod 2^32 of d·x from its bits (0 or 1 each) and its shares mod 2^32.
+/// This party's share in `ring` of d·x from its bits (0 or 1 each) and its shares of x there.
 ///
 /// # Panics
 /// If there are not as many bits as values.
-pub fn select(party: Party, channel: &mut Channel, ot: &mut OtPair, bits: &[u8], x: &[u32]) -> Result<Vec<u32>> {
+pub fn select(
+    party: Party,
+    channel: &mut Channel,
+    ot: &mut OtPair,
+    bits: &[u8],
+    x: &[u32],
+    ring: Ring,
+) -> Result<Shares> {
     assert_eq!(bits.len(), x.len(), "a bit for each value");
-    let signed = |(&x, &d): (&u32, &u8)| x.wrapping_mul(1u32.wrapping_sub(2 * u32::from(d)));
-    let correlations: Zeroizing<Vec<u32>> = Zeroizing::new(x.iter().zip(bits).map(signed).collect());
+    let mask = |d: u8| u32::from(d).wrapping_neg();
+    let mut correlations = Shares::from(x);
+    let signed = correlations.iter_mut().zip(bits);
+    wide(|| signed.for_each(|(c, &d)| *c = (*c & !mask(d)) | (ring.neg(*c) & mask(d))));
     // The server sends first.
-    let (sent, received) = match party {
+    let (mut sum, received) = match party {
         Party::Server => {
-            let sent = ot.send.cot(channel, &correlations, Ring::FULL)?;
-            (sent, ot.recv.cot(channel, bits, Ring::FULL)?)
+            let sent = ot.send.cot(channel, &correlations, ring)?;
+            (sent, ot.recv.cot(channel, bits, ring)?)
         }
         Party::Client => {
-            let received = ot.recv.cot(channel, bits, Ring::FULL)?;
-            (ot.send.cot(channel, &correlations, Ring::FULL)?, received)
+            let received = ot.recv.cot(channel, bits, ring)?;
+            (ot.send.cot(channel, &correlations, ring)?, received)
         }
     };
-    let mine = x.iter().zip(bits).map(|(&x, &d)| x.wrapping_mul(u32::from(d)));
-    Ok(mine.zip(sent).zip(received).map(|((m, s), r)| m.wrapping_add(s).wrapping_add(r)).collect())
+    let terms = sum.iter_mut().zip(&*received).zip(x.iter().zip(bits));
+    wide(|| terms.for_each(|((s, &r), (&x, &d))| *s = ring.add(ring.add(*s, r), x & mask(d))));
+    Ok(sum)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ot::cot_bytes;
+    use crate::share::P;
     use crate::testing::{run_both, share};
 
     fn ideal(bits: &[u8], x: &[i64]) -> Vec<i64> {
@@ -51,17 +63,22 @@ mod tests {
 
     #[test]
     fn a_shared_bit_keeps_or_clears_a_shared_value() {
-        let values: Vec<i64> = (0..400).map(|i| [0, 1, -1, i64::from(i32::MAX), i64::from(i32::MIN)][i % 5]).collect();
-        let masks: Vec<u32> = (0..400u32).map(|i| i.wrapping_mul(0x9e37_79b9)).collect();
-        let (client, server) = share(Ring::FULL, &values, &masks);
-        let bits: [Vec<u8>; 2] = [4, 8].map(|p| (0..400).map(|i| u8::from(i & p != 0)).collect());
-        let (c, s, traffic) = run_both(|party, channel, ot| {
-            let (bits, x) = if party == Party::Client { (&bits[0], &client) } else { (&bits[1], &server) };
-            select(party, channel, ot, bits, x).unwrap()
-        });
-        let d: Vec<u8> = bits[0].iter().zip(&bits[1]).map(|(a, b)| a ^ b).collect();
-        assert_eq!(Ring::FULL.open(&c, &s), ideal(&d, &values));
+        for ring in [Ring::FULL, Ring::Prime(P), Ring::Prime(65537)] {
+            let most = ((ring.modulus() - 1) / 2) as i64;
+            let values: Vec<i64> = (0..400).map(|i| [0, 1, -1, most, -most][i % 5]).collect();
+            let masks: Vec<u32> = (0..400u32).map(|i| ring.mask(i.wrapping_mul(0x9e37_79b9))).collect();
+            let (client, server) = share(ring, &values, &masks);
+            let bits: [Vec<u8>; 2] = [4, 8].map(|p| (0..400).map(|i| u8::from(i & p != 0)).collect());
+            let (c, s, traffic) = run_both(|party, channel, ot| {
+                let (bits, x) = if party == Party::Client { (&bits[0], &client) } else { (&bits[1], &server) };
+                select(party, channel, ot, bits, x, ring).unwrap()
+            });
+            let d: Vec<u8> = bits[0].iter().zip(&bits[1]).map(|(a, b)| a ^ b).collect();
+            assert_eq!(ring.open(&c, &s), ideal(&d, &values), "{ring}");
+            let (choices, corrections) = cot_bytes(400, ring);
+            assert_eq!([traffic.sent, traffic.received], [(choices + corrections) as u64; 2]);
+        }
         // 512 transfers of 4 bytes are extended, 400 corrections sent, in each direction.
-        assert_eq!((traffic.sent, traffic.received), (2048 + 1600, 2048 + 1600));
+        assert_eq!(cot_bytes(400, Ring::FULL), (2048, 1600));
     }
 }

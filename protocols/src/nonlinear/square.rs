@@ -22,7 +22,7 @@ use crate::channel::{Channel, Party};
 use crate::convert;
 use crate::error::{Error, Result};
 use crate::ot::OtPair;
-use crate::share::{P, Ring, mul_mod_p};
+use crate::share::{P, Ring, Shares, mul_mod_p};
 use crate::triples::{Correlations, SquarePairs};
 
 use super::open::open;
@@ -38,9 +38,9 @@ pub fn square(
     channel: &mut Channel,
     ot: &mut OtPair,
     mut pairs: SquarePairs,
-    x: Vec<u32>,
+    x: Shares,
     shift: u32,
-) -> Result<Vec<u32>> {
+) -> Result<Shares> {
     if pairs.len() != x.len() {
         return Err(Error::Model(format!("{} square pairs for {} values", pairs.len(), x.len())));
     }
@@ -56,9 +56,9 @@ pub fn square_from(
     channel: &mut Channel,
     ot: &mut OtPair,
     source: &mut dyn Correlations,
-    mut x: Vec<u32>,
+    mut x: Shares,
     shift: u32,
-) -> Result<Vec<u32>> {
+) -> Result<Shares> {
     convert::check_shift(shift)?;
     for x in x.chunks_mut(convert::CHUNK) {
         let pairs = source.square_pairs(channel, x.len())?;
@@ -110,7 +110,7 @@ mod tests {
         let (c, s, _) = run_both(|party, channel, ot| {
             let pairs = Dealer::for_tests(party, [5; 32]).square_pairs(channel, values.len()).unwrap();
             let x = if party == Party::Client { &client } else { &server };
-            square(party, channel, ot, pairs, x.clone(), shift).unwrap()
+            square(party, channel, ot, pairs, x.clone().into(), shift).unwrap()
         });
         for (result, &x) in Ring::FULL.open(&c, &s).into_iter().zip(&values) {
             let error = (result << shift) - x * x;
@@ -148,7 +148,7 @@ mod tests {
         let (c, s, _) = run_both(|party, channel, ot| {
             let mut source = Counted(Dealer::for_tests(party, [5; 32]), vec![]);
             let x = if party == Party::Client { vec![5; n] } else { vec![P - 305; n] };
-            let y = square_from(party, channel, ot, &mut source, x, 0).unwrap();
+            let y = square_from(party, channel, ot, &mut source, x.into(), 0).unwrap();
             (y, source.1)
         });
         assert!(Ring::FULL.open(&c.0, &s.0).iter().all(|&y| y == 90_000));
@@ -164,10 +164,10 @@ mod tests {
         for (shift, [a, b, c]) in [(0, [3, -7, 100]), (10, [-5, 11, -1])] {
             let (x, y, _) = run_both(|party, channel, ot| {
                 let x = if party == Party::Client { &client } else { &server };
-                let residues = convert::convert(party, channel, ot, x.clone(), k, Ring::Prime(P)).unwrap();
+                let residues = convert::convert(party, channel, ot, x.clone().into(), k, Ring::Prime(P)).unwrap();
                 let pairs = Dealer::for_tests(party, [5; 32]).square_pairs(channel, residues.len()).unwrap();
                 let squares = square(party, channel, ot, pairs, residues, shift).unwrap();
-                let x = convert::convert(party, channel, ot, x.clone(), k, Ring::FULL).unwrap();
+                let x = convert::convert(party, channel, ot, x.clone().into(), k, Ring::FULL).unwrap();
                 let full = Ring::FULL;
                 let bias = if party == Party::Server { full.from_signed(c) } else { 0 };
                 let term = |coefficient: i64, x: u32| full.mul(full.from_signed(coefficient), x);
@@ -199,7 +199,7 @@ mod tests {
     fn refuses_missing_pairs_and_values_outside_the_field() {
         let (client, server, _) = run_both(|party, channel, ot| {
             let pairs = Dealer::for_tests(party, [5; 32]).square_pairs(channel, 2).unwrap();
-            assert!(matches!(square(party, channel, ot, pairs, vec![0; 3], 0), Err(Error::Model(_))));
+            assert!(matches!(square(party, channel, ot, pairs, Shares::zeros(3), 0), Err(Error::Model(_))));
             if party == Party::Server {
                 channel.send_pod(&[P, 0]).unwrap();
                 return channel.recv_pod::<u32>(2).map(drop);

@@ -13,6 +13,7 @@
 //! Modulo 2^k an element is the hash's low bits, modulo a prime all of its 128 bits reduced (2^-96 from uniform).
 
 use blindvox_engine::aes::{Aes128, INSTANCES_PER_KEY, KeySequence};
+use blindvox_engine::simd::wide;
 use zeroize::Zeroizing;
 
 use super::pack::{bits, pack, pack_choices, packed_len, unpack};
@@ -20,7 +21,7 @@ use super::softspoken::{CHUNK_WORDS, chunks};
 use super::{OtReceiver, OtSender};
 use crate::channel::Channel;
 use crate::error::Result;
-use crate::share::Ring;
+use crate::share::{Ring, Shares};
 
 const CHUNK: usize = 128 * CHUNK_WORDS;
 
@@ -71,7 +72,7 @@ fn to_ring(hashes: &[u128], ring: Ring, out: &mut [u32]) {
     match ring {
         Ring::Pow2(bits) => {
             let mask = u32::MAX >> (32 - bits);
-            out.iter_mut().zip(hashes).for_each(|(o, h)| *o = *h as u32 & mask);
+            wide(|| out.iter_mut().zip(hashes).for_each(|(o, h)| *o = *h as u32 & mask));
         }
         Ring::Prime(p) => {
             let reducer = Reducer::new(p);
@@ -116,28 +117,27 @@ impl OtSender {
 
     /// Correlated OT: this party's s_i for its correlations c_i, reduced in `ring`; the peer calls
     /// [`OtReceiver::cot`].
-    pub fn cot(&mut self, channel: &mut Channel, correlations: &[u32], ring: Ring) -> Result<Vec<u32>> {
-        let mut shares = Vec::with_capacity(correlations.len());
+    pub fn cot(&mut self, channel: &mut Channel, correlations: &[u32], ring: Ring) -> Result<Shares> {
+        let mut shares = Shares::with_capacity(correlations.len());
         let mut room = Zeroizing::new(vec![0; correlations.len().min(CHUNK).next_multiple_of(128)]);
+        let mut hashes = Zeroizing::new([0; INSTANCES_PER_KEY]);
+        let mut values = Zeroizing::new([[0; INSTANCES_PER_KEY]; 2]);
         for correlations in correlations.chunks(CHUNK) {
             let labels = &mut room[..correlations.len().next_multiple_of(128)];
             self.extend(channel, labels)?;
             let mut message = vec![0; correlations.len()];
             let delta = self.delta();
             keyed(&mut self.hash_keys, correlations.len(), |range, key| {
-                let (mut hashes, mut zero, mut one) =
-                    ([0; INSTANCES_PER_KEY], [0; INSTANCES_PER_KEY], [0; INSTANCES_PER_KEY]);
-                let n = range.len();
-                key.hash(&labels[range.clone()], 0, &mut hashes[..n]);
-                to_ring(&hashes[..n], ring, &mut zero[..n]);
-                key.hash(&labels[range.clone()], delta, &mut hashes[..n]);
-                to_ring(&hashes[..n], ring, &mut one[..n]);
-                for (((d, &c), &zero), &one) in
-                    message[range.clone()].iter_mut().zip(&correlations[range]).zip(&zero[..n]).zip(&one[..n])
-                {
-                    *d = ring.add(ring.sub(zero, one), c);
-                }
-                shares.extend(zero[..n].iter().map(|&h| ring.neg(h)));
+                let hashes = &mut hashes[..range.len()];
+                let [zero, one] = values.each_mut().map(|v| &mut v[..range.len()]);
+                key.hash(&labels[range.clone()], 0, hashes);
+                to_ring(hashes, ring, zero);
+                key.hash(&labels[range.clone()], delta, hashes);
+                to_ring(hashes, ring, one);
+                let sums = message[range.clone()].iter_mut().zip(&correlations[range]).zip(&*zero).zip(&*one);
+                wide(|| sums.for_each(|(((d, &c), &zero), &one)| *d = ring.add(ring.sub(zero, one), c)));
+                wide(|| zero.iter_mut().for_each(|h| *h = ring.neg(*h)));
+                shares.extend_from_slice(zero);
             });
             channel.send(pack(&message, bits(ring)))?;
         }
@@ -165,7 +165,7 @@ impl OtReceiver {
     }
 
     /// Correlated OT: this party's r_i for its choices (0 or 1 each), with s_i + r_i = choice_i·c_i in `ring`.
-    pub fn cot(&mut self, channel: &mut Channel, choices: &[u8], ring: Ring) -> Result<Vec<u32>> {
+    pub fn cot(&mut self, channel: &mut Channel, choices: &[u8], ring: Ring) -> Result<Shares> {
         let packed = Zeroizing::new(pack_choices(choices));
         let mut words = packed.chunks(CHUNK_WORDS);
         let room = || Zeroizing::new(vec![0; 128 * packed.len().min(CHUNK_WORDS)]);
@@ -175,27 +175,33 @@ impl OtReceiver {
             None => Ok(()),
         };
         begin(self, channel, &mut ahead)?;
-        let mut shares = Vec::with_capacity(choices.len());
-        for choices in choices.chunks(CHUNK) {
+        let mut shares = Shares::zeros(choices.len());
+        let mut hashes = Zeroizing::new([0; INSTANCES_PER_KEY]);
+        for (choices, shares) in choices.chunks(CHUNK).zip(shares.chunks_mut(CHUNK)) {
             std::mem::swap(&mut labels, &mut ahead);
             begin(self, channel, &mut ahead)?;
-            let at = shares.len();
-            shares.resize(at + choices.len(), 0);
-            let shares = &mut shares[at..];
             keyed(&mut self.hash_keys, choices.len(), |range, key| {
-                let mut hashes = [0; INSTANCES_PER_KEY];
                 let hashes = &mut hashes[..range.len()];
                 key.hash(&labels[range.clone()], 0, hashes);
                 to_ring(hashes, ring, &mut shares[range]);
             });
             let message = channel.recv_exact(packed_len(choices.len(), bits(ring)))?;
             let received = unpack(&message, choices.len(), bits(ring));
-            for ((r, d), &b) in shares.iter_mut().zip(received).zip(choices) {
-                // A peer's value may be out of range; reducing it keeps arithmetic defined.
-                *r = ring.add(*r, ring.mask(d) & u32::from(b).wrapping_neg());
-            }
+            add_chosen(ring, shares, &received, choices);
         }
         Ok(shares)
+    }
+}
+
+/// `shares += choice * received`. A peer's value may be out of range; reducing it keeps arithmetic defined.
+fn add_chosen(ring: Ring, shares: &mut [u32], received: &[u32], choices: &[u8]) {
+    let all = shares.iter_mut().zip(received).zip(choices);
+    match ring {
+        // One subtraction reduces any word.
+        Ring::Prime(p) if p > 1 << 31 => wide(|| {
+            all.for_each(|((r, &d), &b)| *r = ring.add(*r, d.min(d.wrapping_sub(p)) & u32::from(b).wrapping_neg()));
+        }),
+        _ => wide(|| all.for_each(|((r, &d), &b)| *r = ring.add(*r, ring.mask(d) & u32::from(b).wrapping_neg()))),
     }
 }
 

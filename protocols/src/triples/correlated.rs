@@ -19,9 +19,9 @@ use crate::share::{P, mul_mod_p};
 /// One party's shares mod [`P`] of square pairs: a uniform a, and a^2. Each is good for one use.
 ///
 /// ```
-/// # use blindvox_protocols::{Result, channel::{Channel, Party}, nonlinear::square::square, ot::OtPair};
+/// # use blindvox_protocols::{Result, share::Shares, channel::{Channel, Party}, nonlinear::square::square, ot::OtPair};
 /// # use blindvox_protocols::triples::SquarePairs;
-/// fn once(pairs: SquarePairs, x: Vec<u32>, channel: &mut Channel, ot: &mut OtPair) -> Result<Vec<u32>> {
+/// fn once(pairs: SquarePairs, x: Shares, channel: &mut Channel, ot: &mut OtPair) -> Result<Shares> {
 ///     square(Party::Client, channel, ot, pairs, x, 8)
 /// }
 /// ```
@@ -29,9 +29,9 @@ use crate::share::{P, mul_mod_p};
 /// Squaring with the same pairs again does not compile:
 ///
 /// ```compile_fail,E0382
-/// # use blindvox_protocols::{Result, channel::{Channel, Party}, nonlinear::square::square, ot::OtPair};
+/// # use blindvox_protocols::{Result, share::Shares, channel::{Channel, Party}, nonlinear::square::square, ot::OtPair};
 /// # use blindvox_protocols::triples::SquarePairs;
-/// fn twice(pairs: SquarePairs, x: Vec<u32>, channel: &mut Channel, ot: &mut OtPair) -> Result<Vec<u32>> {
+/// fn twice(pairs: SquarePairs, x: Shares, channel: &mut Channel, ot: &mut OtPair) -> Result<Shares> {
 ///     let y = square(Party::Client, channel, ot, pairs, x, 8)?;
 ///     square(Party::Client, channel, ot, pairs, y, 8)
 /// }
@@ -43,9 +43,9 @@ pub type SquarePairs = Correlated<2>;
 /// Multiplying with the same triples again does not compile:
 ///
 /// ```compile_fail,E0382
-/// # use blindvox_protocols::{Result, channel::{Channel, Party}, nonlinear::multiply::multiply};
+/// # use blindvox_protocols::{Result, share::Shares, channel::{Channel, Party}, nonlinear::multiply::multiply};
 /// # use blindvox_protocols::triples::BeaverTriples;
-/// fn twice(triples: BeaverTriples, x: Vec<u32>, channel: &mut Channel) -> Result<Vec<u32>> {
+/// fn twice(triples: BeaverTriples, x: Shares, channel: &mut Channel) -> Result<Shares> {
 ///     let y = multiply(Party::Client, channel, triples, x.clone(), x)?;
 ///     multiply(Party::Client, channel, triples, y.clone(), y)
 /// }
