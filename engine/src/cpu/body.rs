@@ -1,6 +1,7 @@
 //! The code paths of the CPU backend and the tables that each prime needs for its own.
 
 use super::limb::Limb;
+use super::panels::Order;
 use crate::error::{Error, Result};
 use crate::ring::{Modulus, NttTable, RnsBasis};
 
@@ -62,7 +63,10 @@ impl CpuTables {
     }
 }
 
-/// One prime's transforms on single polynomials, points in the order of [`NttTable`]: for benchmarks and for use without a device.
+/// One prime's transforms on single polynomials, as batches use them: for benchmarks and for use without a device.
+///
+/// Points are in the order in which panels hold them, the same on every body: from n = 64 on, points 8r + k and 8k + r of each block
+/// of 64 of the order of [`NttTable`] are exchanged.
 pub struct Transform(Limb);
 
 impl Transform {
@@ -77,7 +81,7 @@ impl Transform {
     /// If the length is not n.
     pub fn forward(&self, a: &mut [u64]) {
         assert_eq!(a.len(), self.0.n());
-        self.0.forward(a, None);
+        self.0.forward(a, Order::Panel);
     }
 
     /// Points to coefficients in place, 1/n included. Residues in `[0, q)` in and out.
@@ -86,6 +90,6 @@ impl Transform {
     /// If the length is not n.
     pub fn inverse(&self, a: &mut [u64]) {
         assert_eq!(a.len(), self.0.n());
-        self.0.inverse(None, a);
+        self.0.inverse(a, Order::Panel);
     }
 }

@@ -3,7 +3,7 @@
 //! There is no instruction for the high half of a 64-bit product. With a factor's companion w' = floor(w * 2^64 / q), three 32-bit products give t
 //! in floor(y * w' / 2^64) - 2 and that value: the product of the low halves and two carries are left out. So y * w - t * q is in
 //! `[0, 4q)` for every 64-bit y. As 16q <= 2^64, forward values may grow by 4q a stage and `x` is reduced in every
-//! second stage only: below 8q, then 12q, then 16q. Inverse values are below 8q.
+//! second stage only: below 8q, then 12q, then 16q. Inverse values are below 8q. All are exact.
 //!
 //! A product of two residues is taken of 30-bit halves, l + m * 2^30 + h * 2^60, and its parts are reduced by the
 //! factors 2^30 and 2^60.
@@ -85,7 +85,7 @@ fn mul(c: &C, y: V, w: W) -> V {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq")]
-fn forward<const EVEN: bool>(c: &C, x: V, y: V, w: W) -> (V, V) {
+fn forward<const EVEN: bool, const IN: u8, const OUT: u8>(c: &C, x: V, y: V, w: W) -> (V, V) {
     let x = if EVEN { reduce_once(x, c.eight_q) } else { x };
     let v = mul(c, y, w);
     (_mm512_add_epi64(x, v), _mm512_sub_epi64(_mm512_add_epi64(x, c.four_q), v))
@@ -93,7 +93,7 @@ fn forward<const EVEN: bool>(c: &C, x: V, y: V, w: W) -> (V, V) {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq")]
-fn inverse(c: &C, x: V, y: V, w: W) -> (V, V) {
+fn inverse<const IN: u8, const OUT: u8>(c: &C, x: V, y: V, w: W) -> (V, V) {
     let difference = _mm512_sub_epi64(_mm512_add_epi64(x, c.eight_q), y);
     (reduce_once(_mm512_add_epi64(x, y), c.eight_q), mul(c, difference, w))
 }
@@ -108,7 +108,7 @@ fn inverse_last(c: &C, x: V, y: V, w0: W, w1: W) -> (V, V) {
 /// `[0, 16q)` to `[0, q)`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq")]
-fn finish(c: &C, x: V) -> V {
+fn finish<const KIND: u8>(c: &C, x: V) -> V {
     [c.eight_q, c.four_q, c.two_q, c.q].into_iter().fold(x, |x, k| reduce_once(x, k))
 }
 
@@ -136,7 +136,7 @@ fn product(c: &C, x: V, y: V) -> V {
 pub(super) fn reduce_parts(c: &C, [p0, p30, p60, p92]: [V; 4]) -> V {
     let low = _mm512_add_epi64(mul(c, p0, c.p0), mul(c, p30, c.p30));
     let high = _mm512_add_epi64(mul(c, p60, c.p60), mul(c, p92, c.p92));
-    finish(c, _mm512_add_epi64(low, high))
+    finish::<EXACT>(c, _mm512_add_epi64(low, high))
 }
 
 transforms!("avx512f,avx512dq");

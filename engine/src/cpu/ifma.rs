@@ -1,10 +1,17 @@
 //! Arithmetic on AVX-512 IFMA for primes below 2^50: the 52-bit multiply-adds give both halves of a product.
 //!
 //! A factor w has the companion w' = floor(w * 2^52 / q). For y < 2^52, with t = floor(y * w' / 2^52), the value y * w - t * q lies in
-//! `[0, 2q)` (Shoup) and its low 52 bits are `lo(y w) + lo(t (2^52 - q))`. The instructions ignore what is above bit 51
-//! of their factors, so forward values are kept modulo 2^52 and that sum is not masked: values are below
-//! 4q <= 2^52 and what is above bit 51 means nothing. `x` is brought below 2^51 by subtracting 2q if bit 51
-//! is set; then x + v and x - v + 2q are in `[0, 2^51 + 2q)` again. Inverse values are exact and below 2q.
+//! `[0, 2q)` (Shoup) and its low 52 bits are `lo(y w) + lo(t (2^52 - q))`; that sum has bit 52 set or not, and costs an instruction to
+//! mask. The instructions ignore what is above bit 51 of their factors, so a value that is next multiplied stays as it is. Forward values:
+//!
+//! | held | range |
+//! |---|---|
+//! | loose | `[0, 4q)` modulo 2^52, as 4q <= 2^52 |
+//! | sum | `[0, 4q)` |
+//! | difference | `(-2q, 2q)`, two's complement |
+//!
+//! A butterfly's first value comes below 2q by one subtraction or addition and a minimum. Inverse sums are exact and below 2q, products the
+//! same modulo 2^52, masked where the next butterfly adds them.
 //!
 //! A product x * y of two residues, 2^52 h + l, is reduced by Barrett's method with the quotient's estimate from its top
 //! 52 bits; the estimate is at most three too small, and the rest below 4q <= 2^52.
@@ -28,10 +35,7 @@ pub(super) struct C {
     pub(super) two_q: V,
     /// 2^52 - q.
     negative_q: V,
-    bit51: V,
     pub(super) mask: V,
-    /// floor(2^52 / q): the companion of 1.
-    one: V,
     /// floor(2^(bits + 51) / q).
     pub(super) barrett: V,
     /// bits - 1, and what complements it to 52.
@@ -49,9 +53,7 @@ impl C {
             q: splat(q),
             two_q: splat(2 * q),
             negative_q: splat((1 << 52) - q),
-            bit51: splat(1 << 51),
             mask: splat((1 << 52) - 1),
-            one: splat(roots.power.p0[1]),
             barrett: splat(roots.barrett),
             low_bits: splat(bits - 1),
             high_bits: splat(53 - bits),
@@ -89,21 +91,25 @@ fn mul(c: &C, y: V, w: W) -> V {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn forward<const EVEN: bool>(c: &C, x: V, y: V, w: W) -> (V, V) {
-    let high = _mm512_test_epi64_mask(x, c.bit51);
-    let x = _mm512_mask_sub_epi64(x, high, x, c.two_q);
-    let t = _mm512_madd52hi_epu64(_mm512_setzero_si512(), y, w.companion);
-    // The product is added to x as it is made; x - v + 2q = 2x + 2q - (x + v).
-    let sum = _mm512_madd52lo_epu64(_mm512_madd52lo_epu64(x, y, w.value), t, c.negative_q);
-    let twice = _mm512_add_epi64(_mm512_add_epi64(x, x), c.two_q);
-    (sum, _mm512_sub_epi64(twice, sum))
+fn forward<const EVEN: bool, const IN: u8, const OUT: u8>(c: &C, x: V, y: V, w: W) -> (V, V) {
+    let x = below_two_q::<IN>(c, x);
+    // The product is made beside x, and not added to it on its way: the chain from stage to stage is short.
+    let v = mul(c, y, w);
+    if OUT == EXACT {
+        let v = _mm512_and_si512(v, c.mask);
+        (_mm512_add_epi64(x, v), _mm512_sub_epi64(x, v))
+    } else {
+        (_mm512_add_epi64(x, v), _mm512_sub_epi64(_mm512_add_epi64(x, c.two_q), v))
+    }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn inverse(c: &C, x: V, y: V, w: W) -> (V, V) {
-    let difference = _mm512_sub_epi64(_mm512_add_epi64(x, c.two_q), y);
-    (reduce_once(_mm512_add_epi64(x, y), c.two_q), _mm512_and_si512(mul(c, difference, w), c.mask))
+fn inverse<const IN: u8, const OUT: u8>(c: &C, x: V, y: V, w: W) -> (V, V) {
+    let sum = _mm512_add_epi64(x, y);
+    let sum = if IN == EXACT { sum } else { _mm512_and_si512(sum, c.mask) };
+    let v = mul(c, _mm512_sub_epi64(_mm512_add_epi64(x, c.two_q), y), w);
+    (reduce_once(sum, c.two_q), if OUT == EXACT { _mm512_and_si512(v, c.mask) } else { v })
 }
 
 #[inline]
@@ -113,13 +119,23 @@ fn inverse_last(c: &C, x: V, y: V, w0: W, w1: W) -> (V, V) {
     (mul_reduced(c, sum, w0), mul_reduced(c, difference, w1))
 }
 
-/// Any value below 2^52 (bits above ignored) to `[0, q)`: a product with 1.
+/// x, reduced below 2q.
 #[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn finish(c: &C, x: V) -> V {
-    let t = _mm512_madd52hi_epu64(_mm512_setzero_si512(), x, c.one);
-    let v = _mm512_and_si512(_mm512_madd52lo_epu64(x, t, c.negative_q), c.mask);
-    reduce_once(v, c.q)
+#[target_feature(enable = "avx512f")]
+fn below_two_q<const KIND: u8>(c: &C, x: V) -> V {
+    match KIND {
+        LOOSE => reduce_once(_mm512_and_si512(x, c.mask), c.two_q),
+        SUM => reduce_once(x, c.two_q),
+        // A negative value is huge, and the smaller one after adding 2q.
+        _ => _mm512_min_epu64(x, _mm512_add_epi64(x, c.two_q)),
+    }
+}
+
+/// A forward result, reduced.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn finish<const KIND: u8>(c: &C, x: V) -> V {
+    reduce_once(below_two_q::<KIND>(c, x), c.q)
 }
 
 /// w * y, reduced, for y < 2^52.
@@ -144,3 +160,114 @@ fn product(c: &C, x: V, y: V) -> V {
 
 transforms!("avx512f,avx512ifma");
 row_kernels!("avx512f,avx512dq,avx512ifma");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::Modulus;
+    use crate::ring::NttTable;
+    use crate::ring::primes::{DEFAULT_50, ntt_primes};
+
+    /// Words of a kind at the ends of its range, as the registers hold them.
+    fn extremes(kind: u8, q: u64) -> Vec<u64> {
+        let ends = [0, 1, q - 1, q, 2 * q - 1, 2 * q, 3 * q, 4 * q - 1];
+        match kind {
+            LOOSE => ends.iter().flat_map(|&x| [x, x + (1 << 52), x + (3 << 52)]).collect(),
+            SUM => ends.to_vec(),
+            _ => [1, q, 2 * q - 1].into_iter().flat_map(|x| [x, x.wrapping_neg()]).chain([0]).collect(),
+        }
+    }
+
+    /// What a word of a kind stands for, after checking its range.
+    fn value(kind: u8, q: u64, x: u64) -> i128 {
+        let (x, q) = (i128::from(x), i128::from(q));
+        let (value, range) = match kind {
+            LOOSE => (x & ((1 << 52) - 1), 0..4 * q),
+            SUM => (x, 0..4 * q),
+            _ => (i128::from(x as u64 as i64), 1 - 2 * q..2 * q),
+        };
+        assert!(range.contains(&value), "{x:#x} of kind {kind} for q = {q}");
+        value
+    }
+
+    fn modulo(q: u64, x: i128) -> u64 {
+        x.rem_euclid(q.into()) as u64
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn word(v: V) -> u64 {
+        let mut line = [0; 8];
+        super::super::vec512::store_line(&mut line, v);
+        assert!(line.iter().all(|&x| x == line[0]));
+        line[0]
+    }
+
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn check_forward<const IN: u8, const OUT: u8>(roots: &Roots) {
+        let (c, q) = (&C::new(roots), roots.q);
+        for w in [0, 1, 2, q / 2, q - 1] {
+            for x in extremes(IN, q) {
+                for y in extremes(LOOSE, q) {
+                    let (a, b) = forward::<true, IN, OUT>(c, splat(x), splat(y), uniform(&roots.factor(w)));
+                    let (first, second) = if OUT == EXACT { (SUM, DIFFERENCE) } else { (LOOSE, LOOSE) };
+                    let (x, product) = (value(IN, q, x), i128::from(w) * value(LOOSE, q, y));
+                    assert_eq!(modulo(q, value(first, q, word(a))), modulo(q, x + product));
+                    assert_eq!(modulo(q, value(second, q, word(b))), modulo(q, x - product));
+                }
+            }
+        }
+        for x in extremes(IN, q) {
+            assert_eq!(word(finish::<IN>(c, splat(x))), modulo(q, value(IN, q, x)));
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn check_inverse<const IN: u8, const OUT: u8>(roots: &Roots) {
+        let (c, q) = (&C::new(roots), roots.q);
+        let ends = [0, 1, q - 1, q, 2 * q - 1];
+        let high = if IN == LOOSE { vec![0, 1 << 52, 3 << 52] } else { vec![0] };
+        for w in [0, 1, 2, q / 2, q - 1] {
+            for (x, y) in ends.iter().flat_map(|x| ends.map(|y| (*x, y))) {
+                let (sum, difference) = (i128::from(x) + i128::from(y), i128::from(x) - i128::from(y));
+                for h in &high {
+                    let (a, b) = inverse::<IN, OUT>(c, splat(x + h), splat(y), uniform(&roots.factor(w)));
+                    let (a, b) = (word(a), if OUT == EXACT { word(b) } else { word(b) & ((1 << 52) - 1) });
+                    assert!(a < 2 * q && b < 2 * q);
+                    assert_eq!([a % q, b % q], [modulo(q, sum), modulo(q, i128::from(w) * difference)]);
+                    let (a, b) = inverse_last(
+                        c,
+                        splat(x + h),
+                        splat(y),
+                        uniform(&roots.factor(w)),
+                        uniform(&roots.factor(q - 1)),
+                    );
+                    assert_eq!([word(a), word(b)], [modulo(q, i128::from(w) * sum), modulo(q, -difference)]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn butterflies_hold_their_ranges() {
+        if !(is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512ifma")) {
+            return;
+        }
+        for q in [DEFAULT_50[0], ntt_primes(50, 64, 1).unwrap()[0], ntt_primes(30, 64, 1).unwrap()[0], 257] {
+            assert!(Modulus::new(q).unwrap().bits() <= MAX_BITS);
+            let roots = &Roots::new(&NttTable::new(64, q).unwrap(), COMPANION_SHIFT);
+            // SAFETY: the features are there.
+            unsafe {
+                check_forward::<LOOSE, LOOSE>(roots);
+                check_forward::<LOOSE, EXACT>(roots);
+                check_forward::<SUM, LOOSE>(roots);
+                check_forward::<SUM, EXACT>(roots);
+                check_forward::<DIFFERENCE, LOOSE>(roots);
+                check_forward::<DIFFERENCE, EXACT>(roots);
+                check_inverse::<LOOSE, LOOSE>(roots);
+                check_inverse::<EXACT, LOOSE>(roots);
+                check_inverse::<EXACT, EXACT>(roots);
+                check_inverse::<LOOSE, EXACT>(roots);
+            }
+        }
+    }
+}

@@ -54,7 +54,7 @@ pub use body::{Body, CpuTables};
 pub use buffer::CpuBuffer;
 use buffer::Layout;
 use gemm::{Panel, Side};
-use panels::{PanelView, Panels};
+use panels::{Order, PanelView, Panels};
 
 /// Batches of at most so many words are not worth waking other threads.
 const SERIAL_WORDS: usize = 1 << 14;
@@ -173,7 +173,7 @@ impl Backend for Cpu {
         if shape.batch == 1 {
             // Panels of one polynomial are its rows.
             buffer.layout = Layout::Panels;
-            for_each_chunk(buffer.words_mut(), shape.n, |limb, a| t.limbs[limb].forward(a, None));
+            for_each_chunk(buffer.words_mut(), shape.n, |limb, a| t.limbs[limb].forward(a, Order::Panel));
             return Ok(buffer);
         }
         let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
@@ -181,7 +181,7 @@ impl Backend for Cpu {
         for_each_chunk(buffer.words_mut(), shape.n, |row, a| {
             let (poly, limb) = (row / shape.limbs, row % shape.limbs);
             // SAFETY: each row is taken once.
-            t.limbs[limb].forward(a, Some(unsafe { panels.row(poly, limb) }));
+            t.limbs[limb].forward_to_panels(a, unsafe { panels.row(poly, limb) });
         });
         Ok(out)
     }
@@ -197,7 +197,7 @@ impl Backend for Cpu {
             for (row, a) in part.words_mut().chunks_exact_mut(n).enumerate() {
                 let (poly, limb) = (first + row / limbs, row % limbs);
                 // SAFETY: each row is taken once.
-                t.limbs[limb].forward(a, Some(unsafe { panels.row(poly, limb) }));
+                t.limbs[limb].forward_to_panels(a, unsafe { panels.row(poly, limb) });
             }
             Ok(())
         })?;
@@ -217,13 +217,13 @@ impl Backend for Cpu {
     fn ntt_inverse(&self, t: &CpuTables, shape: Shape, mut buffer: CpuBuffer) -> Result<CpuBuffer> {
         if shape.batch == 1 {
             buffer.layout = Layout::Rows;
-            for_each_chunk(buffer.words_mut(), shape.n, |limb, a| t.limbs[limb].inverse(None, a));
+            for_each_chunk(buffer.words_mut(), shape.n, |limb, a| t.limbs[limb].inverse(a, Order::Panel));
             return Ok(buffer);
         }
         let mut out = CpuBuffer::new(shape.words(), Layout::Rows);
         for_each_chunk(out.words_mut(), shape.n, |row, a| {
             let (poly, limb) = (row / shape.limbs, row % shape.limbs);
-            t.limbs[limb].inverse(Some(PanelView::row(buffer.words(), shape, poly, limb)), a);
+            t.limbs[limb].inverse_of_panels(PanelView::row(buffer.words(), shape, poly, limb), a);
         });
         Ok(out)
     }
@@ -343,12 +343,33 @@ impl Backend for Cpu {
                 });
                 out
             }
-            Layout::Panels => rows_to_panels(shape, |row, out| {
-                let points = PanelView::row(buffer.words(), shape, row / limbs, row % limbs);
-                scalar::automorphism_ntt(galois, out, |i| points.point(i));
-            }),
+            Layout::Panels => automorphism_ntt(shape, buffer, galois),
         })
     }
+}
+
+/// The automorphism of panels.
+fn automorphism_ntt(shape: Shape, buffer: &CpuBuffer, galois: Galois) -> CpuBuffer {
+    let Shape { batch, n, .. } = shape;
+    let width = panels::width(n);
+    // Where the point of each place comes from in the first polynomial of a limb: the same for all of the batch.
+    let from: Vec<usize> = (0..n)
+        .map(|i| panels::place(n, galois.point(panels::place(n, i))))
+        .map(|i| i / width * batch * width + i % width)
+        .collect();
+    let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
+    let chunk = n.min(64);
+    for_each_chunk(out.words_mut(), chunk * batch, |i, out| {
+        let (limb, first) = (i * chunk / n, i * chunk % n);
+        let words = &buffer.words()[limb * n * batch..][..n * batch];
+        let panels = out.chunks_exact_mut(width * batch).zip(from[first..].chunks_exact(width));
+        for (panel, from) in panels {
+            for (poly, line) in panel.chunks_exact_mut(width).enumerate() {
+                line.iter_mut().zip(from).for_each(|(out, &i)| *out = words[i + poly * width]);
+            }
+        }
+    });
+    out
 }
 
 /// The matrix products whose left factor's panel `i` is at the start of `w(i)`, counted over limbs and frequencies.
@@ -408,4 +429,27 @@ fn rows_to_panels(shape: Shape, fill: impl Fn(usize, &mut [u64]) + Send + Sync) 
         (0..batch * limbs).into_par_iter().for_each_init(|| vec![0; n], |points, row| one(row, points));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::primes::DEFAULT_50;
+
+    #[test]
+    fn automorphisms_of_panels_are_the_definition() {
+        for (n, batch, element) in [(4, 1, 3), (32, 2, 5), (64, 1, 127), (256, 3, 77), (4096, 2, 4095)] {
+            let basis = RnsBasis::new(n, &DEFAULT_50[..2]).unwrap();
+            let (cpu, shape, galois) = (Cpu::default(), Shape { batch, limbs: 2, n }, Galois::new(n, element).unwrap());
+            let t = cpu.tables(&basis).unwrap();
+            let points: Vec<u64> = (0..shape.words() as u64).collect();
+            let panels = cpu.upload(&t, shape, Domain::Ntt, &points).unwrap();
+            let image = cpu.automorphism(&t, shape, Domain::Ntt, &panels, galois).unwrap();
+            let mut expected = vec![0; shape.words()];
+            for (out, row) in expected.chunks_exact_mut(n).zip(points.chunks_exact(n)) {
+                scalar::automorphism_ntt(galois, out, |i| row[i]);
+            }
+            assert!(cpu.download(&t, shape, Domain::Ntt, &image).unwrap() == expected, "n = {n}, element {element}");
+        }
+    }
 }

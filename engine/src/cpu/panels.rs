@@ -3,6 +3,9 @@
 //! A matrix product at one frequency touches that frequency of every polynomial. In rows of n words these lie a power of
 //! two apart and fall in one cache set; in a panel they are neighbours. The last pass of the forward transform
 //! writes panels and the first of the inverse reads them, so the change of layout costs no pass of its own.
+//!
+//! From n = 64 on, points 8r + k and 8k + r of each block of 64 change places ([`Order::Panel`]): a vector transform ends with its
+//! blocks transposed, and to transpose them back would serve no kernel. All code paths hold them so.
 
 use std::marker::PhantomData;
 
@@ -12,6 +15,34 @@ use crate::backend::Shape;
 /// Words of one polynomial in one panel.
 pub(super) fn width(n: usize) -> usize {
     n.min(LINE)
+}
+
+/// Points whose lines and lanes are exchanged in panels.
+const BLOCK: usize = LINE * LINE;
+
+/// The orders of the points of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// That of [`NttTable`](crate::ring::NttTable).
+    Canonical,
+    /// That of panels.
+    Panel,
+}
+
+/// Where point `i` of `n` is in [`Order::Panel`], and the point that is in place `i`.
+pub(super) fn place(n: usize, i: usize) -> usize {
+    if n < BLOCK { i } else { i - i % BLOCK + i % LINE * LINE + i / LINE % LINE }
+}
+
+/// Changes one order into the other.
+pub(super) fn exchange(points: &mut [u64]) {
+    for block in points.as_chunks_mut::<BLOCK>().0 {
+        *block = transposed(block);
+    }
+}
+
+fn transposed(block: &[u64; BLOCK]) -> [u64; BLOCK] {
+    std::array::from_fn(|i| block[place(BLOCK, i)])
 }
 
 /// One limb of one polynomial inside panels: line `i` holds points `i * F..(i + 1) * F`.
@@ -71,13 +102,23 @@ impl PanelRow<'_> {
         self.n
     }
 
-    /// Copies a row of points in.
+    /// Copies a row of points in, from the canonical order.
     pub(super) fn write(&mut self, points: &[u64]) {
         assert_eq!(points.len(), self.n);
+        if self.n < BLOCK {
+            return self.write_lines(0, points);
+        }
+        for (b, block) in points.as_chunks::<BLOCK>().0.iter().enumerate() {
+            self.write_lines(b * LINE, &transposed(block));
+        }
+    }
+
+    fn write_lines(&mut self, first: usize, places: &[u64]) {
         let width = width(self.n);
-        for (i, p) in points.chunks_exact(width).enumerate() {
-            // SAFETY: line i < n / width of the row lies within the buffer and belongs to this row alone.
-            unsafe { std::slice::from_raw_parts_mut(self.first.add(i * self.stride), width) }.copy_from_slice(p);
+        for (i, line) in places.chunks_exact(width).enumerate() {
+            // SAFETY: line first + i < n / width of the row lies within the buffer and belongs to this row alone.
+            unsafe { std::slice::from_raw_parts_mut(self.first.add((first + i) * self.stride), width) }
+                .copy_from_slice(line);
         }
     }
 }
@@ -114,18 +155,48 @@ impl<'a> PanelView<'a> {
         (self.words.as_ptr(), self.stride)
     }
 
-    /// Point `i`.
-    pub(super) fn point(self, i: usize) -> u64 {
-        let width = width(self.n);
-        self.words[i / width * self.stride + i % width]
-    }
-
-    /// Copies the points out.
+    /// Copies the points out, in the canonical order.
     pub(super) fn read(self, points: &mut [u64]) {
         assert_eq!(points.len(), self.n);
         let width = width(self.n);
         for (p, line) in points.chunks_exact_mut(width).zip(self.words.chunks(self.stride)) {
             p.copy_from_slice(&line[..width]);
         }
+        exchange(points);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_in_their_order() {
+        for n in [4, 8, 32, 64, 256] {
+            let shape = Shape { batch: 3, limbs: 2, n };
+            let mut words = vec![0; shape.words()];
+            let row = |i: usize| (0..n).map(|k| (1000 * i + k) as u64).collect::<Vec<_>>();
+            let panels = Panels::new(&mut words, shape);
+            for i in 0..6 {
+                // SAFETY: each row is taken once.
+                unsafe { panels.row(i / 2, i % 2) }.write(&row(i));
+            }
+            for i in 0..6 {
+                let (view, mut points) = (PanelView::row(&words, shape, i / 2, i % 2), vec![0; n]);
+                view.read(&mut points);
+                assert_eq!(points, row(i), "n = {n}");
+                let (line, lane) = (place(n, n - 3) / width(n), place(n, n - 3) % width(n));
+                assert_eq!(view.words[line * view.stride + lane], points[n - 3], "n = {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn places_exchange_lines_and_lanes_of_blocks() {
+        assert!((0..32).all(|i| place(32, i) == i));
+        assert_eq!([0, 1, 8, 63, 64 + 10].map(|i| place(128, i)), [0, 8, 1, 63, 64 + 17]);
+        let mut points: Vec<u64> = (0..128).collect();
+        exchange(&mut points);
+        assert!(points.iter().enumerate().all(|(i, &p)| place(128, i) as u64 == p));
     }
 }

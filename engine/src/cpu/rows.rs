@@ -3,6 +3,7 @@
 //! A row is the n residues of one limb, reduced, in and out. Points are in the order of [`NttTable`](crate::ring::NttTable).
 
 use super::body::CpuTables;
+use super::panels::Order;
 use crate::ring::Modulus;
 use crate::simd::wide;
 
@@ -13,13 +14,13 @@ impl CpuTables {
     /// These kernels do if a row has another length than n.
     pub fn forward(&self, limb: usize, a: &mut [u64]) {
         self.check(&[a.len()]);
-        self.limbs[limb].forward(a, None);
+        self.limbs[limb].forward(a, Order::Canonical);
     }
 
     /// `a` to coefficients, 1/n included.
     pub fn inverse(&self, limb: usize, a: &mut [u64]) {
         self.check(&[a.len()]);
-        self.limbs[limb].inverse(None, a);
+        self.limbs[limb].inverse(a, Order::Canonical);
     }
 
     /// `a *= b` at every point.

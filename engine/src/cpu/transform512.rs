@@ -1,10 +1,16 @@
 //! The negacyclic transforms on AVX-512 registers, for any butterfly: a macro, because a function with target features
 //! cannot be generic over functions with target features and still be inlined.
 //!
-//! Stages are done three or four at a time (radix 8, 16; 2 and 4 where the count does not divide), depth first, so that blocks of 32 KiB and less stay in the first-level cache. The six
-//! stages next to the NTT domain are one pass over 64 points: three between registers, an 8x8 transposition, three between registers
-//! again (which are now the lanes of the former), and back. Up to radix 8 two independent columns or blocks go side by side: a
+//! Stages are done three or four at a time (radix 8, 16; 2 and 4 where the count does not divide), depth first, so that blocks of
+//! 32 KiB and less stay in the first-level cache. The six stages next to the NTT domain are one pass over 64 points: three between
+//! registers, an 8x8 transposition, three between registers again, which are now the lanes of the former. So they end transposed,
+//! in the order of panels; the canonical order takes a second transposition. Up to radix 8 two independent columns or blocks go side by side: a
 //! butterfly's latency is about ten cycles, and the processor's window is too short to find the next column by itself.
+//! Passes are functions of their own, because together they would share, and spill, registers.
+//!
+//! A value is the first or the second of its next butterfly, and both results of one butterfly are the same there. The first is what
+//! an addition sees, and must be exact; the second is only multiplied, which ignores high bits. So half of the butterflies
+//! leave their results loose: see [`LOOSE`].
 //!
 //! The module that invokes the macro provides, for its prime's constants `C` and a factor `W`:
 //!
@@ -12,10 +18,10 @@
 //! |---|---|
 //! | `uniform(&Uniform) -> W` | a factor for all lanes |
 //! | `lanes(&Line, &Line) -> W` | a factor a lane |
-//! | `forward::<EVEN>(c, x, y, w)` | (x + w y, x - w y), lazily; `EVEN` in stages 0, 2, 4 of a pass |
-//! | `inverse(c, x, y, w)` | (x + y, w (x - y)), lazily |
+//! | `forward::<EVEN, IN, OUT>(c, x, y, w)` | (x + w y, x - w y), lazily; `EVEN` in stages 0, 2, 4 of a pass |
+//! | `inverse::<IN, OUT>(c, x, y, w)` | (x + y, w (x - y)), lazily |
 //! | `inverse_last(c, x, y, w0, w1)` | (w0 (x + y), w1 (x - y)), reduced |
-//! | `finish(c, x)` | a forward result, reduced |
+//! | `finish::<KIND>(c, x)` | a forward result, reduced |
 
 /// The stages that one pass does on a block of `log` stages, of which the last six are the pass over 64 points. Radix 16 only
 /// next to those: further out its 16 parts would lie a multiple of 4 KiB apart, and a cache set holds 12.
@@ -26,135 +32,220 @@ pub(super) fn pass_stages(log: u32) -> u32 {
     }
 }
 
-macro_rules! butterflies {
-    ($op:expr, $x:ident, $w:expr; $($i:literal $j:literal),*) => {{
+/// How a value is held between stages, as the arithmetic defines it: good for a product, but perhaps with high bits that mean nothing.
+pub(super) const LOOSE: u8 = 0;
+/// An exact value, a butterfly's first result.
+pub(super) const SUM: u8 = 1;
+/// An exact value, a butterfly's second result.
+pub(super) const DIFFERENCE: u8 = 2;
+/// Any exact value.
+pub(super) const EXACT: u8 = 3;
+
+/// Forward butterflies with one factor: parity of the stage, how x comes in, how both results go out.
+macro_rules! down {
+    ($c:ident, $x:ident, $w:expr; $($even:tt $in:tt $out:tt: $($i:literal $j:literal),*);*) => {{
         let w = $w;
-        $( ($x[$i], $x[$j]) = $op($x[$i], $x[$j], w); )*
+        $($( ($x[$i], $x[$j]) = forward_each::<$even, { $in }, { $out }, _>($c, $x[$i], $x[$j], w); )*)*
     }};
 }
 
-/// All stages of radix 2, 4, 8 or 16, first to last; `$w(s, b)` is the factor of block b in stage s.
+/// Inverse butterflies with one factor: how x and y come in. Products go out loosely.
+macro_rules! up {
+    ($roots:expr, $c:ident, $x:ident, $w:expr; $($in:tt: $($i:literal $j:literal),*);*) => {{
+        let w = $w;
+        $($( ($x[$i], $x[$j]) = inverse_each::<{ $in }, LOOSE, _>($c, $x[$i], $x[$j], w); )*)*
+    }};
+}
+
+/// The same in the last stage of a pass: products go out exactly.
+macro_rules! up_exact {
+    ($roots:expr, $c:ident, $x:ident, $w:expr; $($in:tt: $($i:literal $j:literal),*);*) => {{
+        let w = $w;
+        $($( ($x[$i], $x[$j]) = inverse_each::<{ $in }, EXACT, _>($c, $x[$i], $x[$j], w); )*)*
+    }};
+}
+
+/// The last stage of all, which brings 1/n in: `$w` gives both factors.
+macro_rules! up_last {
+    ($roots:expr, $c:ident, $x:ident, $w:expr; $($in:tt: $($i:literal $j:literal),*);*) => {{
+        $($( ($x[$i], $x[$j]) = inverse_last_each($roots, $c, $x[$i], $x[$j]); )*)*
+    }};
+}
+
+/// All stages of radix 2, 4, 8 or 16, first to last; `$w(s, b)` is the factor of block b in stage s. What is the first value of
+/// a butterfly in the next stage goes out exactly, the second ones loosely.
 macro_rules! stages_down {
-    (1, $even:expr, $odd:expr, $x:ident, $w:expr) => {{
-        butterflies!($even, $x, $w(0, 0); 0 1);
+    (1, $even:literal $odd:literal, $c:ident, $x:ident, $w:expr, $last:ident) => {{
+        down!($c, $x, $w(0, 0); $even LOOSE $last: 0 1);
     }};
-    (2, $even:expr, $odd:expr, $x:ident, $w:expr) => {{
-        butterflies!($even, $x, $w(0, 0); 0 2, 1 3);
-        butterflies!($odd, $x, $w(1, 0); 0 1);
-        butterflies!($odd, $x, $w(1, 1); 2 3);
+    (2, $even:literal $odd:literal, $c:ident, $x:ident, $w:expr, $last:ident) => {{
+        down!($c, $x, $w(0, 0); $even LOOSE EXACT: 0 2; $even LOOSE LOOSE: 1 3);
+        down!($c, $x, $w(1, 0); $odd SUM $last: 0 1);
+        down!($c, $x, $w(1, 1); $odd DIFFERENCE $last: 2 3);
     }};
-    (3, $even:expr, $odd:expr, $x:ident, $w:expr) => {{
-        butterflies!($even, $x, $w(0, 0); 0 4, 1 5, 2 6, 3 7);
-        butterflies!($odd, $x, $w(1, 0); 0 2, 1 3);
-        butterflies!($odd, $x, $w(1, 1); 4 6, 5 7);
-        butterflies!($even, $x, $w(2, 0); 0 1);
-        butterflies!($even, $x, $w(2, 1); 2 3);
-        butterflies!($even, $x, $w(2, 2); 4 5);
-        butterflies!($even, $x, $w(2, 3); 6 7);
+    (3, $even:literal $odd:literal, $c:ident, $x:ident, $w:expr, $last:ident) => {{
+        down!($c, $x, $w(0, 0); $even LOOSE EXACT: 0 4, 1 5; $even LOOSE LOOSE: 2 6, 3 7);
+        down!($c, $x, $w(1, 0); $odd SUM EXACT: 0 2; $odd SUM LOOSE: 1 3);
+        down!($c, $x, $w(1, 1); $odd DIFFERENCE EXACT: 4 6; $odd DIFFERENCE LOOSE: 5 7);
+        down!($c, $x, $w(2, 0); $even SUM $last: 0 1);
+        down!($c, $x, $w(2, 1); $even DIFFERENCE $last: 2 3);
+        down!($c, $x, $w(2, 2); $even SUM $last: 4 5);
+        down!($c, $x, $w(2, 3); $even DIFFERENCE $last: 6 7);
     }};
-    (4, $even:expr, $odd:expr, $x:ident, $w:expr) => {{
-        butterflies!($even, $x, $w(0, 0); 0 8, 1 9, 2 10, 3 11, 4 12, 5 13, 6 14, 7 15);
-        butterflies!($odd, $x, $w(1, 0); 0 4, 1 5, 2 6, 3 7);
-        butterflies!($odd, $x, $w(1, 1); 8 12, 9 13, 10 14, 11 15);
-        butterflies!($even, $x, $w(2, 0); 0 2, 1 3);
-        butterflies!($even, $x, $w(2, 1); 4 6, 5 7);
-        butterflies!($even, $x, $w(2, 2); 8 10, 9 11);
-        butterflies!($even, $x, $w(2, 3); 12 14, 13 15);
-        butterflies!($odd, $x, $w(3, 0); 0 1);
-        butterflies!($odd, $x, $w(3, 1); 2 3);
-        butterflies!($odd, $x, $w(3, 2); 4 5);
-        butterflies!($odd, $x, $w(3, 3); 6 7);
-        butterflies!($odd, $x, $w(3, 4); 8 9);
-        butterflies!($odd, $x, $w(3, 5); 10 11);
-        butterflies!($odd, $x, $w(3, 6); 12 13);
-        butterflies!($odd, $x, $w(3, 7); 14 15);
+    (4, $even:literal $odd:literal, $c:ident, $x:ident, $w:expr, $last:ident) => {{
+        down!($c, $x, $w(0, 0); $even LOOSE EXACT: 0 8, 1 9, 2 10, 3 11; $even LOOSE LOOSE: 4 12, 5 13, 6 14, 7 15);
+        down!($c, $x, $w(1, 0); $odd SUM EXACT: 0 4, 1 5; $odd SUM LOOSE: 2 6, 3 7);
+        down!($c, $x, $w(1, 1); $odd DIFFERENCE EXACT: 8 12, 9 13; $odd DIFFERENCE LOOSE: 10 14, 11 15);
+        down!($c, $x, $w(2, 0); $even SUM EXACT: 0 2; $even SUM LOOSE: 1 3);
+        down!($c, $x, $w(2, 1); $even DIFFERENCE EXACT: 4 6; $even DIFFERENCE LOOSE: 5 7);
+        down!($c, $x, $w(2, 2); $even SUM EXACT: 8 10; $even SUM LOOSE: 9 11);
+        down!($c, $x, $w(2, 3); $even DIFFERENCE EXACT: 12 14; $even DIFFERENCE LOOSE: 13 15);
+        down!($c, $x, $w(3, 0); $odd SUM $last: 0 1);
+        down!($c, $x, $w(3, 1); $odd DIFFERENCE $last: 2 3);
+        down!($c, $x, $w(3, 2); $odd SUM $last: 4 5);
+        down!($c, $x, $w(3, 3); $odd DIFFERENCE $last: 6 7);
+        down!($c, $x, $w(3, 4); $odd SUM $last: 8 9);
+        down!($c, $x, $w(3, 5); $odd DIFFERENCE $last: 10 11);
+        down!($c, $x, $w(3, 6); $odd SUM $last: 12 13);
+        down!($c, $x, $w(3, 7); $odd DIFFERENCE $last: 14 15);
     }};
 }
 
-/// The same stages in the opposite order; `$last` is the operation of the first stage's butterflies.
+/// The same stages in the opposite order; `$last` does the first stage's butterflies.
 macro_rules! stages_up {
-    (1, $op:expr, $last:expr, $x:ident, $w:expr) => {{
-        butterflies!($last, $x, $w(0, 0); 0 1);
+    (1, $last:ident, $roots:expr, $c:ident, $x:ident, $w:expr) => {{
+        $last!($roots, $c, $x, $w(0, 0); EXACT: 0 1);
     }};
-    (2, $op:expr, $last:expr, $x:ident, $w:expr) => {{
-        butterflies!($op, $x, $w(1, 0); 0 1);
-        butterflies!($op, $x, $w(1, 1); 2 3);
-        butterflies!($last, $x, $w(0, 0); 0 2, 1 3);
+    (2, $last:ident, $roots:expr, $c:ident, $x:ident, $w:expr) => {{
+        up!($roots, $c, $x, $w(1, 0); EXACT: 0 1);
+        up!($roots, $c, $x, $w(1, 1); EXACT: 2 3);
+        $last!($roots, $c, $x, $w(0, 0); EXACT: 0 2; LOOSE: 1 3);
     }};
-    (3, $op:expr, $last:expr, $x:ident, $w:expr) => {{
-        butterflies!($op, $x, $w(2, 0); 0 1);
-        butterflies!($op, $x, $w(2, 1); 2 3);
-        butterflies!($op, $x, $w(2, 2); 4 5);
-        butterflies!($op, $x, $w(2, 3); 6 7);
-        butterflies!($op, $x, $w(1, 0); 0 2, 1 3);
-        butterflies!($op, $x, $w(1, 1); 4 6, 5 7);
-        butterflies!($last, $x, $w(0, 0); 0 4, 1 5, 2 6, 3 7);
+    (3, $last:ident, $roots:expr, $c:ident, $x:ident, $w:expr) => {{
+        up!($roots, $c, $x, $w(2, 0); EXACT: 0 1);
+        up!($roots, $c, $x, $w(2, 1); EXACT: 2 3);
+        up!($roots, $c, $x, $w(2, 2); EXACT: 4 5);
+        up!($roots, $c, $x, $w(2, 3); EXACT: 6 7);
+        up!($roots, $c, $x, $w(1, 0); EXACT: 0 2; LOOSE: 1 3);
+        up!($roots, $c, $x, $w(1, 1); EXACT: 4 6; LOOSE: 5 7);
+        $last!($roots, $c, $x, $w(0, 0); EXACT: 0 4, 1 5; LOOSE: 2 6, 3 7);
     }};
-    (4, $op:expr, $last:expr, $x:ident, $w:expr) => {{
-        butterflies!($op, $x, $w(3, 0); 0 1);
-        butterflies!($op, $x, $w(3, 1); 2 3);
-        butterflies!($op, $x, $w(3, 2); 4 5);
-        butterflies!($op, $x, $w(3, 3); 6 7);
-        butterflies!($op, $x, $w(3, 4); 8 9);
-        butterflies!($op, $x, $w(3, 5); 10 11);
-        butterflies!($op, $x, $w(3, 6); 12 13);
-        butterflies!($op, $x, $w(3, 7); 14 15);
-        butterflies!($op, $x, $w(2, 0); 0 2, 1 3);
-        butterflies!($op, $x, $w(2, 1); 4 6, 5 7);
-        butterflies!($op, $x, $w(2, 2); 8 10, 9 11);
-        butterflies!($op, $x, $w(2, 3); 12 14, 13 15);
-        butterflies!($op, $x, $w(1, 0); 0 4, 1 5, 2 6, 3 7);
-        butterflies!($op, $x, $w(1, 1); 8 12, 9 13, 10 14, 11 15);
-        butterflies!($last, $x, $w(0, 0); 0 8, 1 9, 2 10, 3 11, 4 12, 5 13, 6 14, 7 15);
+    (4, $last:ident, $roots:expr, $c:ident, $x:ident, $w:expr) => {{
+        up!($roots, $c, $x, $w(3, 0); EXACT: 0 1);
+        up!($roots, $c, $x, $w(3, 1); EXACT: 2 3);
+        up!($roots, $c, $x, $w(3, 2); EXACT: 4 5);
+        up!($roots, $c, $x, $w(3, 3); EXACT: 6 7);
+        up!($roots, $c, $x, $w(3, 4); EXACT: 8 9);
+        up!($roots, $c, $x, $w(3, 5); EXACT: 10 11);
+        up!($roots, $c, $x, $w(3, 6); EXACT: 12 13);
+        up!($roots, $c, $x, $w(3, 7); EXACT: 14 15);
+        up!($roots, $c, $x, $w(2, 0); EXACT: 0 2; LOOSE: 1 3);
+        up!($roots, $c, $x, $w(2, 1); EXACT: 4 6; LOOSE: 5 7);
+        up!($roots, $c, $x, $w(2, 2); EXACT: 8 10; LOOSE: 9 11);
+        up!($roots, $c, $x, $w(2, 3); EXACT: 12 14; LOOSE: 13 15);
+        up!($roots, $c, $x, $w(1, 0); EXACT: 0 4, 1 5; LOOSE: 2 6, 3 7);
+        up!($roots, $c, $x, $w(1, 1); EXACT: 8 12, 9 13; LOOSE: 10 14, 11 15);
+        $last!($roots, $c, $x, $w(0, 0); EXACT: 0 8, 1 9, 2 10, 3 11; LOOSE: 4 12, 5 13, 6 14, 7 15);
     }};
 }
+
+/// Where forward results go: to a row, in the canonical order.
+pub(super) const TO_ROW: u8 = 0;
+/// To panels, or to a row in their order.
+pub(super) const TO_PANELS: u8 = 1;
+/// To panels that will have left the caches before they are read: around the caches.
+pub(super) const AROUND_CACHES: u8 = 2;
 
 macro_rules! transforms {
     ($features:literal) => {
         use $crate::cpu::gemm::STREAM_WORDS;
-        use $crate::cpu::panels::{PanelRow, PanelView};
-        use $crate::cpu::transform512::{butterflies, pass_stages, stages_down, stages_up};
+        use $crate::cpu::panels::{Order, PanelRow, PanelView};
+        use $crate::cpu::transform512::{
+            AROUND_CACHES, DIFFERENCE, EXACT, LOOSE, SUM, TO_PANELS, TO_ROW, down, pass_stages, stages_down, stages_up,
+            up, up_exact, up_last,
+        };
         use $crate::cpu::twiddles::{LaneBlock, MIN_N, Roots, Uniform};
         use $crate::cpu::vec512::{load, store, stream, transpose};
 
-        /// The forward transform of `a`, to `out` or in place; `a` is overwritten anyway. Reduced in and out.
+        /// The forward transform of `a`, in place: `order` is that of the points. Reduced in and out.
         #[target_feature(enable = $features)]
-        pub(in $crate::cpu) fn forward_transform(roots: &Roots, a: &mut [u64], out: Option<PanelRow<'_>>) {
+        pub(in $crate::cpu) fn forward_in_place(roots: &Roots, a: &mut [u64], order: Order) {
+            let out = a.as_mut_ptr();
+            // SAFETY: `out` has the n / 8 lines of `a`, whose points are read before they are written.
+            unsafe { forward_transform(roots, a, out, 8, order) }
+        }
+
+        /// The forward transform of `a`, to `out`; `a` is overwritten. Reduced in and out.
+        #[target_feature(enable = $features)]
+        pub(in $crate::cpu) fn forward_to_panels(roots: &Roots, a: &mut [u64], mut out: PanelRow<'_>) {
+            assert!(out.n() == roots.n);
+            let (out, stride) = out.raw();
+            // SAFETY: a row of panels has n / 8 lines at its stride.
+            unsafe { forward_transform(roots, a, out, stride, Order::Panel) }
+        }
+
+        /// # Safety
+        /// n / 8 lines must be valid for writing from `out` on, at distances of `stride` words.
+        #[target_feature(enable = $features)]
+        unsafe fn forward_transform(roots: &Roots, a: &mut [u64], out: *mut u64, stride: usize, order: Order) {
             let n = roots.n;
-            assert!(a.len() == n && out.as_ref().is_none_or(|o| o.n() == n) && n >= MIN_N);
+            assert!(a.len() == n && n >= MIN_N);
             assert!(roots.forward.uniform.len() == n / 8 && roots.forward.lanes.len() == n / MIN_N);
-            let a = a.as_mut_ptr();
-            let (out, stride) = out.map_or((a, 8), |mut o| o.raw());
-            let stream = out.cast::<V>().is_aligned() && roots.n / 8 * stride > STREAM_WORDS;
-            let job = Forward { c: C::new(roots), roots, out, stride, stream };
-            // SAFETY: `a` has n words, `out` n / 8 lines at its stride, and the tables the lengths checked above. In place,
-            // points are read before they are written.
-            unsafe { job.block(a, n.trailing_zeros(), 0) }
-            if stream {
+            let around = out.cast::<V>().is_aligned() && n / 8 * stride > STREAM_WORDS;
+            let to = match order {
+                Order::Canonical => TO_ROW,
+                Order::Panel if around => AROUND_CACHES,
+                Order::Panel => TO_PANELS,
+            };
+            let job = Forward { c: C::new(roots), roots, out, stride, to };
+            // SAFETY: `a` has n words, `out` the lines promised, aligned if written around the caches as strides are multiples of a
+            // line, and the tables the lengths checked above.
+            unsafe { job.block(a.as_mut_ptr(), n.trailing_zeros(), 0) }
+            if to == AROUND_CACHES {
                 _mm_sfence();
             }
         }
 
-        /// The inverse transform, 1/n included, of `from` to `a`, or of `a` in place. Reduced in and out.
+        /// The inverse transform of `a`, in place, 1/n included: `order` is that of the points. Reduced in and out.
         #[target_feature(enable = $features)]
-        pub(in $crate::cpu) fn inverse_transform(roots: &Roots, from: Option<PanelView<'_>>, a: &mut [u64]) {
+        pub(in $crate::cpu) fn inverse_in_place(roots: &Roots, a: &mut [u64], order: Order) {
+            let from = a.as_ptr();
+            // SAFETY: `from` has the n / 8 lines of `a`, whose points are read before they are written.
+            unsafe { inverse_transform(roots, from, 8, a, order) }
+        }
+
+        /// The inverse transform of `from`, to `a`, 1/n included. Reduced in and out.
+        #[target_feature(enable = $features)]
+        pub(in $crate::cpu) fn inverse_of_panels(roots: &Roots, from: PanelView<'_>, a: &mut [u64]) {
+            assert!(from.n() == roots.n);
+            let (from, stride) = from.raw();
+            // SAFETY: a row of panels has n / 8 lines at its stride.
+            unsafe { inverse_transform(roots, from, stride, a, Order::Panel) }
+        }
+
+        /// # Safety
+        /// n / 8 lines must be valid for reading from `from` on, at distances of `stride` words.
+        #[target_feature(enable = $features)]
+        unsafe fn inverse_transform(roots: &Roots, from: *const u64, stride: usize, a: &mut [u64], order: Order) {
             let n = roots.n;
-            assert!(a.len() == n && from.is_none_or(|f| f.n() == n) && n >= MIN_N);
+            assert!(a.len() == n && n >= MIN_N);
             assert!(roots.inverse.uniform.len() == n / 8 && roots.inverse.lanes.len() == n / MIN_N);
-            let a = a.as_mut_ptr();
-            let (from, stride) = from.map_or((a.cast_const(), 8), PanelView::raw);
-            let job = Inverse { c: C::new(roots), roots, from, stride };
-            // SAFETY: `a` has n words, `from` n / 8 lines at its stride, and the tables the lengths checked above. In place,
-            // points are read before they are written.
-            unsafe { job.block(a, n.trailing_zeros(), 0) }
+            let job = Inverse { c: C::new(roots), roots, from, stride, canonical: order == Order::Canonical };
+            // SAFETY: `a` has n words, `from` the lines promised, and the tables the lengths checked above.
+            unsafe { job.block(a.as_mut_ptr(), n.trailing_zeros(), 0) }
         }
 
         /// A butterfly on each of G independent columns.
         #[inline]
         #[target_feature(enable = $features)]
-        fn forward_each<const EVEN: bool, const G: usize>(c: &C, mut x: [V; G], mut y: [V; G], w: [W; G]) -> ([V; G], [V; G]) {
+        fn forward_each<const EVEN: bool, const IN: u8, const OUT: u8, const G: usize>(
+            c: &C,
+            mut x: [V; G],
+            mut y: [V; G],
+            w: [W; G],
+        ) -> ([V; G], [V; G]) {
             for g in 0..G {
-                (x[g], y[g]) = forward::<EVEN>(c, x[g], y[g], w[g]);
+                (x[g], y[g]) = forward::<EVEN, IN, OUT>(c, x[g], y[g], w[g]);
             }
             (x, y)
         }
@@ -162,9 +253,14 @@ macro_rules! transforms {
         /// A butterfly on each of G independent columns.
         #[inline]
         #[target_feature(enable = $features)]
-        fn inverse_each<const G: usize>(c: &C, mut x: [V; G], mut y: [V; G], w: [W; G]) -> ([V; G], [V; G]) {
+        fn inverse_each<const IN: u8, const OUT: u8, const G: usize>(
+            c: &C,
+            mut x: [V; G],
+            mut y: [V; G],
+            w: [W; G],
+        ) -> ([V; G], [V; G]) {
             for g in 0..G {
-                (x[g], y[g]) = inverse(c, x[g], y[g], w[g]);
+                (x[g], y[g]) = inverse::<IN, OUT>(c, x[g], y[g], w[g]);
             }
             (x, y)
         }
@@ -198,8 +294,7 @@ macro_rules! transforms {
             roots: &'a Roots,
             out: *mut u64,
             stride: usize,
-            /// Lines of `out` are aligned and will have left the caches before they are read.
-            stream: bool,
+            to: u8,
         }
 
         impl Forward<'_> {
@@ -212,7 +307,11 @@ macro_rules! transforms {
                 // SAFETY: sub-blocks lie within the block; indices follow from the caller's promise.
                 unsafe {
                     if log == 6 {
-                        return self.tail::<1>(a, group);
+                        return match self.to {
+                            TO_ROW => self.tail::<1, TO_ROW>(a, group),
+                            TO_PANELS => self.tail::<1, TO_PANELS>(a, group),
+                            _ => self.tail::<1, AROUND_CACHES>(a, group),
+                        };
                     }
                     let stages = pass_stages(log);
                     let groups = self.roots.n >> log;
@@ -224,10 +323,12 @@ macro_rules! transforms {
                     }
                     let sub = log - stages;
                     if sub == 6 {
-                        for s in (0..1 << stages).step_by(2) {
-                            self.tail::<2>(a.add(s << sub), (group << stages) + s);
-                        }
-                        return;
+                        let (first, count) = (group << stages, 1 << stages);
+                        return match self.to {
+                            TO_ROW => self.tails::<TO_ROW>(a, first, count),
+                            TO_PANELS => self.tails::<TO_PANELS>(a, first, count),
+                            _ => self.tails::<AROUND_CACHES>(a, first, count),
+                        };
                     }
                     for s in 0..1 << stages {
                         self.block(a.add(s << sub), sub, (group << stages) + s);
@@ -240,39 +341,65 @@ macro_rules! transforms {
             transforms!(@forward pass3, 3, 8, 2, $features);
             transforms!(@forward pass4, 4, 16, 1, $features);
 
+            /// The last six stages on `count` blocks of 64 points from `group` on, an even number.
+            ///
+            /// # Safety
+            /// As for `block`.
+            #[inline(never)]
+            #[target_feature(enable = $features)]
+            unsafe fn tails<const TO: u8>(&self, a: *const u64, group: usize, count: usize) {
+                for s in (0..count).step_by(2) {
+                    // SAFETY: the caller's promise.
+                    unsafe { self.tail::<2, TO>(a.add(64 * s), group + s) };
+                }
+            }
+
             /// The last six stages on G blocks of 64 points from `group` on, reduced and written out.
             ///
             /// # Safety
             /// As for `block`.
             #[inline]
             #[target_feature(enable = $features)]
-            unsafe fn tail<const G: usize>(&self, a: *const u64, group: usize) {
+            unsafe fn tail<const G: usize, const TO: u8>(&self, a: *const u64, group: usize) {
                 let c = &self.c;
                 let groups = self.roots.n / MIN_N;
                 let table = &self.roots.forward;
                 let blocks: &[LaneBlock] = &table.lanes[group..group + G];
-                let even = |x, y, w| forward_each::<true, G>(c, x, y, w);
-                let odd = |x, y, w| forward_each::<false, G>(c, x, y, w);
                 // SAFETY: 64 G words at `a`; uniform indices are below n / 8, lines of `out` too.
                 unsafe {
                     let mut x: [[V; G]; 8] = std::array::from_fn(|k| std::array::from_fn(|g| load(a.add(64 * g + 8 * k))));
                     let w = |s: usize, b: usize| -> [W; G] {
                         std::array::from_fn(|g| uniform(table.uniform.get_unchecked(((groups + group + g) << s) + b)))
                     };
-                    stages_down!(3, even, odd, x, w);
+                    stages_down!(3, true false, c, x, w, LOOSE);
                     let mut x = transpose_each(x);
                     let w = |s: usize, b: usize| -> [W; G] {
                         let slot = 2 * ((1 << s) - 1 + b);
                         std::array::from_fn(|g| lanes(&blocks[g][slot], &blocks[g][slot + 1]))
                     };
                     // Stages 3 to 5 of the pass: what is even among them is odd in the pass.
-                    stages_down!(3, odd, even, x, w);
-                    let x = transpose_each(x);
+                    let line = |g: usize, k: usize| self.out.add((8 * (group + g) + k) * self.stride);
+                    if TO == TO_ROW {
+                        stages_down!(3, false true, c, x, w, LOOSE);
+                        let x = transpose_each(x);
+                        for g in 0..G {
+                            for k in 0..8 {
+                                store(line(g, k), finish::<LOOSE>(c, x[k][g]));
+                            }
+                        }
+                        return;
+                    }
+                    stages_down!(3, false true, c, x, w, EXACT);
                     for g in 0..G {
-                        let out = self.out.add(8 * (group + g) * self.stride);
-                        for (k, x) in x.iter().enumerate() {
-                            let (line, x) = (out.add(k * self.stride), finish(c, x[g]));
-                            if self.stream { stream(line, x) } else { store(line, x) }
+                        for k in (0..8).step_by(2) {
+                            let (sum, difference) = (finish::<SUM>(c, x[k][g]), finish::<DIFFERENCE>(c, x[k + 1][g]));
+                            if TO == AROUND_CACHES {
+                                stream(line(g, k), sum);
+                                stream(line(g, k + 1), difference);
+                            } else {
+                                store(line(g, k), sum);
+                                store(line(g, k + 1), difference);
+                            }
                         }
                     }
                 }
@@ -284,6 +411,7 @@ macro_rules! transforms {
             roots: &'a Roots,
             from: *const u64,
             stride: usize,
+            canonical: bool,
         }
 
         impl Inverse<'_> {
@@ -296,13 +424,16 @@ macro_rules! transforms {
                 // SAFETY: sub-blocks lie within the block; indices follow from the caller's promise.
                 unsafe {
                     if log == 6 {
-                        return self.head::<1>(a, group);
+                        return if self.canonical { self.head::<1, true, true>(a, group) } else { self.head::<1, true, false>(a, group) };
                     }
                     let stages = pass_stages(log);
                     let sub = log - stages;
                     if sub == 6 {
-                        for s in (0..1 << stages).step_by(2) {
-                            self.head::<2>(a.add(s << sub), (group << stages) + s);
+                        let (first, count) = (group << stages, 1 << stages);
+                        if self.canonical {
+                            self.heads::<true>(a, first, count)
+                        } else {
+                            self.heads::<false>(a, first, count)
                         }
                     } else {
                         for s in 0..1 << stages {
@@ -328,37 +459,49 @@ macro_rules! transforms {
             transforms!(@inverse pass3, 3, 8, 2, $features);
             transforms!(@inverse pass4, 4, 16, 1, $features);
 
-            /// The first six stages on G blocks of 64 points from `group` on.
+            /// The first six stages on `count` blocks of 64 points from `group` on, an even number.
+            ///
+            /// # Safety
+            /// As for `block`.
+            #[inline(never)]
+            #[target_feature(enable = $features)]
+            unsafe fn heads<const CANONICAL: bool>(&self, a: *mut u64, group: usize, count: usize) {
+                for s in (0..count).step_by(2) {
+                    // SAFETY: the caller's promise.
+                    unsafe { self.head::<2, false, CANONICAL>(a.add(64 * s), group + s) };
+                }
+            }
+
+            /// The first six stages on G blocks of 64 points from `group` on, and the last ones too for a block that is all.
             ///
             /// # Safety
             /// As for `block`.
             #[inline]
             #[target_feature(enable = $features)]
-            unsafe fn head<const G: usize>(&self, a: *mut u64, group: usize) {
+            unsafe fn head<const G: usize, const LAST: bool, const CANONICAL: bool>(&self, a: *mut u64, group: usize) {
                 let c = &self.c;
                 let groups = self.roots.n / MIN_N;
                 let table = &self.roots.inverse;
                 let blocks: &[LaneBlock] = &table.lanes[group..group + G];
-                let step = |x, y, w| inverse_each::<G>(c, x, y, w);
                 // SAFETY: 64 G words at `a`; uniform indices are below n / 8, lines of `from` too.
                 unsafe {
                     let from = self.from.add(8 * group * self.stride);
                     let x: [[V; G]; 8] =
                         std::array::from_fn(|k| std::array::from_fn(|g| load(from.add((8 * g + k) * self.stride))));
-                    let mut x = transpose_each(x);
+                    let mut x = if CANONICAL { transpose_each(x) } else { x };
                     let w = |s: usize, b: usize| -> [W; G] {
                         let slot = 2 * ((1 << s) - 1 + b);
                         std::array::from_fn(|g| lanes(&blocks[g][slot], &blocks[g][slot + 1]))
                     };
-                    stages_up!(3, step, step, x, w);
+                    stages_up!(3, up_exact, self.roots, c, x, w);
                     let mut x = transpose_each(x);
                     let w = |s: usize, b: usize| -> [W; G] {
                         std::array::from_fn(|g| uniform(table.uniform.get_unchecked(((groups + group + g) << s) + b)))
                     };
-                    if groups == 1 {
-                        stages_up!(3, step, |x, y, _| inverse_last_each::<G>(self.roots, c, x, y), x, w);
+                    if LAST {
+                        stages_up!(3, up_last, self.roots, c, x, w);
                     } else {
-                        stages_up!(3, step, step, x, w);
+                        stages_up!(3, up_exact, self.roots, c, x, w);
                     }
                     for (k, x) in x.into_iter().enumerate() {
                         for (g, x) in x.into_iter().enumerate() {
@@ -373,6 +516,7 @@ macro_rules! transforms {
     (@forward $name:ident, $log:tt, $radix:literal, $columns:literal, $features:literal) => {
         /// # Safety
         /// As for `block`, `a` being a block of $radix parts of `step` words.
+        #[inline(never)]
         #[target_feature(enable = $features)]
         unsafe fn $name(&self, a: *mut u64, step: usize, groups: usize, group: usize) {
             let c = &self.c;
@@ -385,9 +529,7 @@ macro_rules! transforms {
                     let w = |s: usize, b: usize| {
                         [uniform(table.get_unchecked(((groups + group) << s) + b)); $columns]
                     };
-                    let even = |x, y, w| forward_each::<true, $columns>(c, x, y, w);
-                    let _odd = |x, y, w| forward_each::<false, $columns>(c, x, y, w);
-                    stages_down!($log, even, _odd, x, w);
+                    stages_down!($log, true false, c, x, w, LOOSE);
                     for (k, x) in x.into_iter().enumerate() {
                         for (g, x) in x.into_iter().enumerate() {
                             store(a.add(k * step + i + 8 * g), x);
@@ -401,6 +543,7 @@ macro_rules! transforms {
     (@inverse $name:ident, $log:tt, $radix:literal, $columns:literal, $features:literal) => {
         /// # Safety
         /// As for `block`, `a` being a block of $radix parts of `step` words.
+        #[inline(never)]
         #[target_feature(enable = $features)]
         unsafe fn $name<const LAST: bool>(&self, a: *mut u64, step: usize, groups: usize, group: usize) {
             let c = &self.c;
@@ -413,15 +556,11 @@ macro_rules! transforms {
                     let w = |s: usize, b: usize| {
                         [uniform(table.get_unchecked(((groups + group) << s) + b)); $columns]
                     };
-                    let _step = |x, y, w| inverse_each::<$columns>(c, x, y, w);
-                    let last = |x, y, w| {
-                        if LAST {
-                            inverse_last_each::<$columns>(self.roots, c, x, y)
-                        } else {
-                            inverse_each::<$columns>(c, x, y, w)
-                        }
-                    };
-                    stages_up!($log, _step, last, x, w);
+                    if LAST {
+                        stages_up!($log, up_last, self.roots, c, x, w);
+                    } else {
+                        stages_up!($log, up_exact, self.roots, c, x, w);
+                    }
                     for (k, x) in x.into_iter().enumerate() {
                         for (g, x) in x.into_iter().enumerate() {
                             store(a.add(k * step + i + 8 * g), x);
@@ -433,4 +572,4 @@ macro_rules! transforms {
     };
 }
 
-pub(super) use {butterflies, stages_down, stages_up, transforms};
+pub(super) use {down, stages_down, stages_up, transforms, up, up_exact, up_last};
