@@ -2,6 +2,8 @@
 //!
 //! The slots are the values at the 2n-th roots of unity mod p, in the order of [`NttTable`](crate::ring::NttTable).
 
+use zeroize::Zeroizing;
+
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::poly_batch::{Ntt, PolyBatch};
@@ -37,21 +39,23 @@ impl SlotEncoder {
 
     /// `[batch, n]` slot values to message coefficients, both in `[0, p)`.
     pub fn encode(&self, slots: &[u32]) -> Result<Vec<u32>> {
-        let words: Vec<u64> = slots.iter().map(|&s| u64::from(s)).collect();
+        let words = Zeroizing::new(slots.iter().map(|&s| u64::from(s)).collect::<Vec<_>>());
         let coefficients = PolyBatch::<Ntt>::upload(&self.device, &self.basis, &words)?.into_coeff()?.download()?;
+        let coefficients = Zeroizing::new(coefficients);
         Ok(coefficients.iter().map(|&c| c as u32).collect())
     }
 
     /// As signed coefficients nearest zero, for the plaintext factor of a product.
     pub fn encode_signed(&self, slots: &[u32]) -> Result<Vec<i32>> {
         let p = self.basis.modulus(0);
-        Ok(self.encode(slots)?.iter().map(|&c| p.to_signed(u64::from(c)) as i32).collect())
+        Ok(Zeroizing::new(self.encode(slots)?).iter().map(|&c| p.to_signed(u64::from(c)) as i32).collect())
     }
 
     /// `[batch, n]` message coefficients to slot values.
     pub fn decode(&self, coefficients: &[u32]) -> Result<Vec<u32>> {
-        let words: Vec<u64> = coefficients.iter().map(|&s| u64::from(s)).collect();
+        let words = Zeroizing::new(coefficients.iter().map(|&s| u64::from(s)).collect::<Vec<_>>());
         let slots = PolyBatch::upload(&self.device, &self.basis, &words)?.into_ntt()?.download()?;
+        let slots = Zeroizing::new(slots);
         Ok(slots.iter().map(|&c| c as u32).collect())
     }
 }

@@ -258,12 +258,12 @@ impl<'a> Online<'a> {
         let Session { channel, prng, conv, plans, party, .. } = &mut self.session;
         let plan = &plans[self.next_plan];
         self.next_plan += 1;
-        let mut y: Shares = match conv {
-            ConvKey::Secret(key) => hom_conv::client(channel, key, prng, plan, x)?.into(),
+        let mut y = match conv {
+            ConvKey::Secret(key) => hom_conv::client(channel, key, prng, plan, x)?,
             ConvKey::Public(key) => {
                 let values = bias(linear);
                 let bias = if linear.bias_map.is_some() { Bias::Map(&values) } else { Bias::Channel(&values) };
-                hom_conv::server(channel, key, prng, plan, &linear.weights, bias, x)?.into()
+                hom_conv::server(channel, key, prng, plan, &linear.weights, bias, x)?
             }
         };
         if let Some(trace) = &mut self.trace {

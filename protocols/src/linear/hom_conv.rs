@@ -31,6 +31,7 @@ use crate::channel::{CHUNK, Channel};
 use crate::error::{Error, Result};
 use crate::model::LinearKind;
 use crate::pack::{packed_len, unpack};
+use crate::share::Shares;
 
 /// Bytes of the public seed of a block.
 pub(super) const SEED_BYTES: usize = size_of::<PublicSeed>();
@@ -50,16 +51,10 @@ pub enum Bias<'a> {
 ///
 /// # Errors
 /// [`Error::Protocol`] or a decoding error for replies that are not what the plan says, [`Error::Connection`].
-pub fn client(
-    channel: &mut Channel,
-    key: &SecretKey,
-    prng: &mut Prng,
-    plan: &LinearPlan,
-    x: &[u32],
-) -> Result<Vec<u32>> {
+pub fn client(channel: &mut Channel, key: &SecretKey, prng: &mut Prng, plan: &LinearPlan, x: &[u32]) -> Result<Shares> {
     check_input(plan, x)?;
     let (blocks, row_blocks) = (plan.tile_blocks(), plan.row_blocks());
-    let mut y = vec![0; plan.output_len()];
+    let mut y = Shares::zeros(plan.output_len());
     let mut first = Upload::new(plan, key, prng, blocks[0].clone());
     first.send_until(channel, prng, x, 1, 1)?;
     for (b, tiles) in blocks.iter().enumerate() {
@@ -88,7 +83,7 @@ pub fn server(
     weights: &[i32],
     bias: Bias<'_>,
     x: &[u32],
-) -> Result<Vec<u32>> {
+) -> Result<Shares> {
     server_flooded(channel, key, prng, plan, weights, bias, x, Some(plan.budget().flood_bits))
 }
 
@@ -103,13 +98,13 @@ fn server_flooded(
     bias: Bias<'_>,
     x: &[u32],
     flood_bits: Option<u32>,
-) -> Result<Vec<u32>> {
+) -> Result<Shares> {
     check_input(plan, x)?;
     check_model(plan, weights, bias)?;
     let weights = convolution_weights(plan, weights);
     let mut transformed = TransformedWeights::new(plan, key.device(), &weights);
     let (blocks, row_blocks) = (plan.tile_blocks(), plan.row_blocks());
-    let mut y = vec![0; plan.output_len()];
+    let mut y = Shares::zeros(plan.output_len());
     let mut block = Download::new(plan, blocks[0].clone());
     block.receive_until(channel, 1, 1)?;
     for b in 0..blocks.len() {
@@ -140,9 +135,10 @@ fn server_flooded(
 
 /// The layer in the clear, mod 2^32.
 pub fn ideal(plan: &LinearPlan, weights: &[i32], bias: Bias<'_>, x: &[u32]) -> Vec<u32> {
-    let mut y = interleave(plan, encoding::ideal(plan.encoding().shape(), &convolution_weights(plan, weights), x));
+    let sums = encoding::ideal(plan.encoding().shape(), &convolution_weights(plan, weights), x);
+    let mut y = interleave(plan, sums.into());
     add_bias(plan, bias, &mut y);
-    y
+    y.to_vec()
 }
 
 // 1: ciphertexts of a block of tiles.
@@ -508,11 +504,11 @@ fn convolution_weights(plan: &LinearPlan, weights: &[i32]) -> Zeroizing<Vec<i32>
 }
 
 /// Brings the channels of a transposed convolution to their places: `[o][a][z] -> [o][f z + a]`.
-fn interleave(plan: &LinearPlan, y: Vec<u32>) -> Vec<u32> {
+fn interleave(plan: &LinearPlan, y: Shares) -> Shares {
     let LinearKind::Transposed2 { factor: [fz, fy, fx] } = plan.spec().kind else { return y };
     let [depth, height, width] = plan.spec().size;
     let [_, rows, columns] = plan.output_size();
-    let mut out = vec![0; y.len()];
+    let mut out = Shares::zeros(y.len());
     for (i, line) in y.chunks_exact(width).enumerate() {
         let (row, z, h) = (i / (depth * height), i / height % depth, i % height);
         let (o, a) = (row / (fz * fy * fx), row % (fz * fy * fx));
