@@ -125,6 +125,35 @@ pub trait Backend {
     /// NTT to coefficient domain, 1/n included.
     fn ntt_inverse(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer>;
 
+    /// NTT to coefficient domain: the polynomials `a * b`, `b` as in [`Self::mul_assign`].
+    fn ntt_inverse_of_product(
+        &self,
+        t: &Self::Tables,
+        shape: Shape,
+        mut a: Self::Buffer,
+        b: &Self::Buffer,
+        b_batch: usize,
+    ) -> Result<Self::Buffer> {
+        self.mul_assign(t, shape, &mut a, b, b_batch)?;
+        self.ntt_inverse(t, shape, a)
+    }
+
+    /// `sums[k] += x * factors[k]` in the NTT domain, for `x` in the coefficient domain; factors as `b` in
+    /// [`Self::mul_assign`].
+    fn ntt_forward_mul_add(
+        &self,
+        t: &Self::Tables,
+        shape: Shape,
+        x: Self::Buffer,
+        sums: [&mut Self::Buffer; 2],
+        factors: [&Self::Buffer; 2],
+        factor_batch: usize,
+    ) -> Result<()> {
+        let x = self.ntt_forward(t, shape, x)?;
+        let mut all = sums.into_iter().zip(factors);
+        all.try_for_each(|(sum, factor)| self.mul_add_assign(t, shape, sum, &x, factor, factor_batch))
+    }
+
     /// `a += b`, either domain, both of `shape`.
     fn add_assign(&self, t: &Self::Tables, shape: Shape, a: &mut Self::Buffer, b: &Self::Buffer) -> Result<()>;
 

@@ -271,6 +271,34 @@ impl Backend for Device {
         on!(self, B, b => Ok(B::wrap(b.ntt_inverse(B::tables_of(t)?, shape, B::own(buffer)?)?)))
     }
 
+    fn ntt_inverse_of_product(
+        &self,
+        t: &DeviceTables,
+        shape: Shape,
+        x: DeviceBuffer,
+        y: &DeviceBuffer,
+        y_batch: usize,
+    ) -> Result<DeviceBuffer> {
+        on!(self, B, b => {
+            Ok(B::wrap(b.ntt_inverse_of_product(B::tables_of(t)?, shape, B::own(x)?, B::of(y)?, y_batch)?))
+        })
+    }
+
+    fn ntt_forward_mul_add(
+        &self,
+        t: &DeviceTables,
+        shape: Shape,
+        x: DeviceBuffer,
+        [s0, s1]: [&mut DeviceBuffer; 2],
+        [f0, f1]: [&DeviceBuffer; 2],
+        factor_batch: usize,
+    ) -> Result<()> {
+        on!(self, B, b => {
+            let (sums, factors) = ([B::of_mut(s0)?, B::of_mut(s1)?], [B::of(f0)?, B::of(f1)?]);
+            b.ntt_forward_mul_add(B::tables_of(t)?, shape, B::own(x)?, sums, factors, factor_batch)
+        })
+    }
+
     fn add_assign(&self, t: &DeviceTables, shape: Shape, x: &mut DeviceBuffer, y: &DeviceBuffer) -> Result<()> {
         on!(self, B, b => b.add_assign(B::tables_of(t)?, shape, B::of_mut(x)?, B::of(y)?))
     }

@@ -207,6 +207,22 @@ impl PolyBatch<Coeff> {
         Ok(PolyBatch { device, basis, tables, batch, buffer, domain: PhantomData })
     }
 
+    /// `sums[k] += self * factors[k]` as polynomials; factors may be single ones for all.
+    pub fn mul_add_into(self, sums: [&mut PolyBatch<Ntt>; 2], factors: [&PolyBatch<Ntt>; 2]) -> Result<()> {
+        let [s0, s1] = sums;
+        let [f0, f1] = factors;
+        f0.check(f1, false)?;
+        for sum in [&s0, &s1] {
+            sum.check(f0, true)?;
+            if sum.batch != self.batch || !sum.device.same(&self.device) || sum.basis != self.basis {
+                return Err(Error::Shape(format!("sums of {} for {} polynomials", sum.batch, self.batch)));
+            }
+        }
+        let (shape, sums) = (self.shape(), [&mut s0.buffer, &mut s1.buffer]);
+        let Self { device, tables, buffer, .. } = self;
+        device.ntt_forward_mul_add(&tables, shape, buffer, sums, [&f0.buffer, &f1.buffer], f0.batch)
+    }
+
     /// Divides by the last prime, rounding, and leaves its limb out (modulus switch).
     pub fn drop_last_limb(self) -> Result<Self> {
         let shape = self.shape();
@@ -229,6 +245,15 @@ impl PolyBatch<Ntt> {
         let shape = self.shape();
         let Self { device, basis, tables, batch, buffer, .. } = self;
         let buffer = device.ntt_inverse(&tables, shape, buffer)?;
+        Ok(PolyBatch { device, basis, tables, batch, buffer, domain: PhantomData })
+    }
+
+    /// `self * other` in the coefficient domain; `other` may be a single one for all.
+    pub fn into_product(self, other: &Self) -> Result<PolyBatch<Coeff>> {
+        self.check(other, true)?;
+        let shape = self.shape();
+        let Self { device, basis, tables, batch, buffer, .. } = self;
+        let buffer = device.ntt_inverse_of_product(&tables, shape, buffer, &other.buffer, other.batch)?;
         Ok(PolyBatch { device, basis, tables, batch, buffer, domain: PhantomData })
     }
 

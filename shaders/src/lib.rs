@@ -11,6 +11,7 @@
 //! | `lib/radix.wgsl` | butterflies of the transforms on 16 points in registers |
 //! | `pointwise.wgsl` | add, sub, negate, mul, mul_add, mul_scalar |
 //! | `add_lifted.wgsl` | plaintext addition |
+//! | `lib/points.wgsl`, `lib/points_product.wgsl`, `lib/points_accumulate.wgsl` | what transforms do with their points on the way |
 //! | `ntt_forward.wgsl`, `ntt_inverse.wgsl`, `ntt_head.wgsl` | the transforms |
 //! | `gemm.wgsl` | matrix product at every point |
 //! | `drop_last_limb.wgsl` | modulus switch |
@@ -32,7 +33,12 @@ pub enum Word {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Library {
     Residues,
+    /// Of points as they are.
     Transform,
+    /// Of products that are formed as they are read.
+    Product,
+    /// Into sums of products.
+    Accumulate,
     Aes,
     ChaCha,
     /// None.
@@ -91,8 +97,13 @@ kernels! {
     /// The forward transform of a chunk. Constants `POINTS` (1024, 2048 or 4096) and `THROUGH_TILE` (1: the result takes one
     /// more turn through workgroup memory, so that neighbouring lanes write neighbouring words).
     NTT_FORWARD = Transform, "ntt_forward.wgsl", "ntt_forward", 3;
-    /// The inverse transform of a chunk, constants as for [`NTT_FORWARD`].
+    /// The same, and products of the points with two factors are added to two sums.
+    NTT_FORWARD_MUL_ADD = Accumulate, "ntt_forward.wgsl", "ntt_forward", 7;
+    /// The inverse transform of a chunk, constants as for [`NTT_FORWARD`], and `LAST`, 1: rows are chunks, and are
+    /// multiplied by n^-1.
     NTT_INVERSE = Transform, "ntt_inverse.wgsl", "ntt_inverse", 3;
+    /// The same of the product with another batch.
+    NTT_INVERSE_OF_PRODUCT = Product, "ntt_inverse.wgsl", "ntt_inverse", 4;
     /// The first stages of rows longer than a chunk. Constant `RADIX`, the chunks a row: 2, 4, 8 or 16.
     NTT_HEAD_FORWARD = Transform, "ntt_head.wgsl", "ntt_head_forward", 3;
     /// The last stages of the inverse of such rows. Constant `RADIX`.
@@ -133,7 +144,9 @@ impl Kernel {
         };
         let library: &[&str] = match self.library {
             Library::Residues => &[residues],
-            Library::Transform => &[residues, RADIX],
+            Library::Transform => &[residues, RADIX, include_str!("../wgsl/lib/points.wgsl")],
+            Library::Product => &[residues, RADIX, include_str!("../wgsl/lib/points_product.wgsl")],
+            Library::Accumulate => &[residues, RADIX, include_str!("../wgsl/lib/points_accumulate.wgsl")],
             Library::Aes => &[AES],
             Library::ChaCha => &[CHACHA],
             Library::Probe => &[],
@@ -144,6 +157,10 @@ impl Kernel {
 
     /// Whether a kernel writes to a binding.
     pub fn writes(&self, binding: u32) -> bool {
-        binding == 1 || (binding == 3 && matches!(self.library, Library::Aes | Library::ChaCha))
+        match self.library {
+            Library::Aes | Library::ChaCha => binding == 1 || binding == 3,
+            Library::Accumulate => matches!(binding, 1 | 3 | 4),
+            _ => binding == 1,
+        }
     }
 }

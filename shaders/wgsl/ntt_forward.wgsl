@@ -3,13 +3,15 @@
 //
 // Three passes of radix 16 (the last one 16, 8 or 4) on 16 points a lane in registers, two exchanges through
 // workgroup memory: first points LANES apart, then STEP apart within blocks of LANES, then neighbours.
-// Values below 8q in, in [0, q) out. x: chunk, y: row.
+// Values below 8q in, in [0, q) out; where they go is lib/points.wgsl's or lib/points_accumulate.wgsl's. x: chunk, y: row.
 
 struct Params {
     n: u32,
     limbs: u32,
     // Chunks a row.
     chunks: u32,
+    // Rows of a factor before it repeats.
+    factor_rows: u32,
 }
 
 var<immediate> params: Params;
@@ -65,6 +67,7 @@ fn exchange_in(at: u32, step: u32) {
 @compute @workgroup_size(LANES)
 fn ntt_forward(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
     start(group.y % params.limbs, params.n);
+    start_points(group.y % params.limbs, group.y);
     let node = params.chunks + group.x;
     let base = group.y * params.n + group.x * POINTS;
     v[0] = w_from(data[base + lane + 0u * LANES]);
@@ -126,38 +129,38 @@ fn ntt_forward(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id
         tile[swizzle(16u * lane + 14u)] = w_to(finish_forward(14u));
         tile[swizzle(16u * lane + 15u)] = w_to(finish_forward(15u));
         workgroupBarrier();
-        data[base + lane + 0u * LANES] = tile[swizzle(lane + 0u * LANES)];
-        data[base + lane + 1u * LANES] = tile[swizzle(lane + 1u * LANES)];
-        data[base + lane + 2u * LANES] = tile[swizzle(lane + 2u * LANES)];
-        data[base + lane + 3u * LANES] = tile[swizzle(lane + 3u * LANES)];
-        data[base + lane + 4u * LANES] = tile[swizzle(lane + 4u * LANES)];
-        data[base + lane + 5u * LANES] = tile[swizzle(lane + 5u * LANES)];
-        data[base + lane + 6u * LANES] = tile[swizzle(lane + 6u * LANES)];
-        data[base + lane + 7u * LANES] = tile[swizzle(lane + 7u * LANES)];
-        data[base + lane + 8u * LANES] = tile[swizzle(lane + 8u * LANES)];
-        data[base + lane + 9u * LANES] = tile[swizzle(lane + 9u * LANES)];
-        data[base + lane + 10u * LANES] = tile[swizzle(lane + 10u * LANES)];
-        data[base + lane + 11u * LANES] = tile[swizzle(lane + 11u * LANES)];
-        data[base + lane + 12u * LANES] = tile[swizzle(lane + 12u * LANES)];
-        data[base + lane + 13u * LANES] = tile[swizzle(lane + 13u * LANES)];
-        data[base + lane + 14u * LANES] = tile[swizzle(lane + 14u * LANES)];
-        data[base + lane + 15u * LANES] = tile[swizzle(lane + 15u * LANES)];
+        store_point(base + lane + 0u * LANES, tile[swizzle(lane + 0u * LANES)]);
+        store_point(base + lane + 1u * LANES, tile[swizzle(lane + 1u * LANES)]);
+        store_point(base + lane + 2u * LANES, tile[swizzle(lane + 2u * LANES)]);
+        store_point(base + lane + 3u * LANES, tile[swizzle(lane + 3u * LANES)]);
+        store_point(base + lane + 4u * LANES, tile[swizzle(lane + 4u * LANES)]);
+        store_point(base + lane + 5u * LANES, tile[swizzle(lane + 5u * LANES)]);
+        store_point(base + lane + 6u * LANES, tile[swizzle(lane + 6u * LANES)]);
+        store_point(base + lane + 7u * LANES, tile[swizzle(lane + 7u * LANES)]);
+        store_point(base + lane + 8u * LANES, tile[swizzle(lane + 8u * LANES)]);
+        store_point(base + lane + 9u * LANES, tile[swizzle(lane + 9u * LANES)]);
+        store_point(base + lane + 10u * LANES, tile[swizzle(lane + 10u * LANES)]);
+        store_point(base + lane + 11u * LANES, tile[swizzle(lane + 11u * LANES)]);
+        store_point(base + lane + 12u * LANES, tile[swizzle(lane + 12u * LANES)]);
+        store_point(base + lane + 13u * LANES, tile[swizzle(lane + 13u * LANES)]);
+        store_point(base + lane + 14u * LANES, tile[swizzle(lane + 14u * LANES)]);
+        store_point(base + lane + 15u * LANES, tile[swizzle(lane + 15u * LANES)]);
     } else {
-        data[base + 16u * lane + 0u] = w_to(finish_forward(0u));
-        data[base + 16u * lane + 1u] = w_to(finish_forward(1u));
-        data[base + 16u * lane + 2u] = w_to(finish_forward(2u));
-        data[base + 16u * lane + 3u] = w_to(finish_forward(3u));
-        data[base + 16u * lane + 4u] = w_to(finish_forward(4u));
-        data[base + 16u * lane + 5u] = w_to(finish_forward(5u));
-        data[base + 16u * lane + 6u] = w_to(finish_forward(6u));
-        data[base + 16u * lane + 7u] = w_to(finish_forward(7u));
-        data[base + 16u * lane + 8u] = w_to(finish_forward(8u));
-        data[base + 16u * lane + 9u] = w_to(finish_forward(9u));
-        data[base + 16u * lane + 10u] = w_to(finish_forward(10u));
-        data[base + 16u * lane + 11u] = w_to(finish_forward(11u));
-        data[base + 16u * lane + 12u] = w_to(finish_forward(12u));
-        data[base + 16u * lane + 13u] = w_to(finish_forward(13u));
-        data[base + 16u * lane + 14u] = w_to(finish_forward(14u));
-        data[base + 16u * lane + 15u] = w_to(finish_forward(15u));
+        store_point(base + 16u * lane + 0u, w_to(finish_forward(0u)));
+        store_point(base + 16u * lane + 1u, w_to(finish_forward(1u)));
+        store_point(base + 16u * lane + 2u, w_to(finish_forward(2u)));
+        store_point(base + 16u * lane + 3u, w_to(finish_forward(3u)));
+        store_point(base + 16u * lane + 4u, w_to(finish_forward(4u)));
+        store_point(base + 16u * lane + 5u, w_to(finish_forward(5u)));
+        store_point(base + 16u * lane + 6u, w_to(finish_forward(6u)));
+        store_point(base + 16u * lane + 7u, w_to(finish_forward(7u)));
+        store_point(base + 16u * lane + 8u, w_to(finish_forward(8u)));
+        store_point(base + 16u * lane + 9u, w_to(finish_forward(9u)));
+        store_point(base + 16u * lane + 10u, w_to(finish_forward(10u)));
+        store_point(base + 16u * lane + 11u, w_to(finish_forward(11u)));
+        store_point(base + 16u * lane + 12u, w_to(finish_forward(12u)));
+        store_point(base + 16u * lane + 13u, w_to(finish_forward(13u)));
+        store_point(base + 16u * lane + 14u, w_to(finish_forward(14u)));
+        store_point(base + 16u * lane + 15u, w_to(finish_forward(15u)));
     }
 }

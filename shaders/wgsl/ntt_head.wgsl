@@ -71,6 +71,7 @@ fn ntt_head_forward(@builtin(global_invocation_id) id: vec3<u32>) {
 fn ntt_head_inverse(@builtin(global_invocation_id) id: vec3<u32>) {
     let limb = id.y % params.limbs;
     start(limb, params.n);
+    start_last(limb);
     let at = id.y * params.n + id.x;
     let step = params.n / RADIX;
     v[0] = w_from(data[at]);
@@ -96,35 +97,34 @@ fn ntt_head_inverse(@builtin(global_invocation_id) id: vec3<u32>) {
         v[15] = w_from(data[at + 15u * step]);
     }
     if RADIX == 2u {
-        inverse_2(0u, 1u);
+        inverse_2_last();
     } else if RADIX == 4u {
-        inverse_4(0u, 1u);
+        inverse_4_last();
     } else if RADIX == 8u {
-        inverse_8(0u, 1u);
+        inverse_8_last();
     } else {
-        inverse_16(1u);
+        inverse_16_last();
     }
-    let n_inv = modulus_factor(limb, 3u);
-    data[at] = w_to(mod_mul_factor(v[0], n_inv, q));
-    data[at + step] = w_to(mod_mul_factor(v[1], n_inv, q));
+    data[at] = w_to(v[0]);
+    data[at + step] = w_to(v[1]);
     if RADIX > 2u {
-        data[at + 2u * step] = w_to(mod_mul_factor(v[2], n_inv, q));
-        data[at + 3u * step] = w_to(mod_mul_factor(v[3], n_inv, q));
+        data[at + 2u * step] = w_to(v[2]);
+        data[at + 3u * step] = w_to(v[3]);
     }
     if RADIX > 4u {
-        data[at + 4u * step] = w_to(mod_mul_factor(v[4], n_inv, q));
-        data[at + 5u * step] = w_to(mod_mul_factor(v[5], n_inv, q));
-        data[at + 6u * step] = w_to(mod_mul_factor(v[6], n_inv, q));
-        data[at + 7u * step] = w_to(mod_mul_factor(v[7], n_inv, q));
+        data[at + 4u * step] = w_to(v[4]);
+        data[at + 5u * step] = w_to(v[5]);
+        data[at + 6u * step] = w_to(v[6]);
+        data[at + 7u * step] = w_to(v[7]);
     }
     if RADIX > 8u {
-        data[at + 8u * step] = w_to(mod_mul_factor(v[8], n_inv, q));
-        data[at + 9u * step] = w_to(mod_mul_factor(v[9], n_inv, q));
-        data[at + 10u * step] = w_to(mod_mul_factor(v[10], n_inv, q));
-        data[at + 11u * step] = w_to(mod_mul_factor(v[11], n_inv, q));
-        data[at + 12u * step] = w_to(mod_mul_factor(v[12], n_inv, q));
-        data[at + 13u * step] = w_to(mod_mul_factor(v[13], n_inv, q));
-        data[at + 14u * step] = w_to(mod_mul_factor(v[14], n_inv, q));
-        data[at + 15u * step] = w_to(mod_mul_factor(v[15], n_inv, q));
+        data[at + 8u * step] = w_to(v[8]);
+        data[at + 9u * step] = w_to(v[9]);
+        data[at + 10u * step] = w_to(v[10]);
+        data[at + 11u * step] = w_to(v[11]);
+        data[at + 12u * step] = w_to(v[12]);
+        data[at + 13u * step] = w_to(v[13]);
+        data[at + 14u * step] = w_to(v[14]);
+        data[at + 15u * step] = w_to(v[15]);
     }
 }

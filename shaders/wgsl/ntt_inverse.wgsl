@@ -1,11 +1,14 @@
-// Inverse of ntt_forward, pass by pass: the first log2(POINTS) stages of rows of n = chunks * POINTS points, and n^-1
-// where there are no more. Values in [0, q) in; below 2q between passes and out, or in [0, q) if chunks = 1. x: chunk, y: row.
+// Inverse of ntt_forward, pass by pass: the first log2(POINTS) stages of rows of n = chunks * POINTS points. With LAST = 1 there are
+// no more, and n^-1 is taken along. Values in [0, q) in; below 2q between passes and out, or in [0, q) after the last
+// stage. What is read is lib/points.wgsl's or lib/points_product.wgsl's. x: chunk, y: row.
 
 struct Params {
     n: u32,
     limbs: u32,
     // Chunks a row.
     chunks: u32,
+    // Rows of a factor before it repeats.
+    factor_rows: u32,
 }
 
 var<immediate> params: Params;
@@ -62,45 +65,46 @@ fn exchange_in(at: u32, step: u32) {
 fn ntt_inverse(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
     let limb = group.y % params.limbs;
     start(limb, params.n);
+    start_points(limb, group.y);
     let node = params.chunks + group.x;
     let base = group.y * params.n + group.x * POINTS;
     if THROUGH_TILE == 1u {
         // Neighbouring lanes read neighbouring words.
-        tile[swizzle(lane + 0u * LANES)] = data[base + lane + 0u * LANES];
-        tile[swizzle(lane + 1u * LANES)] = data[base + lane + 1u * LANES];
-        tile[swizzle(lane + 2u * LANES)] = data[base + lane + 2u * LANES];
-        tile[swizzle(lane + 3u * LANES)] = data[base + lane + 3u * LANES];
-        tile[swizzle(lane + 4u * LANES)] = data[base + lane + 4u * LANES];
-        tile[swizzle(lane + 5u * LANES)] = data[base + lane + 5u * LANES];
-        tile[swizzle(lane + 6u * LANES)] = data[base + lane + 6u * LANES];
-        tile[swizzle(lane + 7u * LANES)] = data[base + lane + 7u * LANES];
-        tile[swizzle(lane + 8u * LANES)] = data[base + lane + 8u * LANES];
-        tile[swizzle(lane + 9u * LANES)] = data[base + lane + 9u * LANES];
-        tile[swizzle(lane + 10u * LANES)] = data[base + lane + 10u * LANES];
-        tile[swizzle(lane + 11u * LANES)] = data[base + lane + 11u * LANES];
-        tile[swizzle(lane + 12u * LANES)] = data[base + lane + 12u * LANES];
-        tile[swizzle(lane + 13u * LANES)] = data[base + lane + 13u * LANES];
-        tile[swizzle(lane + 14u * LANES)] = data[base + lane + 14u * LANES];
-        tile[swizzle(lane + 15u * LANES)] = data[base + lane + 15u * LANES];
+        tile[swizzle(lane + 0u * LANES)] = load_point(base + lane + 0u * LANES);
+        tile[swizzle(lane + 1u * LANES)] = load_point(base + lane + 1u * LANES);
+        tile[swizzle(lane + 2u * LANES)] = load_point(base + lane + 2u * LANES);
+        tile[swizzle(lane + 3u * LANES)] = load_point(base + lane + 3u * LANES);
+        tile[swizzle(lane + 4u * LANES)] = load_point(base + lane + 4u * LANES);
+        tile[swizzle(lane + 5u * LANES)] = load_point(base + lane + 5u * LANES);
+        tile[swizzle(lane + 6u * LANES)] = load_point(base + lane + 6u * LANES);
+        tile[swizzle(lane + 7u * LANES)] = load_point(base + lane + 7u * LANES);
+        tile[swizzle(lane + 8u * LANES)] = load_point(base + lane + 8u * LANES);
+        tile[swizzle(lane + 9u * LANES)] = load_point(base + lane + 9u * LANES);
+        tile[swizzle(lane + 10u * LANES)] = load_point(base + lane + 10u * LANES);
+        tile[swizzle(lane + 11u * LANES)] = load_point(base + lane + 11u * LANES);
+        tile[swizzle(lane + 12u * LANES)] = load_point(base + lane + 12u * LANES);
+        tile[swizzle(lane + 13u * LANES)] = load_point(base + lane + 13u * LANES);
+        tile[swizzle(lane + 14u * LANES)] = load_point(base + lane + 14u * LANES);
+        tile[swizzle(lane + 15u * LANES)] = load_point(base + lane + 15u * LANES);
         workgroupBarrier();
         exchange_in(16u * lane, 1u);
     } else {
-        v[0] = w_from(data[base + 16u * lane + 0u]);
-        v[1] = w_from(data[base + 16u * lane + 1u]);
-        v[2] = w_from(data[base + 16u * lane + 2u]);
-        v[3] = w_from(data[base + 16u * lane + 3u]);
-        v[4] = w_from(data[base + 16u * lane + 4u]);
-        v[5] = w_from(data[base + 16u * lane + 5u]);
-        v[6] = w_from(data[base + 16u * lane + 6u]);
-        v[7] = w_from(data[base + 16u * lane + 7u]);
-        v[8] = w_from(data[base + 16u * lane + 8u]);
-        v[9] = w_from(data[base + 16u * lane + 9u]);
-        v[10] = w_from(data[base + 16u * lane + 10u]);
-        v[11] = w_from(data[base + 16u * lane + 11u]);
-        v[12] = w_from(data[base + 16u * lane + 12u]);
-        v[13] = w_from(data[base + 16u * lane + 13u]);
-        v[14] = w_from(data[base + 16u * lane + 14u]);
-        v[15] = w_from(data[base + 16u * lane + 15u]);
+        v[0] = w_from(load_point(base + 16u * lane + 0u));
+        v[1] = w_from(load_point(base + 16u * lane + 1u));
+        v[2] = w_from(load_point(base + 16u * lane + 2u));
+        v[3] = w_from(load_point(base + 16u * lane + 3u));
+        v[4] = w_from(load_point(base + 16u * lane + 4u));
+        v[5] = w_from(load_point(base + 16u * lane + 5u));
+        v[6] = w_from(load_point(base + 16u * lane + 6u));
+        v[7] = w_from(load_point(base + 16u * lane + 7u));
+        v[8] = w_from(load_point(base + 16u * lane + 8u));
+        v[9] = w_from(load_point(base + 16u * lane + 9u));
+        v[10] = w_from(load_point(base + 16u * lane + 10u));
+        v[11] = w_from(load_point(base + 16u * lane + 11u));
+        v[12] = w_from(load_point(base + 16u * lane + 12u));
+        v[13] = w_from(load_point(base + 16u * lane + 13u));
+        v[14] = w_from(load_point(base + 16u * lane + 14u));
+        v[15] = w_from(load_point(base + 16u * lane + 15u));
     }
     if STEP == 16u {
         inverse_16(256u * node + lane);
@@ -133,42 +137,27 @@ fn ntt_inverse(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id
     workgroupBarrier();
 
     exchange_in(lane, LANES);
-    inverse_16(node);
-    if params.chunks == 1u {
-        let n_inv = modulus_factor(limb, 3u);
-        data[base + lane + 0u * LANES] = w_to(mod_mul_factor(v[0], n_inv, q));
-        data[base + lane + 1u * LANES] = w_to(mod_mul_factor(v[1], n_inv, q));
-        data[base + lane + 2u * LANES] = w_to(mod_mul_factor(v[2], n_inv, q));
-        data[base + lane + 3u * LANES] = w_to(mod_mul_factor(v[3], n_inv, q));
-        data[base + lane + 4u * LANES] = w_to(mod_mul_factor(v[4], n_inv, q));
-        data[base + lane + 5u * LANES] = w_to(mod_mul_factor(v[5], n_inv, q));
-        data[base + lane + 6u * LANES] = w_to(mod_mul_factor(v[6], n_inv, q));
-        data[base + lane + 7u * LANES] = w_to(mod_mul_factor(v[7], n_inv, q));
-        data[base + lane + 8u * LANES] = w_to(mod_mul_factor(v[8], n_inv, q));
-        data[base + lane + 9u * LANES] = w_to(mod_mul_factor(v[9], n_inv, q));
-        data[base + lane + 10u * LANES] = w_to(mod_mul_factor(v[10], n_inv, q));
-        data[base + lane + 11u * LANES] = w_to(mod_mul_factor(v[11], n_inv, q));
-        data[base + lane + 12u * LANES] = w_to(mod_mul_factor(v[12], n_inv, q));
-        data[base + lane + 13u * LANES] = w_to(mod_mul_factor(v[13], n_inv, q));
-        data[base + lane + 14u * LANES] = w_to(mod_mul_factor(v[14], n_inv, q));
-        data[base + lane + 15u * LANES] = w_to(mod_mul_factor(v[15], n_inv, q));
+    if LAST == 1u {
+        start_last(limb);
+        inverse_16_last();
     } else {
+        inverse_16(node);
         settle_16();
-        data[base + lane + 0u * LANES] = w_to(v[0]);
-        data[base + lane + 1u * LANES] = w_to(v[1]);
-        data[base + lane + 2u * LANES] = w_to(v[2]);
-        data[base + lane + 3u * LANES] = w_to(v[3]);
-        data[base + lane + 4u * LANES] = w_to(v[4]);
-        data[base + lane + 5u * LANES] = w_to(v[5]);
-        data[base + lane + 6u * LANES] = w_to(v[6]);
-        data[base + lane + 7u * LANES] = w_to(v[7]);
-        data[base + lane + 8u * LANES] = w_to(v[8]);
-        data[base + lane + 9u * LANES] = w_to(v[9]);
-        data[base + lane + 10u * LANES] = w_to(v[10]);
-        data[base + lane + 11u * LANES] = w_to(v[11]);
-        data[base + lane + 12u * LANES] = w_to(v[12]);
-        data[base + lane + 13u * LANES] = w_to(v[13]);
-        data[base + lane + 14u * LANES] = w_to(v[14]);
-        data[base + lane + 15u * LANES] = w_to(v[15]);
     }
+    data[base + lane + 0u * LANES] = w_to(v[0]);
+    data[base + lane + 1u * LANES] = w_to(v[1]);
+    data[base + lane + 2u * LANES] = w_to(v[2]);
+    data[base + lane + 3u * LANES] = w_to(v[3]);
+    data[base + lane + 4u * LANES] = w_to(v[4]);
+    data[base + lane + 5u * LANES] = w_to(v[5]);
+    data[base + lane + 6u * LANES] = w_to(v[6]);
+    data[base + lane + 7u * LANES] = w_to(v[7]);
+    data[base + lane + 8u * LANES] = w_to(v[8]);
+    data[base + lane + 9u * LANES] = w_to(v[9]);
+    data[base + lane + 10u * LANES] = w_to(v[10]);
+    data[base + lane + 11u * LANES] = w_to(v[11]);
+    data[base + lane + 12u * LANES] = w_to(v[12]);
+    data[base + lane + 13u * LANES] = w_to(v[13]);
+    data[base + lane + 14u * LANES] = w_to(v[14]);
+    data[base + lane + 15u * LANES] = w_to(v[15]);
 }

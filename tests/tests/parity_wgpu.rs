@@ -75,6 +75,21 @@ fn check_transforms(gpu: &Device, basis: &RnsBasis, batch: usize) {
     compare(gpu, "ntt_inverse", basis, |d| ntt(d, basis, batch, 2).into_coeff().unwrap().download().unwrap());
 }
 
+/// Transforms that take pointwise products along, with as many factors as polynomials and with one.
+fn check_fused(gpu: &Device, basis: &RnsBasis, batch: usize) {
+    for others in if batch > 1 { vec![batch, 1] } else { vec![1] } {
+        compare(gpu, "ntt_inverse_of_product", basis, |d| {
+            ntt(d, basis, batch, 2).into_product(&ntt(d, basis, others, 3)).unwrap().download().unwrap()
+        });
+        compare(gpu, "ntt_forward_mul_add", basis, |d| {
+            let [mut s0, mut s1] = [4, 5].map(|seed| ntt(d, basis, batch, seed));
+            let [f0, f1] = [6, 7].map(|seed| ntt(d, basis, others, seed));
+            coeff(d, basis, batch, 8).mul_add_into([&mut s0, &mut s1], [&f0, &f1]).unwrap();
+            [s0.download().unwrap(), s1.download().unwrap()].concat()
+        });
+    }
+}
+
 fn check_pointwise(gpu: &Device, basis: &RnsBasis) {
     let batch = 3;
     compare(gpu, "add", basis, |d| {
@@ -153,6 +168,12 @@ fn transforms_agree() {
                 check_transforms(&gpu, &basis, if n > 8192 { 1 } else { 2 });
             }
         }
+        // One chunk a row, and several; the widest primes, and widths that differ.
+        for (n, batch) in [(2048, 2), (4096, 2), (65536, 1)] {
+            for basis in [&bases(n)[2], &bases(n)[4]] {
+                check_fused(&gpu, basis, batch);
+            }
+        }
     }
 }
 
@@ -199,6 +220,9 @@ fn kernels_agree_with_all_runtime_checks_on() {
         for n in [1024, 2048, 4096, 16384] {
             let basis = RnsBasis::new(n, &DEFAULT_60).unwrap();
             check_transforms(&gpu, &basis, 2);
+            if n == 4096 {
+                check_fused(&gpu, &basis, 2);
+            }
             check_pointwise(&gpu, &basis);
             check_gemm(&gpu, &basis, 3, 10, 5);
         }
@@ -236,7 +260,7 @@ fn a_batch_longer_than_a_window_is_split() {
             one.negate().unwrap();
             let mut a = a.into_ntt().unwrap();
             a.mul_assign(&one).unwrap();
-            a.download().unwrap()
+            a.into_product(&one).unwrap().download().unwrap()
         };
         compare(&gpu, "a long batch", &basis, round_trip);
     }
@@ -254,6 +278,10 @@ fn what_cannot_be_had_is_an_error() {
         let mut a = PolyBatch::<Coeff>::zeros(&gpu, &basis, 1).unwrap();
         let cpu = PolyBatch::<Coeff>::zeros(&Device::cpu(), &basis, 1).unwrap();
         assert!(matches!(a.add_assign(&cpu), Err(Error::DeviceMismatch(_))));
+        let [mut s0, mut s1] = [0, 1].map(|_| PolyBatch::<Ntt>::zeros(&gpu, &basis, 2).unwrap());
+        let [f0, f1] = [0, 1].map(|_| PolyBatch::<Ntt>::zeros(&gpu, &basis, 2).unwrap());
+        assert!(matches!(a.mul_add_into([&mut s0, &mut s1], [&f0, &f1]), Err(Error::Shape(_))));
+        assert!(matches!(f0.into_product(&PolyBatch::zeros(&gpu, &basis, 3).unwrap()), Err(Error::Shape(_))));
     }
 }
 

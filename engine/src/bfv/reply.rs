@@ -84,9 +84,8 @@ impl PublicKey {
         let Ciphertexts { mut c0, mut c1 } = products;
         let ones = vec![1; c0.basis().len()];
 
-        let u = PolyBatch::lift(c0.device(), c0.basis(), &draws.u, &ones)?.into_ntt()?;
-        c0.mul_add_assign(&u, &self.b)?;
-        c1.mul_add_assign(&u, &self.a)?;
+        let u = PolyBatch::<Coeff>::lift(c0.device(), c0.basis(), &draws.u, &ones)?;
+        u.mul_add_into([&mut c0, &mut c1], [&self.b, &self.a])?;
         let (mut c0, mut c1) = (c0.into_coeff()?, c1.into_coeff()?);
         c0.add_lifted(&draws.noise0, &ones)?;
         c1.add_lifted(&draws.noise1, &ones)?;

@@ -71,9 +71,9 @@ impl SecretKey {
     }
 
     /// c1 * s in the coefficient domain, on the whole basis or on the first prime alone.
-    pub fn times_secret(&self, mut c1: PolyBatch<Ntt>) -> Result<PolyBatch<Coeff>> {
-        c1.mul_assign(self.for_basis(c1.basis().len())?)?;
-        c1.into_coeff()
+    pub fn times_secret(&self, c1: PolyBatch<Ntt>) -> Result<PolyBatch<Coeff>> {
+        let secret = self.for_basis(c1.basis().len())?;
+        c1.into_product(secret)
     }
 
     /// Encryptions of zero under the secret key, c0 = e - c1 s, with c1 the polynomials `first..` of a public seed, which

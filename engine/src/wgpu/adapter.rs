@@ -111,7 +111,7 @@ fn lacking(limits: &Limits, features: Features) -> Option<String> {
     let needs = [
         ("lanes a workgroup", u64::from(limits.max_compute_invocations_per_workgroup), 256),
         ("bytes of workgroup memory", u64::from(limits.max_compute_workgroup_storage_size), 32 << 10),
-        ("storage buffers a kernel", u64::from(limits.max_storage_buffers_per_shader_stage), 4),
+        ("storage buffers a kernel", u64::from(limits.max_storage_buffers_per_shader_stage), 7),
         ("bytes of immediate data", u64::from(limits.max_immediate_size), 64),
         ("workgroups a dimension", u64::from(limits.max_compute_workgroups_per_dimension), 65_535),
         ("bytes a storage window", limits.max_storage_buffer_binding_size, 64 << 20),

@@ -150,16 +150,21 @@ impl Backend for Wgpu {
         if basis.n() < MIN_N {
             return Err(Error::Parameters(format!("n = {}: the GPU backend needs at least {MIN_N}", basis.n())));
         }
-        let upload = |factors: fn(&crate::ring::NttTable) -> &[Factor]| {
-            let table: Vec<[u32; 4]> =
-                basis.tables().iter().flat_map(|t| factors(t).iter().copied().map(words)).collect();
+        let upload = |factors: &dyn Fn(&crate::ring::NttTable) -> Vec<Factor>| {
+            let table: Vec<[u32; 4]> = basis.tables().iter().flat_map(factors).map(words).collect();
             GpuBuffer::upload(&self.context, bytemuck::cast_slice(&table))
         };
         Ok(GpuTables {
             basis: basis.clone(),
             moduli: GpuBuffer::upload(&self.context, bytemuck::cast_slice(&moduli_table(basis)))?,
-            forward: upload(|t| t.forward_factors())?,
-            inverse: upload(|t| t.inverse_factors())?,
+            forward: upload(&|t| t.forward_factors().to_vec())?,
+            // Number 0 belongs to no node: the last stage's root times n^-1.
+            inverse: upload(&|t| {
+                let mut factors = t.inverse_factors().to_vec();
+                let last = t.modulus().mul(factors[1].value, t.n_inv().value);
+                factors[0] = Factor { value: last, shoup: t.modulus().shoup(last) };
+                factors
+            })?,
         })
     }
 
@@ -219,6 +224,30 @@ impl Backend for Wgpu {
     fn ntt_inverse(&self, t: &GpuTables, shape: Shape, buffer: GpuBuffer) -> Result<GpuBuffer> {
         self.run_ntt_inverse(t, shape, &buffer)?;
         Ok(buffer)
+    }
+
+    fn ntt_inverse_of_product(
+        &self,
+        t: &GpuTables,
+        shape: Shape,
+        a: GpuBuffer,
+        b: &GpuBuffer,
+        b_batch: usize,
+    ) -> Result<GpuBuffer> {
+        self.run_ntt_inverse_of_product(t, shape, &a, b, b_batch)?;
+        Ok(a)
+    }
+
+    fn ntt_forward_mul_add(
+        &self,
+        t: &GpuTables,
+        shape: Shape,
+        x: GpuBuffer,
+        sums: [&mut GpuBuffer; 2],
+        factors: [&GpuBuffer; 2],
+        factor_batch: usize,
+    ) -> Result<()> {
+        self.run_ntt_forward_mul_add(t, shape, &x, sums.map(|sum| &*sum), factors, factor_batch)
     }
 
     fn add_assign(&self, t: &GpuTables, shape: Shape, a: &mut GpuBuffer, b: &GpuBuffer) -> Result<()> {

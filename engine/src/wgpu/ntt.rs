@@ -1,9 +1,14 @@
 //! Twin of `ntt_forward.wgsl`, `ntt_inverse.wgsl` and `ntt_head.wgsl`: chunks of up to [`CHUNK`] points in one workgroup
 //! each; longer rows take one more step over global memory, first (forward) or last (inverse).
+//!
+//! Pointwise products join the pass that touches the points anyway: those that a row is the inverse of, as it is read, and those that
+//! are added to sums, as it would be written. Either saves writing and reading the batch once more.
 
 use std::sync::Arc;
 
-use blindvox_shaders::{Kernel, NTT_FORWARD, NTT_HEAD_FORWARD, NTT_HEAD_INVERSE, NTT_INVERSE};
+use blindvox_shaders::{
+    Kernel, NTT_FORWARD, NTT_FORWARD_MUL_ADD, NTT_HEAD_FORWARD, NTT_HEAD_INVERSE, NTT_INVERSE, NTT_INVERSE_OF_PRODUCT,
+};
 
 use super::pipeline::Pipeline;
 use super::{GpuBuffer, GpuTables, LANES, WORD, Wgpu, part, whole};
@@ -13,31 +18,73 @@ use crate::error::Result;
 /// Points that fit 32 KiB of workgroup memory.
 const CHUNK: usize = 4096;
 
+/// A kernel, its workgroups a row, and the operands that it has besides the rows: whole windows of each.
+struct Pass<'a> {
+    pipeline: Arc<Pipeline>,
+    groups: usize,
+    sums: &'a [&'a GpuBuffer],
+    factors: &'a [&'a GpuBuffer],
+}
+
 impl Wgpu {
     pub(super) fn run_ntt_forward(&self, t: &GpuTables, shape: Shape, buffer: &GpuBuffer) -> Result<()> {
-        let chunk = self.chunk_kernel(NTT_FORWARD, shape.n);
-        let head = self.head_kernel(NTT_HEAD_FORWARD, shape.n);
-        self.run_ntt(t, shape, buffer, &t.forward, [head, Some(chunk)])
+        let passes = [self.head(NTT_HEAD_FORWARD, shape.n), Some(self.chunk(NTT_FORWARD, shape.n, &[], &[]))];
+        self.run_ntt(t, shape, buffer, &t.forward, passes, shape.batch)
+    }
+
+    /// `sums[k] += NTT(buffer) * factors[k]`, the factors of `factor_batch` polynomials: all of the batch, or one.
+    pub(super) fn run_ntt_forward_mul_add(
+        &self,
+        t: &GpuTables,
+        shape: Shape,
+        buffer: &GpuBuffer,
+        sums: [&GpuBuffer; 2],
+        factors: [&GpuBuffer; 2],
+        factor_batch: usize,
+    ) -> Result<()> {
+        let chunk = self.chunk(NTT_FORWARD_MUL_ADD, shape.n, &sums, &factors);
+        let passes = [self.head(NTT_HEAD_FORWARD, shape.n), Some(chunk)];
+        self.run_ntt(t, shape, buffer, &t.forward, passes, factor_batch)
     }
 
     pub(super) fn run_ntt_inverse(&self, t: &GpuTables, shape: Shape, buffer: &GpuBuffer) -> Result<()> {
-        let chunk = self.chunk_kernel(NTT_INVERSE, shape.n);
-        let head = self.head_kernel(NTT_HEAD_INVERSE, shape.n);
-        self.run_ntt(t, shape, buffer, &t.inverse, [Some(chunk), head])
+        let passes = [Some(self.chunk(NTT_INVERSE, shape.n, &[], &[])), self.head(NTT_HEAD_INVERSE, shape.n)];
+        self.run_ntt(t, shape, buffer, &t.inverse, passes, shape.batch)
     }
 
-    /// The kernel of a chunk and its workgroups a row.
-    fn chunk_kernel(&self, kernel: Kernel, n: usize) -> (Arc<Pipeline>, usize) {
+    /// The inverse of `buffer * factor`.
+    pub(super) fn run_ntt_inverse_of_product(
+        &self,
+        t: &GpuTables,
+        shape: Shape,
+        buffer: &GpuBuffer,
+        factor: &GpuBuffer,
+        factor_batch: usize,
+    ) -> Result<()> {
+        let factors = [factor];
+        let chunk = self.chunk(NTT_INVERSE_OF_PRODUCT, shape.n, &[], &factors);
+        let passes = [Some(chunk), self.head(NTT_HEAD_INVERSE, shape.n)];
+        self.run_ntt(t, shape, buffer, &t.inverse, passes, factor_batch)
+    }
+
+    /// The pass within chunks.
+    fn chunk<'a>(&self, kernel: Kernel, n: usize, sums: &'a [&'a GpuBuffer], factors: &'a [&'a GpuBuffer]) -> Pass<'a> {
         let points = n.min(CHUNK);
         // Pays where memory wants neighbouring lanes at neighbouring words; checked runs take it to be tested anywhere.
         let through_tile = u32::from(!self.context.software || self.context.pipelines.checked);
-        (self.context.pipeline(kernel, &[("POINTS", points as u32), ("THROUGH_TILE", through_tile)]), n / points)
+        let constants = [("POINTS", points as u32), ("THROUGH_TILE", through_tile), ("LAST", u32::from(points == n))];
+        Pass { pipeline: self.context.pipeline(kernel, &constants), groups: n / points, sums, factors }
     }
 
-    /// The step that joins chunks and its workgroups a row; none if the row is a chunk.
-    fn head_kernel(&self, kernel: Kernel, n: usize) -> Option<(Arc<Pipeline>, usize)> {
+    /// The pass that joins chunks; none if the row is a chunk.
+    fn head<'a>(&self, kernel: Kernel, n: usize) -> Option<Pass<'a>> {
         let chunks = n / CHUNK;
-        (chunks > 1).then(|| (self.context.pipeline(kernel, &[("RADIX", chunks as u32)]), n / chunks / LANES))
+        (chunks > 1).then(|| Pass {
+            pipeline: self.context.pipeline(kernel, &[("RADIX", chunks as u32)]),
+            groups: n / chunks / LANES,
+            sums: &[],
+            factors: &[],
+        })
     }
 
     fn run_ntt(
@@ -46,14 +93,23 @@ impl Wgpu {
         shape: Shape,
         buffer: &GpuBuffer,
         roots: &GpuBuffer,
-        steps: [Option<(Arc<Pipeline>, usize)>; 2],
+        passes: [Option<Pass<'_>>; 2],
+        factor_batch: usize,
     ) -> Result<()> {
         self.context.healthy()?;
         let Shape { limbs, n, .. } = shape;
-        let parameters = [n, limbs, n / n.min(CHUNK)].map(|v| v as u32);
+        let poly = limbs * n * WORD;
+        let repeats = factor_batch == 1;
         for (first, count) in self.windows(shape)? {
-            let windows = [t.moduli(), part(buffer, limbs * n * WORD, first, count), whole(roots)];
-            for (pipeline, groups) in steps.iter().flatten() {
+            let factor_rows = if repeats { limbs } else { count * limbs };
+            let parameters = [n, limbs, n / n.min(CHUNK), factor_rows].map(|v| v as u32);
+            for Pass { pipeline, groups, sums, factors } in passes.iter().flatten() {
+                let mut windows = vec![t.moduli(), part(buffer, poly, first, count), whole(roots)];
+                windows.extend(sums.iter().map(|sum| part(sum, poly, first, count)));
+                windows.extend(factors.iter().map(|factor| match repeats {
+                    true => part(factor, poly, 0, 1),
+                    false => part(factor, poly, first, count),
+                }));
                 let groups = [*groups as u32, (count * limbs) as u32, 1];
                 self.context.dispatch(pipeline, &windows, &parameters, groups);
             }

@@ -27,6 +27,7 @@ fn start(limb: u32, n: u32) {
     roots_at = limb * n;
 }
 
+// No node has number 0: among the inverse roots it holds the root of node 1 times n^-1.
 fn root(node: u32) -> Factor { return factor(roots[roots_at + node]); }
 
 // Forward.
@@ -163,4 +164,53 @@ fn settle_16() {
     below_2q_from_4q(5u);
     below_2q_from_4q(6u);
     below_2q_from_4q(7u);
+}
+
+// The last stage of the inverse, that of node 1, takes n^-1 along: for differences within their root, and all are in [0, q).
+
+var<private> n_inv: Factor;
+var<private> last_root: Factor;
+
+fn start_last(limb: u32) {
+    n_inv = modulus_factor(limb, 3u);
+    last_root = root(0u);
+}
+
+fn gs_last(i: u32, j: u32, offset: Word) {
+    let t = w_sub(w_add(v[i], offset), v[j]);
+    v[i] = mod_mul_factor(w_add(v[i], v[j]), n_inv, q);
+    v[j] = mod_mul_factor(t, last_root, q);
+}
+
+fn inverse_2_last() { gs_last(0u, 1u, two_q); }
+
+fn inverse_4_last() {
+    inverse_2(0u, 2u);
+    inverse_2(2u, 3u);
+    gs_last(0u, 2u, four_q);
+    gs_last(1u, 3u, four_q);
+}
+
+fn inverse_8_last() {
+    inverse_4(0u, 2u);
+    inverse_4(4u, 3u);
+    gs_last(0u, 4u, eight_q);
+    gs_last(1u, 5u, eight_q);
+    gs_last(2u, 6u, eight_q);
+    gs_last(3u, 7u, eight_q);
+}
+
+fn inverse_16_last() {
+    inverse_8(0u, 2u);
+    inverse_8(8u, 3u);
+    v[0] = w_csub(v[0], eight_q);
+    v[8] = w_csub(v[8], eight_q);
+    gs_last(0u, 8u, eight_q);
+    gs_last(1u, 9u, eight_q);
+    gs_last(2u, 10u, eight_q);
+    gs_last(3u, 11u, eight_q);
+    gs_last(4u, 12u, eight_q);
+    gs_last(5u, 13u, eight_q);
+    gs_last(6u, 14u, eight_q);
+    gs_last(7u, 15u, eight_q);
 }

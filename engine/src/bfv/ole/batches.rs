@@ -60,9 +60,8 @@ impl OleSender {
             let c0 = PolyBatch::upload(device, basis, &wire::unpack_rows(basis, prngs.len(), rows)?)?;
             let c1 = PolyBatch::uniform(device, basis, &seed, 0, prngs.len())?;
             let factor = Zeroizing::new(slots.encode_signed(factor)?);
-            let factor = PolyBatch::<Coeff>::lift(device, basis, &factor, &ones)?.into_ntt()?;
-            sums.c0.mul_add_assign(&c0, &factor)?;
-            sums.c1.mul_add_assign(&c1, &factor)?;
+            let factor = PolyBatch::<Coeff>::lift(device, basis, &factor, &ones)?;
+            factor.mul_add_into([&mut sums.c0, &mut sums.c1], [&c0, &c1])?;
         }
         let mut mask = Zeroizing::new(vec![0; acc.len()]);
         let p = slots.modulus();
@@ -73,9 +72,8 @@ impl OleSender {
         let [e0, e1] = [(); 2].map(|()| draw(&mut prngs, n, sampler::fill_noise));
         let flood = draw(&mut prngs, n, |prng, out| sampler::fill_flood(prng, out, self.flood_bits));
 
-        let u = PolyBatch::<Coeff>::lift(device, basis, &u, &ones)?.into_ntt()?;
-        sums.c0.mul_add_assign(&u, &self.key.b)?;
-        sums.c1.mul_add_assign(&u, &self.key.a)?;
+        let u = PolyBatch::<Coeff>::lift(device, basis, &u, &ones)?;
+        u.mul_add_into([&mut sums.c0, &mut sums.c1], [&self.key.b, &self.key.a])?;
         let (mut c0, mut c1) = (sums.c0.into_coeff()?, sums.c1.into_coeff()?);
         c0.add_lifted(&e0, &ones)?;
         c0.add_lifted(&Zeroizing::new(encoder.signed(&mask)), encoder.scale())?;
