@@ -8,17 +8,18 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use blindvox_engine::Prng;
+use blindvox_engine::{Device, Prng};
 
 use crate::channel::{Channel, Party};
 use crate::error::{Error, Result};
 use crate::gc::{Half, Planes, Program, arithmetic};
 use crate::nonlinear::relu::{ReluKind, relu};
 use crate::ot::OtPair;
-use crate::share::Ring;
+use crate::share::{P, Ring};
 use crate::testing::sharings;
 use crate::transport::local;
 use crate::transport::queue::{Popper, Pusher};
+use crate::triples::{Correlations, HeSource};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -226,5 +227,23 @@ fn a_layer() {
             relu(party, channel, ot, gc, x, Ring::Pow2(11), ReluKind::SignSelect)
         },
         |c, s| Ring::FULL.open(c, s).iter().zip(&values).all(|(y, x)| *y == *x.max(&0)),
+    );
+}
+
+/// Seventeen ciphertexts each way, in two messages.
+#[test]
+fn square_pairs() {
+    check(
+        [3, 2],
+        |party, channel, _, _| {
+            let mut prng = Prng::from_seed_for_tests([party as u8 + 1; 32]);
+            let mut source = HeSource::setup(party, channel, &Device::cpu(), &mut prng)?;
+            source.square_pairs(channel, 17 * 8192 - 1)
+        },
+        |c, s| {
+            let ([a, a2], [b, b2], ring) = (c.shares(), s.shares(), Ring::Prime(P));
+            let open = |x: &[u32], y: &[u32], i: usize| ring.add(x[i], y[i]);
+            (0..c.len()).all(|i| ring.mul(open(a, b, i), open(a, b, i)) == open(a2, b2, i))
+        },
     );
 }

@@ -1,0 +1,153 @@
+//! What protocols free holds no shares: an allocator looks at every block before it goes back, in runs that succeed and in runs that
+//! break off. And nothing stays behind: the memory alive after a broken run is what it was before.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+
+use blindvox_engine::{Device, Prng};
+use blindvox_protocols::Result;
+use blindvox_protocols::channel::{Channel, Party, local_pair};
+use blindvox_protocols::convert::convert;
+use blindvox_protocols::gc::Half;
+use blindvox_protocols::nonlinear::argmax::argmax;
+use blindvox_protocols::nonlinear::max_pool::max_pool;
+use blindvox_protocols::nonlinear::multiply::multiply;
+use blindvox_protocols::nonlinear::relu::{ReluKind, relu};
+use blindvox_protocols::nonlinear::square::square_from;
+use blindvox_protocols::ot::OtPair;
+use blindvox_protocols::share::{P, Ring};
+use blindvox_protocols::triples::{Correlations, HeSource};
+
+/// Every share of the client and of the server.
+const SHARES: [u32; 2] = [0x0012_3457, 0x0065_4321];
+/// So many of them in a row are no accident.
+const RUN: usize = 4;
+
+static LOOKING: AtomicBool = AtomicBool::new(false);
+static FOUND: AtomicUsize = AtomicUsize::new(0);
+static ALIVE: AtomicIsize = AtomicIsize::new(0);
+
+struct Looking;
+
+#[global_allocator]
+static ALLOCATOR: Looking = Looking;
+
+// SAFETY: all memory comes from and goes to the system's allocator, which gets what it is due.
+unsafe impl GlobalAlloc for Looking {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALIVE.fetch_add(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: the caller's promises.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        ALIVE.fetch_sub(layout.size() as isize, Ordering::Relaxed);
+        if LOOKING.load(Ordering::Relaxed) && layout.align() >= align_of::<u32>() {
+            // SAFETY: the block is alive and aligned for words, and was zero at first, so all of it has a value.
+            let words = unsafe { std::slice::from_raw_parts(block.cast::<u32>(), layout.size() / 4) };
+            if words.windows(RUN).any(|w| SHARES.iter().any(|&s| w.iter().all(|&x| x == s || x == s.wrapping_neg()))) {
+                FOUND.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        // SAFETY: the caller's promises.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+/// What a party computes with.
+struct Side {
+    party: Party,
+    channel: Channel,
+    ot: OtPair,
+    gc: Half,
+    pairs: HeSource,
+}
+
+impl Side {
+    fn new(party: Party, mut channel: Channel) -> Self {
+        let mut prng = Prng::from_seed_for_tests([party as u8 + 1; 32]);
+        let ot = OtPair::setup(party, &mut channel, &mut prng).expect("OTs");
+        let gc = Half::setup(party, &mut channel, &mut prng).expect("a half");
+        let pairs = HeSource::setup(party, &mut channel, &Device::cpu(), &mut prng).expect("keys");
+        Self { party, channel, ot, gc, pairs }
+    }
+}
+
+/// Both halves of a step; where `broken`, the server takes part with fewer values than the client, which lengths and counts tell.
+/// How often shares were found in what was freed.
+fn look(broken: bool, half: impl Fn(&mut Side, &'static [u32]) -> Result<()> + Sync) -> usize {
+    static CLIENT: [u32; 3000] = [SHARES[0]; 3000];
+    static SERVER: [u32; 3000] = [SHARES[1]; 3000];
+    let (client, server) = local_pair();
+    let (mut client, mut server) = std::thread::scope(|scope| {
+        let server = scope.spawn(|| Side::new(Party::Server, server));
+        (Side::new(Party::Client, client), server.join().expect("no panic"))
+    });
+    let before = FOUND.load(Ordering::SeqCst);
+    LOOKING.store(true, Ordering::SeqCst);
+    let half = &half;
+    let results = std::thread::scope(|scope| {
+        let count = if broken { 1600 } else { 3000 };
+        let there = scope.spawn(move || {
+            let result = half(&mut server, &SERVER[..count]);
+            drop(server);
+            result
+        });
+        let here = half(&mut client, &CLIENT);
+        drop(client);
+        [here, there.join().expect("no panic")]
+    });
+    LOOKING.store(false, Ordering::SeqCst);
+    let [here, there] = results.map(|r| r.is_err());
+    assert!(if broken { here || there } else { !here && !there }, "client failed: {here}, server: {there}");
+    FOUND.load(Ordering::SeqCst) - before
+}
+
+/// Every step that takes shares.
+fn steps(mut each: impl FnMut(&str, &(dyn Fn(&mut Side, &'static [u32]) -> Result<()> + Sync))) {
+    let low = Ring::Pow2(20);
+    each("convert", &|s, x| convert(s.party, &mut s.channel, &mut s.ot, x.into(), 24, Ring::FULL).map(drop));
+    each("convert to p", &|s, x| convert(s.party, &mut s.channel, &mut s.ot, x.into(), 24, Ring::Prime(P)).map(drop));
+    each("square", &|s, x| square_from(s.party, &mut s.channel, &mut s.ot, &mut s.pairs, x.into(), 10).map(drop));
+    each("multiply", &|s, x| {
+        let triples = s.pairs.triples(&mut s.channel, x.len())?;
+        multiply(s.party, &mut s.channel, triples, x.into(), x.into()).map(drop)
+    });
+    for kind in [ReluKind::SignSelect, ReluKind::FullCircuit] {
+        for ring in [low, Ring::Prime(P)] {
+            let what = |op: &str| format!("{op} in {ring}, {}", kind.name());
+            each(&what("relu"), &|s, x| relu(s.party, &mut s.channel, &mut s.ot, &mut s.gc, x, ring, kind).map(drop));
+            each(&what("max_pool"), &|s, x| {
+                max_pool(s.party, &mut s.channel, &mut s.ot, &mut s.gc, x, 8, ring, kind).map(drop)
+            });
+            each(&what("argmax"), &|s, x| {
+                argmax(s.party, &mut s.channel, &mut s.ot, &mut s.gc, x, 4, ring, kind).map(drop)
+            });
+        }
+    }
+}
+
+/// One test, as the allocator is one for all.
+#[test]
+fn freed_memory_holds_no_shares_and_broken_runs_leave_none_alive() {
+    // The looking itself: an uncleared copy is found, a cleared one is not.
+    let copies = look(false, |side, x| {
+        drop(x.to_vec());
+        drop(blindvox_protocols::share::Shares::from(x));
+        let _ = side;
+        Ok(())
+    });
+    assert_eq!(copies, 2, "one copy of each party");
+
+    steps(|what, half| {
+        assert_eq!(look(false, half), 0, "{what}: shares in freed memory");
+        assert_eq!(look(true, half), 0, "{what}, broken off: shares in freed memory");
+    });
+    let mut alive = ALIVE.load(Ordering::SeqCst);
+    steps(|what, half| {
+        look(true, half);
+        let now = ALIVE.load(Ordering::SeqCst);
+        assert!(now - alive < 1 << 18, "{what}, broken off: {} bytes stay", now - alive);
+        alive = now.min(alive);
+    });
+}
