@@ -1,8 +1,11 @@
 //! An open adapter: the recorder of commands, errors, uploads and downloads.
 //!
-//! Commands gather in one encoder and are submitted together, at the latest when a download waits. Every
-//! error the driver reports, at once or later, is kept and returned by the next call.
+//! Commands gather in one encoder and are submitted together, at the latest when a download waits. Uploads go through a
+//! ring of mapped buffers, a few to a submission, so that the device copies some while the host fills others; only a host that is a whole
+//! ring ahead waits, for the oldest. Downloads are begun and taken out later. Every error the driver reports, at once or
+//! later, is kept and returned by the next call.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
@@ -21,6 +24,8 @@ use crate::error::{Error, Result};
 const COMMANDS_A_SUBMIT: usize = 64;
 /// Upload buffers in flight before an upload waits for the device: bounds host memory.
 const UPLOADS_IN_FLIGHT: usize = 16;
+/// Of them in one submission.
+const UPLOADS_A_SUBMIT: usize = 4;
 /// A long download goes in parts of this size, two of which are under way at a time.
 const DOWNLOAD_BYTES: usize = 4 * STAGING_BYTES;
 
@@ -42,6 +47,10 @@ struct Recorder {
     uploads: Vec<Upload>,
     /// Of the uploads submitted and not yet back.
     in_flight: usize,
+    /// Submissions with uploads, the oldest first.
+    uploading: VecDeque<SubmissionIndex>,
+    /// Submissions so far.
+    submissions: usize,
     /// Upload buffers come back mapped, from the driver's callback.
     back: (mpsc::Sender<Upload>, mpsc::Receiver<Upload>),
 }
@@ -80,8 +89,15 @@ impl Context {
         device.set_device_lost_callback(move |reason, message| {
             lock(&keep).get_or_insert_with(|| format!("the device was lost ({reason:?}): {message}"));
         });
-        let recorder =
-            Recorder { encoder: None, commands: 0, uploads: Vec::new(), in_flight: 0, back: mpsc::channel() };
+        let recorder = Recorder {
+            encoder: None,
+            commands: 0,
+            uploads: Vec::new(),
+            in_flight: 0,
+            uploading: VecDeque::new(),
+            submissions: 0,
+            back: mpsc::channel(),
+        };
         let words = if word == Word::U64 { "64-bit" } else { "32-bit" };
         let checks = if options.checked { ", runtime checks" } else { "" };
         Ok(Self {
@@ -126,7 +142,11 @@ impl Context {
     fn submit(&self, recorder: &mut Recorder) -> SubmissionIndex {
         let commands = recorder.encoder.take().map(CommandEncoder::finish);
         recorder.commands = 0;
+        recorder.submissions += 1;
         let index = self.queue.submit(commands);
+        if !recorder.uploads.is_empty() {
+            recorder.uploading.push_back(index.clone());
+        }
         for (buffer, used) in recorder.uploads.drain(..) {
             recorder.in_flight += 1;
             let back = recorder.back.0.clone();
@@ -199,6 +219,9 @@ impl Context {
             }
             lock(&self.pool).put_upload(buffer);
         }
+        if recorder.in_flight == 0 {
+            recorder.uploading.clear();
+        }
     }
 
     /// Copies `bytes` to `buffer` from `offset` on, both multiples of four.
@@ -207,9 +230,12 @@ impl Context {
             let recorder = &mut *lock(&self.recorder);
             self.poll(PollType::Poll)?;
             self.reclaim_uploads(recorder);
-            if recorder.in_flight + recorder.uploads.len() >= UPLOADS_IN_FLIGHT {
-                let index = self.submit(recorder);
-                self.wait(index)?;
+            if recorder.uploads.len() >= UPLOADS_A_SUBMIT {
+                self.submit(recorder);
+            }
+            while recorder.in_flight >= UPLOADS_IN_FLIGHT {
+                let Some(oldest) = recorder.uploading.pop_front() else { break };
+                self.wait(oldest)?;
                 self.reclaim_uploads(recorder);
             }
             let staging = lock(&self.pool).take_upload(&self.device, part.len())?;
@@ -346,16 +372,73 @@ fn lost(e: impl std::fmt::Display) -> Error {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_lost_device_is_an_error_from_then_on() {
-        let context = match Context::open(&GpuOptions::default()) {
-            Ok(context) => Arc::new(context),
+    fn open() -> Option<Arc<Context>> {
+        match Context::open(&GpuOptions::default()) {
+            Ok(context) => Some(Arc::new(context)),
             Err(e) => {
                 assert!(std::env::var_os("CI").is_none(), "CI must have a usable Vulkan adapter: {e}");
                 eprintln!("SKIPPED: {e}");
-                return;
+                None
             }
-        };
+        }
+    }
+
+    fn bytes(len: usize, salt: u32) -> Vec<u8> {
+        (0..len as u32).map(|i| (i.wrapping_mul(0x9e37_79b9) ^ salt) as u8 ^ (i >> 24) as u8).collect()
+    }
+
+    #[test]
+    fn many_commands_make_one_submission() {
+        let Some(context) = open() else { return };
+        let from = GpuBuffer::upload(&context, &bytes(4096, 1)).unwrap();
+        let copies: Vec<_> = (0..40).map(|_| GpuBuffer::zeros(&context, 4096).unwrap()).collect();
+        let before = lock(&context.recorder).submissions;
+        let window = Window { buffer: &from, offset: 0, bytes: 4096 };
+        copies.iter().for_each(|to| context.copy(window, to));
+        assert_eq!(lock(&context.recorder).submissions, before);
+        let mut out = vec![0; 4096];
+        context.download(&copies[39], 0, &mut out).unwrap();
+        assert!(out == bytes(4096, 1));
+        assert_eq!(lock(&context.recorder).submissions, before + 1);
+    }
+
+    #[test]
+    fn uploads_longer_than_the_ring_arrive_and_overlap() {
+        let Some(context) = open() else { return };
+        let len = (UPLOADS_IN_FLIGHT + 5) * STAGING_BYTES + 52;
+        let data = bytes(len, 2);
+        let before = lock(&context.recorder).submissions;
+        let buffer = GpuBuffer::upload(&context, &data).unwrap();
+        {
+            let recorder = lock(&context.recorder);
+            assert!(recorder.submissions > before + UPLOADS_IN_FLIGHT / UPLOADS_A_SUBMIT);
+            assert!(recorder.in_flight <= UPLOADS_IN_FLIGHT);
+        }
+        let mut out = vec![0; len];
+        context.download(&buffer, 0, &mut out).unwrap();
+        assert!(out == data);
+    }
+
+    #[test]
+    fn downloads_are_of_the_time_when_they_began() {
+        let Some(context) = open() else { return };
+        let len = 3 * STAGING_BYTES;
+        let (first, second) = (bytes(len, 3), bytes(len, 4));
+        let buffer = GpuBuffer::upload(&context, &first).unwrap();
+        let [early, given_up] = [0, 0].map(|_| context.begin_download(&buffer, 0, len).unwrap());
+        context.upload(&buffer, 0, &second).unwrap();
+        let late = context.begin_download(&buffer, 8, len - 8).unwrap();
+        drop(given_up);
+        let mut out = vec![0; len];
+        late.finish(&mut out[8..]).unwrap();
+        assert!(out[8..] == second[8..]);
+        early.finish(&mut out).unwrap();
+        assert!(out == first);
+    }
+
+    #[test]
+    fn a_lost_device_is_an_error_from_then_on() {
+        let Some(context) = open() else { return };
         let buffer = GpuBuffer::upload(&context, &[7; 1024]).unwrap();
         context.device.destroy();
         let mut out = [0; 1024];

@@ -48,6 +48,8 @@ const WORD: usize = 8;
 const ROWS_A_DISPATCH: usize = 32_768;
 /// Lanes of the workgroups of all kernels but the transforms.
 const LANES: usize = 64;
+/// Uniform residues that are expanded at a time, bytes.
+const UNIFORM_BYTES: usize = 16 << 20;
 /// The smallest ring dimension: 16 points a lane.
 const MIN_N: usize = 1024;
 
@@ -199,14 +201,21 @@ impl Backend for Wgpu {
         self.run_add_lifted(t, shape, acc, values, scale)
     }
 
-    /// Expanded by the CPU and uploaded.
+    /// Expanded by the CPU, which uploads a part while it expands the next. One core makes some 6 GB of residues a second with
+    /// AES instructions, so a few of them keep a bus of 25 GB/s busy, and shaders have no such instructions.
     fn expand_uniform(&self, t: &GpuTables, shape: Shape, seed: &PublicSeed, first: u32) -> Result<GpuBuffer> {
-        let mut out = vec![0; shape.words()];
-        out.par_chunks_exact_mut(shape.n).enumerate().for_each(|(row, out)| {
-            let (poly, limb) = (row / shape.limbs, row % shape.limbs);
-            uniform_poly(seed, t.basis.modulus(limb), first + poly as u32, limb as u32, out);
-        });
-        GpuBuffer::upload(&self.context, bytemuck::cast_slice(&out))
+        let out = self.zeros_of(shape)?;
+        let rows = (UNIFORM_BYTES / (shape.n * WORD)).max(1);
+        let mut words = vec![0; rows.min(shape.batch * shape.limbs) * shape.n];
+        for (i, from) in (0..shape.batch * shape.limbs).step_by(rows).enumerate() {
+            let words = &mut words[..rows.min(shape.batch * shape.limbs - from) * shape.n];
+            words.par_chunks_exact_mut(shape.n).enumerate().for_each(|(row, out)| {
+                let (poly, limb) = ((from + row) / shape.limbs, (from + row) % shape.limbs);
+                uniform_poly(seed, t.basis.modulus(limb), first + poly as u32, limb as u32, out);
+            });
+            self.context.upload(&out, i * rows * shape.n * WORD, bytemuck::cast_slice(words))?;
+        }
+        Ok(out)
     }
 
     fn ntt_forward(&self, t: &GpuTables, shape: Shape, buffer: GpuBuffer) -> Result<GpuBuffer> {
