@@ -164,6 +164,14 @@ impl Device {
         }
     }
 
+    /// Whether the time that gates take does not depend on their labels, see [`Wgpu::hashes_in_constant_time`].
+    pub fn hashes_in_constant_time(&self, hash: GateHash) -> bool {
+        match &self.0.inner {
+            Inner::Cpu(_) => true,
+            Inner::Wgpu(gpu) => gpu.hashes_in_constant_time(hash),
+        }
+    }
+
     /// Waits until all that was asked of the device is done.
     pub fn synchronize(&self) -> Result<()> {
         match &self.0.inner {

@@ -3,7 +3,7 @@
 //! Without a Vulkan adapter the tests say so and pass, except under `CI`, where one must be there.
 
 use blindvox_engine::garble::GateHash;
-use blindvox_engine::{Device, Prng};
+use blindvox_engine::{Device, DeviceKind, Prng};
 use blindvox_protocols::channel::{Channel, Party, local_pair};
 use blindvox_protocols::gc::{Circuit, Garbling, GatePlace, Half, Planes, Program, arithmetic, modular};
 use blindvox_protocols::infer::Options;
@@ -117,8 +117,10 @@ fn many_batches_stream() {
 fn a_software_device_leaves_gates_to_the_cpu_unless_asked() {
     for device in gpu_devices(false) {
         let mut options = Options::new(device.clone());
-        let software = device.kind() == blindvox_engine::DeviceKind::SoftwareGpu;
-        assert_eq!(options.garbling().gpu.is_none(), software);
+        let constant_time = device.hashes_in_constant_time(options.gate_hash);
+        let fit = device.kind() == DeviceKind::Gpu && constant_time;
+        assert_eq!(options.garbling().gpu.is_some(), fit);
+        assert!(device.hashes_in_constant_time(GateHash::ChaCha12));
         options.gate_place = GatePlace::Device;
         assert!(options.garbling().gpu.is_some());
         options.gate_place = GatePlace::Cpu;

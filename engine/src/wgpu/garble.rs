@@ -52,6 +52,24 @@ impl GateBatchSize {
     }
 }
 
+/// Banks of workgroup memory, and lanes that read it at a time.
+const BANKS: u32 = 32;
+/// Bytes of workgroup memory beside the table.
+const BESIDE_TABLE: u32 = 512;
+
+impl Context {
+    /// Copies of the AES table in workgroup memory. With one for every bank no two lanes meet at a bank, whatever they
+    /// look up. Where that does not fit, half of it does. A software device has no banks; checked runs take copies to be tested anywhere.
+    fn aes_copies(&self) -> u32 {
+        let fits = |copies: u32| copies * 1024 + BESIDE_TABLE <= self.limits.max_compute_workgroup_storage_size;
+        match self.software && !self.pipelines.checked {
+            true => 1,
+            false if fits(BANKS) => BANKS,
+            false => BANKS / 2,
+        }
+    }
+}
+
 /// One circuit over many instances, on a GPU.
 pub struct GateBatch {
     context: Arc<Context>,
@@ -94,6 +112,12 @@ fn aes_table() -> Vec<u32> {
 }
 
 impl Wgpu {
+    /// Whether the time of gates does not depend on labels: ChaCha12 looks nothing up, AES does so without conflicts if
+    /// each bank of workgroup memory has its own copy of the table.
+    pub fn hashes_in_constant_time(&self, hash: GateHash) -> bool {
+        hash == GateHash::ChaCha12 || self.context.aes_copies() == BANKS
+    }
+
     /// Room for a circuit over many instances, gates under `hash`.
     ///
     /// # Errors
@@ -281,8 +305,7 @@ impl GateBatch {
         tables: &GpuBuffer,
     ) -> Result<()> {
         self.context.healthy()?;
-        // 16 copies of the table fill half the workgroup memory there is everywhere; a software device has no banks.
-        let copies = if self.context.software { 1 } else { 16 };
+        let copies = self.context.aes_copies();
         let constants: &[_] = if self.hash == GateHash::Aes { &[("COPIES", copies)] } else { &[] };
         let pipeline = self.context.pipeline(kernel, constants);
         let windows: [Window<'_>; 4] = [whole(&self.constants), whole(&self.labels), whole(&self.keys), whole(tables)];

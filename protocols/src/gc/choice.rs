@@ -8,8 +8,8 @@ use blindvox_engine::{Backend, Device, DeviceKind};
 /// Where gates are computed; each party chooses for itself, the bytes sent are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GatePlace {
-    /// On the session's device if it is a GPU. On a software device shaders run on the CPU, far slower than its own
-    /// instructions, so then the CPU does it.
+    /// On the session's device if it is a GPU that hashes in a time that does not depend on labels. A software device runs
+    /// shaders on the CPU, far slower than its own instructions, so then the CPU does it.
     #[default]
     Auto,
     /// On the CPU.
@@ -32,7 +32,8 @@ impl Garbling {
     pub fn new(hash: GateHash, place: GatePlace, device: &Device) -> Self {
         let gpu = match (place, device.kind()) {
             (GatePlace::Cpu, _) | (_, DeviceKind::Cpu) | (GatePlace::Auto, DeviceKind::SoftwareGpu) => None,
-            (GatePlace::Auto | GatePlace::Device, _) => Some(device.clone()),
+            (GatePlace::Auto, DeviceKind::Gpu) => device.hashes_in_constant_time(hash).then(|| device.clone()),
+            (GatePlace::Device, _) => Some(device.clone()),
         };
         Self { hash, gpu }
     }

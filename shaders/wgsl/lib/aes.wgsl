@@ -2,7 +2,8 @@
 //
 // A block is four columns, little-endian: byte r of column c is bits 8r.. of word c. One table T[x] = (2S, S, S, 3S), whose
 // rotations are the other three and whose second byte is the S-box, lies in workgroup memory COPIES times,
-// interleaved, so that with 32 copies every lane has its own bank: no conflicts, and no timing by the data.
+// interleaved, so that with 32 copies every lane has its own bank: no conflicts, and no timing by the data. With fewer, lanes
+// meet at a bank or not depending on the data.
 
 alias Block = vec4<u32>;
 
