@@ -1,9 +1,9 @@
 //! The engine's kernels: one thread against peers in the same run, and batches on a whole device.
 //!
-//! Inputs are random, outputs are checked against a peer or another code path. Where there is a peer, runs of both alternate
-//! and their medians are given. The limit is what the multiplier alone allows on AVX-512 at this processor's clock (measured): two
-//! multiplications, or two AES rounds of four blocks, a cycle. A butterfly of eight points takes three of them (50 bits) or five (60),
-//! a product in a sum two or three, an AES block 10/4.
+//! Inputs are random, outputs are checked against a peer or another code path. Where there is a peer, runs of both alternate, on as many
+//! threads and with their data aligned alike, and their medians are given. The limit is what the multiplier alone allows on AVX-512 at
+//! this processor's clock, which is measured: two multiplications, or two AES rounds of four blocks, a cycle and thread. A
+//! butterfly of eight points takes three of them (50 bits) or five (60), a product in a sum two or three, an AES block 10/4.
 
 mod gpu;
 
@@ -12,13 +12,14 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
-use blindvox_bench::setup::{DIMENSIONS, Gates, PRIMES, factors, residues};
+use blindvox_bench::setup::{AlignedRow, DIMENSIONS, Gates, PRIMES, factors, residues};
 use blindvox_engine::aes::Aes128;
 use blindvox_engine::cpu::{Body, body::Transform};
 use blindvox_engine::garble::GateHash;
 use blindvox_engine::ring::RnsBasis;
 use blindvox_engine::rlwe::{Params, SecretKey};
 use blindvox_engine::{Backend as _, Coeff, Device, GemmShape, PolyBatch, Prng};
+use rayon::prelude::*;
 use serde::Serialize;
 use tfhe_ntt::prime64::Plan;
 
@@ -212,19 +213,20 @@ impl Table {
                 let a = self.residues(q, n);
                 let (ours, scalar) = (Transform::new(Body::best(), n, q)?, Transform::new(Body::Scalar, n, q)?);
                 let plan = Plan::try_new(n, q).ok_or("tfhe-ntt refuses the prime")?;
-                let (mut x, mut y, mut expected) = (a.clone(), a.clone(), a.clone());
+                let [mut x, mut y] = [0, 1].map(|_| AlignedRow::new(&a));
+                let (x, y, mut expected) = (x.words_mut(), y.words_mut(), a.clone());
                 let repeat = (1 << 15) / n;
-                let (forward, peer_forward) = paired(101, repeat, || ours.forward(&mut x), || plan.fwd(&mut y));
+                let (forward, peer_forward) = paired(101, repeat, || ours.forward(x), || plan.fwd(y));
                 // What the timed runs left, against as many of the scalar transform.
                 (0..101 * repeat).for_each(|_| scalar.forward(&mut expected));
                 check(x == expected, "ntt_forward")?;
                 let (inverse, peer_inverse) = paired(
                     101,
                     repeat,
-                    || ours.inverse(&mut x),
+                    || ours.inverse(x),
                     || {
-                        plan.inv(&mut y);
-                        plan.normalize(&mut y);
+                        plan.inv(y);
+                        plan.normalize(y);
                     },
                 );
                 check(x == a && y == a, "ntt_inverse")?;
@@ -240,33 +242,57 @@ impl Table {
         Ok(())
     }
 
+    /// Batches of as many words as `batch` polynomials of 4096.
     fn batched_transforms(&mut self, batch: usize) -> Outcome {
+        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
         for (bits, q) in PRIMES {
-            for n in [4096, 32768] {
+            for n in DIMENSIONS {
+                let batch = (batch * 4096 / n).max(1);
                 let basis = RnsBasis::new(n, &[q])?;
+                let plan = Plan::try_new(n, q).ok_or("tfhe-ntt refuses the prime")?;
                 let a = self.residues(q, batch * n);
                 let mut expected = a.clone();
-                let scalar = Transform::new(Body::Scalar, n, q)?;
-                expected.chunks_exact_mut(n).for_each(|e| scalar.forward(e));
-                let (mut forward, mut inverse) = (vec![], vec![]);
-                for _ in 0..7 {
-                    let x = PolyBatch::<Coeff>::upload(&self.device, &basis, &a)?;
-                    self.wait(&basis)?;
-                    let start = Instant::now();
-                    let x = x.into_ntt()?;
-                    self.wait(&basis)?;
-                    forward.push(start.elapsed().as_nanos() as f64 / batch as f64);
-                    check(x.download()? == expected, "ntt_forward")?;
-                    let start = Instant::now();
-                    let x = x.into_coeff()?;
-                    self.wait(&basis)?;
-                    inverse.push(start.elapsed().as_nanos() as f64 / batch as f64);
-                    check(x.download()? == a, "ntt_inverse")?;
-                }
-                let limit = (n / 16 * n.trailing_zeros() as usize) as f64 * if bits == 50 { 1.5 } else { 2.5 };
-                for (kernel, times) in [("ntt_forward", forward), ("ntt_inverse", inverse)] {
-                    let times = Times { ns: median(times), peer: None, limit: Some(limit), variant: None };
-                    self.row(kernel, (n, bits, batch), true, times);
+                expected.chunks_exact_mut(n).for_each(|e| basis.tables()[0].forward(e));
+                let mut peer = AlignedRow::new(&a);
+                let peer = peer.words_mut();
+                for all in [false, true] {
+                    let peer_time = |f: &mut (dyn FnMut() + Send)| {
+                        let start = Instant::now();
+                        if all {
+                            f()
+                        } else {
+                            one_thread.install(f)
+                        }
+                        start.elapsed().as_nanos() as f64 / batch as f64
+                    };
+                    let mut times = [(); 4].map(|()| vec![]);
+                    for _ in 0..11 {
+                        let x = PolyBatch::<Coeff>::upload(&self.device, &basis, &a)?;
+                        let (start, forward) = (Instant::now(), || x.into_ntt());
+                        let x = if all { forward()? } else { one_thread.install(forward)? };
+                        times[0].push(start.elapsed().as_nanos() as f64 / batch as f64);
+                        check(x.download()? == expected, "ntt_forward")?;
+                        let (start, inverse) = (Instant::now(), || x.into_coeff());
+                        let x = if all { inverse()? } else { one_thread.install(inverse)? };
+                        times[1].push(start.elapsed().as_nanos() as f64 / batch as f64);
+                        check(x.download()? == a, "ntt_inverse")?;
+                        times[2].push(peer_time(&mut || peer.par_chunks_exact_mut(n).for_each(|row| plan.fwd(row))));
+                        times[3].push(peer_time(&mut || {
+                            peer.par_chunks_exact_mut(n).for_each(|row| {
+                                plan.inv(row);
+                                plan.normalize(row);
+                            });
+                        }));
+                        check(peer == a, "tfhe-ntt")?;
+                    }
+                    let limit = (n / 16 * n.trailing_zeros() as usize) as f64 * if bits == 50 { 1.5 } else { 2.5 };
+                    let [forward, inverse, peer_forward, peer_inverse] = times.map(median);
+                    for (kernel, ns, peer) in
+                        [("ntt_forward", forward, peer_forward), ("ntt_inverse", inverse, peer_inverse)]
+                    {
+                        let times = Times { ns, peer: Some(("tfhe-ntt", peer)), limit: Some(limit), variant: None };
+                        self.row(kernel, (n, bits, batch), all, times);
+                    }
                 }
             }
         }

@@ -17,6 +17,28 @@ pub fn residues(prng: &mut Prng, q: u64, count: usize) -> Vec<u64> {
     prng.fill::<u64>(count).into_iter().map(|w| w % q).collect()
 }
 
+/// Words that begin at a cache line, as the engine's own buffers do.
+pub struct AlignedRow {
+    words: Vec<u64>,
+    first: usize,
+    len: usize,
+}
+
+impl AlignedRow {
+    /// A copy of `words`.
+    pub fn new(words: &[u64]) -> Self {
+        let mut copy = vec![0u64; words.len() + 7];
+        let first = (copy.as_ptr() as usize).next_multiple_of(64).abs_diff(copy.as_ptr() as usize) / 8;
+        copy[first..first + words.len()].copy_from_slice(words);
+        Self { words: copy, first, len: words.len() }
+    }
+
+    /// The words.
+    pub fn words_mut(&mut self) -> &mut [u64] {
+        &mut self.words[self.first..self.first + self.len]
+    }
+}
+
 /// The factors `(w, x)` of a matrix product of polynomials.
 pub fn factors(device: &Device, basis: &RnsBasis, size: GemmShape) -> Result<(PolyBatch<Ntt>, PolyBatch<Ntt>)> {
     let uniform = |seed, count| PolyBatch::<Ntt>::uniform(device, basis, &[seed; 16], 0, count);

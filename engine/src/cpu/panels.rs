@@ -42,6 +42,11 @@ pub(super) fn exchange(points: &mut [u64]) {
 }
 
 fn transposed(block: &[u64; BLOCK]) -> [u64; BLOCK] {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        // SAFETY: the processor has AVX-512.
+        return unsafe { super::vec512::transpose_block(block) };
+    }
     std::array::from_fn(|i| block[place(BLOCK, i)])
 }
 

@@ -131,3 +131,14 @@ pub(super) fn transpose(a: [V; 8]) -> [V; 8] {
         odd(low3, high3),
     ]
 }
+
+/// Rows to columns of a block in memory.
+#[target_feature(enable = "avx512f")]
+pub(super) fn transpose_block(block: &[u64; 64]) -> [u64; 64] {
+    let rows = transpose(std::array::from_fn(|k| load_line(&block.as_chunks().0[k])));
+    let mut columns = [0; 64];
+    for (line, row) in columns.as_chunks_mut().0.iter_mut().zip(rows) {
+        store_line(line, row);
+    }
+    columns
+}
