@@ -219,6 +219,10 @@ fn wrong_usage_is_one_line() {
         (&["segment", "--frob"], &["--frob"]),
         (&["segment", "-m", "."], &["--help"]),
         (&["segment", "-m", "a", "-i", "b", "-o", "c", "--backend", "tpu"], &["tpu", "--backend", "cpu", "gpu"]),
+        (
+            &["segment", "-m", "a", "-i", "b", "-o", "c", "--gate-hash", "md5"],
+            &["md5", "--gate-hash", "aes", "chacha12"],
+        ),
         (&["segment", "-m", "a", "-i", "b", "-o", "c", "-q", "-v"], &["--quiet", "--verbose"]),
         (&["calibrate", "-m", ".", "v.nii", "--spare-bits", "90"], &["90", "--spare-bits", "1..=8"]),
     ] {
@@ -355,18 +359,25 @@ fn the_gpu_gives_the_same_labels_and_messages() {
     }
     let t = copy();
     let t = t.path();
-    let run = |backend: &str| {
+    let run = |backend: &str, more: &[&str], garbled: &str| {
         let (map, json) = (format!("{backend}.nii.gz"), format!("{backend}.json"));
-        let output = segment(t, &["--backend", backend, "--insecure-test-seed", "5", "-o", &map, "--report", &json]);
+        let fixed = ["--backend", backend, "--insecure-test-seed", "5", "-o", &map, "--report", &json];
+        let output = segment(t, &[&fixed, more].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));
         assert!(text(&output.stdout).contains("WARNING"), "a fixed seed is announced");
         let report = report(&t.join(json));
         assert_eq!(report["backend"], backend);
+        let garbling = report["parameters"]["garbling"].as_str().expect("words");
+        assert!(garbling.starts_with(garbled), "{garbling}");
         (LabelMap::load(&t.join(map)).expect("a map").data, report["transcript"].clone())
     };
-    let cpu = run("cpu");
-    assert!(cpu.1.is_array());
-    assert_eq!(run("gpu"), cpu);
+    let aes = run("cpu", &[], "AES-128 on the CPU");
+    assert!(aes.1.is_array());
+    assert_eq!(run("gpu", &[], "AES-128 on"), aes);
+    let chacha = run("cpu", &["--gate-hash", "chacha12"], "ChaCha12 on the CPU");
+    assert_ne!(chacha.1, aes.1);
+    assert_eq!(run("gpu", &["--gate-hash", "chacha12", "--garble", "cpu"], "ChaCha12 on the CPU"), chacha);
+    assert_eq!(run("gpu", &["--gate-hash", "chacha12", "--garble", "device"], "ChaCha12 on"), chacha);
 }
 
 /// A reader that leaves early does no harm.
