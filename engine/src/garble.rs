@@ -112,29 +112,6 @@ impl GateKey for Aes128 {
     }
 }
 
-/// See [`GateKey::garble_and`].
-///
-/// # Panics
-/// If lengths do not fit.
-pub fn garble_and<K: GateKey>(
-    keys: &[K; 2],
-    delta: u128,
-    inputs: AndInputs<'_>,
-    flips: [bool; 2],
-    out: &mut [u128],
-    table: &mut [Row],
-) {
-    K::garble_and(keys, delta, inputs, flips, out, table);
-}
-
-/// [`GateKey::evaluate_and`] with nothing to fetch.
-///
-/// # Panics
-/// If lengths do not fit.
-pub fn evaluate_and<K: GateKey>(keys: &[K; 2], inputs: AndInputs<'_>, table: &[Row], out: &mut [u128]) {
-    K::evaluate_and(keys, inputs, table, &[], out);
-}
-
 fn garble_with(
     body: Body,
     keys: &[Aes128; 2],

@@ -215,7 +215,7 @@ impl GateBatch {
     }
 
     /// Garbles AND gate number `gate`: slots, `flips` and `delta` as in [`crate::garble::AndInputs`] and
-    /// [`crate::garble::garble_and`]. `out` may be one of the inputs.
+    /// [`GateKeys::garble_and`]. `out` may be one of the inputs.
     pub fn garble_and(&mut self, gate: usize, delta: u128, of: [usize; 5], flips: [bool; 2], out: usize) -> Result<()> {
         self.check_gate(gate)?;
         let kernel = match self.hash {
