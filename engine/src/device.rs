@@ -251,6 +251,10 @@ impl Backend for Device {
         on!(self, B, b => b.add_lifted(B::tables_of(t)?, shape, B::of_mut(acc)?, values, scale))
     }
 
+    fn lift(&self, t: &DeviceTables, shape: Shape, values: &[i32], scale: &[u64]) -> Result<DeviceBuffer> {
+        on!(self, B, b => Ok(B::wrap(b.lift(B::tables_of(t)?, shape, values, scale)?)))
+    }
+
     fn expand_uniform(&self, t: &DeviceTables, shape: Shape, seed: &PublicSeed, first: u32) -> Result<DeviceBuffer> {
         on!(self, B, b => Ok(B::wrap(b.expand_uniform(B::tables_of(t)?, shape, seed, first)?)))
     }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::backend::{Backend, Domain, GemmShape, Shape};
+use crate::cpu::PointRows;
 use crate::device::{Device, DeviceBuffer, DeviceTables};
 use crate::error::{Error, Result};
 use crate::ring::sampler::PublicSeed;
@@ -179,9 +180,11 @@ impl<D: DomainTag> PolyBatch<D> {
 impl PolyBatch<Coeff> {
     /// Signed coefficients `[batch, n]` times one scalar a limb.
     pub fn lift(device: &Device, basis: &RnsBasis, values: &[i32], scale: &[u64]) -> Result<Self> {
-        let mut zero = Self::zeros(device, basis, values.len() / basis.n())?;
-        zero.add_lifted(values, scale)?;
-        Ok(zero)
+        check_scalars(basis, scale)?;
+        if values.is_empty() || !values.len().is_multiple_of(basis.n()) {
+            return Err(Error::Shape(format!("{} values for polynomials of n = {}", values.len(), basis.n())));
+        }
+        Self::wrap(device, basis, values.len() / basis.n(), |t, shape| device.lift(t, shape, values, scale))
     }
 
     /// `self += values * scale` for signed coefficients `[batch, n]` and one reduced scalar a limb.
@@ -318,6 +321,28 @@ impl PolyBatch<Ntt> {
                 Ok(part.buffer)
             })
         })
+    }
+
+    /// The transforms of `batch` polynomials, `[limbs, n]` reduced residues that `fill(i, rows)` writes over anything, each while
+    /// it is in cache. On a CPU only.
+    pub(crate) fn from_rows(
+        device: &Device,
+        basis: &RnsBasis,
+        batch: usize,
+        fill: impl Fn(usize, &mut [u64]) -> Result<()> + Sync,
+    ) -> Result<Self> {
+        Self::wrap(device, basis, batch, |tables, shape| match tables {
+            DeviceTables::Cpu(tables) => Ok(DeviceBuffer::Cpu(tables.forward_rows(shape, fill)?)),
+            _ => Err(Error::DeviceMismatch("rows are in main memory".to_owned())),
+        })
+    }
+
+    /// The rows, where they are in main memory.
+    pub(crate) fn rows(&self) -> Option<PointRows<'_>> {
+        match &self.buffer {
+            DeviceBuffer::Cpu(buffer) => Some(PointRows::new(buffer, self.shape())),
+            _ => None,
+        }
     }
 
     /// A copy of the polynomials `range`.

@@ -14,6 +14,7 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use super::cipher::add_messages;
@@ -49,30 +50,7 @@ impl PublicKey {
         self.randomise(products, messages, &draws)
     }
 
-    /// Replies of the products `range`, made part by part: `take` is given each part's while they are in cache, and the
-    /// `[part, n]` messages that `messages` made and that they carry besides the product.
-    pub fn reply_parts<T: Send>(
-        &self,
-        products: &Ciphertexts,
-        range: Range<usize>,
-        how: ReplyParams,
-        prng: &mut Prng,
-        messages: impl Fn(Range<usize>) -> Zeroizing<Vec<u32>> + Sync,
-        take: impl Fn(Range<usize>, Reply, Zeroizing<Vec<u32>>) -> Result<T> + Sync,
-    ) -> Result<Vec<T>> {
-        self.check(products)?;
-        let series = prng.series();
-        self.device().in_parts(self.params().basis(), range.len(), |part| {
-            let draws = Draws::new(&series, part.clone(), self.params().n(), how);
-            let these = range.start + part.start..range.start + part.end;
-            let (c0, c1) = (products.c0.extract(these.clone())?, products.c1.extract(these)?);
-            let messages = messages(part.clone());
-            let reply = self.randomise(Ciphertexts { c0, c1 }, &messages, &draws)?;
-            take(part, reply, messages)
-        })
-    }
-
-    fn check(&self, products: &Ciphertexts) -> Result<usize> {
+    pub(super) fn check(&self, products: &Ciphertexts) -> Result<usize> {
         let Ciphertexts { c0, c1 } = products;
         if c0.basis() != self.params().basis() || c0.batch() != c1.batch() {
             return Err(Error::Shape(format!("products of {} and {} polynomials", c0.batch(), c1.batch())));
@@ -80,7 +58,7 @@ impl PublicKey {
         Ok(c0.batch())
     }
 
-    fn randomise(&self, products: Ciphertexts, messages: &[u32], draws: &Draws) -> Result<Reply> {
+    pub(super) fn randomise(&self, products: Ciphertexts, messages: &[u32], draws: &Draws) -> Result<Reply> {
         let Ciphertexts { mut c0, mut c1 } = products;
         let ones = vec![1; c0.basis().len()];
 
@@ -102,8 +80,33 @@ impl PublicKey {
     }
 }
 
+/// What is drawn for a reply.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// The ephemeral secret u.
+    Secret,
+    /// The errors of both halves.
+    Noise0,
+    Noise1,
+    /// Flooding of so many bits.
+    Flood(u32),
+}
+
+impl Kind {
+    /// Fills `out` with what belongs to reply `i`: each kind of each reply has a generator of its own.
+    pub(super) fn fill(self, series: &PrngSeries, i: usize, out: &mut [i32]) {
+        let prng = |kind| series.at(4 * i + kind);
+        match self {
+            Self::Secret => sampler::fill_ternary(&mut prng(0), out),
+            Self::Noise0 => sampler::fill_noise(&mut prng(1), out),
+            Self::Noise1 => sampler::fill_noise(&mut prng(2), out),
+            Self::Flood(bits) => sampler::fill_flood(&mut prng(3), out, bits),
+        }
+    }
+}
+
 /// What makes replies private, `[batch, n]` each: the ephemeral secret, both noises, the flooding.
-struct Draws {
+pub(super) struct Draws {
     u: Zeroizing<Vec<i32>>,
     noise0: Zeroizing<Vec<i32>>,
     noise1: Zeroizing<Vec<i32>>,
@@ -111,18 +114,18 @@ struct Draws {
 }
 
 impl Draws {
-    /// Those of products `range`, from generators of the series that belong to each.
-    fn new(series: &PrngSeries, range: Range<usize>, n: usize, how: ReplyParams) -> Self {
-        const KINDS: usize = 4;
-        // Generator 4 i + k draws kind k for product i.
-        let of = |kind: usize, fill: &(dyn Fn(&mut Prng, &mut [i32]) + Sync)| {
-            sampler::each(series, range.clone(), n, |i| KINDS * i + kind, fill)
+    /// Those of replies `range`.
+    pub(super) fn new(series: &PrngSeries, range: Range<usize>, n: usize, how: ReplyParams) -> Self {
+        let of = |kind: Kind| {
+            let mut values = Zeroizing::new(vec![0; range.len() * n]);
+            values.par_chunks_exact_mut(n).zip(range.clone()).for_each(|(values, i)| kind.fill(series, i, values));
+            values
         };
         Self {
-            u: of(0, &sampler::fill_ternary),
-            noise0: of(1, &sampler::fill_noise),
-            noise1: of(2, &sampler::fill_noise),
-            flood: how.flood_bits.map(|bits| of(3, &|prng, out| sampler::fill_flood(prng, out, bits))),
+            u: of(Kind::Secret),
+            noise0: of(Kind::Noise0),
+            noise1: of(Kind::Noise1),
+            flood: how.flood_bits.map(|bits| of(Kind::Flood(bits))),
         }
     }
 }

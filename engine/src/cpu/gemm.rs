@@ -1,9 +1,9 @@
 //! Blocking of the modular matrix product at eight frequencies, the entries being lines of eight words.
 //!
-//! The sum over k is cut into pieces that the lazy accumulators of the micro-kernel hold; rows into blocks whose piece of W stays in the
-//! second-level cache; columns into the micro-kernel's width, whose piece of X is copied together into the first-level
-//! cache (in its panel it lies a power of two apart as often as not). Meanwhile the next pieces are fetched from memory, whose latency the strided access
-//! would expose otherwise. Several right factors share each block of W. The micro-kernel then sums a few rows by a few columns in registers, reduces once, and adds what earlier pieces
+//! The sum over k is cut into pieces that the lazy accumulators of the micro-kernel hold. The pieces of X, of all right factors, are
+//! copied together as the micro-kernel reads them (in their panels, lines lie a power of two apart as often as not) and stay in the
+//! second-level cache. Rows are cut into blocks whose piece of W does too; meanwhile the next block is fetched from memory, whose latency the strided access
+//! would expose otherwise. The micro-kernel sums a few rows by a few columns in registers, reduces once, and adds what earlier pieces
 //! gave. Results too large for the caches are written around them.
 
 #[cfg(target_arch = "x86_64")]
@@ -35,8 +35,8 @@ pub(super) struct Blocking {
     pub(super) cols: usize,
 }
 
-/// Words of a block of W: with the next block, which is fetched meanwhile, it fits the second-level cache.
-const W_WORDS: usize = 24 << 10;
+/// Words of a block of W: with the next block, which is fetched meanwhile, and with the pieces of X it fits the second-level cache.
+const W_WORDS: usize = 16 << 10;
 
 /// Results of more words than this leave the caches before they are read again.
 pub(super) const STREAM_WORDS: usize = 1 << 20;
@@ -97,44 +97,55 @@ pub(super) fn for_each_tile(
 ) {
     let GemmShape { rows, inner, cols } = size;
     let Panel { w, mut sides, stream } = panel;
-    packed.resize(blocking.depth.min(inner) * blocking.cols.min(cols) * LINE, 0);
+    let columns = || (0..cols).step_by(blocking.cols).map(|c| (c, blocking.cols.min(cols - c)));
     for k0 in (0..inner).step_by(blocking.depth) {
         let depth = blocking.depth.min(inner - k0);
+        let piece = depth * cols * LINE;
+        packed.resize(packed.len().max(sides.len() * piece), 0);
+        for (side, packed) in sides.iter().zip(packed.chunks_exact_mut(piece)) {
+            pack_columns(&side.x[k0 * cols * LINE..][..piece], cols, columns(), packed, &pack);
+        }
         let block = (W_WORDS / (depth * LINE)).next_multiple_of(blocking.rows);
         for r0 in (0..rows).step_by(block) {
             let end = rows.min(r0 + block);
-            let heights = (end - r0).div_ceil(blocking.rows);
-            let steps = sides.len() * cols.div_ceil(blocking.cols) * heights;
+            let steps = sides.len() * columns().count() * (end - r0).div_ceil(blocking.rows);
             let mut upcoming = upcoming(size, w, k0, depth, end, block, steps);
-            for Side { x, y } in &mut sides {
-                for c0 in (0..cols).step_by(blocking.cols) {
-                    let width = blocking.cols.min(cols - c0);
-                    for (k, to) in packed.chunks_exact_mut(width * LINE).take(depth).enumerate() {
-                        let from = &x[((k0 + k) * cols + c0) * LINE..][..width * LINE];
-                        to.as_chunks_mut().0.iter_mut().zip(from.as_chunks().0).for_each(|(t, f)| pack(t, f));
-                    }
-                    let per_tile = depth.div_ceil(heights);
-                    for (i, r) in (r0..end).step_by(blocking.rows).enumerate() {
-                        let height = blocking.rows.min(end - r);
-                        for k in (k0 + i * per_tile)..(k0 + depth).min(k0 + (i + 1) * per_tile) {
-                            (c0 + width..cols.min(c0 + width + blocking.cols))
-                                .for_each(|c| prefetch(x, (k * cols + c) * LINE));
-                        }
+            for (side, packed) in sides.iter_mut().zip(packed.chunks_exact(piece)) {
+                for (c, width) in columns() {
+                    for r in (r0..end).step_by(blocking.rows) {
                         upcoming.step();
                         let tile = Tile {
                             depth,
                             w: &w[(r * inner + k0) * LINE..],
                             w_stride: inner * LINE,
-                            x: packed,
-                            y: &mut y[(r * cols + c0) * LINE..],
+                            x: &packed[c * depth * LINE..][..width * depth * LINE],
+                            y: &mut side.y[(r * cols + c) * LINE..],
                             y_stride: cols * LINE,
                             accumulate: k0 > 0,
                             stream: stream && k0 + depth == inner,
                         };
-                        kernel(height, width, tile);
+                        kernel(blocking.rows.min(end - r), width, tile);
                     }
                 }
             }
+        }
+    }
+}
+
+/// Brings a piece of X, `[depth][cols]` lines, to `[columns of a micro-kernel][depth][its width]`, reading it in order.
+fn pack_columns(
+    x: &[u64],
+    cols: usize,
+    columns: impl Iterator<Item = (usize, usize)> + Clone,
+    packed: &mut [u64],
+    pack: impl Fn(&mut [u64; LINE], &[u64; LINE]),
+) {
+    let (x, packed) = (x.as_chunks().0, packed.as_chunks_mut().0);
+    let depth = x.len() / cols;
+    for (k, row) in x.chunks_exact(cols).enumerate() {
+        for (c, width) in columns.clone() {
+            let to = &mut packed[c * depth + k * width..][..width];
+            to.iter_mut().zip(&row[c..][..width]).for_each(|(to, from)| pack(to, from));
         }
     }
 }

@@ -6,6 +6,7 @@ use super::panels::{Order, PanelRow, PanelView, exchange, width};
 use super::scalar;
 use crate::backend::GemmShape;
 use crate::ring::{Modulus, NttTable};
+use crate::simd::wide;
 
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, dq, gemm_dq, gemm_ifma, ifma, rows256, twiddles, vec512};
@@ -226,6 +227,22 @@ impl Limb {
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
             Arithmetic::Dq(roots) => unsafe { dq::mul_scalar_row(roots, a, &roots.factor(scalar)) },
         }
+    }
+
+    /// `a = values`.
+    pub(super) fn lift(&self, a: &mut [u64], values: &[i32]) {
+        let q = self.modulus().value();
+        if q <= 1 << 31 {
+            // Magnitudes may be above it.
+            a.fill(0);
+            return self.add_lifted(a, values, 1);
+        }
+        wide(|| {
+            for (a, &v) in a.iter_mut().zip(values) {
+                let v = i64::from(v);
+                *a = (v + ((v >> 63) & q as i64)) as u64;
+            }
+        });
     }
 
     /// `acc += values * scale`.

@@ -55,6 +55,7 @@ pub use buffer::CpuBuffer;
 use buffer::Layout;
 use gemm::{Panel, Side};
 use panels::{Order, PanelView, Panels};
+pub use rows::PointRows;
 
 /// Batches of at most so many words are not worth waking other threads.
 const SERIAL_WORDS: usize = 1 << 14;
@@ -160,6 +161,19 @@ impl Backend for Cpu {
             t.limbs[limb].add_lifted(acc, &values[poly * shape.n..][..shape.n], scale[limb]);
         });
         Ok(())
+    }
+
+    fn lift(&self, t: &CpuTables, shape: Shape, values: &[i32], scale: &[u64]) -> Result<CpuBuffer> {
+        let mut out = CpuBuffer::new(shape.words(), Layout::Rows);
+        for_each_chunk(out.words_mut(), shape.n, |row, out| {
+            let (poly, limb) = (row / shape.limbs, row % shape.limbs);
+            let values = &values[poly * shape.n..][..shape.n];
+            match scale[limb] {
+                1 => t.limbs[limb].lift(out, values),
+                scale => t.limbs[limb].add_lifted(out, values, scale),
+            }
+        });
+        Ok(out)
     }
 
     fn expand_uniform(&self, t: &CpuTables, shape: Shape, seed: &PublicSeed, first: u32) -> Result<CpuBuffer> {

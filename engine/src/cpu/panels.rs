@@ -162,12 +162,17 @@ impl<'a> PanelView<'a> {
 
     /// Copies the points out, in the canonical order.
     pub(super) fn read(self, points: &mut [u64]) {
+        self.read_as_held(points);
+        exchange(points);
+    }
+
+    /// Copies the points out, in the order of panels.
+    pub(super) fn read_as_held(self, points: &mut [u64]) {
         assert_eq!(points.len(), self.n);
         let width = width(self.n);
         for (p, line) in points.chunks_exact_mut(width).zip(self.words.chunks(self.stride)) {
             p.copy_from_slice(&line[..width]);
         }
-        exchange(points);
     }
 }
 

@@ -2,10 +2,14 @@
 //!
 //! A row is the n residues of one limb, reduced, in and out. Points are in the order of [`NttTable`](crate::ring::NttTable).
 
+use rayon::prelude::*;
+use zeroize::Zeroizing;
+
 use super::body::CpuTables;
-use super::panels::Order;
-use crate::ring::Modulus;
-use crate::simd::wide;
+use super::buffer::{CpuBuffer, Layout};
+use super::panels::{Order, PanelView, Panels};
+use crate::backend::Shape;
+use crate::error::Result;
 
 impl CpuTables {
     /// `a` to points.
@@ -21,6 +25,18 @@ impl CpuTables {
     pub fn inverse(&self, limb: usize, a: &mut [u64]) {
         self.check(&[a.len()]);
         self.limbs[limb].inverse(a, Order::Canonical);
+    }
+
+    /// `a` to points in the order of [`PointRows`], which is cheaper.
+    pub fn forward_as_held(&self, limb: usize, a: &mut [u64]) {
+        self.check(&[a.len()]);
+        self.limbs[limb].forward(a, Order::Panel);
+    }
+
+    /// `a` from points in that order to coefficients, 1/n included.
+    pub fn inverse_as_held(&self, limb: usize, a: &mut [u64]) {
+        self.check(&[a.len()]);
+        self.limbs[limb].inverse(a, Order::Panel);
     }
 
     /// `a *= b` at every point.
@@ -47,10 +63,16 @@ impl CpuTables {
         self.limbs[limb].sub(a, b);
     }
 
-    /// `a = values`, for a prime above all magnitudes.
+    /// `a = -a`.
+    pub fn negate(&self, limb: usize, a: &mut [u64]) {
+        self.check(&[a.len()]);
+        self.limbs[limb].negate(a);
+    }
+
+    /// `a = values`.
     pub fn lift(&self, limb: usize, a: &mut [u64], values: &[i32]) {
         self.check(&[a.len(), values.len()]);
-        lift(self.modulus(limb), a, values);
+        self.limbs[limb].lift(a, values);
     }
 
     /// `acc += values * scale`.
@@ -65,21 +87,54 @@ impl CpuTables {
         self.limbs[limb].drop_limb(self.modulus(dropped), x, last);
     }
 
+    /// The points of a batch whose polynomials, `[limbs, n]`, `fill(i, rows)` writes over anything.
+    pub(crate) fn forward_rows(
+        &self,
+        shape: Shape,
+        fill: impl Fn(usize, &mut [u64]) -> Result<()> + Sync,
+    ) -> Result<CpuBuffer> {
+        let Shape { batch, limbs, n } = shape;
+        let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
+        let panels = Panels::new(out.words_mut(), shape);
+        let one = |rows: &mut Zeroizing<Vec<u64>>, poly: usize| {
+            fill(poly, rows)?;
+            for (limb, row) in rows.chunks_exact_mut(n).enumerate() {
+                // SAFETY: each row is taken once.
+                self.limbs[limb].forward_to_panels(row, unsafe { panels.row(poly, limb) });
+            }
+            Ok(())
+        };
+        (0..batch).into_par_iter().try_for_each_init(|| Zeroizing::new(vec![0; limbs * n]), one)?;
+        Ok(out)
+    }
+
     fn check(&self, lens: &[usize]) {
         assert!(lens.iter().all(|&len| len == self.n), "rows of {lens:?} for n = {}", self.n);
     }
 }
 
-/// Residues of values whose magnitudes are below q.
-fn lift(q: Modulus, a: &mut [u64], values: &[i32]) {
-    let q = q.value();
-    assert!(q > 1 << 31, "magnitudes up to 2^31 for a prime of {q}");
-    wide(|| {
-        for (a, &v) in a.iter_mut().zip(values) {
-            let v = i64::from(v);
-            *a = (v + ((v >> 63) & q as i64)) as u64;
-        }
-    });
+/// The rows of a batch of points in main memory, in the order in which they are held there.
+pub struct PointRows<'a> {
+    words: &'a [u64],
+    shape: Shape,
+}
+
+impl<'a> PointRows<'a> {
+    /// Of a buffer of `shape` in the NTT domain.
+    pub(crate) fn new(buffer: &'a CpuBuffer, shape: Shape) -> Self {
+        Self { words: buffer.words(), shape }
+    }
+
+    /// Copies limb `limb` of polynomial `poly`.
+    pub fn read(&self, poly: usize, limb: usize, row: &mut [u64]) {
+        PanelView::row(self.words, self.shape, poly, limb).read_as_held(row);
+    }
+
+    /// Limb `limb` of the only polynomial.
+    pub fn single(&self, limb: usize) -> &'a [u64] {
+        assert_eq!(self.shape.batch, 1);
+        &self.words[limb * self.shape.n..][..self.shape.n]
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +164,7 @@ mod tests {
                 assert_eq!(run(&|a| t.mul_add(0, a, &y, &x)), run(&|a| scalar::mul_add(q, a, &y, &x)));
                 assert_eq!(run(&|a| t.add(0, a, &y)), run(&|a| scalar::add(q, a, &y)));
                 assert_eq!(run(&|a| t.sub(0, a, &y)), run(&|a| scalar::sub(q, a, &y)));
+                assert_eq!(run(&|a| t.negate(0, a)), run(&|a| scalar::negate(q, a)));
                 let scaled = |scale| run(&|a| scalar::add_lifted(q, a, &values, scale));
                 assert_eq!(run(&|a| t.add_lifted(0, a, &values, 12345)), scaled(12345));
                 let lifted = |a: &mut [u64]| a.iter_mut().zip(&values).for_each(|(a, &v)| *a = q.from_signed(v.into()));

@@ -42,7 +42,7 @@ pub fn unpack(bytes: &[u8], bits: u32, count: usize) -> Result<Vec<u64>> {
 }
 
 /// Reads as many values of `bits` bits (1 to 64) as there is room for, from exactly [`packed_len`] bytes.
-pub(crate) fn unpack_into(bytes: &[u8], bits: u32, values: &mut [u64]) {
+pub fn unpack_into(bytes: &[u8], bits: u32, values: &mut [u64]) {
     debug_assert_eq!(bytes.len(), packed_len(values.len(), bits));
     let done = vector_unpack(bytes, bits, values);
     unpack_portable(&bytes[packed_len(done, bits)..], bits, &mut values[done..]);
@@ -115,15 +115,22 @@ pub fn unpack_rows(basis: &RnsBasis, batch: usize, bytes: &[u8]) -> Result<Vec<u
             packed_rows_len(basis, batch)
         )));
     }
-    let mut words = Vec::with_capacity(batch * basis.len() * basis.n());
-    let mut rest = bytes;
-    for row in 0..batch * basis.len() {
-        let bits = basis.modulus(row % basis.len()).bits();
-        let (row, tail) = rest.split_at(packed_len(basis.n(), bits));
-        words.extend(unpack(row, bits, basis.n())?);
-        rest = tail;
-    }
+    let mut words = vec![0; batch * basis.len() * basis.n()];
+    unpack_rows_into(basis, bytes, &mut words)?;
     Ok(words)
+}
+
+/// Unpacks as many `[batch, limbs, n]` residues as there is room for.
+pub fn unpack_rows_into(basis: &RnsBasis, mut bytes: &[u8], words: &mut [u64]) -> Result<()> {
+    for (row, words) in words.chunks_exact_mut(basis.n()).enumerate() {
+        let bits = basis.modulus(row % basis.len()).bits();
+        let (head, tail) = bytes
+            .split_at_checked(packed_len(basis.n(), bits))
+            .ok_or_else(|| Error::Decode(format!("row {row} is cut short: {} bytes are left of it", bytes.len())))?;
+        unpack_into(head, bits, words);
+        bytes = tail;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

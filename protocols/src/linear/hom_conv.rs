@@ -17,11 +17,11 @@
 //! **Memory.** Server: the ciphertexts of one block of tiles, expanded, and of the next as received; the weights are
 //! transformed for a few output channels at a time. Client: one message.
 
+use blindvox_engine::bfv::ReplyParams;
 use blindvox_engine::bfv::cipher::Encryptor;
-use blindvox_engine::bfv::{Reply, ReplyParams};
 use blindvox_engine::ring::sampler::PublicSeed;
 use blindvox_engine::rlwe::{Ciphertexts, PublicKey, SecretKey, wire};
-use blindvox_engine::{Coeff, Device, GemmShape, Ntt, PolyBatch, Prng};
+use blindvox_engine::{Device, GemmShape, Ntt, PolyBatch, Prng};
 use std::ops::Range;
 use zeroize::Zeroizing;
 
@@ -63,7 +63,7 @@ pub fn client(channel: &mut Channel, key: &SecretKey, prng: &mut Prng, plan: &Li
             if let Some(next) = &mut next {
                 next.send_until(channel, prng, x, step + 1, row_blocks.len())?;
             }
-            receive_replies(channel, key, plan, &Replies::new(plan, tiles, rows), &mut y)?;
+            receive_replies(channel, key, &Replies::new(plan, tiles, rows), &mut y)?;
         }
     }
     Ok(interleave(plan, y))
@@ -118,7 +118,7 @@ fn server_flooded(
             for rows in together {
                 let replies = Replies::new(plan, tiles, rows);
                 let these = (rows.start - first) * tiles.len()..(rows.end - first) * tiles.len();
-                send_replies(channel, key, prng, plan, &replies, (&products, these), flood_bits, &mut y)?;
+                send_replies(channel, key, prng, &replies, (&products, these), flood_bits, &mut y)?;
                 step += 1;
                 if let Some(next) = &mut next {
                     next.receive_until(channel, step, row_blocks.len())?;
@@ -128,6 +128,8 @@ fn server_flooded(
         let Some(next) = next else { break };
         block = next;
     }
+    // The server's share is what takes the masks away.
+    y.iter_mut().for_each(|y| *y = y.wrapping_neg());
     let mut y = interleave(plan, y);
     add_bias(plan, bias, &mut y);
     Ok(y)
@@ -169,17 +171,12 @@ impl<'a> Block<'a> {
         todo.map(|m| m * each..((m + 1) * each).min(self.ciphertexts())).collect()
     }
 
-    /// The voxels of the given ciphertexts, `[ciphertexts, n]`.
-    fn gather(&self, ciphertexts: Range<usize>, x: &[u32]) -> Zeroizing<Vec<u32>> {
-        let (encoding, n) = (self.plan.encoding(), self.plan.params().n());
-        let mut polys = Zeroizing::new(vec![0; ciphertexts.len() * n]);
-        polys.chunks_exact_mut(n).zip(ciphertexts).for_each(|(poly, i)| {
-            let (group, tile) = (i / self.tiles.len(), self.tiles.start + i % self.tiles.len());
-            for Run { coefficient, index, len } in encoding.input_runs(tile, group) {
-                poly[coefficient..][..len].copy_from_slice(&x[index..][..len]);
-            }
-        });
-        polys
+    /// Writes the voxels of ciphertext `i` over n zeros.
+    fn gather(&self, i: usize, x: &[u32], poly: &mut [u32]) {
+        let (group, tile) = (i / self.tiles.len(), self.tiles.start + i % self.tiles.len());
+        for Run { coefficient, index, len } in self.plan.encoding().input_runs(tile, group) {
+            poly[coefficient..][..len].copy_from_slice(&x[index..][..len]);
+        }
     }
 }
 
@@ -205,10 +202,10 @@ impl<'a> Upload<'a> {
         for ciphertexts in self.block.next_until(part, parts) {
             let (block, first) = (&self.block, ciphertexts.start);
             let mut message = if first == 0 { self.encryptor.seed().to_vec() } else { Vec::new() };
-            let voxels = |part: Range<usize>| block.gather(first + part.start..first + part.end, x);
-            let packed = self.encryptor.encrypt_parts(ciphertexts.len(), prng, voxels, |_, c0| {
-                let mut bytes = Vec::with_capacity(block.plan.input_bytes() * c0.batch());
-                wire::pack_rows(c0.basis(), &c0.download()?, &mut bytes);
+            let voxels = |i: usize, poly: &mut [u32]| block.gather(first + i, x, poly);
+            let packed = self.encryptor.encrypt_each(ciphertexts.len(), prng, voxels, |_, c0| {
+                let mut bytes = Vec::with_capacity(block.plan.input_bytes());
+                wire::pack_rows(block.plan.params().basis(), c0, &mut bytes);
                 Ok(bytes)
             })?;
             packed.into_iter().for_each(|bytes| message.extend(bytes));
@@ -248,12 +245,9 @@ impl<'a> Download<'a> {
         let (plan, device) = (self.block.plan, key.device());
         let (params, basis) = (plan.params(), plan.params().basis());
         let halves: Vec<&[u8]> = self.bytes.iter().flat_map(|m| m.chunks_exact(plan.input_bytes())).collect();
-        let unpack = |part: Range<usize>| {
-            let words = halves[part].iter().map(|bytes| wire::unpack_rows(basis, 1, bytes));
-            PolyBatch::upload(device, basis, &words.collect::<std::result::Result<Vec<_>, _>>()?.concat())
-        };
-        let voxels = |part| self.block.gather(part, x);
-        Ok(Ciphertexts::expand(device, params, &self.seed, self.block.ciphertexts(), unpack, voxels)?)
+        let unpack = |i: usize, rows: &mut [u64]| wire::unpack_rows_into(basis, halves[i], rows);
+        let voxels = |i: usize, poly: &mut [u32]| self.block.gather(i, x, poly);
+        Ok(Ciphertexts::expand_each(device, params, &self.seed, self.block.ciphertexts(), unpack, voxels)?)
     }
 }
 
@@ -364,99 +358,74 @@ impl Replies {
         bytes
     }
 
-    /// What [`Self::pack`] packed, to the coefficients of `c0` and appended to `c1`.
-    fn unpack(&self, reply: usize, bits: u32, bytes: &[u8], c0: &mut [u64], c1: &mut Vec<u64>) {
-        let (whole, used) = bytes.split_at(packed_len(c0.len(), bits));
-        c1.extend(unpack(whole, bits, c0.len()));
+    /// What [`Self::pack`] packed, to c1 and the coefficients of c0.
+    fn unpack(&self, reply: usize, bits: u32, bytes: &[u8], c0: &mut [u64], c1: &mut [u64]) {
+        let (whole, used) = bytes.split_at(packed_len(c1.len(), bits));
+        wire::unpack_into(whole, bits, c1);
         self.scatter(reply, &unpack(used, bits, self.outputs(reply)), c0);
+    }
+
+    /// The outputs among the coefficients of a reply.
+    fn gather(&self, reply: usize, poly: &[u32]) -> Vec<u32> {
+        self.runs[reply].iter().flat_map(|r| &poly[r.coefficient..][..r.len]).copied().collect()
+    }
+
+    /// Brings the outputs of a reply to their places in the layer's.
+    fn place(&self, reply: usize, mut outputs: &[u32], y: &mut [u32]) {
+        for &Run { index, len, .. } in &self.runs[reply] {
+            let (head, tail) = outputs.split_at(len);
+            y[index..][..len].copy_from_slice(head);
+            outputs = tail;
+        }
     }
 }
 
-/// Masks the products, sends them, and leaves the negated masks in `y`.
-#[allow(clippy::too_many_arguments)]
+/// Masks the products, sends them, and leaves the masks in `y`.
 fn send_replies(
     channel: &mut Channel,
     key: &PublicKey,
     prng: &mut Prng,
-    plan: &LinearPlan,
     replies: &Replies,
     (products, these): (&Ciphertexts, Range<usize>),
     flood_bits: Option<u32>,
     y: &mut [u32],
 ) -> Result<()> {
-    let n = plan.params().n();
+    let bits = key.params().basis().modulus(0).bits();
     let series = prng.series();
-    let masks = |part: Range<usize>| {
-        let mut polys = Zeroizing::new(vec![0u32; part.len() * n]);
-        for (poly, i) in polys.chunks_exact_mut(n).zip(part) {
-            let fresh = Zeroizing::new(series.at(i).fill::<u32>(replies.outputs(i)));
-            replies.scatter(i, &fresh, poly);
-        }
-        polys
+    let mask = |i: usize, poly: &mut [u32]| {
+        let fresh = Zeroizing::new(series.at(i).fill::<u32>(replies.outputs(i)));
+        replies.scatter(i, &fresh, poly);
     };
-    let pack = |part: Range<usize>, reply: Reply, masks: Zeroizing<Vec<u32>>| {
-        let (c0, c1) = (reply.c0.download()?, reply.c1.download()?);
-        let rows = c0.chunks_exact(n).zip(c1.chunks_exact(n));
-        let bits = reply.c0.basis().modulus(0).bits();
-        let packed: Vec<Vec<u8>> = part.zip(rows).map(|(i, (c0, c1))| replies.pack(i, bits, c0, c1)).collect();
-        Ok((packed, masks))
+    let pack = |i: usize, c0: &[u64], c1: &[u64], mask: &[u32]| {
+        Ok((replies.pack(i, bits, c0, c1), Zeroizing::new(replies.gather(i, mask))))
     };
-    let parts = key.reply_parts(products, these, ReplyParams { flood_bits }, prng, masks, pack)?;
-    let (packed, masks): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-    let packed: Vec<Vec<u8>> = packed.into_iter().flatten().collect();
+    let packed = key.reply_each(products, these, ReplyParams { flood_bits }, prng, mask, pack)?;
     for message in &replies.messages {
-        channel.send(packed[message.clone()].concat())?;
+        let mut bytes = Vec::with_capacity(replies.bytes[message.clone()].iter().sum());
+        packed[message.clone()].iter().for_each(|(packed, _)| bytes.extend(packed));
+        channel.send(bytes)?;
     }
-    let masks = masks.iter().flat_map(|part| part.chunks_exact(n));
-    for (runs, mask) in replies.runs.iter().zip(masks) {
-        for &Run { coefficient, index, len } in runs {
-            let mask = &mask[coefficient..][..len];
-            y[index..][..len].iter_mut().zip(mask).for_each(|(y, r)| *y = r.wrapping_neg());
-        }
+    for (i, (_, mask)) in packed.iter().enumerate() {
+        replies.place(i, mask, y);
     }
     Ok(())
 }
 
 /// Receives and decrypts replies into `y`.
-fn receive_replies(
-    channel: &mut Channel,
-    key: &SecretKey,
-    plan: &LinearPlan,
-    replies: &Replies,
-    y: &mut [u32],
-) -> Result<()> {
-    let n = plan.params().n();
+fn receive_replies(channel: &mut Channel, key: &SecretKey, replies: &Replies, y: &mut [u32]) -> Result<()> {
+    let bits = key.reply_basis().modulus(0).bits();
     for message in &replies.messages {
         let bytes = channel.recv_exact(replies.bytes[message.clone()].iter().sum())?;
         let packed = replies.split(message, &bytes);
-        let decrypted = key.device().in_parts(key.reply_basis(), message.len(), |part| {
-            let (c0, c1) = halves(key, replies, message.start + part.start, &packed[part])?;
-            Ok(Zeroizing::new(key.decrypt(c0, c1)?))
-        })?;
-        let masked = decrypted.iter().flat_map(|part| part.chunks_exact(n));
-        for (runs, poly) in replies.runs[message.clone()].iter().zip(masked) {
-            for &Run { coefficient, index, len } in runs {
-                y[index..][..len].copy_from_slice(&poly[coefficient..][..len]);
-            }
+        let unpack = |i: usize, c0: &mut [u64], c1: &mut [u64]| {
+            replies.unpack(message.start + i, bits, packed[i], c0, c1);
+        };
+        let take = |i: usize, poly: &[u32]| Zeroizing::new(replies.gather(message.start + i, poly));
+        for (i, outputs) in message.clone().zip(key.decrypt_each(packed.len(), unpack, take)?) {
+            replies.place(i, &outputs, y);
         }
     }
     Ok(())
-}
-
-/// The ciphertext halves of packed replies from number `first` on; c0 is 0 where nothing was sent.
-fn halves(
-    key: &SecretKey,
-    replies: &Replies,
-    first: usize,
-    packed: &[&[u8]],
-) -> blindvox_engine::Result<(PolyBatch<Coeff>, PolyBatch<Coeff>)> {
-    let (basis, n) = (key.reply_basis(), key.params().n());
-    let (mut c0, mut c1) = (vec![0; packed.len() * n], Vec::with_capacity(packed.len() * n));
-    for (i, (c0, bytes)) in c0.chunks_exact_mut(n).zip(packed).enumerate() {
-        replies.unpack(first + i, basis.modulus(0).bits(), bytes, c0, &mut c1);
-    }
-    let upload = |half: &[u64]| PolyBatch::upload(key.device(), basis, half);
-    Ok((upload(&c0)?, upload(&c1)?))
 }
 
 // Local steps.

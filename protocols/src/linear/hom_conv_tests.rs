@@ -211,9 +211,14 @@ fn reply_noise(plan: &LinearPlan, weight: i32, flood_bits: Option<u32>, seed: u8
             for message in &replies.messages {
                 let bytes = to_server.recv().unwrap();
                 let packed = replies.split(message, &bytes);
-                let halves = || halves(&secret, &replies, message.start, &packed).unwrap();
-                let messages = secret.decrypt(halves().0, halves().1).unwrap();
-                let all = secret.noise(&halves().0, halves().1, &messages).unwrap();
+                let basis = secret.reply_basis();
+                let (mut c0, mut c1) = (vec![0; packed.len() * 1024], vec![0; packed.len() * 1024]);
+                for (i, (c0, c1)) in c0.chunks_exact_mut(1024).zip(c1.chunks_exact_mut(1024)).enumerate() {
+                    replies.unpack(message.start + i, basis.modulus(0).bits(), packed[i], c0, c1);
+                }
+                let upload = |half: &[u64]| PolyBatch::upload(secret.device(), basis, half).unwrap();
+                let messages = secret.decrypt(upload(&c0), upload(&c1)).unwrap();
+                let all = secret.noise(&upload(&c0), upload(&c1), &messages).unwrap();
                 for (poly, runs) in all.chunks_exact(1024).zip(&replies.runs[message.clone()]) {
                     noise.extend(runs.iter().flat_map(|r| &poly[r.coefficient..][..r.len]).map(|&e| e as f64));
                 }
