@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`architecture`] | the public part of a model, sent by the server and checked by the client |
 //! | [`session`] | what a party carries through a run: channel, randomness, keys, OT |
-//! | [`preprocess`] | square pairs, made before the input is known |
+//! | [`preprocess`] | the source of square pairs, or all of them: no input is needed |
 //! | [`online`] | the steps of the program, both parties' halves |
 //! | [`trace`] | checks of every step from both parties' shares, for tests |
 //! | [`sample`] | the same at sampled positions, for large runs |

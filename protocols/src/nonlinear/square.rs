@@ -2,9 +2,9 @@
 //!
 //! # | from -> to       | content                                       | bytes           | phase
 //! --|------------------|-----------------------------------------------|-----------------|------
-//! 0 | both ways        | a square pair an element ([`crate::triples`]) | the source's    | preprocessing
+//! 0 | both ways        | a square pair an element ([`crate::triples`]) | the source's    | before use
 //! 1 | client <-> server | each party's share of d = x - a mod p        | 4 each way      | online
-//! 2 | server -> client | choices of [`convert::convert_from_prime`]             | 4               | online
+//! 2 | server -> client | choices of [`convert::convert_from_prime`]    | 4               | online
 //! 3 | client -> server | its corrections                               | (12 + shift) / 8; 4 at 0 | online
 //!
 //! With shares mod p of a uniform a and of a^2, the opened d = x - a says nothing of x, and

@@ -1,11 +1,11 @@
-//! Square pairs and Beaver triples by homomorphic encryption, 8192 in the slots of a ciphertext.
+//! Square pairs and Beaver triples by homomorphic encryption ([`ole`](blindvox_engine::bfv::ole)), 8192 in the slots of a ciphertext.
 //!
 //! # | from -> to       | content                                                   | bytes            | phase
 //! --|------------------|-----------------------------------------------------------|------------------|------
 //! 1 | client -> server | public key                                                | 153 616          | setup
-//! 2 | client -> server | seed, Enc(a_C): one seeded half, 3 limbs of 50 bits a slot | 16 + 18.75 a pair | preprocessing
+//! 2 | client -> server | seed, Enc(a_C): one seeded half, 3 limbs of 50 bits a slot | 16 + 18.75 a pair | before use
 //!   |                  | triples: then as much for b_C                             | 32 + 37.5 a triple |
-//! 3 | server -> client | Enc(2·a_C·a_S + r): both halves, 50 bits a slot each      | 12.5 a pair      | preprocessing
+//! 3 | server -> client | Enc(2·a_C·a_S + r): both halves, 50 bits a slot each      | 12.5 a pair      | before use
 //!   |                  | triples: Enc(a_C·b_S + b_C·a_S + r)                       | 12.5 a triple    |
 //!
 //! With a = a_C + a_S, a^2 = a_C^2 + 2·a_C·a_S + a_S^2 mod p: the client's share is a_C^2 + Dec(reply), the server's
