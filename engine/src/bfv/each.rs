@@ -12,6 +12,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::cipher::{Encryptor, add_messages};
 use super::encoding::{Decoder, Encoder};
 use super::reply::{Draws, Kind, ReplyParams};
+use crate::backend::parts;
 use crate::device::{Device, DeviceTables};
 use crate::error::{Error, Result};
 use crate::poly_batch::PolyBatch;
@@ -20,6 +21,9 @@ use crate::ring::RnsBasis;
 use crate::ring::sampler::{self, PublicSeed};
 use crate::rlwe::{Ciphertexts, Params, PublicKey, SecretKey};
 use crate::simd::wide;
+
+/// Products that are read from memory together.
+const NEIGHBOURS: usize = 4;
 
 /// Space for one ciphertext on its way.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -164,16 +168,13 @@ impl PublicKey {
             return rows.enumerate().map(|(i, ((c0, c1), m))| take(i, c0, c1, m)).collect();
         };
         let (encoder, limbs) = (Encoder::new(basis, plain), basis.len());
-        let reply = |scratch: &mut Scratch, i: usize| {
-            let Scratch { rows, values, message: m } = scratch;
-            let (u, rows) = rows.split_at_mut(n);
-            let (c0, c1) = rows.split_at_mut(limbs * n);
+        let size = limbs * n;
+        let reply = |i: usize, c0: &mut [u64], c1: &mut [u64], u: &mut [u64], values: &mut [i32], m: &mut [u32]| {
             Kind::Secret.fill(&series, i, values);
             for (limb, (c0, c1)) in c0.chunks_exact_mut(n).zip(c1.chunks_exact_mut(n)).enumerate() {
                 tables.lift(limb, u, values);
                 tables.forward_as_held(limb, u);
-                for (half, key, product) in [(&mut *c0, b, p0), (&mut *c1, a, p1)] {
-                    product.read(first + i, limb, half);
+                for (half, key) in [(&mut *c0, b), (&mut *c1, a)] {
                     tables.mul_add(limb, half, u, key.single(limb));
                     tables.inverse_as_held(limb, half);
                 }
@@ -206,7 +207,24 @@ impl PublicKey {
             }
             take(i, &c0[..n], &c1[..n], m)
         };
-        (0..batch).into_par_iter().map_init(|| Scratch::new(2 * limbs + 1, n), reply).collect()
+        // A few neighbours are read from the products together.
+        let group = |scratch: &mut Scratch, range: Range<usize>| {
+            let Scratch { rows, values, message } = scratch;
+            let (u, rows) = rows.split_at_mut(n);
+            let (c0, c1) = rows.split_at_mut(NEIGHBOURS * size);
+            for (half, products) in [(&mut *c0, p0), (&mut *c1, p1)] {
+                for limb in 0..limbs {
+                    let rows = half.chunks_exact_mut(n).skip(limb).step_by(limbs).take(range.len());
+                    products.read(first + range.start, limb, &mut rows.collect::<Vec<_>>());
+                }
+            }
+            let halves = c0.chunks_exact_mut(size).zip(c1.chunks_exact_mut(size));
+            range.zip(halves).map(|(i, (c0, c1))| reply(i, c0, c1, u, values, message)).collect::<Result<Vec<_>>>()
+        };
+        let groups: Vec<_> = parts(batch, NEIGHBOURS).collect();
+        let init = || Scratch::new(1 + 2 * NEIGHBOURS * limbs, n);
+        let replies: Vec<Vec<T>> = groups.into_par_iter().map_init(init, group).collect::<Result<_>>()?;
+        Ok(replies.into_iter().flatten().collect())
     }
 }
 

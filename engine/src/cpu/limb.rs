@@ -2,7 +2,7 @@
 
 use super::body::Body;
 use super::gemm::{Panel, Side};
-use super::panels::{Order, PanelRow, PanelView, exchange, width};
+use super::panels::{Order, exchange, width};
 use super::scalar;
 use crate::backend::GemmShape;
 use crate::ring::{Modulus, NttTable};
@@ -77,29 +77,13 @@ impl Limb {
             Arithmetic::Avx2(constants) => unsafe { avx2::forward_transform(&self.table, constants, a) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
-            Arithmetic::Ifma(roots) => return unsafe { ifma::forward_in_place(roots, a, order) },
+            Arithmetic::Ifma(roots) => return unsafe { ifma::forward_transform(roots, a, order) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
-            Arithmetic::Dq(roots) => return unsafe { dq::forward_in_place(roots, a, order) },
+            Arithmetic::Dq(roots) => return unsafe { dq::forward_transform(roots, a, order) },
         }
         if order == Order::Panel {
             exchange(a);
-        }
-    }
-
-    /// The forward transform of `a`, to `out`; `a` is overwritten.
-    pub(super) fn forward_to_panels(&self, a: &mut [u64], mut out: PanelRow<'_>) {
-        match &self.arithmetic {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: this arithmetic is only chosen on a processor that has its features.
-            Arithmetic::Ifma(roots) => unsafe { ifma::forward_to_panels(roots, a, out) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: this arithmetic is only chosen on a processor that has its features.
-            Arithmetic::Dq(roots) => unsafe { dq::forward_to_panels(roots, a, out) },
-            _ => {
-                self.forward(a, Order::Canonical);
-                out.write(a);
-            }
         }
     }
 
@@ -108,10 +92,10 @@ impl Limb {
         match &self.arithmetic {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
-            Arithmetic::Ifma(roots) => return unsafe { ifma::inverse_in_place(roots, a, order) },
+            Arithmetic::Ifma(roots) => return unsafe { ifma::inverse_transform(roots, a, order) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
-            Arithmetic::Dq(roots) => return unsafe { dq::inverse_in_place(roots, a, order) },
+            Arithmetic::Dq(roots) => return unsafe { dq::inverse_transform(roots, a, order) },
             _ if order == Order::Panel => exchange(a),
             _ => {}
         }
@@ -120,22 +104,6 @@ impl Limb {
             // SAFETY: this arithmetic is only chosen on a processor with AVX2.
             Arithmetic::Avx2(constants) => unsafe { avx2::inverse_transform(&self.table, constants, a) },
             _ => self.table.inverse(a),
-        }
-    }
-
-    /// The inverse transform of `from`, to `a`.
-    pub(super) fn inverse_of_panels(&self, from: PanelView<'_>, a: &mut [u64]) {
-        match &self.arithmetic {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: this arithmetic is only chosen on a processor that has its features.
-            Arithmetic::Ifma(roots) => unsafe { ifma::inverse_of_panels(roots, from, a) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: this arithmetic is only chosen on a processor that has its features.
-            Arithmetic::Dq(roots) => unsafe { dq::inverse_of_panels(roots, from, a) },
-            _ => {
-                from.read(a);
-                self.inverse(a, Order::Canonical);
-            }
         }
     }
 

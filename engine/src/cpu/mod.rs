@@ -5,6 +5,7 @@
 //! | [`scalar`] | the definition of each kernel on one row |
 //! | [`body`] | the code paths, chosen once at run time |
 //! | `buffer`, `panels` | residues in memory; the layout of NTT-domain data |
+//! | `groups` | rows of neighbouring polynomials to panels and back |
 //! | `limb` | the kernels of one prime on one body |
 //! | `rows` | the same for callers that work row by row |
 //! | `ifma`, `dq` | arithmetic on AVX-512 registers, for primes up to 50 and 60 bits |
@@ -15,6 +16,7 @@
 pub mod body;
 mod buffer;
 mod gemm;
+mod groups;
 mod limb;
 mod panels;
 mod rows;
@@ -82,9 +84,9 @@ impl Cpu {
 /// Calls `f(i, chunk i)` for every chunk of `size` words, in parallel if there are many.
 fn for_each_chunk(words: &mut [u64], size: usize, f: impl Fn(usize, &mut [u64]) + Send + Sync) {
     if words.len() <= SERIAL_WORDS {
-        words.chunks_exact_mut(size).enumerate().for_each(|(i, c)| f(i, c));
+        words.chunks_mut(size).enumerate().for_each(|(i, c)| f(i, c));
     } else {
-        words.par_chunks_exact_mut(size).enumerate().for_each(|(i, c)| f(i, c));
+        words.par_chunks_mut(size).enumerate().for_each(|(i, c)| f(i, c));
     }
 }
 
@@ -192,10 +194,10 @@ impl Backend for Cpu {
         }
         let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
         let panels = Panels::new(out.words_mut(), shape);
-        for_each_chunk(buffer.words_mut(), shape.n, |row, a| {
-            let (poly, limb) = (row / shape.limbs, row % shape.limbs);
-            // SAFETY: each row is taken once.
-            t.limbs[limb].forward_to_panels(a, unsafe { panels.row(poly, limb) });
+        let group = groups::size(shape);
+        for_each_chunk(buffer.words_mut(), group * shape.limbs * shape.n, |i, rows| {
+            // SAFETY: each group is taken once.
+            unsafe { t.forward_to(&panels, i * group, rows) };
         });
         Ok(out)
     }
@@ -204,17 +206,18 @@ impl Backend for Cpu {
         let Shape { batch, limbs, n } = shape;
         let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
         let panels = Panels::new(out.words_mut(), shape);
-        let ranges: Vec<_> = parts(batch, self.grain(limbs, n)).collect();
-        ranges.into_par_iter().try_for_each(|range| {
-            let first = range.start;
-            let mut part = part(range)?;
-            for (row, a) in part.words_mut().chunks_exact_mut(n).enumerate() {
-                let (poly, limb) = (first + row / limbs, row % limbs);
-                // SAFETY: each row is taken once.
-                t.limbs[limb].forward_to_panels(a, unsafe { panels.row(poly, limb) });
+        let groups: Vec<_> = parts(batch, groups::size(shape)).collect();
+        let one = |group: Range<usize>| {
+            let mut rows = CpuBuffer::new(group.len() * limbs * n, Layout::Rows);
+            for range in parts(group.len(), self.grain(limbs, n)) {
+                let made = part(group.start + range.start..group.start + range.end)?;
+                rows.words_mut()[range.start * limbs * n..range.end * limbs * n].copy_from_slice(made.words());
             }
+            // SAFETY: each group is taken once.
+            unsafe { t.forward_to(&panels, group.start, rows.words_mut()) };
             Ok(())
-        })?;
+        };
+        groups.into_par_iter().try_for_each(one)?;
         Ok(out)
     }
 
@@ -235,9 +238,13 @@ impl Backend for Cpu {
             return Ok(buffer);
         }
         let mut out = CpuBuffer::new(shape.words(), Layout::Rows);
-        for_each_chunk(out.words_mut(), shape.n, |row, a| {
-            let (poly, limb) = (row / shape.limbs, row % shape.limbs);
-            t.limbs[limb].inverse_of_panels(PanelView::row(buffer.words(), shape, poly, limb), a);
+        let (group, Shape { limbs, n, .. }) = (groups::size(shape), shape);
+        for_each_chunk(out.words_mut(), group * limbs * n, |i, words| {
+            for limb in 0..limbs {
+                let mut rows: Vec<_> = words.chunks_exact_mut(n).skip(limb).step_by(limbs).collect();
+                groups::read(buffer.words(), shape, i * group, limb, &mut rows);
+                rows.into_iter().for_each(|a| t.limbs[limb].inverse(a, Order::Panel));
+            }
         });
         Ok(out)
     }
@@ -426,23 +433,55 @@ fn product_chunks(shape: Shape, b_batch: usize) -> (usize, usize, impl Fn(usize)
     (size, period, move |chunk| chunk * size / (batch * n))
 }
 
-/// Panels of rows of points that `fill(row, points)` produces.
+/// Panels of rows of points that `fill(row, points)` produces in the canonical order.
 fn rows_to_panels(shape: Shape, fill: impl Fn(usize, &mut [u64]) + Send + Sync) -> CpuBuffer {
     let Shape { batch, limbs, n } = shape;
     let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
     let panels = Panels::new(out.words_mut(), shape);
-    let one = |row: usize, points: &mut Vec<u64>| {
-        fill(row, points);
-        // SAFETY: each row is taken once.
-        unsafe { panels.row(row / limbs, row % limbs) }.write(points);
+    let group = groups::size(shape);
+    let one = |words: &mut Vec<u64>, polys: Range<usize>| {
+        words.resize(polys.len() * limbs * n, 0);
+        for (i, points) in words.chunks_exact_mut(n).enumerate() {
+            fill(polys.start * limbs + i, points);
+            panels::exchange(points);
+        }
+        // SAFETY: each group is taken once.
+        unsafe { write_polys(&panels, shape, polys.start, words) };
     };
     if shape.words() <= SERIAL_WORDS {
-        let mut points = vec![0; n];
-        (0..batch * limbs).for_each(|row| one(row, &mut points));
+        parts(batch, group).for_each(|polys| one(&mut Vec::new(), polys));
     } else {
-        (0..batch * limbs).into_par_iter().for_each_init(|| vec![0; n], |points, row| one(row, points));
+        let groups: Vec<_> = parts(batch, group).collect();
+        groups.into_par_iter().for_each_init(Vec::new, one);
     }
     out
+}
+
+/// Writes polynomials `first..`, `[polynomials, limbs, n]` points in the order of panels.
+///
+/// # Safety
+/// No row of theirs may be alive.
+unsafe fn write_polys(panels: &Panels<'_>, shape: Shape, first: usize, words: &[u64]) {
+    for limb in 0..shape.limbs {
+        let rows: Vec<_> = words.chunks_exact(shape.n).skip(limb).step_by(shape.limbs).collect();
+        // SAFETY: the caller's promise.
+        unsafe { panels.write(first, limb, &rows) };
+    }
+}
+
+impl CpuTables {
+    /// Transforms polynomials `first..`, `[polynomials, limbs, n]`, to panels of as many limbs.
+    ///
+    /// # Safety
+    /// No row of theirs may be alive.
+    unsafe fn forward_to(&self, panels: &Panels<'_>, first: usize, words: &mut [u64]) {
+        let shape = panels.shape();
+        for (i, row) in words.chunks_exact_mut(shape.n).enumerate() {
+            self.limbs[i % shape.limbs].forward(row, Order::Panel);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { write_polys(panels, shape, first, words) };
+    }
 }
 
 #[cfg(test)]

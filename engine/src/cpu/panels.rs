@@ -1,8 +1,8 @@
 //! The layout of NTT-domain data: frequency panels `[limbs][n / F][batch][F]`, F = min(n, 8).
 //!
 //! A matrix product at one frequency touches that frequency of every polynomial. In rows of n words these lie a power of
-//! two apart and fall in one cache set; in a panel they are neighbours. The last pass of the forward transform
-//! writes panels and the first of the inverse reads them, so the change of layout costs no pass of its own.
+//! two apart and fall in one cache set; in a panel they are neighbours. Rows are transformed in cache and go to panels and back in
+//! [`groups`].
 //!
 //! From n = 64 on, points 8r + k and 8k + r of each block of 64 change places ([`Order::Panel`]): a vector transform ends with its
 //! blocks transposed, and to transpose them back would serve no kernel. All code paths hold them so.
@@ -10,6 +10,7 @@
 use std::marker::PhantomData;
 
 use super::buffer::LINE;
+use super::groups;
 use crate::backend::Shape;
 
 /// Words of one polynomial in one panel.
@@ -50,16 +51,6 @@ fn transposed(block: &[u64; BLOCK]) -> [u64; BLOCK] {
     std::array::from_fn(|i| block[place(BLOCK, i)])
 }
 
-/// One limb of one polynomial inside panels: line `i` holds points `i * F..(i + 1) * F`.
-///
-/// It is the only one to its words while it lives, although other rows lie between its lines.
-pub(super) struct PanelRow<'a> {
-    first: *mut u64,
-    stride: usize,
-    n: usize,
-    words: PhantomData<&'a mut [u64]>,
-}
-
 /// Panels of `shape`, to be taken apart into rows.
 pub(super) struct Panels<'a> {
     first: *mut u64,
@@ -80,51 +71,18 @@ impl<'a> Panels<'a> {
         Self { first: words.as_mut_ptr(), shape, words: PhantomData }
     }
 
-    /// Limb `limb` of polynomial `poly`.
+    /// Their shape.
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Writes rows of limb `limb`, polynomials `first..`, whose points are in the order of panels.
     ///
     /// # Safety
     /// No other row of the same indices may be alive.
-    pub(super) unsafe fn row(&self, poly: usize, limb: usize) -> PanelRow<'_> {
-        let Shape { batch, limbs, n } = self.shape;
-        assert!(poly < batch && limb < limbs);
-        let width = width(n);
-        // SAFETY: the last line of the row, at (limb * n + n - width) * batch + poly * width, ends within the buffer.
-        let first = unsafe { self.first.add(limb * n * batch + poly * width) };
-        PanelRow { first, stride: batch * width, n, words: PhantomData }
-    }
-}
-
-impl PanelRow<'_> {
-    /// The first line and the distance between lines in words.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn raw(&mut self) -> (*mut u64, usize) {
-        (self.first, self.stride)
-    }
-
-    /// The number of points.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn n(&self) -> usize {
-        self.n
-    }
-
-    /// Copies a row of points in, from the canonical order.
-    pub(super) fn write(&mut self, points: &[u64]) {
-        assert_eq!(points.len(), self.n);
-        if self.n < BLOCK {
-            return self.write_lines(0, points);
-        }
-        for (b, block) in points.as_chunks::<BLOCK>().0.iter().enumerate() {
-            self.write_lines(b * LINE, &transposed(block));
-        }
-    }
-
-    fn write_lines(&mut self, first: usize, places: &[u64]) {
-        let width = width(self.n);
-        for (i, line) in places.chunks_exact(width).enumerate() {
-            // SAFETY: line first + i < n / width of the row lies within the buffer and belongs to this row alone.
-            unsafe { std::slice::from_raw_parts_mut(self.first.add((first + i) * self.stride), width) }
-                .copy_from_slice(line);
-        }
+    pub(super) unsafe fn write(&self, first: usize, limb: usize, rows: &[&[u64]]) {
+        // SAFETY: the words are borrowed for as long as this lives; the caller's promise.
+        unsafe { groups::write(self.first, self.shape, first, limb, rows) }
     }
 }
 
@@ -146,33 +104,14 @@ impl<'a> PanelView<'a> {
         Self { words: &words[limb * n * batch + poly * width..], stride: batch * width, n }
     }
 
-    /// The number of points.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn n(self) -> usize {
-        self.n
-    }
-
-    /// The first line and the distance between lines in words; all n / 8 lines are there.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn raw(self) -> (*const u64, usize) {
-        let width = width(self.n);
-        assert!((self.n / width - 1) * self.stride + width <= self.words.len());
-        (self.words.as_ptr(), self.stride)
-    }
-
     /// Copies the points out, in the canonical order.
     pub(super) fn read(self, points: &mut [u64]) {
-        self.read_as_held(points);
-        exchange(points);
-    }
-
-    /// Copies the points out, in the order of panels.
-    pub(super) fn read_as_held(self, points: &mut [u64]) {
         assert_eq!(points.len(), self.n);
         let width = width(self.n);
         for (p, line) in points.chunks_exact_mut(width).zip(self.words.chunks(self.stride)) {
             p.copy_from_slice(&line[..width]);
         }
+        exchange(points);
     }
 }
 
@@ -188,8 +127,10 @@ mod tests {
             let row = |i: usize| (0..n).map(|k| (1000 * i + k) as u64).collect::<Vec<_>>();
             let panels = Panels::new(&mut words, shape);
             for i in 0..6 {
+                let mut held = row(i);
+                exchange(&mut held);
                 // SAFETY: each row is taken once.
-                unsafe { panels.row(i / 2, i % 2) }.write(&row(i));
+                unsafe { panels.write(i / 2, i % 2, &[&held]) };
             }
             for i in 0..6 {
                 let (view, mut points) = (PanelView::row(&words, shape, i / 2, i % 2), vec![0; n]);

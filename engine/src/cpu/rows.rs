@@ -2,13 +2,16 @@
 //!
 //! A row is the n residues of one limb, reduced, in and out. Points are in the order of [`NttTable`](crate::ring::NttTable).
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use super::body::CpuTables;
 use super::buffer::{CpuBuffer, Layout};
-use super::panels::{Order, PanelView, Panels};
-use crate::backend::Shape;
+use super::groups;
+use super::panels::{Order, Panels};
+use crate::backend::{Shape, parts};
 use crate::error::Result;
 
 impl CpuTables {
@@ -96,15 +99,18 @@ impl CpuTables {
         let Shape { batch, limbs, n } = shape;
         let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
         let panels = Panels::new(out.words_mut(), shape);
-        let one = |rows: &mut Zeroizing<Vec<u64>>, poly: usize| {
-            fill(poly, rows)?;
-            for (limb, row) in rows.chunks_exact_mut(n).enumerate() {
-                // SAFETY: each row is taken once.
-                self.limbs[limb].forward_to_panels(row, unsafe { panels.row(poly, limb) });
+        let group = groups::size(shape);
+        let one = |words: &mut Zeroizing<Vec<u64>>, polys: Range<usize>| {
+            words.resize(polys.len() * limbs * n, 0);
+            for (poly, rows) in polys.clone().zip(words.chunks_exact_mut(limbs * n)) {
+                fill(poly, rows)?;
             }
+            // SAFETY: each group is taken once.
+            unsafe { self.forward_to(&panels, polys.start, words) };
             Ok(())
         };
-        (0..batch).into_par_iter().try_for_each_init(|| Zeroizing::new(vec![0; limbs * n]), one)?;
+        let groups: Vec<_> = parts(batch, group).collect();
+        groups.into_par_iter().try_for_each_init(Zeroizing::default, one)?;
         Ok(out)
     }
 
@@ -125,9 +131,9 @@ impl<'a> PointRows<'a> {
         Self { words: buffer.words(), shape }
     }
 
-    /// Copies limb `limb` of polynomial `poly`.
-    pub fn read(&self, poly: usize, limb: usize, row: &mut [u64]) {
-        PanelView::row(self.words, self.shape, poly, limb).read_as_held(row);
+    /// Copies limb `limb` of polynomials `first..`, a row each.
+    pub fn read(&self, first: usize, limb: usize, rows: &mut [&mut [u64]]) {
+        groups::read(self.words, self.shape, first, limb, rows);
     }
 
     /// Limb `limb` of the only polynomial.

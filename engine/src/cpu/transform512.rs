@@ -149,89 +149,34 @@ macro_rules! stages_up {
     }};
 }
 
-/// Where forward results go: to a row, in the canonical order.
-pub(super) const TO_ROW: u8 = 0;
-/// To panels, or to a row in their order.
-pub(super) const TO_PANELS: u8 = 1;
-/// To panels that will have left the caches before they are read: around the caches.
-pub(super) const AROUND_CACHES: u8 = 2;
-
 macro_rules! transforms {
     ($features:literal) => {
-        use $crate::cpu::gemm::STREAM_WORDS;
-        use $crate::cpu::panels::{Order, PanelRow, PanelView};
+        use $crate::cpu::panels::Order;
         use $crate::cpu::transform512::{
-            AROUND_CACHES, DIFFERENCE, EXACT, LOOSE, SUM, TO_PANELS, TO_ROW, down, pass_stages, stages_down, stages_up,
-            up, up_exact, up_last,
+            DIFFERENCE, EXACT, LOOSE, SUM, down, pass_stages, stages_down, stages_up, up, up_exact, up_last,
         };
         use $crate::cpu::twiddles::{LaneBlock, MIN_N, Roots, Uniform};
-        use $crate::cpu::vec512::{load, store, stream, transpose};
+        use $crate::cpu::vec512::{load, store, transpose};
 
         /// The forward transform of `a`, in place: `order` is that of the points. Reduced in and out.
         #[target_feature(enable = $features)]
-        pub(in $crate::cpu) fn forward_in_place(roots: &Roots, a: &mut [u64], order: Order) {
-            let out = a.as_mut_ptr();
-            // SAFETY: `out` has the n / 8 lines of `a`, whose points are read before they are written.
-            unsafe { forward_transform(roots, a, out, 8, order) }
-        }
-
-        /// The forward transform of `a`, to `out`; `a` is overwritten. Reduced in and out.
-        #[target_feature(enable = $features)]
-        pub(in $crate::cpu) fn forward_to_panels(roots: &Roots, a: &mut [u64], mut out: PanelRow<'_>) {
-            assert!(out.n() == roots.n);
-            let (out, stride) = out.raw();
-            // SAFETY: a row of panels has n / 8 lines at its stride.
-            unsafe { forward_transform(roots, a, out, stride, Order::Panel) }
-        }
-
-        /// # Safety
-        /// n / 8 lines must be valid for writing from `out` on, at distances of `stride` words.
-        #[target_feature(enable = $features)]
-        unsafe fn forward_transform(roots: &Roots, a: &mut [u64], out: *mut u64, stride: usize, order: Order) {
+        pub(in $crate::cpu) fn forward_transform(roots: &Roots, a: &mut [u64], order: Order) {
             let n = roots.n;
             assert!(a.len() == n && n >= MIN_N);
             assert!(roots.forward.uniform.len() == n / 8 && roots.forward.lanes.len() == n / MIN_N);
-            let around = out.cast::<V>().is_aligned() && n / 8 * stride > STREAM_WORDS;
-            let to = match order {
-                Order::Canonical => TO_ROW,
-                Order::Panel if around => AROUND_CACHES,
-                Order::Panel => TO_PANELS,
-            };
-            let job = Forward { c: C::new(roots), roots, out, stride, to };
-            // SAFETY: `a` has n words, `out` the lines promised, aligned if written around the caches as strides are multiples of a
-            // line, and the tables the lengths checked above.
+            let job = Forward { c: C::new(roots), roots, canonical: order == Order::Canonical };
+            // SAFETY: `a` has n words, and the tables the lengths checked above.
             unsafe { job.block(a.as_mut_ptr(), n.trailing_zeros(), 0) }
-            if to == AROUND_CACHES {
-                _mm_sfence();
-            }
         }
 
         /// The inverse transform of `a`, in place, 1/n included: `order` is that of the points. Reduced in and out.
         #[target_feature(enable = $features)]
-        pub(in $crate::cpu) fn inverse_in_place(roots: &Roots, a: &mut [u64], order: Order) {
-            let from = a.as_ptr();
-            // SAFETY: `from` has the n / 8 lines of `a`, whose points are read before they are written.
-            unsafe { inverse_transform(roots, from, 8, a, order) }
-        }
-
-        /// The inverse transform of `from`, to `a`, 1/n included. Reduced in and out.
-        #[target_feature(enable = $features)]
-        pub(in $crate::cpu) fn inverse_of_panels(roots: &Roots, from: PanelView<'_>, a: &mut [u64]) {
-            assert!(from.n() == roots.n);
-            let (from, stride) = from.raw();
-            // SAFETY: a row of panels has n / 8 lines at its stride.
-            unsafe { inverse_transform(roots, from, stride, a, Order::Panel) }
-        }
-
-        /// # Safety
-        /// n / 8 lines must be valid for reading from `from` on, at distances of `stride` words.
-        #[target_feature(enable = $features)]
-        unsafe fn inverse_transform(roots: &Roots, from: *const u64, stride: usize, a: &mut [u64], order: Order) {
+        pub(in $crate::cpu) fn inverse_transform(roots: &Roots, a: &mut [u64], order: Order) {
             let n = roots.n;
             assert!(a.len() == n && n >= MIN_N);
             assert!(roots.inverse.uniform.len() == n / 8 && roots.inverse.lanes.len() == n / MIN_N);
-            let job = Inverse { c: C::new(roots), roots, from, stride, canonical: order == Order::Canonical };
-            // SAFETY: `a` has n words, `from` the lines promised, and the tables the lengths checked above.
+            let job = Inverse { c: C::new(roots), roots, canonical: order == Order::Canonical };
+            // SAFETY: `a` has n words, and the tables the lengths checked above.
             unsafe { job.block(a.as_mut_ptr(), n.trailing_zeros(), 0) }
         }
 
@@ -292,9 +237,7 @@ macro_rules! transforms {
         struct Forward<'a> {
             c: C,
             roots: &'a Roots,
-            out: *mut u64,
-            stride: usize,
-            to: u8,
+            canonical: bool,
         }
 
         impl Forward<'_> {
@@ -307,11 +250,7 @@ macro_rules! transforms {
                 // SAFETY: sub-blocks lie within the block; indices follow from the caller's promise.
                 unsafe {
                     if log == 6 {
-                        return match self.to {
-                            TO_ROW => self.tail::<1, TO_ROW>(a, group),
-                            TO_PANELS => self.tail::<1, TO_PANELS>(a, group),
-                            _ => self.tail::<1, AROUND_CACHES>(a, group),
-                        };
+                        return if self.canonical { self.tail::<1, true>(a, group) } else { self.tail::<1, false>(a, group) };
                     }
                     let stages = pass_stages(log);
                     let groups = self.roots.n >> log;
@@ -324,10 +263,10 @@ macro_rules! transforms {
                     let sub = log - stages;
                     if sub == 6 {
                         let (first, count) = (group << stages, 1 << stages);
-                        return match self.to {
-                            TO_ROW => self.tails::<TO_ROW>(a, first, count),
-                            TO_PANELS => self.tails::<TO_PANELS>(a, first, count),
-                            _ => self.tails::<AROUND_CACHES>(a, first, count),
+                        return if self.canonical {
+                            self.tails::<true>(a, first, count)
+                        } else {
+                            self.tails::<false>(a, first, count)
                         };
                     }
                     for s in 0..1 << stages {
@@ -347,10 +286,10 @@ macro_rules! transforms {
             /// As for `block`.
             #[inline(never)]
             #[target_feature(enable = $features)]
-            unsafe fn tails<const TO: u8>(&self, a: *const u64, group: usize, count: usize) {
+            unsafe fn tails<const CANONICAL: bool>(&self, a: *mut u64, group: usize, count: usize) {
                 for s in (0..count).step_by(2) {
                     // SAFETY: the caller's promise.
-                    unsafe { self.tail::<2, TO>(a.add(64 * s), group + s) };
+                    unsafe { self.tail::<2, CANONICAL>(a.add(64 * s), group + s) };
                 }
             }
 
@@ -360,12 +299,12 @@ macro_rules! transforms {
             /// As for `block`.
             #[inline]
             #[target_feature(enable = $features)]
-            unsafe fn tail<const G: usize, const TO: u8>(&self, a: *const u64, group: usize) {
+            unsafe fn tail<const G: usize, const CANONICAL: bool>(&self, a: *mut u64, group: usize) {
                 let c = &self.c;
                 let groups = self.roots.n / MIN_N;
                 let table = &self.roots.forward;
                 let blocks: &[LaneBlock] = &table.lanes[group..group + G];
-                // SAFETY: 64 G words at `a`; uniform indices are below n / 8, lines of `out` too.
+                // SAFETY: 64 G words at `a`; uniform indices are below n / 8.
                 unsafe {
                     let mut x: [[V; G]; 8] = std::array::from_fn(|k| std::array::from_fn(|g| load(a.add(64 * g + 8 * k))));
                     let w = |s: usize, b: usize| -> [W; G] {
@@ -378,8 +317,8 @@ macro_rules! transforms {
                         std::array::from_fn(|g| lanes(&blocks[g][slot], &blocks[g][slot + 1]))
                     };
                     // Stages 3 to 5 of the pass: what is even among them is odd in the pass.
-                    let line = |g: usize, k: usize| self.out.add((8 * (group + g) + k) * self.stride);
-                    if TO == TO_ROW {
+                    let line = |g: usize, k: usize| a.add(64 * g + 8 * k);
+                    if CANONICAL {
                         stages_down!(3, false true, c, x, w, LOOSE);
                         let x = transpose_each(x);
                         for g in 0..G {
@@ -393,13 +332,8 @@ macro_rules! transforms {
                     for g in 0..G {
                         for k in (0..8).step_by(2) {
                             let (sum, difference) = (finish::<SUM>(c, x[k][g]), finish::<DIFFERENCE>(c, x[k + 1][g]));
-                            if TO == AROUND_CACHES {
-                                stream(line(g, k), sum);
-                                stream(line(g, k + 1), difference);
-                            } else {
-                                store(line(g, k), sum);
-                                store(line(g, k + 1), difference);
-                            }
+                            store(line(g, k), sum);
+                            store(line(g, k + 1), difference);
                         }
                     }
                 }
@@ -409,8 +343,6 @@ macro_rules! transforms {
         struct Inverse<'a> {
             c: C,
             roots: &'a Roots,
-            from: *const u64,
-            stride: usize,
             canonical: bool,
         }
 
@@ -483,11 +415,9 @@ macro_rules! transforms {
                 let groups = self.roots.n / MIN_N;
                 let table = &self.roots.inverse;
                 let blocks: &[LaneBlock] = &table.lanes[group..group + G];
-                // SAFETY: 64 G words at `a`; uniform indices are below n / 8, lines of `from` too.
+                // SAFETY: 64 G words at `a`; uniform indices are below n / 8.
                 unsafe {
-                    let from = self.from.add(8 * group * self.stride);
-                    let x: [[V; G]; 8] =
-                        std::array::from_fn(|k| std::array::from_fn(|g| load(from.add((8 * g + k) * self.stride))));
+                    let x: [[V; G]; 8] = std::array::from_fn(|k| std::array::from_fn(|g| load(a.add(64 * g + 8 * k))));
                     let mut x = if CANONICAL { transpose_each(x) } else { x };
                     let w = |s: usize, b: usize| -> [W; G] {
                         let slot = 2 * ((1 << s) - 1 + b);
