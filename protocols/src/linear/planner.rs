@@ -59,13 +59,13 @@ impl Cost {
 
 // Nanoseconds of one AVX-512 thread at n = 4096 and two limbs; only their ratios matter.
 /// Encrypt (sampling, inverse transform, packing), then unpack, add the other share, expand, transform.
-const INPUT_NS: f64 = 70_000.0;
+const INPUT_NS: f64 = 55_000.0;
 /// Re-randomise (sampling, two forward and four inverse transforms), mask, switch, pack; then unpack and decrypt.
-const REPLY_NS: f64 = 90_000.0;
+const REPLY_NS: f64 = 55_000.0;
 /// Four rows of a matrix product.
-const PRODUCT_NS: f64 = 1_000.0;
+const PRODUCT_NS: f64 = 820.0;
 /// Lift and transform.
-const WEIGHT_NS: f64 = 11_000.0;
+const WEIGHT_NS: f64 = 8_000.0;
 const BYTE_NS: f64 = 1.0;
 
 // Blocks. In a matrix product of a block of tiles with a group of rows, an input is read for each group of rows, a weight
