@@ -3,7 +3,7 @@
 //! A time is that of the client from its first message to the labels, with keys, base OTs and square pairs made on the way.
 //! Every layer is held to what it should compute from its own inputs, with both parties' shares at hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -174,6 +174,8 @@ struct Row {
     backend: &'static str,
     device: String,
     comparison: &'static str,
+    /// The hash of garbled gates, and where it runs.
+    garbling: String,
     seconds: f64,
     bound_seconds: f64,
     paper_seconds: f64,
@@ -206,20 +208,24 @@ fn protocol(kind: &str) -> &'static str {
 /// The order of the bars.
 const PROTOCOLS: [&str; 5] = ["SecAct", "SecPool", "HomConv", "SecArgmax", "Setup"];
 
-/// Prints layers as they are done.
+/// Prints layers as they are done, against their bounds in seconds.
 struct Progress {
     shown: bool,
+    bounds: HashMap<String, f64>,
 }
 
 impl Observer for Progress {
     fn end(&mut self, cost: &StepCost) {
         if self.shown {
             let (sent, received) = (cost.traffic.sent as f64 / 1e6, cost.traffic.received as f64 / 1e6);
+            let seconds = cost.time.as_secs_f64();
+            let over = match self.bounds.get(&cost.name) {
+                Some(bound) if *bound > 0.0 => format!("{:>6.2} x the bound", seconds / bound),
+                _ => String::new(),
+            };
             eprintln!(
-                "  {:<12} {:<14} {:>9.3} s {sent:>10.1} MB up {received:>10.1} MB down",
-                cost.name,
-                cost.kind,
-                cost.time.as_secs_f64()
+                "  {:<12} {:<14} {seconds:>9.3} s {sent:>10.1} MB up {received:>10.1} MB down {over}",
+                cost.name, cost.kind
             );
         }
     }
@@ -247,7 +253,8 @@ fn measure(preset: Preset, args: &Args, device: &Device) -> Result<Row, Box<dyn 
 
     process::reset_peak_memory();
     let (start, busy) = (Instant::now(), process::cpu_seconds());
-    let mut observer = Progress { shown: args.layers };
+    let bounds = bound::seconds(&program, preset.comparison())?;
+    let mut observer = Progress { shown: args.layers, bounds };
     let outcome = local::run(program.clone(), &input, &options, Randomness::System, &mut observer)?;
     let (seconds, busy) = (start.elapsed().as_secs_f64(), process::cpu_seconds() - busy);
     let peak = peak_memory_bytes().unwrap_or(0);
@@ -255,7 +262,7 @@ fn measure(preset: Preset, args: &Args, device: &Device) -> Result<Row, Box<dyn 
 
     let costs: Vec<&StepCost> = outcome.client.preparation.iter().chain(&outcome.client.steps).collect();
     let total = Total::of_client(costs.iter().copied());
-    let bounds = bound::seconds(&program, preset.comparison())?;
+    let bounds = observer.bounds;
     let layers: Vec<Layer> = costs
         .iter()
         .map(|cost| Layer {
@@ -275,6 +282,7 @@ fn measure(preset: Preset, args: &Args, device: &Device) -> Result<Row, Box<dyn 
         backend: if args.backend == BackendChoice::Cpu { "cpu" } else { "gpu" },
         device: device.describe(),
         comparison: preset.comparison().name(),
+        garbling: options.garbling().to_string(),
         seconds,
         bound_seconds: layers.iter().map(|l| l.bound_seconds).sum(),
         paper_seconds: preset.paper_seconds(args.dataset),
@@ -362,12 +370,21 @@ pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
     print_gaps(&rows);
     for row in &rows {
         println!(
-            "{}: {} values checked, {} of every layer; comparisons: {}",
+            "{}: {} values checked, {} of every layer; comparisons: {}; gates: {}",
             row.preset.name(),
             row.checked_values,
             if row.traced { "all" } else { "samples" },
-            row.comparison
+            row.comparison,
+            row.garbling
         );
+        if args.backend == BackendChoice::Gpu {
+            println!(
+                "{}: on the CPU ran sampling, expansion of seeds, packing, oblivious transfer, sharing, and gates as said; {:.0} % of \
+                 its cores' time",
+                row.preset.name(),
+                100.0 * row.utilisation
+            );
+        }
     }
     let write =
         |path: &PathBuf, text: String| std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()));
