@@ -123,7 +123,9 @@ impl Backend for Cpu {
 
     fn upload(&self, _: &CpuTables, shape: Shape, domain: Domain, host: &[u64]) -> Result<CpuBuffer> {
         if domain == Domain::Ntt {
-            return Ok(rows_to_panels(shape, |row, out| out.copy_from_slice(&host[row * shape.n..][..shape.n])));
+            return Ok(groups::rows_to_panels(shape, |row, out| {
+                out.copy_from_slice(&host[row * shape.n..][..shape.n])
+            }));
         }
         let mut out = CpuBuffer::new(host.len(), Layout::Rows);
         for_each_chunk(out.words_mut(), shape.n, |row, out| out.copy_from_slice(&host[row * shape.n..][..shape.n]));
@@ -179,7 +181,7 @@ impl Backend for Cpu {
     }
 
     fn expand_uniform(&self, t: &CpuTables, shape: Shape, seed: &PublicSeed, first: u32) -> Result<CpuBuffer> {
-        Ok(rows_to_panels(shape, |row, out| {
+        Ok(groups::rows_to_panels(shape, |row, out| {
             let (poly, limb) = (first + (row / shape.limbs) as u32, row % shape.limbs);
             uniform_poly(seed, t.modulus(limb), poly, limb as u32, out);
         }))
@@ -431,57 +433,6 @@ fn product_chunks(shape: Shape, b_batch: usize) -> (usize, usize, impl Fn(usize)
     // A whole limb's worth of equal batches in chunks of n, or one line against a panel.
     let (size, period) = if b_batch == batch { (n, n) } else { (batch * width, width) };
     (size, period, move |chunk| chunk * size / (batch * n))
-}
-
-/// Panels of rows of points that `fill(row, points)` produces in the canonical order.
-fn rows_to_panels(shape: Shape, fill: impl Fn(usize, &mut [u64]) + Send + Sync) -> CpuBuffer {
-    let Shape { batch, limbs, n } = shape;
-    let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
-    let panels = Panels::new(out.words_mut(), shape);
-    let group = groups::size(shape);
-    let one = |words: &mut Vec<u64>, polys: Range<usize>| {
-        words.resize(polys.len() * limbs * n, 0);
-        for (i, points) in words.chunks_exact_mut(n).enumerate() {
-            fill(polys.start * limbs + i, points);
-            panels::exchange(points);
-        }
-        // SAFETY: each group is taken once.
-        unsafe { write_polys(&panels, shape, polys.start, words) };
-    };
-    if shape.words() <= SERIAL_WORDS {
-        parts(batch, group).for_each(|polys| one(&mut Vec::new(), polys));
-    } else {
-        let groups: Vec<_> = parts(batch, group).collect();
-        groups.into_par_iter().for_each_init(Vec::new, one);
-    }
-    out
-}
-
-/// Writes polynomials `first..`, `[polynomials, limbs, n]` points in the order of panels.
-///
-/// # Safety
-/// No row of theirs may be alive.
-unsafe fn write_polys(panels: &Panels<'_>, shape: Shape, first: usize, words: &[u64]) {
-    for limb in 0..shape.limbs {
-        let rows: Vec<_> = words.chunks_exact(shape.n).skip(limb).step_by(shape.limbs).collect();
-        // SAFETY: the caller's promise.
-        unsafe { panels.write(first, limb, &rows) };
-    }
-}
-
-impl CpuTables {
-    /// Transforms polynomials `first..`, `[polynomials, limbs, n]`, to panels of as many limbs.
-    ///
-    /// # Safety
-    /// No row of theirs may be alive.
-    unsafe fn forward_to(&self, panels: &Panels<'_>, first: usize, words: &mut [u64]) {
-        let shape = panels.shape();
-        for (i, row) in words.chunks_exact_mut(shape.n).enumerate() {
-            self.limbs[i % shape.limbs].forward(row, Order::Panel);
-        }
-        // SAFETY: the caller's promise.
-        unsafe { write_polys(panels, shape, first, words) };
-    }
 }
 
 #[cfg(test)]
