@@ -86,7 +86,7 @@ fn mul(c: &C, y: V, w: W) -> V {
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq")]
 fn forward<const EVEN: bool, const IN: u8, const OUT: u8>(c: &C, x: V, y: V, w: W) -> (V, V) {
-    let x = if EVEN { reduce_once(x, c.eight_q) } else { x };
+    let x = if EVEN && IN != REDUCED { reduce_once(x, c.eight_q) } else { x };
     let v = mul(c, y, w);
     (_mm512_add_epi64(x, v), _mm512_sub_epi64(_mm512_add_epi64(x, c.four_q), v))
 }
@@ -95,7 +95,8 @@ fn forward<const EVEN: bool, const IN: u8, const OUT: u8>(c: &C, x: V, y: V, w: 
 #[target_feature(enable = "avx512f,avx512dq")]
 fn inverse<const IN: u8, const OUT: u8>(c: &C, x: V, y: V, w: W) -> (V, V) {
     let difference = _mm512_sub_epi64(_mm512_add_epi64(x, c.eight_q), y);
-    (reduce_once(_mm512_add_epi64(x, y), c.eight_q), mul(c, difference, w))
+    let sum = _mm512_add_epi64(x, y);
+    (if IN == REDUCED { sum } else { reduce_once(sum, c.eight_q) }, mul(c, difference, w))
 }
 
 #[inline]

@@ -107,9 +107,13 @@ fn forward<const EVEN: bool, const IN: u8, const OUT: u8>(c: &C, x: V, y: V, w: 
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn inverse<const IN: u8, const OUT: u8>(c: &C, x: V, y: V, w: W) -> (V, V) {
     let sum = _mm512_add_epi64(x, y);
-    let sum = if IN == EXACT { sum } else { _mm512_and_si512(sum, c.mask) };
+    let sum = match IN {
+        REDUCED => sum,
+        EXACT => reduce_once(sum, c.two_q),
+        _ => reduce_once(_mm512_and_si512(sum, c.mask), c.two_q),
+    };
     let v = mul(c, _mm512_sub_epi64(_mm512_add_epi64(x, c.two_q), y), w);
-    (reduce_once(sum, c.two_q), if OUT == EXACT { _mm512_and_si512(v, c.mask) } else { v })
+    (sum, if OUT == EXACT { _mm512_and_si512(v, c.mask) } else { v })
 }
 
 #[inline]
@@ -125,6 +129,7 @@ fn inverse_last(c: &C, x: V, y: V, w0: W, w1: W) -> (V, V) {
 fn below_two_q<const KIND: u8>(c: &C, x: V) -> V {
     match KIND {
         LOOSE => reduce_once(_mm512_and_si512(x, c.mask), c.two_q),
+        REDUCED => x,
         SUM => reduce_once(x, c.two_q),
         // A negative value is huge, and the smaller one after adding 2q.
         _ => _mm512_min_epu64(x, _mm512_add_epi64(x, c.two_q)),

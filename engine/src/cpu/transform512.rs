@@ -40,6 +40,8 @@ pub(super) const SUM: u8 = 1;
 pub(super) const DIFFERENCE: u8 = 2;
 /// Any exact value.
 pub(super) const EXACT: u8 = 3;
+/// A residue, which the first butterfly of all takes as it is.
+pub(super) const REDUCED: u8 = 4;
 
 /// Forward butterflies with one factor: parity of the stage, how x comes in, how both results go out.
 macro_rules! down {
@@ -75,16 +77,16 @@ macro_rules! up_last {
 /// All stages of radix 2, 4, 8 or 16, first to last; `$w(s, b)` is the factor of block b in stage s. What is the first value of
 /// a butterfly in the next stage goes out exactly, the second ones loosely.
 macro_rules! stages_down {
-    (1, $even:literal $odd:literal, $c:ident, $x:ident, $w:expr, $last:ident) => {{
-        down!($c, $x, $w(0, 0); $even LOOSE $last: 0 1);
+    (1, $even:literal $odd:literal, $c:ident, $x:ident, $w:expr, $in:ident, $last:ident) => {{
+        down!($c, $x, $w(0, 0); $even $in $last: 0 1);
     }};
-    (2, $even:literal $odd:literal, $c:ident, $x:ident, $w:expr, $last:ident) => {{
-        down!($c, $x, $w(0, 0); $even LOOSE EXACT: 0 2; $even LOOSE LOOSE: 1 3);
+    (2, $even:literal $odd:literal, $c:ident, $x:ident, $w:expr, $in:ident, $last:ident) => {{
+        down!($c, $x, $w(0, 0); $even $in EXACT: 0 2; $even $in LOOSE: 1 3);
         down!($c, $x, $w(1, 0); $odd SUM $last: 0 1);
         down!($c, $x, $w(1, 1); $odd DIFFERENCE $last: 2 3);
     }};
-    (3, $even:literal $odd:literal, $c:ident, $x:ident, $w:expr, $last:ident) => {{
-        down!($c, $x, $w(0, 0); $even LOOSE EXACT: 0 4, 1 5; $even LOOSE LOOSE: 2 6, 3 7);
+    (3, $even:literal $odd:literal, $c:ident, $x:ident, $w:expr, $in:ident, $last:ident) => {{
+        down!($c, $x, $w(0, 0); $even $in EXACT: 0 4, 1 5; $even $in LOOSE: 2 6, 3 7);
         down!($c, $x, $w(1, 0); $odd SUM EXACT: 0 2; $odd SUM LOOSE: 1 3);
         down!($c, $x, $w(1, 1); $odd DIFFERENCE EXACT: 4 6; $odd DIFFERENCE LOOSE: 5 7);
         down!($c, $x, $w(2, 0); $even SUM $last: 0 1);
@@ -92,8 +94,8 @@ macro_rules! stages_down {
         down!($c, $x, $w(2, 2); $even SUM $last: 4 5);
         down!($c, $x, $w(2, 3); $even DIFFERENCE $last: 6 7);
     }};
-    (4, $even:literal $odd:literal, $c:ident, $x:ident, $w:expr, $last:ident) => {{
-        down!($c, $x, $w(0, 0); $even LOOSE EXACT: 0 8, 1 9, 2 10, 3 11; $even LOOSE LOOSE: 4 12, 5 13, 6 14, 7 15);
+    (4, $even:literal $odd:literal, $c:ident, $x:ident, $w:expr, $in:ident, $last:ident) => {{
+        down!($c, $x, $w(0, 0); $even $in EXACT: 0 8, 1 9, 2 10, 3 11; $even $in LOOSE: 4 12, 5 13, 6 14, 7 15);
         down!($c, $x, $w(1, 0); $odd SUM EXACT: 0 4, 1 5; $odd SUM LOOSE: 2 6, 3 7);
         down!($c, $x, $w(1, 1); $odd DIFFERENCE EXACT: 8 12, 9 13; $odd DIFFERENCE LOOSE: 10 14, 11 15);
         down!($c, $x, $w(2, 0); $even SUM EXACT: 0 2; $even SUM LOOSE: 1 3);
@@ -113,32 +115,32 @@ macro_rules! stages_down {
 
 /// The same stages in the opposite order; `$last` does the first stage's butterflies.
 macro_rules! stages_up {
-    (1, $last:ident, $roots:expr, $c:ident, $x:ident, $w:expr) => {{
-        $last!($roots, $c, $x, $w(0, 0); EXACT: 0 1);
+    (1, $in:ident, $last:ident, $roots:expr, $c:ident, $x:ident, $w:expr) => {{
+        $last!($roots, $c, $x, $w(0, 0); $in: 0 1);
     }};
-    (2, $last:ident, $roots:expr, $c:ident, $x:ident, $w:expr) => {{
-        up!($roots, $c, $x, $w(1, 0); EXACT: 0 1);
-        up!($roots, $c, $x, $w(1, 1); EXACT: 2 3);
+    (2, $in:ident, $last:ident, $roots:expr, $c:ident, $x:ident, $w:expr) => {{
+        up!($roots, $c, $x, $w(1, 0); $in: 0 1);
+        up!($roots, $c, $x, $w(1, 1); $in: 2 3);
         $last!($roots, $c, $x, $w(0, 0); EXACT: 0 2; LOOSE: 1 3);
     }};
-    (3, $last:ident, $roots:expr, $c:ident, $x:ident, $w:expr) => {{
-        up!($roots, $c, $x, $w(2, 0); EXACT: 0 1);
-        up!($roots, $c, $x, $w(2, 1); EXACT: 2 3);
-        up!($roots, $c, $x, $w(2, 2); EXACT: 4 5);
-        up!($roots, $c, $x, $w(2, 3); EXACT: 6 7);
+    (3, $in:ident, $last:ident, $roots:expr, $c:ident, $x:ident, $w:expr) => {{
+        up!($roots, $c, $x, $w(2, 0); $in: 0 1);
+        up!($roots, $c, $x, $w(2, 1); $in: 2 3);
+        up!($roots, $c, $x, $w(2, 2); $in: 4 5);
+        up!($roots, $c, $x, $w(2, 3); $in: 6 7);
         up!($roots, $c, $x, $w(1, 0); EXACT: 0 2; LOOSE: 1 3);
         up!($roots, $c, $x, $w(1, 1); EXACT: 4 6; LOOSE: 5 7);
         $last!($roots, $c, $x, $w(0, 0); EXACT: 0 4, 1 5; LOOSE: 2 6, 3 7);
     }};
-    (4, $last:ident, $roots:expr, $c:ident, $x:ident, $w:expr) => {{
-        up!($roots, $c, $x, $w(3, 0); EXACT: 0 1);
-        up!($roots, $c, $x, $w(3, 1); EXACT: 2 3);
-        up!($roots, $c, $x, $w(3, 2); EXACT: 4 5);
-        up!($roots, $c, $x, $w(3, 3); EXACT: 6 7);
-        up!($roots, $c, $x, $w(3, 4); EXACT: 8 9);
-        up!($roots, $c, $x, $w(3, 5); EXACT: 10 11);
-        up!($roots, $c, $x, $w(3, 6); EXACT: 12 13);
-        up!($roots, $c, $x, $w(3, 7); EXACT: 14 15);
+    (4, $in:ident, $last:ident, $roots:expr, $c:ident, $x:ident, $w:expr) => {{
+        up!($roots, $c, $x, $w(3, 0); $in: 0 1);
+        up!($roots, $c, $x, $w(3, 1); $in: 2 3);
+        up!($roots, $c, $x, $w(3, 2); $in: 4 5);
+        up!($roots, $c, $x, $w(3, 3); $in: 6 7);
+        up!($roots, $c, $x, $w(3, 4); $in: 8 9);
+        up!($roots, $c, $x, $w(3, 5); $in: 10 11);
+        up!($roots, $c, $x, $w(3, 6); $in: 12 13);
+        up!($roots, $c, $x, $w(3, 7); $in: 14 15);
         up!($roots, $c, $x, $w(2, 0); EXACT: 0 2; LOOSE: 1 3);
         up!($roots, $c, $x, $w(2, 1); EXACT: 4 6; LOOSE: 5 7);
         up!($roots, $c, $x, $w(2, 2); EXACT: 8 10; LOOSE: 9 11);
@@ -153,7 +155,7 @@ macro_rules! transforms {
     ($features:literal) => {
         use $crate::cpu::panels::Order;
         use $crate::cpu::transform512::{
-            DIFFERENCE, EXACT, LOOSE, SUM, down, pass_stages, stages_down, stages_up, up, up_exact, up_last,
+            DIFFERENCE, EXACT, LOOSE, REDUCED, SUM, down, pass_stages, stages_down, stages_up, up, up_exact, up_last,
         };
         use $crate::cpu::twiddles::{LaneBlock, MIN_N, Roots, Uniform};
         use $crate::cpu::vec512::{load, store, transpose};
@@ -254,13 +256,17 @@ macro_rules! transforms {
                     }
                     let stages = pass_stages(log);
                     let groups = self.roots.n >> log;
-                    match stages {
-                        1 => self.pass1(a, 1 << (log - 1), groups, group),
-                        2 => self.pass2(a, 1 << (log - 2), groups, group),
-                        3 => self.pass3(a, 1 << (log - 3), groups, group),
-                        _ => self.pass4(a, 1 << (log - 4), groups, group),
-                    }
                     let sub = log - stages;
+                    match (stages, groups == 1) {
+                        (1, false) => self.pass1::<false>(a, 1 << sub, groups, group),
+                        (2, false) => self.pass2::<false>(a, 1 << sub, groups, group),
+                        (3, false) => self.pass3::<false>(a, 1 << sub, groups, group),
+                        (_, false) => self.pass4::<false>(a, 1 << sub, groups, group),
+                        (1, true) => self.pass1::<true>(a, 1 << sub, groups, group),
+                        (2, true) => self.pass2::<true>(a, 1 << sub, groups, group),
+                        (3, true) => self.pass3::<true>(a, 1 << sub, groups, group),
+                        (_, true) => self.pass4::<true>(a, 1 << sub, groups, group),
+                    }
                     if sub == 6 {
                         let (first, count) = (group << stages, 1 << stages);
                         return if self.canonical {
@@ -310,7 +316,7 @@ macro_rules! transforms {
                     let w = |s: usize, b: usize| -> [W; G] {
                         std::array::from_fn(|g| uniform(table.uniform.get_unchecked(((groups + group + g) << s) + b)))
                     };
-                    stages_down!(3, true false, c, x, w, LOOSE);
+                    stages_down!(3, true false, c, x, w, LOOSE, LOOSE);
                     let mut x = transpose_each(x);
                     let w = |s: usize, b: usize| -> [W; G] {
                         let slot = 2 * ((1 << s) - 1 + b);
@@ -319,7 +325,7 @@ macro_rules! transforms {
                     // Stages 3 to 5 of the pass: what is even among them is odd in the pass.
                     let line = |g: usize, k: usize| a.add(64 * g + 8 * k);
                     if CANONICAL {
-                        stages_down!(3, false true, c, x, w, LOOSE);
+                        stages_down!(3, false true, c, x, w, LOOSE, LOOSE);
                         let x = transpose_each(x);
                         for g in 0..G {
                             for k in 0..8 {
@@ -328,7 +334,7 @@ macro_rules! transforms {
                         }
                         return;
                     }
-                    stages_down!(3, false true, c, x, w, EXACT);
+                    stages_down!(3, false true, c, x, w, LOOSE, EXACT);
                     for g in 0..G {
                         for k in (0..8).step_by(2) {
                             let (sum, difference) = (finish::<SUM>(c, x[k][g]), finish::<DIFFERENCE>(c, x[k + 1][g]));
@@ -423,15 +429,15 @@ macro_rules! transforms {
                         let slot = 2 * ((1 << s) - 1 + b);
                         std::array::from_fn(|g| lanes(&blocks[g][slot], &blocks[g][slot + 1]))
                     };
-                    stages_up!(3, up_exact, self.roots, c, x, w);
+                    stages_up!(3, REDUCED, up_exact, self.roots, c, x, w);
                     let mut x = transpose_each(x);
                     let w = |s: usize, b: usize| -> [W; G] {
                         std::array::from_fn(|g| uniform(table.uniform.get_unchecked(((groups + group + g) << s) + b)))
                     };
                     if LAST {
-                        stages_up!(3, up_last, self.roots, c, x, w);
+                        stages_up!(3, EXACT, up_last, self.roots, c, x, w);
                     } else {
-                        stages_up!(3, up_exact, self.roots, c, x, w);
+                        stages_up!(3, EXACT, up_exact, self.roots, c, x, w);
                     }
                     for (k, x) in x.into_iter().enumerate() {
                         for (g, x) in x.into_iter().enumerate() {
@@ -448,7 +454,7 @@ macro_rules! transforms {
         /// As for `block`, `a` being a block of $radix parts of `step` words.
         #[inline(never)]
         #[target_feature(enable = $features)]
-        unsafe fn $name(&self, a: *mut u64, step: usize, groups: usize, group: usize) {
+        unsafe fn $name<const FIRST: bool>(&self, a: *mut u64, step: usize, groups: usize, group: usize) {
             let c = &self.c;
             let table = &self.roots.forward.uniform;
             for i in (0..step).step_by(8 * $columns) {
@@ -459,7 +465,11 @@ macro_rules! transforms {
                     let w = |s: usize, b: usize| {
                         [uniform(table.get_unchecked(((groups + group) << s) + b)); $columns]
                     };
-                    stages_down!($log, true false, c, x, w, LOOSE);
+                    if FIRST {
+                        stages_down!($log, true false, c, x, w, REDUCED, LOOSE);
+                    } else {
+                        stages_down!($log, true false, c, x, w, LOOSE, LOOSE);
+                    };
                     for (k, x) in x.into_iter().enumerate() {
                         for (g, x) in x.into_iter().enumerate() {
                             store(a.add(k * step + i + 8 * g), x);
@@ -487,9 +497,9 @@ macro_rules! transforms {
                         [uniform(table.get_unchecked(((groups + group) << s) + b)); $columns]
                     };
                     if LAST {
-                        stages_up!($log, up_last, self.roots, c, x, w);
+                        stages_up!($log, EXACT, up_last, self.roots, c, x, w);
                     } else {
-                        stages_up!($log, up_exact, self.roots, c, x, w);
+                        stages_up!($log, EXACT, up_exact, self.roots, c, x, w);
                     }
                     for (k, x) in x.into_iter().enumerate() {
                         for (g, x) in x.into_iter().enumerate() {
