@@ -61,12 +61,12 @@ struct W {
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn uniform(f: &Uniform) -> W {
-    W { value: splat(f[0]), companion: splat(f[1]), high: splat(f[2]) }
+    W { value: splat(f[0]), companion: splat(f[1]), high: _mm512_set1_epi32((f[1] >> 32) as i32) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn lanes(value: &Line, companion: &Line) -> W {
+fn lanes<const LARGE: bool>(_: &C, value: &Line, companion: &Line) -> W {
     // SAFETY: a line is eight words.
     let (value, companion) = unsafe { (load(value.0.as_ptr()), load(companion.0.as_ptr())) };
     W { value, companion, high: _mm512_srli_epi64::<32>(companion) }

@@ -73,11 +73,14 @@ fn uniform(f: &Uniform) -> W {
     W { value: splat(f[0]), companion: splat(f[1]) }
 }
 
+/// Factors that are not 0. As w' q = 2^52 w - r with 0 < r < q, the value is one more than that product's high half, and need
+/// not be fetched.
 #[inline]
-#[target_feature(enable = "avx512f")]
-fn lanes(value: &Line, companion: &Line) -> W {
-    // SAFETY: a line is eight words.
-    unsafe { W { value: load(value.0.as_ptr()), companion: load(companion.0.as_ptr()) } }
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn lanes<const LARGE: bool>(c: &C, value: &Line, companion: &Line) -> W {
+    let companion = load_line(&companion.0);
+    let value = if LARGE { _mm512_madd52hi_epu64(splat(1), companion, c.q) } else { load_line(&value.0) };
+    W { value, companion }
 }
 
 /// w * y modulo 2^52 (not masked), of a value in `[0, 2q)`.
@@ -179,6 +182,7 @@ mod tests {
         match kind {
             LOOSE => ends.iter().flat_map(|&x| [x, x + (1 << 52), x + (3 << 52)]).collect(),
             SUM => ends.to_vec(),
+            REDUCED => ends[..3].to_vec(),
             _ => [1, q, 2 * q - 1].into_iter().flat_map(|x| [x, x.wrapping_neg()]).chain([0]).collect(),
         }
     }
@@ -189,6 +193,7 @@ mod tests {
         let (value, range) = match kind {
             LOOSE => (x & ((1 << 52) - 1), 0..4 * q),
             SUM => (x, 0..4 * q),
+            REDUCED => (x, 0..q),
             _ => (i128::from(x as u64 as i64), 1 - 2 * q..2 * q),
         };
         assert!(range.contains(&value), "{x:#x} of kind {kind} for q = {q}");
@@ -230,9 +235,10 @@ mod tests {
     fn check_inverse<const IN: u8, const OUT: u8>(roots: &Roots) {
         let (c, q) = (&C::new(roots), roots.q);
         let ends = [0, 1, q - 1, q, 2 * q - 1];
+        let ends = if IN == REDUCED { &ends[..3] } else { &ends };
         let high = if IN == LOOSE { vec![0, 1 << 52, 3 << 52] } else { vec![0] };
         for w in [0, 1, 2, q / 2, q - 1] {
-            for (x, y) in ends.iter().flat_map(|x| ends.map(|y| (*x, y))) {
+            for (x, y) in ends.iter().flat_map(|x| ends.iter().map(|y| (*x, *y))) {
                 let (sum, difference) = (i128::from(x) + i128::from(y), i128::from(x) - i128::from(y));
                 for h in &high {
                     let (a, b) = inverse::<IN, OUT>(c, splat(x + h), splat(y), uniform(&roots.factor(w)));
@@ -252,6 +258,16 @@ mod tests {
         }
     }
 
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn check_lanes(roots: &Roots) {
+        for w in [1, 2, roots.q / 2, roots.q - 1] {
+            let [value, companion] = roots.factor(w).map(|x| Line([x; 8]));
+            let c = &C::new(roots);
+            assert_eq!(word(lanes::<true>(c, &value, &companion).value), w);
+            assert_eq!(word(lanes::<false>(c, &value, &companion).value), w);
+        }
+    }
+
     #[test]
     fn butterflies_hold_their_ranges() {
         if !(is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512ifma")) {
@@ -268,6 +284,11 @@ mod tests {
                 check_forward::<SUM, EXACT>(roots);
                 check_forward::<DIFFERENCE, LOOSE>(roots);
                 check_forward::<DIFFERENCE, EXACT>(roots);
+                check_forward::<REDUCED, LOOSE>(roots);
+                check_forward::<REDUCED, EXACT>(roots);
+                check_inverse::<REDUCED, LOOSE>(roots);
+                check_inverse::<REDUCED, EXACT>(roots);
+                check_lanes(roots);
                 check_inverse::<LOOSE, LOOSE>(roots);
                 check_inverse::<EXACT, LOOSE>(roots);
                 check_inverse::<EXACT, EXACT>(roots);

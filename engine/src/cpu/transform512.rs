@@ -17,7 +17,7 @@
 //! | name | what |
 //! |---|---|
 //! | `uniform(&Uniform) -> W` | a factor for all lanes |
-//! | `lanes(&Line, &Line) -> W` | a factor a lane |
+//! | `lanes::<LARGE>(c, &Line, &Line) -> W` | a factor a lane, from values and companions, or from companions alone |
 //! | `forward::<EVEN, IN, OUT>(c, x, y, w)` | (x + w y, x - w y), lazily; `EVEN` in stages 0, 2, 4 of a pass |
 //! | `inverse::<IN, OUT>(c, x, y, w)` | (x + y, w (x - y)), lazily |
 //! | `inverse_last(c, x, y, w0, w1)` | (w0 (x + y), w1 (x - y)), reduced |
@@ -31,6 +31,10 @@ pub(super) fn pass_stages(log: u32) -> u32 {
         _ => 3,
     }
 }
+
+/// From this n on the forward transform, too, makes lane values from their companions: the tables and the data together would
+/// fill a second-level cache of 1 MiB, whose sets physical pages load unevenly. The inverse does so at any n, at no measurable cost.
+pub(super) const LARGE_N: usize = 1 << 15;
 
 /// How a value is held between stages, as the arithmetic defines it: good for a product, but perhaps with high bits that mean nothing.
 pub(super) const LOOSE: u8 = 0;
@@ -155,9 +159,9 @@ macro_rules! transforms {
     ($features:literal) => {
         use $crate::cpu::panels::Order;
         use $crate::cpu::transform512::{
-            DIFFERENCE, EXACT, LOOSE, REDUCED, SUM, down, pass_stages, stages_down, stages_up, up, up_exact, up_last,
+            DIFFERENCE, EXACT, LARGE_N, LOOSE, REDUCED, SUM, down, pass_stages, stages_down, stages_up, up, up_exact, up_last,
         };
-        use $crate::cpu::twiddles::{LaneBlock, MIN_N, Roots, Uniform};
+        use $crate::cpu::twiddles::{MIN_N, Roots, Uniform};
         use $crate::cpu::vec512::{load, store, transpose};
 
         /// The forward transform of `a`, in place: `order` is that of the points. Reduced in and out.
@@ -165,7 +169,7 @@ macro_rules! transforms {
         pub(in $crate::cpu) fn forward_transform(roots: &Roots, a: &mut [u64], order: Order) {
             let n = roots.n;
             assert!(a.len() == n && n >= MIN_N);
-            assert!(roots.forward.uniform.len() == n / 8 && roots.forward.lanes.len() == n / MIN_N);
+            assert!(roots.forward.uniform.len() == n / 8);
             let job = Forward { c: C::new(roots), roots, canonical: order == Order::Canonical };
             // SAFETY: `a` has n words, and the tables the lengths checked above.
             unsafe { job.block(a.as_mut_ptr(), n.trailing_zeros(), 0) }
@@ -176,7 +180,7 @@ macro_rules! transforms {
         pub(in $crate::cpu) fn inverse_transform(roots: &Roots, a: &mut [u64], order: Order) {
             let n = roots.n;
             assert!(a.len() == n && n >= MIN_N);
-            assert!(roots.inverse.uniform.len() == n / 8 && roots.inverse.lanes.len() == n / MIN_N);
+            assert!(roots.inverse.uniform.len() == n / 8);
             let job = Inverse { c: C::new(roots), roots, canonical: order == Order::Canonical };
             // SAFETY: `a` has n words, and the tables the lengths checked above.
             unsafe { job.block(a.as_mut_ptr(), n.trailing_zeros(), 0) }
@@ -252,7 +256,7 @@ macro_rules! transforms {
                 // SAFETY: sub-blocks lie within the block; indices follow from the caller's promise.
                 unsafe {
                     if log == 6 {
-                        return if self.canonical { self.tail::<1, true>(a, group) } else { self.tail::<1, false>(a, group) };
+                        return if self.canonical { self.tail::<1, true, false>(a, group) } else { self.tail::<1, false, false>(a, group) };
                     }
                     let stages = pass_stages(log);
                     let groups = self.roots.n >> log;
@@ -269,10 +273,11 @@ macro_rules! transforms {
                     }
                     if sub == 6 {
                         let (first, count) = (group << stages, 1 << stages);
-                        return if self.canonical {
-                            self.tails::<true>(a, first, count)
-                        } else {
-                            self.tails::<false>(a, first, count)
+                        return match (self.canonical, self.roots.n >= LARGE_N) {
+                            (false, false) => self.tails::<false, false>(a, first, count),
+                            (false, true) => self.tails::<false, true>(a, first, count),
+                            (true, false) => self.tails::<true, false>(a, first, count),
+                            (true, true) => self.tails::<true, true>(a, first, count),
                         };
                     }
                     for s in 0..1 << stages {
@@ -292,10 +297,10 @@ macro_rules! transforms {
             /// As for `block`.
             #[inline(never)]
             #[target_feature(enable = $features)]
-            unsafe fn tails<const CANONICAL: bool>(&self, a: *mut u64, group: usize, count: usize) {
+            unsafe fn tails<const CANONICAL: bool, const LARGE: bool>(&self, a: *mut u64, group: usize, count: usize) {
                 for s in (0..count).step_by(2) {
                     // SAFETY: the caller's promise.
-                    unsafe { self.tail::<2, CANONICAL>(a.add(64 * s), group + s) };
+                    unsafe { self.tail::<2, CANONICAL, LARGE>(a.add(64 * s), group + s) };
                 }
             }
 
@@ -305,11 +310,12 @@ macro_rules! transforms {
             /// As for `block`.
             #[inline]
             #[target_feature(enable = $features)]
-            unsafe fn tail<const G: usize, const CANONICAL: bool>(&self, a: *mut u64, group: usize) {
+            unsafe fn tail<const G: usize, const CANONICAL: bool, const LARGE: bool>(&self, a: *mut u64, group: usize) {
                 let c = &self.c;
                 let groups = self.roots.n / MIN_N;
                 let table = &self.roots.forward;
-                let blocks: &[LaneBlock] = &table.lanes[group..group + G];
+                let (values, companions) =
+                    (&table.lane_values[group..group + G], &table.lane_companions[group..group + G]);
                 // SAFETY: 64 G words at `a`; uniform indices are below n / 8.
                 unsafe {
                     let mut x: [[V; G]; 8] = std::array::from_fn(|k| std::array::from_fn(|g| load(a.add(64 * g + 8 * k))));
@@ -319,8 +325,8 @@ macro_rules! transforms {
                     stages_down!(3, true false, c, x, w, LOOSE, LOOSE);
                     let mut x = transpose_each(x);
                     let w = |s: usize, b: usize| -> [W; G] {
-                        let slot = 2 * ((1 << s) - 1 + b);
-                        std::array::from_fn(|g| lanes(&blocks[g][slot], &blocks[g][slot + 1]))
+                        let slot = (1 << s) - 1 + b;
+                        std::array::from_fn(|g| lanes::<LARGE>(c, &values[g][slot], &companions[g][slot]))
                     };
                     // Stages 3 to 5 of the pass: what is even among them is odd in the pass.
                     let line = |g: usize, k: usize| a.add(64 * g + 8 * k);
@@ -420,14 +426,15 @@ macro_rules! transforms {
                 let c = &self.c;
                 let groups = self.roots.n / MIN_N;
                 let table = &self.roots.inverse;
-                let blocks: &[LaneBlock] = &table.lanes[group..group + G];
+                let (values, companions) =
+                    (&table.lane_values[group..group + G], &table.lane_companions[group..group + G]);
                 // SAFETY: 64 G words at `a`; uniform indices are below n / 8.
                 unsafe {
                     let x: [[V; G]; 8] = std::array::from_fn(|k| std::array::from_fn(|g| load(a.add(64 * g + 8 * k))));
                     let mut x = if CANONICAL { transpose_each(x) } else { x };
                     let w = |s: usize, b: usize| -> [W; G] {
-                        let slot = 2 * ((1 << s) - 1 + b);
-                        std::array::from_fn(|g| lanes(&blocks[g][slot], &blocks[g][slot + 1]))
+                        let slot = (1 << s) - 1 + b;
+                        std::array::from_fn(|g| lanes::<true>(c, &values[g][slot], &companions[g][slot]))
                     };
                     stages_up!(3, REDUCED, up_exact, self.roots, c, x, w);
                     let mut x = transpose_each(x);

@@ -12,46 +12,40 @@ use crate::ring::{Modulus, NttTable};
 /// The smallest dimension with vector transforms: one 8x8 block.
 pub(super) const MIN_N: usize = 64;
 
-/// A uniform factor: value, companion, high half of the companion, 0.
-pub(super) type Uniform = [u64; 4];
+/// A uniform factor: value, companion.
+pub(super) type Uniform = [u64; 2];
 
-/// Lane vectors of a block: for each of the seven factors its values and its companions.
-pub(super) type LaneBlock = [Line; 14];
+/// Lane vectors of a block, of each of the seven factors.
+pub(super) type LaneBlock = [Line; 7];
 
-/// One direction's factors.
+/// One direction's factors. Lane values and companions are apart: where one follows from the other, only one takes room in cache.
 pub(super) struct Twiddles {
     pub(super) uniform: Vec<Uniform>,
-    pub(super) lanes: Vec<LaneBlock>,
+    pub(super) lane_values: Vec<LaneBlock>,
+    pub(super) lane_companions: Vec<LaneBlock>,
 }
 
 impl Twiddles {
     fn new(factors: &[Factor], companion_shift: u32) -> Self {
         let n = factors.len();
-        let uniform = factors[..n / LINE].iter().map(|f| uniform(*f, companion_shift)).collect();
-        let lanes = (0..n / MIN_N)
-            .map(|block| {
-                let mut lines = [Line([0; LINE]); 14];
-                let mut slot = 0;
-                for width in [1, 2, 4] {
-                    for k in 0..width {
-                        for j in 0..LINE {
-                            let f = factors[n / LINE * width + (block * LINE + j) * width + k];
-                            lines[slot].0[j] = f.value;
-                            lines[slot + 1].0[j] = f.shoup >> companion_shift;
-                        }
-                        slot += 2;
-                    }
-                }
-                lines
-            })
-            .collect();
-        Self { uniform, lanes }
+        let lanes = |word: fn(Uniform) -> u64| {
+            let line = |block: usize, width: usize, k: usize| {
+                let factor = |j: usize| factors[n / LINE * width + (block * LINE + j) * width + k];
+                Line(std::array::from_fn(|j| word(uniform(factor(j), companion_shift))))
+            };
+            let slots = [(1, 0), (2, 0), (2, 1), (4, 0), (4, 1), (4, 2), (4, 3)];
+            (0..n / MIN_N).map(|block| slots.map(|(width, k)| line(block, width, k))).collect()
+        };
+        Self {
+            uniform: factors[..n / LINE].iter().map(|f| uniform(*f, companion_shift)).collect(),
+            lane_values: lanes(|f| f[0]),
+            lane_companions: lanes(|f| f[1]),
+        }
     }
 }
 
 fn uniform(f: Factor, companion_shift: u32) -> Uniform {
-    let companion = f.shoup >> companion_shift;
-    [f.value, companion, companion >> 32, 0]
+    [f.value, f.shoup >> companion_shift]
 }
 
 /// One prime's constants and factors, with companions floor(w * 2^k / q), k = 64 - shift.
