@@ -4,9 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use rayon::prelude::*;
-
-use crate::backend::{Backend, Domain, GemmShape, Part, Shape, parts};
+use crate::backend::{Backend, Domain, GemmShape, Part, Shape};
 use crate::cpu::{self, Cpu};
 use crate::error::{Error, Result};
 use crate::garble::GateHash;
@@ -141,18 +139,6 @@ impl Device {
             Inner::Wgpu(gpu) => gpu.gate_batch(hash, size),
             Inner::Cpu(_) => Err(Error::Device("batches of gates are resident on a GPU only".to_owned())),
         }
-    }
-
-    /// Calls `f` for parts of a batch of polynomials on `basis`, of a size that suits the device: a chain of kernels that is
-    /// called part by part finds its data in cache on a CPU. Results in order.
-    pub fn in_parts<T: Send>(
-        &self,
-        basis: &RnsBasis,
-        batch: usize,
-        f: impl Fn(Range<usize>) -> Result<T> + Send + Sync,
-    ) -> Result<Vec<T>> {
-        let ranges: Vec<_> = parts(batch, self.grain(basis.len(), basis.n())).collect();
-        if let [all] = &ranges[..] { Ok(vec![f(all.clone())?]) } else { ranges.into_par_iter().map(f).collect() }
     }
 
     /// What the device's kernels run on.

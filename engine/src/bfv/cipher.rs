@@ -78,10 +78,3 @@ impl SecretKey {
         Ok(if serial { phase.iter().map(decode).collect() } else { phase.par_iter().map(decode).collect() })
     }
 }
-
-impl SeededCiphertexts {
-    /// Adds `[batch, n]` messages mod `plain`.
-    pub fn add_plain(&mut self, messages: &[u32], plain: u64) -> Result<()> {
-        add_messages(self.c0_mut(), messages, plain)
-    }
-}

@@ -53,11 +53,6 @@ impl SeededCiphertexts {
         self.c0.batch()
     }
 
-    /// The message halves, to add plaintexts to.
-    pub(crate) fn c0_mut(&mut self) -> &mut PolyBatch<Coeff> {
-        &mut self.c0
-    }
-
     /// Expands c1 and transforms c0.
     pub fn expand(self) -> Result<Ciphertexts> {
         let c1 = PolyBatch::uniform(self.c0.device(), self.c0.basis(), &self.seed, 0, self.c0.batch())?;
