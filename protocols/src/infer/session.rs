@@ -2,7 +2,7 @@
 //!
 //! | # | from -> to | content | bytes | phase |
 //! |---|---|---|---|---|
-//! | 1 | client -> server | hello: magic 8, version 2, gate hash 1, zero 1 | 12 | setup |
+//! | 1 | client -> server | hello: magic 8, version 2, gate hash 1, choices 1 | 12 | setup |
 //! | 2 | server -> client | hello | 12 | setup |
 //! | 3 | server -> client | architecture, without weights | its encoding | setup |
 //! | 4 | client -> server | public key for convolutions | 16 + packed | setup |
@@ -125,7 +125,7 @@ impl Session {
         let start = Instant::now();
         let party = role.party();
         channel.set_phase("setup");
-        greet(party, options.gate_hash, &mut channel)?;
+        greet(party, &options, &mut channel)?;
         let program = match role {
             Role::Server(program) => {
                 architecture::check(&program)?;
@@ -172,10 +172,17 @@ pub fn plans(program: &Program) -> Result<Vec<LinearPlan>> {
     linear.map(|linear| LinearPlan::new(&LinearSpec::of(program, linear))).collect()
 }
 
+/// The choices that both parties must make alike, in the hello's last byte: bit 0 how comparisons are made, bit 1 when pairs are.
+fn choices(options: &Options) -> u8 {
+    let full = options.comparison == ReluKind::FullCircuit;
+    u8::from(full) | u8::from(options.pairs == PairSupply::Ahead) << 1
+}
+
 /// Exchanges hellos, and holds the peer's to this party's.
-fn greet(party: Party, hash: GateHash, channel: &mut Channel) -> Result<()> {
+fn greet(party: Party, options: &Options, channel: &mut Channel) -> Result<()> {
     let [v0, v1] = VERSION.to_le_bytes();
-    let hello = [&MAGIC[..], &[v0, v1, hash.code(), 0]].concat();
+    let hash = options.gate_hash;
+    let hello = [&MAGIC[..], &[v0, v1, hash.code(), choices(options)]].concat();
     let theirs = match party {
         Party::Client => {
             channel.send(hello.clone())?;
@@ -187,7 +194,7 @@ fn greet(party: Party, hash: GateHash, channel: &mut Channel) -> Result<()> {
             theirs
         }
     };
-    if theirs[..10] != hello[..10] || theirs[11] != 0 {
+    if theirs[..10] != hello[..10] || theirs[11] > 3 {
         return Err(Error::protocol(format!("the peer does not speak blindvox version {VERSION}")));
     }
     if theirs[10] != hello[10] {
@@ -196,6 +203,16 @@ fn greet(party: Party, hash: GateHash, channel: &mut Channel) -> Result<()> {
             None => format!("number {}, which this version does not know", theirs[10]),
         };
         return Err(Error::protocol(format!("the gate hashes differ: {hash} here, the peer's is {theirs}")));
+    }
+    let named = [
+        ("comparisons are made", ["by sign and selection", "by full circuits"]),
+        ("square pairs are made", ["as used", "ahead"]),
+    ];
+    for (bit, (what, names)) in named.into_iter().enumerate() {
+        let [ours, theirs] = [hello[11], theirs[11]].map(|choices| names[usize::from(choices >> bit & 1)]);
+        if ours != theirs {
+            return Err(Error::protocol(format!("{what} {ours} here, {theirs} by the peer")));
+        }
     }
     Ok(())
 }
@@ -206,7 +223,7 @@ mod tests {
     use crate::channel::local_pair;
 
     #[test]
-    fn parties_that_hash_differently_say_so() {
+    fn parties_that_chose_differently_say_so() {
         let hello = |version: u16, hash, zero| {
             let [v0, v1] = version.to_le_bytes();
             [&MAGIC[..], &[v0, v1, hash, zero]].concat()
@@ -214,7 +231,8 @@ mod tests {
         let message = |hash: GateHash, theirs: Vec<u8>| {
             let (mut client, mut server) = local_pair();
             server.send(theirs).unwrap();
-            let found = greet(Party::Client, hash, &mut client).map_err(|e| e.to_string());
+            let options = Options { gate_hash: hash, ..Options::new(Device::cpu()) };
+            let found = greet(Party::Client, &options, &mut client).map_err(|e| e.to_string());
             (server.recv().unwrap(), found)
         };
         let (aes, same) = message(GateHash::Aes, hello(VERSION, 0, 0));
@@ -225,9 +243,15 @@ mod tests {
         let found = message(GateHash::Aes, chacha).1.unwrap_err();
         assert!(found.contains("AES-128 here") && found.contains("the peer's is ChaCha12"), "{found}");
         assert!(message(GateHash::Aes, hello(VERSION, 9, 0)).1.unwrap_err().contains("number 9"));
+        let found = [1, 2].map(|choices| message(GateHash::Aes, hello(VERSION, 0, choices)).1.unwrap_err());
+        assert!(
+            found[0].contains("comparisons are made by sign and selection here, by full circuits by the peer"),
+            "{found:?}"
+        );
+        assert!(found[1].contains("square pairs are made as used here, ahead by the peer"), "{found:?}");
         let mut magic = hello(VERSION, 0, 0);
         magic[0] ^= 1;
-        for other in [hello(VERSION + 1, 0, 0), hello(VERSION, 0, 1), magic] {
+        for other in [hello(VERSION + 1, 0, 0), hello(VERSION, 0, 4), magic] {
             assert!(message(GateHash::Aes, other).1.unwrap_err().contains("does not speak"));
         }
     }
