@@ -68,13 +68,6 @@ pub trait Backend {
     /// The device in words, for reports.
     fn describe(&self) -> String;
 
-    /// How many polynomials of `limbs` limbs a chain of kernels should take at a time: on a CPU as few as stay in a core's
-    /// cache from one kernel to the next, on other devices as many as there are.
-    fn grain(&self, limbs: usize, n: usize) -> usize {
-        let _ = (limbs, n);
-        usize::MAX
-    }
-
     /// Uploads the constants of a basis.
     fn tables(&self, basis: &RnsBasis) -> Result<Self::Tables>;
 
@@ -115,7 +108,7 @@ pub trait Backend {
     /// Coefficient to NTT domain.
     fn ntt_forward(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer>;
 
-    /// Coefficient to NTT domain, the coefficients being made part by part, each of at most [`Self::grain`] polynomials.
+    /// Coefficient to NTT domain, the coefficients being made part by part, of sizes that suit the device.
     fn ntt_forward_parts(&self, t: &Self::Tables, shape: Shape, part: Part<'_, Self::Buffer>) -> Result<Self::Buffer> {
         self.ntt_forward(t, shape, part(0..shape.batch)?)
     }

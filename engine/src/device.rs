@@ -202,10 +202,6 @@ impl Backend for Device {
         on!(self, B, b => B::describe(b))
     }
 
-    fn grain(&self, limbs: usize, n: usize) -> usize {
-        on!(self, B, b => B::grain(b, limbs, n))
-    }
-
     fn tables(&self, basis: &RnsBasis) -> Result<DeviceTables> {
         self.0.upload_tables(basis)
     }

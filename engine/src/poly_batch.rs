@@ -76,13 +76,7 @@ impl<D: DomainTag> PolyBatch<D> {
                 basis.n()
             )));
         }
-        let reduced = words.chunks_exact(basis.n()).enumerate().all(|(row, r)| {
-            let q = basis.modulus(row % basis.len()).value();
-            r.iter().fold(true, |ok, &x| ok & (x < q))
-        });
-        if !reduced {
-            return Err(Error::Decode("a residue is not below its modulus".to_owned()));
-        }
+        basis.check_reduced(words)?;
         Self::wrap(device, basis, words.len() / size, |t, s| device.upload(t, s, D::DOMAIN, words))
     }
 

@@ -14,13 +14,11 @@ use super::encoding::{Decoder, Encoder};
 use super::reply::{Draws, Kind, ReplyParams};
 use crate::backend::parts;
 use crate::device::{Device, DeviceTables};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::poly_batch::PolyBatch;
 use crate::prng::Prng;
-use crate::ring::RnsBasis;
 use crate::ring::sampler::{self, PublicSeed};
 use crate::rlwe::{Ciphertexts, Params, PublicKey, SecretKey};
-use crate::simd::wide;
 
 /// Products that are read from memory together.
 const NEIGHBOURS: usize = 4;
@@ -47,14 +45,6 @@ fn messages(range: Range<usize>, n: usize, message: impl Fn(usize, &mut [u32]) +
     out
 }
 
-fn check_reduced(basis: &RnsBasis, rows: &[u64]) -> Result<()> {
-    let reduced = rows.chunks_exact(basis.n()).enumerate().all(|(row, r)| {
-        let q = basis.modulus(row % basis.len()).value();
-        wide(|| r.iter().fold(true, |ok, &x| ok & (x < q)))
-    });
-    reduced.then_some(()).ok_or_else(|| Error::Decode("a residue is not below its modulus".to_owned()))
-}
-
 impl Encryptor<'_> {
     /// Encrypts the next `batch` messages in `[0, t)`: `message(i, m)` writes message i over n zeros, `take(i, c0)` is given the
     /// half that holds it, `[limbs, n]` coefficients.
@@ -70,7 +60,7 @@ impl Encryptor<'_> {
         let series = prng.series();
         let tables = key.device().cached_tables(basis)?;
         let DeviceTables::Cpu(tables) = &*tables else {
-            let noise = sampler::each(&series, 0..batch, n, |i| i, sampler::fill_noise);
+            let noise = sampler::each(&series, 0..batch, n, sampler::fill_noise);
             let mut c0 = key.zeros(&seed, first, &noise)?;
             add_messages(&mut c0, &messages(0..batch, n, message), plain)?;
             let c0 = c0.download()?;
@@ -106,7 +96,7 @@ impl Ciphertexts {
     /// ciphertext i, `[limbs, n]` coefficients, and `message(i, m)` the message in `[0, t)` to be added over n zeros.
     ///
     /// # Errors
-    /// Those of `half`, and [`Error::Decode`] for residues that are not reduced.
+    /// Those of `half`, and [`Error::Decode`](crate::Error::Decode) for residues that are not reduced.
     pub fn expand_each(
         device: &Device,
         params: &Params,
@@ -129,7 +119,7 @@ impl Ciphertexts {
         let encoder = Encoder::new(basis, plain);
         let c0 = PolyBatch::from_rows(device, basis, batch, |i, rows| {
             half(i, rows)?;
-            check_reduced(basis, rows)?;
+            basis.check_reduced(rows)?;
             let (mut m, mut values) = (Zeroizing::new(vec![0; n]), Zeroizing::new(vec![0; n]));
             message(i, &mut m);
             encoder.fill_signed(&m, &mut values);
@@ -193,14 +183,8 @@ impl PublicKey {
             message(i, m);
             encoder.fill_signed(m, values);
             add(c0, values, encoder.scale());
-            for half in [&mut *c0, &mut *c1] {
-                for last in (1..limbs).rev() {
-                    let (kept, dropped) = half.split_at_mut(last * n);
-                    for (limb, row) in kept.chunks_exact_mut(n).enumerate() {
-                        tables.drop_limb(limb, row, last, &dropped[..n]);
-                    }
-                }
-            }
+            tables.drop_to_first(c0);
+            tables.drop_to_first(c1);
             if let Some(bits) = how.flood_bits {
                 Kind::Flood(bits).fill(&series, i, values);
                 tables.add_lifted(0, &mut c0[..n], values, 1);
@@ -233,7 +217,7 @@ impl SecretKey {
     /// given its message.
     ///
     /// # Errors
-    /// [`Error::Decode`] for residues that are not reduced.
+    /// [`Error::Decode`](crate::Error::Decode) for residues that are not reduced.
     pub fn decrypt_each<T: Send>(
         &self,
         batch: usize,
@@ -256,8 +240,8 @@ impl SecretKey {
             rows.fill(0);
             let (c0, c1) = rows.split_at_mut(n);
             halves(i, c0, c1);
-            check_reduced(basis, c0)?;
-            check_reduced(basis, c1)?;
+            basis.check_reduced(c0)?;
+            basis.check_reduced(c1)?;
             tables.forward_as_held(0, c1);
             tables.mul(0, c1, s.single(0));
             tables.inverse_as_held(0, c1);

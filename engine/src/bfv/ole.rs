@@ -147,9 +147,7 @@ impl Tools {
     /// Unpacks a row of limb `limb` and checks it.
     fn unpack(&self, limb: usize, bytes: &[u8], row: &mut [u64]) -> Result<()> {
         wire::unpack_into(bytes, self.bits(limb), row);
-        let q = self.params.basis().modulus(limb).value();
-        let reduced = wide(|| row.iter().fold(true, |ok, &x| ok & (x < q)));
-        reduced.then_some(()).ok_or_else(|| Error::Decode("a residue is not below its modulus".to_owned()))
+        self.params.basis().modulus(limb).check_reduced(row)
     }
 }
 

@@ -57,6 +57,7 @@ pub(super) struct Panel<'a> {
 /// Fetches the line at a word of `words`, if there is one, to the second-level cache.
 #[inline]
 fn prefetch(words: &[u64], at: usize) {
+    #[cfg(target_arch = "x86_64")]
     if let Some(word) = words.get(at) {
         // SAFETY: a prefetch of any address is harmless.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(word).cast()) };

@@ -112,11 +112,6 @@ impl Backend for Cpu {
         format!("CPU, {:?}, {} threads", self.body, rayon::current_num_threads())
     }
 
-    /// As many as are not worth other threads, so that parts may run beside each other.
-    fn grain(&self, limbs: usize, n: usize) -> usize {
-        (SERIAL_WORDS / (limbs * n)).max(1)
-    }
-
     fn tables(&self, basis: &RnsBasis) -> Result<CpuTables> {
         Ok(CpuTables::new(self.body, basis))
     }
@@ -208,10 +203,12 @@ impl Backend for Cpu {
         let Shape { batch, limbs, n } = shape;
         let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
         let panels = Panels::new(out.words_mut(), shape);
+        // As many as are not worth other threads: parts run beside each other.
+        let grain = (SERIAL_WORDS / (limbs * n)).max(1);
         let groups: Vec<_> = parts(batch, groups::size(shape)).collect();
         let one = |group: Range<usize>| {
             let mut rows = CpuBuffer::new(group.len() * limbs * n, Layout::Rows);
-            for range in parts(group.len(), self.grain(limbs, n)) {
+            for range in parts(group.len(), grain) {
                 let made = part(group.start + range.start..group.start + range.end)?;
                 rows.words_mut()[range.start * limbs * n..range.end * limbs * n].copy_from_slice(made.words());
             }

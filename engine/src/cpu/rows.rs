@@ -90,6 +90,16 @@ impl CpuTables {
         self.limbs[limb].drop_limb(self.modulus(dropped), x, last);
     }
 
+    /// Switches `[limbs, n]` rows to the first prime, one limb after the other; the others are left over.
+    pub fn drop_to_first(&self, rows: &mut [u64]) {
+        for last in (1..rows.len() / self.n).rev() {
+            let (kept, dropped) = rows.split_at_mut(last * self.n);
+            for (limb, row) in kept.chunks_exact_mut(self.n).enumerate() {
+                self.drop_limb(limb, row, last, &dropped[..self.n]);
+            }
+        }
+    }
+
     /// The points of a batch whose polynomials, `[limbs, n]`, `fill(i, rows)` writes over anything.
     pub(crate) fn forward_rows(
         &self,

@@ -1,6 +1,7 @@
 //! Scalar arithmetic modulo one prime. Operands and results are reduced, in `[0, q)`, unless said otherwise.
 
 use crate::error::{Error, Result};
+use crate::simd::wide;
 
 /// The largest supported width of a modulus: four of them still fit a word, which lazy butterflies need.
 pub const MAX_BITS: u32 = 60;
@@ -14,6 +15,13 @@ pub struct Modulus {
 }
 
 impl Modulus {
+    /// [`Error::Decode`] unless all residues are below it.
+    pub fn check_reduced(self, residues: &[u64]) -> Result<()> {
+        let q = self.value();
+        let reduced = wide(|| residues.iter().fold(true, |ok, &x| ok & (x < q)));
+        reduced.then_some(()).ok_or_else(|| Error::Decode("a residue is not below its modulus".to_owned()))
+    }
+
     /// Wraps an odd `value` in `[3, 2^60)`. That it is prime is up to the caller.
     pub fn new(value: u64) -> Result<Self> {
         if value < 3 || value.is_multiple_of(2) || value >> MAX_BITS != 0 {

@@ -71,6 +71,14 @@ impl RnsBasis {
         Ok(Self { len: self.len - 1, ..self.clone() })
     }
 
+    /// Holds `[batch, limbs, n]` residues to their primes.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] where one is not reduced.
+    pub fn check_reduced(&self, rows: &[u64]) -> Result<()> {
+        rows.chunks_exact(self.n).enumerate().try_for_each(|(row, r)| self.modulus(row % self.len).check_reduced(r))
+    }
+
     /// Q mod m.
     pub fn product_mod(&self, m: u64) -> u64 {
         self.primes().iter().fold(1 % m, |p, &q| (u128::from(p) * u128::from(q % m) % u128::from(m)) as u64)

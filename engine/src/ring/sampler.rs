@@ -116,16 +116,15 @@ pub fn fill_ternary(prng: &mut Prng, out: &mut [i32]) {
     });
 }
 
-/// Fills `[range, n]` coefficients: those of number i by generator `generator(i)` of a series.
+/// Fills `[range, n]` coefficients: those of number i by generator i of a series.
 pub fn each(
     series: &PrngSeries,
     range: std::ops::Range<usize>,
     n: usize,
-    generator: impl Fn(usize) -> usize + Sync,
     fill: impl Fn(&mut Prng, &mut [i32]) + Sync,
 ) -> Zeroizing<Vec<i32>> {
     let mut out = Zeroizing::new(vec![0; range.len() * n]);
-    let one = |(i, out): (usize, &mut [i32])| fill(&mut series.at(generator(i)), out);
+    let one = |(i, out): (usize, &mut [i32])| fill(&mut series.at(i), out);
     if range.len() == 1 {
         one((range.start, &mut out));
     } else {

@@ -201,8 +201,7 @@ impl Backend for Wgpu {
         self.run_add_lifted(t, shape, acc, values, scale)
     }
 
-    /// Expanded by the CPU, which uploads a part while it expands the next. One core makes some 6 GB of residues a second with
-    /// AES instructions, so a few of them keep a bus of 25 GB/s busy, and shaders have no such instructions.
+    /// Expanded by the CPU, whose AES instructions shaders lack; a part is uploaded while the next is expanded.
     fn expand_uniform(&self, t: &GpuTables, shape: Shape, seed: &PublicSeed, first: u32) -> Result<GpuBuffer> {
         let out = self.zeros_of(shape)?;
         let rows = (UNIFORM_BYTES / (shape.n * WORD)).max(1);

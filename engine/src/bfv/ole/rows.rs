@@ -156,14 +156,8 @@ impl OleSender {
                 tables.inverse(limb, c1);
                 tables.add_lifted(limb, c1, e1, 1);
             }
-            for half in [&mut *c0, &mut *c1] {
-                for last in (1..limbs).rev() {
-                    let (kept, dropped) = half.split_at_mut(last * n);
-                    for (limb, kept) in kept.chunks_exact_mut(n).enumerate() {
-                        tables.drop_limb(limb, kept, last, &dropped[..n]);
-                    }
-                }
-            }
+            tables.drop_to_first(c0);
+            tables.drop_to_first(c1);
             sampler::fill_flood(&mut prng, e0, self.flood_bits);
             tables.add_lifted(0, &mut c0[..n], e0, 1);
             let (first, second) = bytes.split_at_mut(tools.row_len(0));
