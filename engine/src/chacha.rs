@@ -137,9 +137,9 @@ impl ChaCha12 {
 
 #[cfg(test)]
 mod tests {
+    use chacha20::ChaCha12Rng;
+    use chacha20::rand_core::{Rng, SeedableRng};
     use proptest::prelude::*;
-    use rand_chacha::ChaCha12Rng;
-    use rand_chacha::rand_core::{Rng, SeedableRng};
 
     use super::*;
 

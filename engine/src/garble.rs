@@ -112,7 +112,12 @@ impl GateKey for Aes128 {
     }
 }
 
-fn garble_with(
+/// [`GateKey::garble_and`] of AES by a given body, which this processor must run ([`Body::available`]): for tests and for checks of
+/// timing. `flips` says which inputs are used negated.
+///
+/// # Panics
+/// If lengths do not fit.
+pub fn garble_with(
     body: Body,
     keys: &[Aes128; 2],
     delta: u128,
@@ -161,7 +166,18 @@ fn garble_by(
     }
 }
 
-fn evaluate_with(body: Body, keys: &[Aes128; 2], inputs: AndInputs<'_>, table: &[Row], next: &[Row], out: &mut [u128]) {
+/// [`GateKey::evaluate_and`] of AES by a given body, as [`garble_with`].
+///
+/// # Panics
+/// If lengths do not fit; `next` may have any.
+pub fn evaluate_with(
+    body: Body,
+    keys: &[Aes128; 2],
+    inputs: AndInputs<'_>,
+    table: &[Row],
+    next: &[Row],
+    out: &mut [u128],
+) {
     inputs.check(out.len(), table.len());
     #[cfg(target_arch = "x86_64")]
     if body == Body::Vaes {

@@ -15,6 +15,7 @@
 //! | [`rlwe`] | parameters, keys, ciphertexts |
 //! | [`bfv`] | messages mod t, circuit-private replies |
 //! | [`prng`] | the source of secrets |
+//! | [`stack`] | clearing of the stack that secrets were worked on |
 //! | [`simd`] | loops compiled for wide registers |
 
 pub mod aes;
@@ -30,6 +31,7 @@ pub mod prng;
 pub mod ring;
 pub mod rlwe;
 pub mod simd;
+pub mod stack;
 pub mod wgpu;
 
 pub use backend::{Backend, Domain, GemmShape, Shape};

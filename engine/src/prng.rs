@@ -3,19 +3,25 @@
 //! Bulk draws take a fresh 128-bit key from it and expand that by AES-128 in counter mode, which is several times as
 //! fast; no key serves two draws.
 //!
+//! Whenever a key is drawn, be it a seed or that of a fork, a series or a bulk draw, the generator takes a fresh key for itself from
+//! the same stream and forgets its own (Bernstein: "Fast-key-erasure random-number generators", 2017): whoever sees its state later
+//! cannot find the keys that were drawn before. Its state lies on the heap, so that moving a generator copies none of it, and is
+//! cleared when dropped; the stack that it was made on is cleared at once.
+//!
 //! Fixed seeds exist for tests and for reproducible local runs only; the constructor says so in its name.
 
 use std::fmt;
 
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
 use rand::TryRng;
 use rand::rngs::SysRng;
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::aes::Aes128;
 use crate::error::{Error, Result};
+use crate::stack::{SHALLOW, with_cleared_stack};
 
 /// A 256-bit seed.
 pub type Seed = [u8; 32];
@@ -27,7 +33,10 @@ const BULK: usize = 4096;
 const THREAD: usize = 16 * BULK;
 
 /// A cryptographically secure generator. Its state is secret: it is neither printed nor cloned.
-pub struct Prng(ChaCha20Rng);
+pub struct Prng {
+    /// Boxed: wherever a generator is moved, its key stays in one place.
+    generator: Box<ChaCha20Rng>,
+}
 
 /// The bytes of one bulk draw. As secret as they are.
 pub(crate) struct Stream(Aes128);
@@ -50,30 +59,57 @@ impl Prng {
     pub fn from_os() -> Result<Self> {
         let mut seed = Zeroizing::new(Seed::default());
         SysRng.try_fill_bytes(&mut *seed).map_err(|e| Error::Device(format!("no randomness: {e}")))?;
-        Ok(Self(ChaCha20Rng::from_seed(*seed)))
+        Ok(Self::keyed(&seed, 0))
     }
 
     /// Reproducible and therefore **not secret**: for tests and local runs with a fixed seed.
     pub fn from_seed_for_tests(seed: Seed) -> Self {
-        Self(ChaCha20Rng::from_seed(seed))
+        Self::keyed(&seed, 0)
+    }
+
+    /// Stream number `stream` under a key.
+    fn keyed(seed: &Seed, stream: u64) -> Self {
+        let generator = with_cleared_stack::<SHALLOW, _>(|| {
+            let mut generator = Box::new(ChaCha20Rng::from_seed(*seed));
+            generator.set_stream(stream);
+            generator
+        });
+        Self { generator }
+    }
+
+    /// Fills `key` from the stream, and then takes another key.
+    fn draw_key(&mut self, key: &mut [u8]) {
+        let mut next = Zeroizing::new(Seed::default());
+        with_cleared_stack::<SHALLOW, _>(|| {
+            self.generator.fill_bytes(key);
+            self.generator.fill_bytes(&mut *next);
+            *self.generator = ChaCha20Rng::from_seed(*next);
+        });
     }
 
     /// An independent generator for one use, so that the order of other draws does not move it.
     pub fn fork(&mut self, label: &str) -> Self {
-        let mut seed = Zeroizing::new(Seed::default());
-        self.fill_bytes(&mut *seed);
-        Self(ChaCha20Rng::from_seed(*blake3::keyed_hash(&seed, label.as_bytes()).as_bytes()))
+        let (mut root, mut seed) = (Zeroizing::new(Seed::default()), Zeroizing::new(Seed::default()));
+        self.draw_key(&mut *root);
+        with_cleared_stack::<SHALLOW, _>(|| {
+            let mut hash = blake3::keyed_hash(&root, label.as_bytes());
+            seed.copy_from_slice(hash.as_bytes());
+            hash.zeroize();
+        });
+        Self::keyed(&seed, 0)
     }
 
     /// Generators by number, for parts that are drawn in any order.
     pub fn series(&mut self) -> PrngSeries {
-        PrngSeries(Zeroizing::new(self.seed()))
+        let mut seed = Box::new(Zeroizing::new(Seed::default()));
+        self.draw_key(&mut **seed);
+        PrngSeries(seed)
     }
 
     /// Fills `bytes`.
     pub fn fill_bytes(&mut self, bytes: &mut [u8]) {
         if bytes.len() < BULK {
-            return self.0.fill_bytes(bytes);
+            return self.generator.fill_bytes(bytes);
         }
         let stream = self.stream();
         let expand = |(part, bytes): (usize, &mut [u8])| {
@@ -98,24 +134,24 @@ impl Prng {
     /// A bulk draw of any length, to be taken piece by piece: what [`Self::fill_bytes`] makes of [`BULK`] bytes and more.
     pub(crate) fn stream(&mut self) -> Stream {
         let mut key = Zeroizing::new([0; 16]);
-        self.0.fill_bytes(&mut *key);
+        self.draw_key(&mut *key);
         Stream(Aes128::new(u128::from_le_bytes(*key)))
     }
 
     /// Uniform 32 bits.
     pub fn next_u32(&mut self) -> u32 {
-        self.0.next_u32()
+        self.generator.next_u32()
     }
 
     /// Uniform 64 bits.
     pub fn next_u64(&mut self) -> u64 {
-        self.0.next_u64()
+        self.generator.next_u64()
     }
 
     /// A fresh seed, to publish or to expand.
     pub fn seed(&mut self) -> Seed {
         let mut seed = Seed::default();
-        self.fill_bytes(&mut seed);
+        self.draw_key(&mut seed);
         seed
     }
 
@@ -128,14 +164,12 @@ impl Prng {
 }
 
 /// Independent generators by number: what each draws does not depend on the order, nor on the thread.
-pub struct PrngSeries(Zeroizing<Seed>);
+pub struct PrngSeries(Box<Zeroizing<Seed>>);
 
 impl PrngSeries {
     /// Generator number `index`, each for one use: a stream of its own under the series' key.
     pub fn at(&self, index: usize) -> Prng {
-        let mut stream = ChaCha20Rng::from_seed(*self.0);
-        stream.set_stream(index as u64);
-        Prng(stream)
+        Prng::keyed(&self.0, index as u64)
     }
 }
 
@@ -150,6 +184,31 @@ mod tests {
         assert_ne!(draw("a"), draw("b"));
         assert_ne!(Prng::from_os().unwrap().next_u64(), Prng::from_os().unwrap().next_u64());
         assert!(!format!("{:?}", Prng::from_seed_for_tests([7; 32])).contains('7'));
+    }
+
+    /// The first block of the keystream under a zero key at zero (RFC 8439, A.1, vector 1).
+    #[test]
+    fn the_stream_is_the_standard_s() {
+        let drawn = Prng::from_seed_for_tests([0; 32]).fill::<u8>(16);
+        assert_eq!(drawn, 0x76b8_e0ad_a0f1_3d90_405d_6ae5_5386_bd28_u128.to_be_bytes());
+    }
+
+    /// What stands where a key was drawn is another key, which the drawn one does not give.
+    #[test]
+    fn a_drawn_key_is_forgotten() {
+        let draws: [fn(&mut Prng); 4] =
+            [|p| drop(p.seed()), |p| drop(p.fork("a")), |p| drop(p.series()), |p| drop(p.fill::<u8>(BULK))];
+        for (i, draw) in draws.into_iter().enumerate() {
+            let mut prng = Prng::from_seed_for_tests([7; 32]);
+            let before = prng.generator.get_seed();
+            draw(&mut prng);
+            // The stream before it: the drawn key, then the one that took the old one's place.
+            let stream = Prng::from_seed_for_tests([7; 32]).fill::<u8>(64);
+            let at = if i == 3 { 16 } else { 32 };
+            assert_ne!(prng.generator.get_seed(), before);
+            assert_eq!(prng.generator.get_seed(), stream[at..at + 32]);
+            assert_eq!(prng.next_u64(), Prng::from_seed_for_tests(prng.generator.get_seed()).next_u64());
+        }
     }
 
     #[test]

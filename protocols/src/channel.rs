@@ -81,6 +81,7 @@ pub struct Channel {
     phase: usize,
     sent_last: bool,
     transcript: Option<blake3::Hasher>,
+    binding: [u8; 32],
 }
 
 /// Two connected ends in one process: the client's and the server's.
@@ -102,6 +103,7 @@ impl Channel {
             phase: 0,
             sent_last: false,
             transcript: None,
+            binding: [0; 32],
         }
     }
 
@@ -113,6 +115,17 @@ impl Channel {
     /// Gives up on the peer after this long.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;
+    }
+
+    /// Binds what is derived from now on to something that both parties have seen alike: sessions of OTs hash [`Self::binding`], so
+    /// parties that have not seen it alike get different keys.
+    pub fn bind(&mut self, seen: &[u8]) {
+        self.binding = *blake3::keyed_hash(&self.binding, seen).as_bytes();
+    }
+
+    /// A hash of all that the channel was bound to, in order.
+    pub fn binding(&self) -> &[u8; 32] {
+        &self.binding
     }
 
     /// Keeps a digest of all that is sent from now on; for tests of reproducibility.

@@ -24,6 +24,9 @@ mod faults;
 pub mod gc;
 pub mod infer;
 pub mod linear;
+#[cfg(test)]
+#[path = "../tests/common/memory.rs"]
+mod memory;
 pub mod model;
 pub mod nonlinear;
 pub mod ot;

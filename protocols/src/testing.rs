@@ -1,10 +1,16 @@
 //! What the tests of two-party protocols share.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use blindvox_engine::prng::Prng;
 
 use crate::channel::{Channel, Party, Traffic, local_pair};
+use crate::gc::Half;
 use crate::ot::OtPair;
 use crate::share::Ring;
+use crate::transport::queue::queue;
 
 /// Runs both parties' halves over a local channel, each in its thread with its OTs set up, and gives the
 /// client's result, the server's, and the traffic after the set-up as the client saw it.
@@ -49,4 +55,82 @@ pub(crate) fn sharings(
     let (values, client): (Vec<i64>, Vec<u32>) = all.into_iter().unzip();
     let (client, server) = share(ring, &values, &client);
     (values, client, server)
+}
+
+/// One party, set up.
+struct Side {
+    party: Party,
+    channel: Channel,
+    ot: OtPair,
+    gc: Half,
+}
+
+impl Side {
+    fn new(party: Party, mut channel: Channel) -> Self {
+        let mut prng = Prng::from_seed_for_tests([party as u8 + 1; 32]);
+        let ot = OtPair::setup(party, &mut channel, &mut prng).unwrap();
+        let gc = Half::setup(party, &mut channel, &mut prng).unwrap();
+        Self { party, channel, ot, gc }
+    }
+
+    fn run<T>(&mut self, half: impl Fn(Party, &mut Channel, &mut OtPair, &mut Half) -> T) -> (T, Traffic) {
+        let before = self.channel.stats().total;
+        let result = half(self.party, &mut self.channel, &mut self.ot, &mut self.gc);
+        (result, self.channel.stats().total - before)
+    }
+}
+
+/// Two parties, and somebody between them who turns a bit of what the server sends the client.
+pub(crate) struct Tampered {
+    client: Side,
+    server: Side,
+    turn: Arc<AtomicUsize>,
+}
+
+impl Tampered {
+    const NOTHING: usize = usize::MAX;
+
+    /// Messages of `length` bytes are those to be tampered with.
+    pub(crate) fn new(length: usize) -> Self {
+        const LONG: Duration = Duration::from_secs(600);
+        let (turn, (client_out, server_in), (server_out, from), (to, client_in)) =
+            (Arc::new(AtomicUsize::new(Self::NOTHING)), queue(), queue(), queue());
+        let bit = turn.clone();
+        std::thread::spawn(move || {
+            while let Ok(mut message) = from.pop(LONG) {
+                let bit = bit.load(Ordering::SeqCst);
+                if message.bytes.len() == length && bit != Self::NOTHING {
+                    message.bytes[bit / 8] ^= 1 << (bit % 8);
+                }
+                if to.push(message, LONG).is_err() {
+                    break;
+                }
+            }
+        });
+        let (client, server) = (Channel::new((client_out, client_in)), Channel::new((server_out, server_in)));
+        let (client, server) = std::thread::scope(|scope| {
+            let server = scope.spawn(|| Side::new(Party::Server, server));
+            (Side::new(Party::Client, client), server.join().unwrap())
+        });
+        Self { client, server, turn }
+    }
+
+    /// Runs both halves with this bit turned: the client's result, its traffic, and what it says in the end.
+    pub(crate) fn run<T: Send>(
+        &mut self,
+        turn: Option<usize>,
+        half: impl Fn(Party, &mut Channel, &mut OtPair, &mut Half) -> T + Sync,
+    ) -> (T, Traffic, crate::Result<()>) {
+        self.turn.store(turn.unwrap_or(Self::NOTHING), Ordering::SeqCst);
+        let Self { client, server, .. } = self;
+        let (result, traffic) = std::thread::scope(|scope| {
+            let there = scope.spawn(|| server.run(&half));
+            let here = client.run(&half);
+            there.join().unwrap();
+            here
+        });
+        let verdict = self.client.gc.verdict();
+        self.client.gc.forget();
+        (result, traffic, verdict)
+    }
 }

@@ -6,7 +6,7 @@
 //! Two sources give the same: [`HeSource`] by homomorphic encryption, [`Dealer`] in tests.
 
 mod correlated;
-mod he;
+pub(crate) mod he;
 
 pub use correlated::{BeaverTriples, Correlated, SquarePairs};
 pub use he::HeSource;

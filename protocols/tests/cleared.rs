@@ -1,14 +1,26 @@
 //! What protocols free holds no shares: an allocator looks at every block before it goes back, in runs that succeed and in runs that
-//! break off. And nothing stays behind: the memory alive after a broken run is what it was before.
+//! break off. And nothing stays behind: the memory alive after a broken run is what it was before, and no seed or key is left anywhere
+//! in the process, stacks and mapped regions included.
+
+mod common;
+#[path = "common/memory.rs"]
+mod memory;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use blindvox_engine::{Device, Prng};
+use blindvox_engine::prng::Seed;
+use blindvox_engine::ring::sampler;
+use blindvox_engine::rlwe::Params;
+use blindvox_engine::stack::{DEEP, leaving_nothing, with_cleared_stack};
+use blindvox_engine::{Coeff, Device, PolyBatch, Prng};
 use blindvox_protocols::Result;
 use blindvox_protocols::channel::{Channel, Party, local_pair};
 use blindvox_protocols::convert::convert;
 use blindvox_protocols::gc::Half;
+use blindvox_protocols::infer::{Options, Role, Session};
 use blindvox_protocols::nonlinear::argmax::argmax;
 use blindvox_protocols::nonlinear::max_pool::max_pool;
 use blindvox_protocols::nonlinear::multiply::multiply;
@@ -17,6 +29,7 @@ use blindvox_protocols::nonlinear::square::square_from;
 use blindvox_protocols::ot::OtPair;
 use blindvox_protocols::share::{P, Ring};
 use blindvox_protocols::triples::{Correlations, HeSource};
+use memory::Pattern;
 
 /// Every share of the client and of the server.
 const SHARES: [u32; 2] = [0x0012_3457, 0x0065_4321];
@@ -127,9 +140,12 @@ fn steps(mut each: impl FnMut(&str, &(dyn Fn(&mut Side, &'static [u32]) -> Resul
     }
 }
 
-/// One test, as the allocator is one for all.
+/// The allocator is one for all tests of this file: they take turns.
+static TURN: Mutex<()> = Mutex::new(());
+
 #[test]
 fn freed_memory_holds_no_shares_and_broken_runs_leave_none_alive() {
+    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
     // The looking itself: an uncleared copy is found, a cleared one is not.
     let copies = look(false, |side, x| {
         drop(x.to_vec());
@@ -150,4 +166,79 @@ fn freed_memory_holds_no_shares_and_broken_runs_leave_none_alive() {
         assert!(now - alive < 1 << 18, "{what}, broken off: {} bytes stay", now - alive);
         alive = now.min(alive);
     });
+}
+
+/// A party's seed, which no constant of the program and no frame of the test holds.
+fn seed(party: Party) -> Seed {
+    std::array::from_fn(|i| black_box(0x5a_u8) ^ (i as u8).wrapping_mul(0x3d) ^ (party as u8 + 1).wrapping_mul(0x71))
+}
+
+fn prng(party: Party) -> Prng {
+    with_cleared_stack::<DEEP, _>(|| Prng::from_seed_for_tests(seed(party)))
+}
+
+/// The seeds, and the client's HE key as it is drawn and as points of the first prime.
+fn secrets() -> Vec<Pattern> {
+    let key = leaving_nothing(|| {
+        let (params, device) = (Params::hom_conv(), Device::cpu());
+        let s = zeroize::Zeroizing::new(sampler::ternary(&mut prng(Party::Client), params.n()));
+        let points = PolyBatch::<Coeff>::lift(&device, params.basis(), &s, &[1, 1]).expect("a batch").into_ntt();
+        let points = zeroize::Zeroizing::new(points.expect("points").download().expect("points"));
+        [
+            Pattern::new("the HE key's coefficients", bytemuck::cast_slice(&s[..32])),
+            Pattern::new("the HE key's points", bytemuck::cast_slice(&points[64..72])),
+        ]
+    });
+    let of = |name, party| with_cleared_stack::<DEEP, _>(|| Pattern::new(name, &seed(party)));
+    key.into_iter().chain([of("the client's seed", Party::Client), of("the server's seed", Party::Server)]).collect()
+}
+
+/// What was found, by name; the pool's threads have done what they were told before.
+fn found(patterns: &[Pattern]) -> Option<Vec<(&'static str, usize)>> {
+    rayon::broadcast(|_| ());
+    let counts = memory::find(patterns)?;
+    Some(patterns.iter().map(|p| p.name).zip(counts).collect())
+}
+
+#[test]
+fn no_seed_and_no_key_is_left_in_memory_after_a_run() {
+    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
+    let patterns = secrets();
+    let Some(before) = found(&patterns) else { return };
+    assert!(before.iter().all(|(_, count)| *count == 0), "by the test itself: {before:?}");
+
+    // The looking itself: copies on the heap, in a stack that is no longer used, and in a mapped region are found.
+    let heap = vec![seed(Party::Client)];
+    let stack = std::thread::spawn(|| black_box(&seed(Party::Client))[0]);
+    let _ = stack.join();
+    let copies = found(&patterns).expect("as before");
+    assert!(copies[2].1 >= 2, "{copies:?}");
+    let mut heap = black_box(heap);
+    heap[0].fill(0);
+    black_box(&heap);
+    // The thread's stack is given to the next one.
+    leaving_nothing(|| ());
+    std::thread::spawn(|| leaving_nothing(|| ())).join().expect("no panic");
+
+    let (program, input) = common::tiny().program();
+    let program = Arc::new(program);
+    let (client, server) = local_pair();
+    let (client, server) = std::thread::scope(|scope| {
+        let role = Role::Server(program.clone());
+        let server = scope
+            .spawn(|| Session::setup(role, server, prng(Party::Server), Options::new(Device::cpu())).expect("one"));
+        let client = Session::setup(Role::Client, client, prng(Party::Client), Options::new(Device::cpu()));
+        (client.expect("a session"), server.join().expect("no panic"))
+    });
+    // The key is in use, and nothing else: generators have forgotten their seeds.
+    let during = found(&patterns).expect("as before");
+    assert!(during[1].1 > 0, "the key has its place: {during:?}");
+    assert!(during.iter().enumerate().all(|(i, (_, count))| i == 1 || *count == 0), "{during:?}");
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| server.preprocess().expect("pairs").run_server(&mut ()).expect("a run"));
+        client.preprocess().expect("pairs").run_client(&input, &mut ()).expect("a run");
+        server.join().expect("no panic");
+    });
+    let after = found(&patterns).expect("as before");
+    assert!(after.iter().all(|(_, count)| *count == 0), "{after:?}");
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use blindvox_engine::rlwe::{Params, PublicKey, SecretKey, SeededCiphertexts};
 use blindvox_engine::{Device, Prng};
 use blindvox_protocols::channel::{Channel, MAX_MESSAGE, Party, local_pair};
+use blindvox_protocols::infer::session::plans;
 use blindvox_protocols::infer::{Options, Outcome, Role, Session, architecture};
 use blindvox_protocols::model::{Program, Step};
 use blindvox_protocols::transport::queue::{Message, Popper, Pusher, queue};
@@ -204,6 +205,67 @@ fn flipped_bits_do_no_harm() {
     spoil(Fault::Flipped, 0, 3);
 }
 
+/// What a party sent, message by message: lengths.
+type Sent = Vec<usize>;
+
+/// A run in which bit `bit` of the server's message number `k` is turned: the client's result and the lengths of all that it sent.
+fn lengths_through(turn: Option<(usize, usize)>) -> (Result<Outcome>, Sent, Sent) {
+    let (client_out, from_client) = queue();
+    let (to_server, server_in) = queue();
+    let (server_out, from_server) = queue();
+    let (to_client, client_in) = queue();
+    let relay = |from: Popper, to: Pusher, turn: Option<(usize, usize)>| {
+        thread::spawn(move || {
+            let mut lengths = Sent::new();
+            while let Ok(mut message) = from.pop(FOREVER) {
+                if let Some((k, bit)) = turn
+                    && k == lengths.len()
+                {
+                    message.bytes[bit / 8] ^= 1 << (bit % 8);
+                }
+                lengths.push(message.bytes.len());
+                if to.push(message, FOREVER).is_err() {
+                    break;
+                }
+            }
+            lengths
+        })
+    };
+    let (up, down) = (relay(from_client, to_server, None), relay(from_server, to_client, turn));
+    let (client, server) =
+        run_both(Channel::new((client_out, client_in)), Channel::new((server_out, server_in)), FOREVER);
+    assert!(server.is_ok(), "the server sees nothing of it: {:?}", message(&server));
+    (client, up.join().expect("lengths"), down.join().expect("lengths"))
+}
+
+/// The colours of the labels are all that a run opens: whatever is turned in them, the client sends the same, and says only to itself
+/// that a label is none of the three classes. Each bit of a whole message is turned in the tests of `argmax`.
+#[test]
+fn turned_bits_of_evaluated_values_change_nothing_that_is_sent() {
+    let (honest, sent, received) = lengths_through(None);
+    assert!(honest.is_ok());
+    // Two planes of two chunks of 256 voxels: the last message of that length.
+    let colours = 2 * 2 * 32;
+    let last = received.iter().rposition(|&len| len == colours).expect("the colours of 512 labels");
+    let mut told = [0; 2];
+    for bit in (0..8 * colours).step_by(93).chain([8 * colours - 1]) {
+        let (client, now, _) = lengths_through(Some((last, bit)));
+        assert_eq!(now, sent, "bit {bit}");
+        match client {
+            Ok(outcome) => {
+                told[0] += 1;
+                let labels = outcome.labels.expect("the client's");
+                assert!(labels.iter().all(|&l| usize::from(l) < network().0.classes));
+            }
+            Err(error) => {
+                told[1] += 1;
+                assert!(error.to_string().contains("out of its range"), "{error}");
+            }
+        }
+    }
+    assert!(told[0] > 0 && told[1] > 0, "{told:?}");
+}
+
 #[test]
 fn dropped_messages_are_errors() {
     spoil(Fault::Dropped, 3, 17);
@@ -314,14 +376,37 @@ fn broken_connections_over_tcp_are_errors_at_once() {
 
 // What a server says of its model.
 
-/// The error of a client whose server sends this for an architecture and then goes away.
-fn refusal(architecture: Vec<u8>) -> Error {
+/// What a client makes of a server that greets it as it should, sends this for an architecture, and stays to see the end.
+fn reads(architecture: Vec<u8>) -> Result<()> {
     let (client, mut server) = local_pair();
-    server.send([&b"blindvox"[..], &1u32.to_le_bytes()].concat()).expect("room");
-    server.send(architecture).expect("room");
-    drop(server);
-    Session::setup(Role::Client, client, Prng::from_seed_for_tests([1; 32]), Options::new(Device::cpu()))
-        .expect_err("the server went away")
+    let server = thread::spawn(move || {
+        let hello = server.recv().expect("the client's hello");
+        server.send(hello).expect("room");
+        server.send(architecture).expect("room");
+        // The client's key, if the architecture passes; the client's end, if not.
+        server.recv().is_ok()
+    });
+    let (prng, options) = (Prng::from_seed_for_tests([1; 32]), Options::new(Device::cpu()));
+    let result = Session::setup(Role::Client, client, prng, options);
+    let went_on = server.join().expect("no panic");
+    match result {
+        // The server leaves after the key.
+        Err(Error::Connection(_)) if went_on => Ok(()),
+        Err(error) => {
+            assert!(!went_on, "after a key: {error}");
+            Err(error)
+        }
+        Ok(_) => panic!("nobody was there for the base OTs"),
+    }
+}
+
+/// Whether the error is about the architecture, from its decoder or its planner, and not about the connection.
+fn is_about_the_architecture(error: &Error) -> bool {
+    match error {
+        Error::Protocol(what) => what.contains("architecture"),
+        Error::Model(what) => what.starts_with("layer "),
+        _ => false,
+    }
 }
 
 /// An edit that makes a network impossible or immense.
@@ -373,6 +458,42 @@ fn immense_and_inconsistent_networks_are_refused() {
     assert!(architecture::decode(&bytes).expect_err("weights").to_string().contains("weights"));
 }
 
+/// Mutations of one byte or bit, one removed or put in, many more than go through a channel: of them a good part decodes, so that the
+/// rest is refused for what it says, and each is done with at once.
+#[test]
+fn mutations_of_an_architecture_reach_the_decoder() {
+    assert!(reads(architecture::encode(&network().0).expect("encodes")).is_ok(), "the network itself passes");
+    let whole = architecture::encode(&network().0).expect("encodes");
+    let (mut prng, cases) = (Prng::from_seed_for_tests([77; 32]), 20_000);
+    let (mut decoded, mut planned, mut refused) = (0, 0, 0);
+    for _ in 0..cases {
+        let mut bytes = whole.clone();
+        for _ in 0..1 + prng.next_u32() % 3 {
+            let at = prng.next_u32() as usize % bytes.len();
+            match prng.next_u32() % 4 {
+                0 => bytes[at] = prng.next_u32() as u8,
+                1 => drop(bytes.remove(at)),
+                2 => bytes.insert(at, prng.next_u32() as u8 | 0x80),
+                _ => bytes[at] ^= 1 << (prng.next_u32() % 8),
+            }
+        }
+        match architecture::decode(&bytes) {
+            Ok(program) => match plans(&program) {
+                Ok(_) => (decoded, planned) = (decoded + 1, planned + 1),
+                Err(error) => {
+                    decoded += 1;
+                    assert!(is_about_the_architecture(&error), "{error}");
+                }
+            },
+            Err(error) => {
+                refused += 1;
+                assert!(is_about_the_architecture(&error), "{error}");
+            }
+        }
+    }
+    assert!(decoded > cases / 50 && planned > cases / 100 && refused > cases / 2, "{decoded}, {planned}, {refused}");
+}
+
 #[test]
 fn the_networks_that_are_shipped_pass() {
     let bytes = architecture::encode(&network().0).expect("encodes");
@@ -420,10 +541,11 @@ proptest! {
 
     #[test]
     fn any_architecture_is_an_error_or_decodes(
-        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
-        cut in proptest::option::of(any::<prop::sample::Index>()),
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in proptest::option::weighted(0.2, any::<prop::sample::Index>()),
     ) {
         let mut bytes = architecture::encode(&network().0).expect("encodes");
+        let whole = bytes.clone();
         for (at, to) in edits {
             let at = at.index(bytes.len());
             bytes[at] = to;
@@ -431,7 +553,13 @@ proptest! {
         if let Some(cut) = cut {
             bytes.truncate(cut.index(bytes.len()));
         }
-        refusal(bytes);
+        match reads(bytes.clone()) {
+            Ok(()) => prop_assert!(architecture::decode(&bytes).is_ok(), "a client that goes on has decoded it"),
+            Err(error) => {
+                prop_assert!(bytes != whole, "the network itself is refused: {error}");
+                prop_assert!(is_about_the_architecture(&error), "{error}");
+            }
+        }
     }
 
     #[test]

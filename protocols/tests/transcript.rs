@@ -92,6 +92,11 @@ fn debug_output_holds_no_secrets() {
     assert_eq!(format!("{key:?}"), format!("SecretKey({}, ..)", params.describe()));
     assert_eq!(format!("{prng:?} {prng:#?}"), "Prng(..) Prng(..)");
 
+    // Of weights and biases not even one is shown.
+    let shown = format!("{:?}", common::tiny().program().0);
+    let convolution = "Linear(enc.0, Conv { kernel: [3, 3, 3] }, 1 to 2 channels, shift ";
+    assert!(shown.contains(convolution) && !shown.contains("weights"), "{shown}");
+
     let (client, server) = local_pair();
     let mut dealer = Dealer::for_tests(Party::Client, [5; 32]);
     let pairs = dealer.square_pairs(&mut local_pair().0, 3).expect("pairs");

@@ -64,6 +64,14 @@ fn exchange_in(at: u32, step: u32) {
     v[15] = w_from(tile[swizzle(at + 15u * step)]);
 }
 
+// Zeros at the places that this lane read last: what is left in workgroup memory, another program on the same card may read, and
+// rows hold secrets. Drivers that drop stores that nothing reads are out of reach.
+fn clear(at: u32, step: u32) {
+    for (var i = 0u; i < 16u; i++) {
+        tile[swizzle(at + i * step)] = vec2<u32>(0u, 0u);
+    }
+}
+
 @compute @workgroup_size(LANES)
 fn ntt_forward(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
     start(group.y % params.limbs, params.n);
@@ -145,6 +153,7 @@ fn ntt_forward(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id
         store_point(base + lane + 13u * LANES, tile[swizzle(lane + 13u * LANES)]);
         store_point(base + lane + 14u * LANES, tile[swizzle(lane + 14u * LANES)]);
         store_point(base + lane + 15u * LANES, tile[swizzle(lane + 15u * LANES)]);
+        clear(lane, LANES);
     } else {
         store_point(base + 16u * lane + 0u, w_to(finish_forward(0u)));
         store_point(base + 16u * lane + 1u, w_to(finish_forward(1u)));
@@ -162,5 +171,6 @@ fn ntt_forward(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id
         store_point(base + 16u * lane + 13u, w_to(finish_forward(13u)));
         store_point(base + 16u * lane + 14u, w_to(finish_forward(14u)));
         store_point(base + 16u * lane + 15u, w_to(finish_forward(15u)));
+        clear(16u * lane, 1u);
     }
 }

@@ -61,6 +61,14 @@ fn exchange_in(at: u32, step: u32) {
     v[15] = w_from(tile[swizzle(at + 15u * step)]);
 }
 
+// Zeros at the places that this lane read last: what is left in workgroup memory, another program on the same card may read, and
+// rows hold secrets. Drivers that drop stores that nothing reads are out of reach.
+fn clear(at: u32, step: u32) {
+    for (var i = 0u; i < 16u; i++) {
+        tile[swizzle(at + i * step)] = vec2<u32>(0u, 0u);
+    }
+}
+
 @compute @workgroup_size(LANES)
 fn ntt_inverse(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
     let limb = group.y % params.limbs;
@@ -137,6 +145,7 @@ fn ntt_inverse(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id
     workgroupBarrier();
 
     exchange_in(lane, LANES);
+    clear(lane, LANES);
     if LAST == 1u {
         start_last(limb);
         inverse_16_last();

@@ -12,6 +12,8 @@
 //! | [`noise`] | bounds, and noise as measured |
 
 pub mod cipher;
+#[cfg(test)]
+mod distance_tests;
 pub mod each;
 pub mod encoding;
 pub mod noise;

@@ -12,7 +12,7 @@ use super::encoding::Encoder;
 /// Standard deviations in a bound.
 pub const DEVIATIONS: f64 = 8.0;
 
-/// Statistical distance, a coefficient, at which a reply hides the factors of its products.
+/// Statistical distance, a coefficient, at which a reply must hide the factors of its products.
 pub const HIDING_BITS: f64 = 40.0;
 
 /// Largest noise on the whole basis that depends on the factors: fresh noise and the rounding of both parties'
@@ -32,8 +32,10 @@ pub fn switch_bound(n: usize) -> f64 {
     0.5 + DEVIATIONS * (2.0 / 3.0 * n as f64 / 12.0).sqrt()
 }
 
-/// The flooding that hides products of `factor_norm` to 2^-[`HIDING_BITS`] a coefficient, and what of the first prime's
-/// room it needs.
+/// Largest width of flooding that samplers make.
+const MOST_FLOODING: u32 = 16;
+
+/// The flooding of replies, and what of the first prime's room it needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budget {
     /// Width for [`flood`](crate::ring::sampler::flood).
@@ -42,31 +44,56 @@ pub struct Budget {
     pub need_bits: f64,
     /// log2 of what decryption corrects, q0 / 2t.
     pub have_bits: f64,
-    /// log2 of the statistical distance a coefficient; for N coefficients it is at most N times as much.
+    /// log2 of the statistical distance a coefficient ([`distance`]); for N coefficients it is at most N times as much.
     pub distance_bits: f64,
 }
 
-/// The budget of replies, an error when it does not fit; the caller names the layer.
+/// The statistical distance of one coefficient of a reply from one that says nothing of the factors, where what depends on them has
+/// the standard deviation `sigma` on the whole basis, `dropped` is the product of the primes that are dropped, and flooding has
+/// `flood_bits` bits.
+///
+/// Noise of at most B changes a coefficient, by one, only where the phase without it lies within B of the middle between two multiples
+/// of `dropped`: 2B + 1 residues of as many as `dropped`. Flooding then hides a step of one up to the peak of its distribution. Noise
+/// exceeds d standard deviations with a probability of 2 exp(-d^2 / 2) at most; the best d is taken. `docs/proofs.md` has the argument.
+pub fn distance(sigma: f64, dropped: f64, flood_bits: u32) -> f64 {
+    let moved = |d: f64| (2.0 * d * sigma + 1.0) / dropped + 2.0 * (-d * d / 2.0).exp();
+    let least = (4..=60).map(|d| moved(f64::from(d) / 4.0)).fold(1.0, f64::min);
+    flood_peak(flood_bits) * least
+}
+
+/// Probability of the most likely value of [`flood`](crate::ring::sampler::flood): (2m^2 + 1) / 3m^3 for m = 2^bits, the sum of four
+/// uniforms of m values each. As the distribution has one peak, a shift by one moves it by this statistical distance.
+pub fn flood_peak(bits: u32) -> f64 {
+    let m = f64::from(bits).exp2();
+    (2.0 * m * m + 1.0) / (3.0 * m * m * m)
+}
+
+/// The budget of replies to products of `factor_norm`: the largest flooding that decryption has room for.
+///
+/// # Errors
+/// [`Error::Parameters`] where none fits or what fits hides less than [`HIDING_BITS`]; the caller names the layer.
 pub fn budget(params: &Params, factor_norm: f64) -> Result<Budget> {
     let basis = params.basis();
     let dropped: f64 = (1..basis.len()).map(|l| basis.modulus(l).value() as f64).product();
-    let secret_part = (product_bound(factor_norm) + zero_bound(params.n())) / dropped;
-    let peak = (2.0f64 / 3.0).log2();
-    let flood_bits = (secret_part.log2() + HIDING_BITS + peak).ceil().max(1.0);
-    // Two drops round twice, the first rounding being divided again.
-    let need_bits = (secret_part + 2.0 * switch_bound(params.n()) + (flood_bits + 1.0).exp2()).log2();
+    let secret_part = product_bound(factor_norm) + zero_bound(params.n());
     let have_bits = (basis.modulus(0).value() as f64).log2() - (params.plain() as f64).log2() - 1.0;
-    if flood_bits > 16.0 || need_bits >= have_bits {
+    // Two drops round twice, the first rounding being divided again.
+    let rounded = secret_part / dropped + 2.0 * switch_bound(params.n());
+    let need = |flood_bits: u32| (rounded + f64::from(flood_bits + 1).exp2()).log2();
+    let Some(flood_bits) = (1..=MOST_FLOODING).rev().find(|&bits| need(bits) < have_bits) else {
+        let need = need(1);
         return Err(Error::Parameters(format!(
-            "noise of {need_bits:.1} bits (flooding of {flood_bits} bits included), decryption corrects {have_bits:.1}"
+            "noise of {need:.1} bits (flooding of 1 bit included), decryption corrects {have_bits:.1}"
+        )));
+    };
+    let (need_bits, distance_bits) = (need(flood_bits), distance(secret_part / DEVIATIONS, dropped, flood_bits).log2());
+    if distance_bits > -HIDING_BITS {
+        return Err(Error::Parameters(format!(
+            "the largest flooding that decryption corrects, of {flood_bits} bits, hides the weights to 2^{distance_bits:.1} a \
+             coefficient, wanted is 2^-{HIDING_BITS:.0}"
         )));
     }
-    Ok(Budget {
-        flood_bits: flood_bits as u32,
-        need_bits,
-        have_bits,
-        distance_bits: secret_part.log2() + peak - flood_bits,
-    })
+    Ok(Budget { flood_bits, need_bits, have_bits, distance_bits })
 }
 
 impl SecretKey {
@@ -170,8 +197,43 @@ mod tests {
 
     #[test]
     fn too_large_factors_are_refused() {
-        let refused = budget(&Params::hom_conv(), 1e9).unwrap_err().to_string();
-        assert!(refused.contains("decryption corrects"), "{refused}");
+        for (norm, why) in [(1e9, "hides the weights to"), (1e22, "decryption corrects")] {
+            let refused = budget(&Params::hom_conv(), norm).unwrap_err().to_string();
+            assert!(refused.contains(why), "{refused}");
+        }
+    }
+
+    #[test]
+    fn flooding_is_the_largest_that_fits() {
+        for (params, norm) in [(Params::hom_conv(), 1.0), (Params::hom_conv(), 1e6), (Params::square_pairs(), 2e11)] {
+            let Budget { flood_bits, need_bits, have_bits, distance_bits } = budget(&params, norm).unwrap();
+            let room = have_bits.exp2() - need_bits.exp2();
+            assert!(flood_bits == 15 && room > 0.0 && room < 2f64.powi(16), "{flood_bits} bits leave {room}");
+            assert!(distance_bits < -HIDING_BITS, "{distance_bits}");
+        }
+    }
+
+    /// The convolution of four uniforms, counted out.
+    #[test]
+    fn the_peak_of_flooding_is_its_formula() {
+        for bits in [1, 2, 5] {
+            let m = 1usize << bits;
+            let mut counts = vec![1.0f64];
+            for _ in 0..4 {
+                let wider = vec![0.0; counts.len() + m - 1];
+                let last = std::mem::replace(&mut counts, wider);
+                last.iter().enumerate().for_each(|(i, c)| counts[i..i + m].iter_mut().for_each(|s| *s += c));
+            }
+            let total = (m as f64).powi(4);
+            let step: f64 = (0..=counts.len())
+                .map(|i| {
+                    let at = |i: usize| counts.get(i).copied().unwrap_or(0.0);
+                    (at(i) - if i > 0 { at(i - 1) } else { 0.0 }).abs()
+                })
+                .sum();
+            assert!((flood_peak(bits) - step / 2.0 / total).abs() < 1e-12);
+            assert!((flood_peak(bits) - counts.iter().copied().fold(0.0, f64::max) / total).abs() < 1e-12);
+        }
     }
 
     use crate::rlwe::PublicKey;

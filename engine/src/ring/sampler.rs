@@ -158,14 +158,26 @@ pub fn fill_flood(prng: &mut Prng, out: &mut [i32], bits: u32) {
     });
 }
 
-/// Fills `out` with uniform residues mod `m`. Words at or above it are drawn again; which ones tells nothing of those that stay.
+/// Fills `out` with uniform residues mod `m`. Words, cut to the bits of m - 1, that are at or above m are drawn again; which ones tells
+/// nothing of those that stay.
+///
+/// # Panics
+/// For m = 0, which has no residues.
 pub fn fill_residues(prng: &mut Prng, m: u32, out: &mut [u32]) {
+    assert!(m > 0, "residues mod 0");
+    let mask = u32::MAX.checked_shr((m - 1).leading_zeros()).unwrap_or(0);
     prng.fill_bytes(bytemuck::cast_slice_mut(out));
     for chunk in out.chunks_mut(64) {
-        if wide(|| chunk.iter().fold(false, |any, &x| any | (x >= m))) {
+        let redraw = wide(|| {
+            chunk.iter_mut().fold(false, |any, x| {
+                *x &= mask;
+                any | (*x >= m)
+            })
+        });
+        if redraw {
             for x in chunk {
                 while *x >= m {
-                    *x = prng.next_u32();
+                    *x = prng.next_u32() & mask;
                 }
             }
         }
@@ -233,6 +245,19 @@ mod tests {
             sorted.sort_unstable();
             sorted.dedup();
             assert!(sorted.len() > out.len() - 10);
+        }
+    }
+
+    #[test]
+    fn residues_of_small_moduli_end_and_are_uniform() {
+        for m in [1, 2, 3, 5, 256] {
+            let mut out = vec![0; 1 << 14];
+            fill_residues(&mut Prng::from_seed_for_tests([4; 32]), m, &mut out);
+            let mut counts = vec![0usize; m as usize];
+            out.iter().for_each(|&x| counts[x as usize] += 1);
+            let mean = out.len() as f64 / f64::from(m);
+            let off = counts.iter().map(|&c| (c as f64 - mean).abs() / mean.sqrt()).fold(0.0, f64::max);
+            assert!(off < 5.0, "{m}: {off}");
         }
     }
 

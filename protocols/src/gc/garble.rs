@@ -15,6 +15,7 @@
 
 use blindvox_engine::Prng;
 use blindvox_engine::garble::{AndInputs, add_selected, colours, xor};
+use blindvox_engine::stack::{DEEP, with_cleared_stack};
 use zeroize::Zeroize;
 
 use super::batched::Batched;
@@ -24,7 +25,7 @@ use super::public::Public;
 use super::stream::{ActiveLabels, TableReader, TableWriter, ZeroLabels};
 use super::{INSTANCES, Plane, Planes};
 use crate::channel::{Channel, Party};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ot::{OtReceiver, OtSender};
 
 /// Labels of a chunk, by slot.
@@ -151,6 +152,8 @@ pub struct Evaluator {
     ot: OtReceiver,
     public: Public,
     how: Garbling,
+    /// Whether all that it learned was what honest garbling leads to.
+    sound: bool,
 }
 
 impl Evaluator {
@@ -158,7 +161,7 @@ impl Evaluator {
     pub fn setup(channel: &mut Channel, prng: &mut Prng, how: Garbling) -> Result<Self> {
         let ot = OtReceiver::setup(channel, prng)?;
         let public = Public::new(how.hash, ot.session());
-        Ok(Self { ot, public, how })
+        Ok(Self { ot, public, how, sound: true })
     }
 
     /// Evaluates the program for as many instances as `inputs` has, whose planes are the evaluator's input bits. Returns
@@ -168,7 +171,7 @@ impl Evaluator {
     /// If `inputs` has another number of bits than the program.
     pub fn run(&mut self, channel: &mut Channel, program: &Program, inputs: &Planes) -> Result<Planes> {
         assert_eq!(inputs.bits(), program.inputs[1], "the evaluator's input bits");
-        let Self { ot, public, how } = self;
+        let Self { ot, public, how, .. } = self;
         let choices = Choices::new(program, inputs);
         let mut active_labels = ActiveLabels::new(&choices.0, channel, ot)?;
         if let Some(batched) = Batched::new(how, program) {
@@ -260,10 +263,10 @@ impl Half {
 
     /// Runs a program; see [`Garbler::run`] and [`Evaluator::run`].
     pub fn run(&mut self, channel: &mut Channel, program: &Program, inputs: &Planes) -> Result<Planes> {
-        match self {
+        with_cleared_stack::<DEEP, _>(|| match self {
             Self::Garbler(g) => g.run(channel, program, inputs),
             Self::Evaluator(e) => e.run(channel, program, inputs),
-        }
+        })
     }
 
     /// `count` fresh secret masks at the garbler, which it adds to outputs that the evaluator learns; `None` at the evaluator.
@@ -271,6 +274,35 @@ impl Half {
         match self {
             Self::Garbler(g) => Some(g.prng.fill(count)),
             Self::Evaluator(_) => None,
+        }
+    }
+
+    /// Notes whether values that the evaluator learned are such as honest garbling leads to. Nothing follows from it here: they are
+    /// secret, and a run that broke off because of them would tell the garbler about them.
+    pub fn note(&mut self, sound: bool) {
+        if let Self::Evaluator(e) = self {
+            e.sound &= sound;
+        }
+    }
+
+    /// The verdict on all that was noted, for when there is nothing more to send.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] if any of it was not as it should be.
+    pub fn verdict(&self) -> Result<()> {
+        match self {
+            Self::Evaluator(e) if !e.sound => Err(Error::protocol(
+                "a garbled result is out of its range: the results are worthless, the peer or somebody between has tampered with them",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets what was noted.
+    #[cfg(test)]
+    pub(crate) fn forget(&mut self) {
+        if let Self::Evaluator(e) = self {
+            e.sound = true;
         }
     }
 
@@ -288,7 +320,6 @@ pub(crate) mod tests {
     use super::super::arithmetic;
     use super::*;
     use crate::channel::local_pair;
-    use crate::error::Error;
 
     /// Both parties, set up.
     pub(crate) fn pair() -> ((Half, Channel), (Half, Channel)) {

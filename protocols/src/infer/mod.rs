@@ -6,6 +6,7 @@
 //! | [`session`] | what a party carries through a run: channel, randomness, keys, OT |
 //! | [`preprocess`] | the source of square pairs, or all of them: no input is needed |
 //! | [`online`] | the steps of the program, both parties' halves |
+//! | [`hiding`] | how well a run's replies hide the weights |
 //! | [`trace`] | checks of every step from both parties' shares, for tests |
 //! | [`sample`] | the same at sampled positions, for large runs |
 //! | [`local`] | both parties in one process |
@@ -15,6 +16,7 @@
 //! [`Ready::run`](online), so that no mask is used twice.
 
 pub mod architecture;
+pub mod hiding;
 pub mod local;
 pub mod online;
 pub mod preprocess;

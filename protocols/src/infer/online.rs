@@ -17,7 +17,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use blindvox_engine::Backend;
+use blindvox_engine::stack::leaving_nothing;
 
+use super::hiding;
 use super::preprocess::{Pairs, Ready};
 use super::report::StepCost;
 use super::sample::Samples;
@@ -61,6 +63,8 @@ pub struct Outcome {
     pub samples: Option<Samples>,
     /// Digest of everything this party sent, where the channel recorded it.
     pub transcript: Option<[u8; 32]>,
+    /// -log2 of the statistical distance at which the replies of this run hide the weights ([`hiding`]).
+    pub hiding_bits: f64,
     /// The device the kernels ran on.
     pub device: String,
 }
@@ -163,7 +167,11 @@ impl<'a> Online<'a> {
         Ok(Self { session, program, pairs, preparation, needs, tensors, next_plan: 0, trace, samples, observer })
     }
 
-    fn run(mut self) -> Result<Outcome> {
+    fn run(self) -> Result<Outcome> {
+        leaving_nothing(|| self.steps())
+    }
+
+    fn steps(mut self) -> Result<Outcome> {
         let program = self.program.clone();
         let last_uses = program.last_uses();
         let mut labels = None;
@@ -185,6 +193,8 @@ impl<'a> Online<'a> {
             self.observer.end(&cost);
             steps.push(cost);
         }
+        // Nothing that follows is seen by the peer.
+        self.session.gc.verdict()?;
         Ok(Outcome {
             labels,
             preparation: self.preparation,
@@ -192,6 +202,7 @@ impl<'a> Online<'a> {
             trace: self.trace,
             samples: self.samples,
             transcript: self.session.channel.transcript_digest(),
+            hiding_bits: -hiding::distance_bits(&program, &self.session.plans)?,
             device: self.session.options.device.describe(),
         })
     }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use blindvox_engine::garble::GateHash;
 use blindvox_engine::rlwe::{Params, PublicKey, SecretKey};
+use blindvox_engine::stack::leaving_nothing;
 use blindvox_engine::{Device, Prng};
 
 use super::architecture;
@@ -121,7 +122,11 @@ impl fmt::Debug for Session {
 
 impl Session {
     /// Agrees on the architecture and makes keys.
-    pub fn setup(role: Role, mut channel: Channel, mut prng: Prng, options: Options) -> Result<Self> {
+    pub fn setup(role: Role, channel: Channel, prng: Prng, options: Options) -> Result<Self> {
+        leaving_nothing(|| Self::agree(role, channel, prng, options))
+    }
+
+    fn agree(role: Role, mut channel: Channel, mut prng: Prng, options: Options) -> Result<Self> {
         let start = Instant::now();
         let party = role.party();
         channel.set_phase("setup");
@@ -129,10 +134,16 @@ impl Session {
         let program = match role {
             Role::Server(program) => {
                 architecture::check(&program)?;
-                channel.send(architecture::encode(&program)?)?;
+                let bytes = architecture::encode(&program)?;
+                channel.bind(&bytes);
+                channel.send(bytes)?;
                 program
             }
-            Role::Client => Arc::new(architecture::decode(&channel.recv()?)?),
+            Role::Client => {
+                let bytes = channel.recv()?;
+                channel.bind(&bytes);
+                Arc::new(architecture::decode(&bytes)?)
+            }
         };
         let plans = plans(&program)?;
         let params = Params::hom_conv();
@@ -159,7 +170,7 @@ impl Session {
 
     /// Makes what one run needs and no input is needed for: the source of its square pairs, or the pairs.
     pub fn preprocess(self) -> Result<Ready> {
-        Ready::new(self)
+        leaving_nothing(|| Ready::new(self))
     }
 }
 
@@ -194,6 +205,10 @@ fn greet(party: Party, options: &Options, channel: &mut Channel) -> Result<()> {
             theirs
         }
     };
+    // The client's first, on both sides.
+    let (first, second) = if party == Party::Client { (&hello, &theirs) } else { (&theirs, &hello) };
+    channel.bind(first);
+    channel.bind(second);
     if theirs[..10] != hello[..10] || theirs[11] > 3 {
         return Err(Error::protocol(format!("the peer does not speak blindvox version {VERSION}")));
     }
@@ -221,6 +236,29 @@ fn greet(party: Party, options: &Options, channel: &mut Channel) -> Result<()> {
 mod tests {
     use super::*;
     use crate::channel::local_pair;
+
+    /// Somebody who changes what a party reads before the OTs, without its notice, ends up with parties that share no key.
+    #[test]
+    fn what_was_agreed_on_is_part_of_every_key() {
+        let labels = |seen: [&[u8]; 2]| {
+            let (client, server) = local_pair();
+            let [receiver, sender] = std::thread::scope(|scope| {
+                let there = scope.spawn(move || keys(Party::Server, server, seen[1]));
+                [keys(Party::Client, client, seen[0]), there.join().unwrap()]
+            });
+            receiver == sender
+        };
+        fn keys(party: Party, mut channel: Channel, seen: &[u8]) -> Vec<u128> {
+            channel.bind(seen);
+            let mut ot = OtPair::setup(party, &mut channel, &mut Prng::from_os().unwrap()).unwrap();
+            match party {
+                Party::Client => ot.recv.rot(&mut channel, &[0; 10]).unwrap(),
+                Party::Server => ot.send.rot(&mut channel, 10).unwrap().iter().map(|pair| pair[0]).collect(),
+            }
+        }
+        assert!(labels([b"this network", b"this network"]));
+        assert!(!labels([b"this network", b"that network"]));
+    }
 
     #[test]
     fn parties_that_chose_differently_say_so() {

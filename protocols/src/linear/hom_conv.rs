@@ -37,7 +37,7 @@ use crate::share::Shares;
 pub(super) const SEED_BYTES: usize = size_of::<PublicSeed>();
 
 /// What is added to a layer's output, mod 2^32.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Bias<'a> {
     /// Nothing.
     None,

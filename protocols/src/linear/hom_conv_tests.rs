@@ -212,14 +212,15 @@ fn reply_noise(plan: &LinearPlan, weight: i32, flood_bits: Option<u32>, seed: u8
                 let bytes = to_server.recv().unwrap();
                 let packed = replies.split(message, &bytes);
                 let basis = secret.reply_basis();
-                let (mut c0, mut c1) = (vec![0; packed.len() * 1024], vec![0; packed.len() * 1024]);
-                for (i, (c0, c1)) in c0.chunks_exact_mut(1024).zip(c1.chunks_exact_mut(1024)).enumerate() {
+                let n = plan.params().n();
+                let (mut c0, mut c1) = (vec![0; packed.len() * n], vec![0; packed.len() * n]);
+                for (i, (c0, c1)) in c0.chunks_exact_mut(n).zip(c1.chunks_exact_mut(n)).enumerate() {
                     replies.unpack(message.start + i, basis.modulus(0).bits(), packed[i], c0, c1);
                 }
                 let upload = |half: &[u64]| PolyBatch::upload(secret.device(), basis, half).unwrap();
                 let messages = secret.decrypt(upload(&c0), upload(&c1)).unwrap();
                 let all = secret.noise(&upload(&c0), upload(&c1), &messages).unwrap();
-                for (poly, runs) in all.chunks_exact(1024).zip(&replies.runs[message.clone()]) {
+                for (poly, runs) in all.chunks_exact(n).zip(&replies.runs[message.clone()]) {
                     noise.extend(runs.iter().flat_map(|r| &poly[r.coefficient..][..r.len]).map(|&e| e as f64));
                 }
             }
@@ -257,4 +258,55 @@ fn real_parameters_leave_less_than_a_unit_of_the_products_noise() {
     let norm = crate::linear::planner::factor_norm(plan.encoding().shape(), 12, plan.encoding().out_pack());
     let dropped = plan.params().basis().modulus(1).value() as f64;
     assert!((product_bound(norm) / dropped).log2() < -25.0);
+}
+
+/// At n = 128 a prime of 12 to 18 bits can be dropped, which leaves noise of the products of 7 to 1/11 of its deviation in a reply.
+fn plan_that_drops(prime: u64) -> LinearPlan {
+    let params = Params::insecure_for_tests(128, &[DEFAULT_60[0], prime], 1 << 32).unwrap();
+    let kind = LinearKind::Conv { kernel: [1, 1, 3] };
+    let shape = ConvShape { inputs: 8, outputs: 1024, size: [1, 1, 64], kernel: [1, 1, 3] };
+    let encoding = Encoding::new(128, shape, [1, 1, 64], 1, 1).unwrap();
+    let budget = Budget { flood_bits: 16, need_bits: 0.0, have_bits: 0.0, distance_bits: 0.0 };
+    LinearPlan::of(&spec(kind, 8, 1024, [1, 1, 64]), &params, encoding, budget)
+}
+
+/// The statistical distance of two histograms of noise.
+fn histograms(a: &[f64], b: &[f64]) -> f64 {
+    let mut counts = std::collections::BTreeMap::<i64, [f64; 2]>::new();
+    a.iter().for_each(|&x| counts.entry(x as i64).or_default()[0] += 1.0 / a.len() as f64);
+    b.iter().for_each(|&x| counts.entry(x as i64).or_default()[1] += 1.0 / b.len() as f64);
+    counts.values().map(|[a, b]| (a - b).abs()).sum::<f64>() / 2.0
+}
+
+/// The statistical distance of two centred normal distributions on the integers.
+fn normals(sigma: [f64; 2]) -> f64 {
+    let density = |x: i32, s: f64| (-f64::from(x).powi(2) / (2.0 * s * s)).exp() / (s * std::f64::consts::TAU.sqrt());
+    let reach = (8.0 * sigma[0].max(sigma[1])) as i32;
+    (-reach..=reach).map(|x| (density(x, sigma[0]) - density(x, sigma[1])).abs()).sum::<f64>() / 2.0
+}
+
+/// What the client can see without knowing the direction: replies for weights of zero and for the largest have noise of two normal
+/// distributions, closer the larger the dropped prime is; the distance of their histograms is that of these, to within sampling error.
+#[test]
+fn weights_of_zero_and_the_largest_differ_by_the_formula_for_each_dropped_prime() {
+    let mut last = f64::INFINITY;
+    for (i, prime) in [3329, 15_361, 64_513, 260_609].into_iter().enumerate() {
+        let plan = plan_that_drops(prime);
+        let noise = |weight, seed| reply_noise(&plan, weight, None, seed);
+        let [none, most, again] = [noise(0, 40), noise(2047, 41), noise(0, 42)];
+        assert_eq!(none.len(), 1 << 16, "64 outputs of 1024 channels");
+        let (norm, n) = (2047.0 * 24f64.sqrt(), 128.0);
+        // The noise of rounding the mask's and the ciphertext's halves, and of the weights' products, each by its definition.
+        let rounding = ((1.0 + 2.0 / 3.0 * n) / 12.0f64).sqrt();
+        let product = product_bound(norm) / blindvox_engine::bfv::noise::DEVIATIONS / prime as f64;
+        let expected = normals([rounding, rounding.hypot(product)]);
+        let (found, floor) = (histograms(&none, &most), histograms(&none, &again));
+        assert!((found - expected).abs() < 2.0 * floor + 0.05 * expected, "{prime}: {found}, {expected}, {floor}");
+        assert!(found < last, "{prime}: {found} after {last}");
+        assert!(i > 1 || found > 5.0 * floor, "{prime}: {found} is seen above {floor}");
+        last = found;
+        // Flooding of as many bits as the noise has hides even the largest of them.
+        let flooded = [0, 2047].map(|w| reply_noise(&plan, w, Some(12), 43));
+        assert!(distance(flooded[0].clone(), flooded[1].clone()) < 1.95, "{prime}");
+    }
 }

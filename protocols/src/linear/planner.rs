@@ -169,6 +169,16 @@ impl LinearPlan {
         &self.budget
     }
 
+    /// Coefficients of all replies that hold messages, which the client decrypts.
+    pub fn sent_coefficients(&self) -> usize {
+        self.encoding.reply_sizes().iter().map(|(outputs, times)| outputs * times).sum()
+    }
+
+    /// The statistical distance at which this layer's replies hide the weights: the sum over [`Self::sent_coefficients`].
+    pub fn distance(&self) -> f64 {
+        self.sent_coefficients() as f64 * self.budget.distance_bits.exp2()
+    }
+
     /// Elements of the input.
     pub fn input_len(&self) -> usize {
         self.spec.inputs * self.spec.size.iter().product::<usize>()
@@ -367,6 +377,7 @@ mod tests {
             assert!(used > 0.35, "{side}: {:?}, {} x {}: {used}", e.tile(), e.in_pack(), e.out_pack());
             assert!(plan.budget().distance_bits <= -noise::HIDING_BITS);
             assert!(plan.budget().need_bits < plan.budget().have_bits);
+            assert_eq!(plan.sent_coefficients(), plan.output_len(), "each output is sent once");
         }
     }
 
@@ -387,7 +398,7 @@ mod tests {
         let refused = LinearPlan::new(&wide).unwrap_err();
         assert!(matches!(refused, Error::Model(_)));
         let text = refused.to_string();
-        assert!(text.contains("enc.0.2") && text.contains("decryption corrects"), "{text}");
+        assert!(text.contains("enc.0.2") && text.contains("hides the weights"), "{text}");
         for bad in [
             conv(0, 1, [8; 3], [3; 3]),
             conv(1, 1, [8; 3], [2; 3]),

@@ -54,7 +54,7 @@ pub struct Bundle {
 }
 
 /// A volume ready for the network.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Prepared {
     /// In real numbers, `[channels, D, H, W]`.
     pub real: Vec<f32>,

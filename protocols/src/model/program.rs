@@ -6,6 +6,8 @@
 //! coefficients of quadratic activations (folded into the next linear step's weights). Every integer is the
 //! public shape of the computation except the weights and biases, which are the server's.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// The position of a tensor in [`Program::tensors`].
@@ -130,7 +132,7 @@ pub enum Step {
 /// A linear step: accumulator = sum of weight·x + bias (+ bias_map), output = accumulator / 2^shift, rounded.
 ///
 /// |accumulator| < 2^30 unless it overflows, so after the truncation |x| < 2^(30-shift).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Linear {
     /// The layer.
     pub name: String,
@@ -155,6 +157,14 @@ pub struct Linear {
     pub shift: u32,
     /// Written.
     pub output: TensorId,
+}
+
+/// Says what is public of it: no weight and no bias.
+impl fmt::Debug for Linear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, kind, in_channels, out_channels, shift, .. } = self;
+        write!(f, "Linear({name}, {kind:?}, {in_channels} to {out_channels} channels, shift {shift}, ..)")
+    }
 }
 
 /// The geometry of a linear step.

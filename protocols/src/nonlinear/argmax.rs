@@ -77,10 +77,14 @@ pub fn argmax(
         };
         let opened = gc.reveal_to_evaluator(channel, shares)?;
         if let (Some(labels), Some(index)) = (&mut labels, opened) {
-            let index = index.to_column(0, arithmetic::index_bits(classes));
-            if index.iter().any(|&i| i as usize >= classes) {
-                return Err(Error::protocol(format!("argmax: a label that is none of the {classes} classes")));
-            }
+            let (mut index, below) = (index.to_column(0, arithmetic::index_bits(classes)), classes as u32);
+            // An honest garbler's are all below; others become class 0, and nothing else differs until the run is over.
+            let most = index.iter_mut().fold(0, |most, i| {
+                let found = *i;
+                *i &= u32::from(found >= below).wrapping_sub(1);
+                most.max(found)
+            });
+            gc.note(most < below);
             labels.extend(index.into_iter().map(|i| i as u8));
         }
     }
@@ -122,7 +126,7 @@ mod tests {
     use crate::gc::modular;
     use crate::ot::cot_bytes;
     use crate::share::P;
-    use crate::testing::sharings;
+    use crate::testing::{Tampered, sharings};
 
     fn ideal(logits: &[i64], classes: usize) -> Vec<u8> {
         let voxels = logits.len() / classes;
@@ -218,6 +222,35 @@ mod tests {
             argmax(party, channel, ot, gc, x, 4, Ring::Pow2(BITS), ReluKind::SignSelect).unwrap()
         });
         assert_eq!(c.unwrap(), ideal(&by_class, 4));
+    }
+
+    /// The garbler as it is, but for one bit of what it reveals: the evaluator takes and sends as much as ever, every label is one of
+    /// the classes, and that one was none of them is only told when asked for.
+    #[test]
+    fn every_bit_of_the_revealed_index_may_be_wrong() {
+        const CLASSES: usize = 3;
+        let values: Vec<i64> = (0..8 * CLASSES as i64).map(|i| i * 37 % 11).collect();
+        let ring = Ring::Prime(17);
+        let (_, client, server) = sharings(ring, &values, &[3], 0, 4);
+        for kind in [ReluKind::SignSelect, ReluKind::FullCircuit] {
+            let bytes = 32 * arithmetic::index_bits(CLASSES);
+            let mut parties = Tampered::new(bytes);
+            let half = |party, channel: &mut _, ot: &mut _, gc: &mut _| {
+                let x = if party == Party::Client { &client } else { &server };
+                argmax(party, channel, ot, gc, x, CLASSES, ring, kind).unwrap()
+            };
+            let (honest, traffic, verdict) = parties.run(None, half);
+            assert!(honest.unwrap() == ideal(&values, CLASSES) && verdict.is_ok());
+            let mut wrong = 0;
+            for bit in 0..8 * bytes {
+                let (labels, same, verdict) = parties.run(Some(bit), half);
+                assert_eq!(same, traffic, "bit {bit}");
+                assert!(labels.unwrap().iter().all(|&l| usize::from(l) < CLASSES), "bit {bit}");
+                wrong += usize::from(verdict.is_err());
+            }
+            // Eight of the 256 places of a plane are labels.
+            assert!((1..16).contains(&wrong), "{wrong} of {}", 8 * bytes);
+        }
     }
 
     #[test]

@@ -118,7 +118,7 @@ pub(super) mod tests {
     use crate::gc::modular;
     use crate::ot::cot_bytes;
     use crate::share::P;
-    use crate::testing::{run_both, sharings};
+    use crate::testing::{Tampered, run_both, sharings};
 
     /// Both parties with their garbling halves; the traffic is the protocol's alone.
     pub(in super::super) fn run_garbled<T: Send>(
@@ -189,6 +189,28 @@ pub(super) mod tests {
                 assert_eq!((traffic.sent + traffic.received) as usize, 1024 * k * chunks + 32 * ands * n + out);
             }
         }
+    }
+
+    /// Words of five bits that are no residues are taken as residues; as much is sent as ever, and the end tells.
+    #[test]
+    fn every_bit_of_the_opened_words_may_be_wrong() {
+        let ring = Ring::Prime(17);
+        let (values, client, server) = sharings(ring, &[-8, -1, 0, 8], &[0, 5], 0, 8);
+        let half = |party, channel: &mut _, ot: &mut _, gc: &mut _| {
+            let x = if party == Party::Client { &client } else { &server };
+            relu(party, channel, ot, gc, x, ring, ReluKind::FullCircuit).unwrap()
+        };
+        let mut parties = Tampered::new(5 * 32);
+        let (_, traffic, verdict) = parties.run(None, half);
+        assert!(verdict.is_ok() && values.len() == 8);
+        let mut wrong = 0;
+        for bit in 0..8 * 5 * 32 {
+            let (shares, same, verdict) = parties.run(Some(bit), half);
+            assert_eq!(same, traffic, "bit {bit}");
+            assert!(shares.iter().all(|&y| y < 17), "bit {bit}");
+            wrong += usize::from(verdict.is_err());
+        }
+        assert!((1..40).contains(&wrong), "{wrong}");
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Words {
         let shares = gc.run(channel, program, &self.planes(party, columns, mask.as_deref(), offset))?;
         let opened = gc.reveal_to_evaluator(channel, shares)?;
         Ok(match (opened, mask) {
-            (Some(masked), _) => self.checked(masked.to_column(0, self.width()).into())?,
+            (Some(masked), _) => self.reduced(gc, masked.to_column(0, self.width()).into()),
             (None, mask) => mask.unwrap_or_default().iter().map(|&r| ring.neg(r)).collect(),
         })
     }
@@ -177,14 +177,17 @@ impl Words {
         }
     }
 
-    /// What the evaluator learns must be residues.
-    fn checked(self, words: Shares) -> Result<Shares> {
-        match self {
-            Self::Prime(p) if words.iter().fold(0, |most, &w| most.max(w)) >= p => {
-                Err(Error::protocol(format!("a garbled result is not below {p}")))
-            }
-            _ => Ok(words),
+    /// What the evaluator learns must be residues: others are reduced, and noted, as they are below 2p.
+    fn reduced(self, gc: &mut Half, mut words: Shares) -> Shares {
+        if let Self::Prime(p) = self {
+            let most = words.iter_mut().fold(0, |most, w| {
+                let word = *w;
+                *w = word.min(word.wrapping_sub(p));
+                most.max(word)
+            });
+            gc.note(most < p);
         }
+        words
     }
 
     /// Uniform masks of this ring at the garbler.

@@ -37,12 +37,15 @@ fn point(bytes: &[u8]) -> Result<RistrettoPoint> {
 }
 
 /// The key of the `index`-th transfer; `public` hashes both messages.
-fn derive(public: &blake3::Hash, index: usize, shared: RistrettoPoint) -> u128 {
+fn derive(public: &blake3::Hash, index: usize, mut shared: RistrettoPoint) -> u128 {
     let mut h = blake3::Hasher::new_keyed(public.as_bytes());
-    h.update(b"base OT key").update(&(index as u64).to_le_bytes()).update(shared.compress().as_bytes());
-    let mut key = [0; 16];
-    h.finalize_xof().fill(&mut key);
-    u128::from_le_bytes(key)
+    let encoded = Zeroizing::new(shared.compress().to_bytes());
+    h.update(b"base OT key").update(&(index as u64).to_le_bytes()).update(&*encoded);
+    let mut key = Zeroizing::new([0; 16]);
+    let mut output = h.finalize_xof();
+    output.fill(&mut *key);
+    (shared.zeroize(), h.zeroize(), output.zeroize());
+    u128::from_le_bytes(*key)
 }
 
 fn public(first: &[u8], second: &[u8]) -> blake3::Hash {
@@ -66,11 +69,12 @@ impl BaseSender {
     /// The key pairs from message 2 (a point for every transfer) and a hash of both messages.
     pub(super) fn finish(self, points: &[u8]) -> Result<(Zeroizing<Vec<[u128; 2]>>, blake3::Hash)> {
         let public = public(self.point.compress().as_bytes(), points);
-        let pairs = points.chunks(POINT).enumerate().map(|(i, bytes)| {
+        let mut pairs = Zeroizing::new(Vec::with_capacity(points.len() / POINT));
+        for (i, bytes) in points.chunks(POINT).enumerate() {
             let b = point(bytes)?;
-            Ok([derive(&public, i, b * *self.secret), derive(&public, i, (b - self.point) * *self.secret)])
-        });
-        Ok((Zeroizing::new(pairs.collect::<Result<_>>()?), public))
+            pairs.push([derive(&public, i, b * *self.secret), derive(&public, i, (b - self.point) * *self.secret)]);
+        }
+        Ok((pairs, public))
     }
 }
 

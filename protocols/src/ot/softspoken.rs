@@ -111,7 +111,8 @@ pub(super) fn chunks(words: usize) -> impl Iterator<Item = usize> {
 
 /// The party that holds Delta and both values of every transfer.
 pub struct OtSender {
-    pub(super) delta: Zeroizing<u128>,
+    /// Boxed: wherever a sender is moved, Delta stays in one place.
+    pub(super) delta: Box<Zeroizing<u128>>,
     pub(super) hash_keys: KeySequence,
     session: [u8; 32],
     streams: Streams,
@@ -134,14 +135,16 @@ impl OtSender {
     /// The same with a block width of 1 (IKNP) to 8; both parties must name the same.
     pub fn setup_with_width(channel: &mut Channel, prng: &mut Prng, k: usize) -> Result<Self> {
         check_width(k)?;
-        let delta = Zeroizing::new(prng.fill::<u128>(1)[0] | 1);
+        let mut delta = Box::new(Zeroizing::new(0u128));
+        prng.fill_bytes(bytemuck::bytes_of_mut(&mut **delta));
+        **delta |= 1;
         // Base transfers run block by block, the highest bit of a block first. The sender needs the sums of the sides that
         // its path does not take, so it chooses by the complement.
         let turns: Zeroizing<Vec<u8>> = Zeroizing::new(
             widths(k)
                 .scan(0, |at, w| Some((std::mem::replace(at, *at + w), w)))
                 .flat_map(|(at, w)| (at..at + w).rev())
-                .map(|bit| (*delta >> bit) as u8 & 1)
+                .map(|bit| (**delta >> bit) as u8 & 1)
                 .collect(),
         );
         let hello = channel.recv_exact(1 + NONCE + POINT)?;
@@ -162,21 +165,22 @@ impl OtSender {
                 })
                 .collect(),
         );
-        let mut seeds = Zeroizing::new(Vec::new());
+        // Of the right size at once: a vector that grows leaves its former block uncleared.
+        let mut seeds = Zeroizing::new(Vec::with_capacity(widths(k).map(|w| 1 << w).sum()));
         let mut at = 0;
         for (block, width) in widths(k).enumerate() {
             let range = at..at + width;
             seeds.extend_from_slice(&tree::grow_punctured(&turns[range.clone()], &sums[range], block));
             at += width;
         }
-        let session = session(&hello, &public);
+        let session = session(channel, &hello, &public);
         let hash_keys = KeySequence::new(&session, "OT output hash");
         Ok(Self { delta, hash_keys, session, streams: Streams::new(k, &seeds) })
     }
 
     /// Delta: labels of one wire differ by it.
     pub(crate) fn delta(&self) -> u128 {
-        *self.delta
+        **self.delta
     }
 
     /// The public identifier of this pairing of a sender and a receiver.
@@ -229,7 +233,8 @@ impl OtReceiver {
         channel.send(hello.clone())?;
         let (pairs, public) = sender.finish(&channel.recv_exact(128 * POINT)?)?;
         let roots = Zeroizing::new(prng.fill::<u128>(128_usize.div_ceil(k)));
-        let mut seeds = Zeroizing::new(Vec::new());
+        // Of the right size at once: a vector that grows leaves its former block uncleared.
+        let mut seeds = Zeroizing::new(Vec::with_capacity(widths(k).map(|w| 1 << w).sum()));
         let mut masked = Vec::with_capacity(128 * 32);
         let mut keys = pairs.iter();
         for (block, (width, &root)) in widths(k).zip(roots.iter()).enumerate() {
@@ -241,7 +246,7 @@ impl OtReceiver {
             seeds.extend_from_slice(&leaves);
         }
         channel.send(masked)?;
-        let session = session(&hello, &public);
+        let session = session(channel, &hello, &public);
         let hash_keys = KeySequence::new(&session, "OT output hash");
         Ok(Self { hash_keys, session, streams: Streams::new(k, &seeds) })
     }
@@ -286,15 +291,20 @@ fn check_width(k: usize) -> Result<()> {
     }
 }
 
-/// Both parties added randomness to what is hashed here, so no two sessions or directions share hash keys.
-fn session(hello: &[u8], public: &blake3::Hash) -> [u8; 32] {
-    *blake3::Hasher::new().update(hello).update(public.as_bytes()).finalize().as_bytes()
+/// Both parties added randomness to what is hashed here, so no two sessions or directions share hash keys; nor do parties that have agreed
+/// on different things before.
+fn session(channel: &Channel, hello: &[u8], public: &blake3::Hash) -> [u8; 32] {
+    *blake3::Hasher::new_keyed(channel.binding()).update(hello).update(public.as_bytes()).finalize().as_bytes()
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use blindvox_engine::stack::leaving_nothing;
+
     use super::*;
     use crate::channel::local_pair;
+    use crate::memory::{Pattern, find};
+    use crate::share::Ring;
 
     pub(in super::super) fn pair(k: usize) -> ((OtSender, Channel), (OtReceiver, Channel)) {
         let (mut client, mut server) = local_pair();
@@ -328,6 +338,40 @@ pub(super) mod tests {
                 assert_eq!(distinct.len(), n);
             }
         }
+    }
+
+    /// A party leaves neither its Delta in memory nor the seed of a leaf, which begins that leaf's round keys, nor a label.
+    #[test]
+    fn no_leaf_and_no_delta_is_left_in_memory() {
+        let (mut client, mut server) = local_pair();
+        let patterns = std::thread::scope(|scope| {
+            let receiver = scope.spawn(move || {
+                leaving_nothing(|| {
+                    let mut r = OtReceiver::setup(&mut client, &mut Prng::from_os().unwrap()).unwrap();
+                    r.cot(&mut client, &[1; 5000], Ring::FULL).unwrap();
+                    let active = Zeroizing::new(r.labels(&mut client, &[1; 128]).unwrap());
+                    Pattern::new("a chosen label", bytemuck::bytes_of(&active[77]))
+                })
+            });
+            let [delta, seed] = leaving_nothing(|| {
+                let mut prng = Prng::from_os().unwrap();
+                let mut s = OtSender::setup(&mut server, &mut prng).unwrap();
+                s.cot(&mut server, &[7; 5000], Ring::FULL).unwrap();
+                drop(Zeroizing::new(s.labels(&mut server, 128).unwrap()));
+                let seeds = Zeroizing::new(prng.fill::<u128>(1 << 4));
+                let streams = Streams::new(4, &seeds);
+                let patterns = [("Delta", &**s.delta), ("a leaf", &seeds[5])];
+                let patterns = patterns.map(|(name, secret)| Pattern::new(name, bytemuck::bytes_of(secret)));
+                // The looking itself: both have their places.
+                assert!(find(&patterns).is_none_or(|counts| counts[0] >= 1 && counts[1] >= 2));
+                drop(streams);
+                patterns
+            });
+            [delta, seed, receiver.join().unwrap()]
+        });
+        rayon::broadcast(|_| ());
+        let Some(counts) = find(&patterns) else { return };
+        assert_eq!(counts, [0; 3], "Delta, a leaf, a label");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! address depends on alpha.
 
 use subtle::{Choice, ConditionallySelectable};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// The two children of a node; `level` and `tree` keep their domains apart.
 fn children(node: u128, tree: usize, level: usize) -> [u128; 2] {
@@ -15,18 +15,22 @@ fn children(node: u128, tree: usize, level: usize) -> [u128; 2] {
     let mut input = *b"blindvox OT tree................";
     input[16..24].copy_from_slice(&(tree as u64).to_le_bytes());
     input[24..].copy_from_slice(&(level as u64).to_le_bytes());
-    let digest = blake3::keyed_hash(&key, &input);
+    let mut digest = blake3::keyed_hash(&key, &input);
     let (left, right) = digest.as_bytes().split_at(16);
-    [left, right].map(|half| u128::from_le_bytes(half.try_into().expect("half of 32 bytes")))
+    let children = [left, right].map(|half| u128::from_le_bytes(half.try_into().expect("half of 32 bytes")));
+    digest.zeroize();
+    children
 }
 
 /// The leaves of a full tree of `depth` levels, and for every level the xor of its left and of its right nodes.
 /// The highest bit of a leaf's number is its first turn.
-pub(super) fn grow(root: u128, tree: usize, depth: usize) -> (Zeroizing<Vec<u128>>, Vec<[u128; 2]>) {
+pub(super) fn grow(root: u128, tree: usize, depth: usize) -> (Zeroizing<Vec<u128>>, Zeroizing<Vec<[u128; 2]>>) {
     let mut nodes = Zeroizing::new(vec![root]);
-    let mut sums = Vec::with_capacity(depth);
+    let mut sums = Zeroizing::new(Vec::with_capacity(depth));
     for level in 0..depth {
-        let next = Zeroizing::new(nodes.iter().flat_map(|&n| children(n, tree, level)).collect::<Vec<_>>());
+        // Of the right size at once: a vector that grows leaves its former block uncleared.
+        let mut next = Zeroizing::new(Vec::with_capacity(2 * nodes.len()));
+        next.extend(nodes.iter().flat_map(|&n| children(n, tree, level)));
         sums.push(next.chunks(2).fold([0, 0], |s, c| [s[0] ^ c[0], s[1] ^ c[1]]));
         nodes = next;
     }
@@ -54,7 +58,26 @@ pub(super) fn grow_punctured(turns: &[u8], sums: &[u128], tree: usize) -> Zeroiz
 
 #[cfg(test)]
 mod tests {
+    use blindvox_engine::Prng;
+    use blindvox_engine::stack::leaving_nothing;
+
     use super::*;
+    use crate::memory::{Pattern, find};
+
+    #[test]
+    fn no_node_is_left_in_memory() {
+        let patterns = leaving_nothing(|| {
+            let root = Zeroizing::new(Prng::from_os().unwrap().fill::<u128>(1));
+            let (leaves, sums) = grow(root[0], 4, 6);
+            let others = Zeroizing::new(sums.iter().map(|s| s[1]).collect::<Vec<_>>());
+            let found = grow_punctured(&[0; 6], &others, 4);
+            assert_eq!(found[9], leaves[9]);
+            let secrets = [("a leaf", leaves[9]), ("a sum of lefts", sums[3][0]), ("a sum of rights", sums[3][1])];
+            secrets.map(|(name, secret)| Pattern::new(name, &secret.to_le_bytes()))
+        });
+        let Some(counts) = find(&patterns) else { return };
+        assert_eq!(counts, [0; 3], "a leaf, sums");
+    }
 
     #[test]
     fn all_leaves_but_one_are_found_for_every_index() {

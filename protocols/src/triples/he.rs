@@ -15,12 +15,13 @@
 //!
 //! The server's factors are uniform mod p in every coefficient, so their norm is at most sqrt(n)·p/2 for a pair and
 //! sqrt(2n)·p/2 for a triple, and the noise of a product is below 2^43.5. Dropping two primes of 50 bits leaves 2^-56.5
-//! of what depends on them, which flooding of [`FLOOD_BITS`] bits hides to a statistical distance of 2^-71 a slot of
-//! pairs and 2^-70.5 of triples: 2^-42 for 2^28 of either.
+//! of what depends on them, which flooding of [`FLOOD_BITS`] bits, the most that fits, hides to a statistical distance of 2^-70 a slot
+//! of pairs and 2^-69 of triples ([`distance`]): 2^-41 for 2^28 of either.
 
 use std::fmt;
 use std::ops::Range;
 
+use blindvox_engine::bfv::noise::budget;
 use blindvox_engine::bfv::ole::Term;
 use blindvox_engine::bfv::{OleReceiver, OleSender};
 use blindvox_engine::rlwe::{Params, PublicKey};
@@ -37,8 +38,24 @@ use crate::share::{P, Ring};
 /// Ciphertexts in a message of the client's at most: 2.5 MB there and 1.6 MB back, or 0.8 MB for triples.
 pub const BATCH: usize = 16;
 
-/// Width of the flooding; the noise of a reply stays below 2^15.1, and decryption corrects 2^17.
-pub const FLOOD_BITS: u32 = 14;
+/// Width of the flooding; the noise of a reply stays below 2^16.1, and decryption corrects 2^17.
+pub const FLOOD_BITS: u32 = 15;
+
+/// Bound on the Euclidean norm of the server's factors that meet in one slot's coefficient, `factors` of them a product.
+fn factor_norm(params: &Params, factors: usize) -> f64 {
+    ((factors * params.n()) as f64).sqrt() * f64::from(P) / 2.0
+}
+
+/// The statistical distance at which the replies for `count` square pairs hide the server's shares: a sum over all slots of as many
+/// ciphertexts as it takes.
+///
+/// # Errors
+/// None with the parameters as they are.
+pub fn distance(count: usize) -> Result<f64> {
+    let params = Params::square_pairs();
+    let slot = budget(&params, factor_norm(&params, 1))?.distance_bits.exp2();
+    Ok(slot * count.next_multiple_of(params.n()) as f64)
+}
 
 /// One party's half of the source. What is left of a ciphertext that was not used up is kept for the next request.
 pub struct HeSource {
@@ -196,7 +213,7 @@ fn receive(half: &OleReceiver, channel: &mut Channel, products: &mut [u32]) -> R
 
 #[cfg(test)]
 mod tests {
-    use blindvox_engine::bfv::noise::{budget, switch_bound};
+    use blindvox_engine::bfv::noise::switch_bound;
 
     use super::super::tests::assert_products;
     use super::*;
@@ -280,15 +297,16 @@ mod tests {
     #[test]
     fn the_flooding_hides_the_factor_and_fits() {
         let params = Params::square_pairs();
-        for (factors, most) in [(1.0, -71.0), (2.0, -70.5)] {
-            let norm = (factors * params.n() as f64).sqrt() * f64::from(P) / 2.0;
-            let budget = budget(&params, norm).unwrap();
-            let distance = budget.distance_bits + f64::from(budget.flood_bits) - f64::from(FLOOD_BITS);
-            assert!(distance < most, "{distance}");
+        for (factors, most) in [(1, -70.0), (2, -69.0)] {
+            let budget = budget(&params, factor_norm(&params, factors)).unwrap();
+            assert_eq!(budget.flood_bits, FLOOD_BITS, "the largest that fits");
+            assert!(budget.distance_bits < most, "{}", budget.distance_bits);
             assert!(budget.have_bits > 16.9);
         }
+        assert!(distance(0).unwrap() == 0.0 && distance(1).unwrap() == distance(8192).unwrap());
+        assert!((distance(1 << 28).unwrap().log2() + 42.0).abs() < 1.0);
         let noise = 2.0 * switch_bound(params.n()) + f64::from(1 << (FLOOD_BITS + 1)) + 1.0;
-        assert!(noise.log2() < 15.1);
+        assert!(noise.log2() < 16.1);
     }
 
     #[test]

@@ -21,6 +21,9 @@ use crate::files::{self, check_outputs, check_volume_name};
 use crate::preview::Picture;
 use crate::screen::{self, Progress};
 
+/// Bits of computational security: that of garbled gates, the least of all parts (SECURITY.md has the table).
+const SECURITY_BITS: u32 = 119;
+
 /// What `--report` writes.
 #[derive(Serialize)]
 struct Report {
@@ -47,6 +50,8 @@ struct Parameters {
     /// The hash of gates and where they were computed.
     garbling: String,
     security_bits: u32,
+    /// -log2 of the statistical distance at which this run's replies hide the weights.
+    hiding_bits: f64,
 }
 
 /// The secure labels beside those of the networks in the clear.
@@ -156,7 +161,8 @@ pub fn run(args: &SegmentArgs) -> Result<()> {
             square_pairs: Params::square_pairs().describe(),
             comparison: comparison_name,
             garbling: options.garbling().to_string(),
-            security_bits: 128,
+            security_bits: SECURITY_BITS,
+            hiding_bits: outcome.client.hiding_bits,
         },
         total: Total {
             seconds,
@@ -220,6 +226,10 @@ fn tell(args: &SegmentArgs, job: &Job, report: &Report) {
             report.parameters.convolutions
         );
         screen::plans(&plans(&job.program).unwrap_or_default());
+        say!(
+            "Flooding is the largest that decryption corrects; all replies of this run hide the weights to a distance of 2^-{:.1}.",
+            report.parameters.hiding_bits
+        );
         say!();
     }
     screen::table(&report.layers, &report.total);
