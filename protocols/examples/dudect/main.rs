@@ -110,33 +110,37 @@ fn polynomials(timer: &mut Timer, body: Body) {
     timer.words("transform a secret key", &name, 10, &secret, ntt);
 }
 
+/// An AND of a wire with itself.
+fn inputs<'a>(wire: &'a [u128], none: &'a [u128]) -> AndInputs<'a> {
+    AndInputs { a: [wire, none], b: [wire, none], sum: none }
+}
+
 /// Gates of 256 instances, and the selection of labels.
 fn gates(timer: &mut Timer) {
     let mut prng = Prng::from_os().expect("randomness");
     let (none, delta) = (vec![0; 256], prng.fill::<u128>(1)[0] | 1);
     let labels = classes(8, vec![0; 256], || prng.fill::<u128>(256));
     let (mut out, mut table) = (vec![0; 256], vec![[0; 16]; 512]);
-    let inputs = |w| AndInputs { a: [w, &none], b: [w, &none], sum: &none };
     let keys = [7, 9].map(aes::Aes128::new);
     for body in aes::Body::available() {
         let name = format!("AES, {body:?}");
         timer.words("garble an AND", &name, 1, &labels, |w| {
-            garble_with(body, &keys, delta, inputs(w), [false; 2], &mut out, &mut table);
+            garble_with(body, &keys, delta, inputs(w, &none), [false; 2], &mut out, &mut table);
             out[0]
         });
         timer.words("evaluate an AND", &name, 1, &labels, |w| {
-            evaluate_with(body, &keys, inputs(w), &table, &[], &mut out);
+            evaluate_with(body, &keys, inputs(w, &none), &table, &[], &mut out);
             out[0]
         });
     }
     let mut keys = GateKeys::new(GateHash::ChaCha12, &[7; 32], "timing");
     keys.next_gates(1);
     timer.words("garble an AND", "ChaCha12", 1, &labels, |w| {
-        keys.garble_and(0, delta, inputs(w), [false; 2], &mut out, &mut table);
+        keys.garble_and(0, delta, inputs(w, &none), [false; 2], &mut out, &mut table);
         out[0]
     });
     timer.words("evaluate an AND", "ChaCha12", 1, &labels, |w| {
-        keys.evaluate_and(0, inputs(w), &table, &[], &mut out);
+        keys.evaluate_and(0, inputs(w, &none), &table, &[], &mut out);
         out[0]
     });
     let key = aes::Aes128::new(7);

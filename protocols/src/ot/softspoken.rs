@@ -363,7 +363,7 @@ pub(super) mod tests {
                 let patterns = [("Delta", &**s.delta), ("a leaf", &seeds[5])];
                 let patterns = patterns.map(|(name, secret)| Pattern::new(name, bytemuck::bytes_of(secret)));
                 // The looking itself: both have their places.
-                assert!(find(&patterns).is_none_or(|counts| counts[0] >= 1 && counts[1] >= 2));
+                assert!(find(&patterns).is_none_or(|counts| counts[0].1 >= 1 && counts[1].1 >= 2));
                 drop(streams);
                 patterns
             });
@@ -371,7 +371,7 @@ pub(super) mod tests {
         });
         rayon::broadcast(|_| ());
         let Some(counts) = find(&patterns) else { return };
-        assert_eq!(counts, [0; 3], "Delta, a leaf, a label");
+        assert!(counts.iter().all(|(_, count)| *count == 0), "{counts:?}");
     }
 
     #[test]

@@ -76,7 +76,7 @@ mod tests {
             secrets.map(|(name, secret)| Pattern::new(name, &secret.to_le_bytes()))
         });
         let Some(counts) = find(&patterns) else { return };
-        assert_eq!(counts, [0; 3], "a leaf, sums");
+        assert!(counts.iter().all(|(_, count)| *count == 0), "{counts:?}");
     }
 
     #[test]
@@ -85,7 +85,7 @@ mod tests {
             let (leaves, sums) = grow(99, 4, depth);
             for alpha in 0..1usize << depth {
                 let turns: Vec<u8> = (0..depth).map(|l| (alpha >> (depth - 1 - l) & 1) as u8).collect();
-                let others: Vec<u128> = turns.iter().zip(&sums).map(|(&t, s)| s[usize::from(1 - t)]).collect();
+                let others: Vec<u128> = turns.iter().zip(sums.iter()).map(|(&t, s)| s[usize::from(1 - t)]).collect();
                 let found = grow_punctured(&turns, &others, 4);
                 for y in 0..1 << depth {
                     assert_eq!(found[y], if y == 0 { 0 } else { leaves[y ^ alpha] });

@@ -9,8 +9,7 @@ const PIECE: usize = 1 << 20;
 
 /// Bytes that should be nowhere. They are kept as their complement, so that looking for them finds no copy of its own.
 pub struct Pattern {
-    /// For messages.
-    pub name: &'static str,
+    name: &'static str,
     complement: Vec<u8>,
 }
 
@@ -44,8 +43,8 @@ fn regions() -> Option<Vec<Range<u64>>> {
     Some(maps.lines().filter_map(region).collect())
 }
 
-/// How often each pattern is in memory. Says so and gives none where the system does not show it.
-pub fn find(patterns: &[Pattern]) -> Option<Vec<usize>> {
+/// How often each pattern is in memory, by name. Says so and gives none where the system does not show it.
+pub fn find(patterns: &[Pattern]) -> Option<Vec<(&'static str, usize)>> {
     let (Some(regions), Ok(memory)) = (regions(), File::open("/proc/self/mem")) else {
         eprintln!("SKIPPED: this system does not show a process its memory: nothing was looked for");
         return None;
@@ -78,7 +77,7 @@ pub fn find(patterns: &[Pattern]) -> Option<Vec<usize>> {
     }
     piece.fill(0);
     black_box(&piece);
-    Some(found)
+    Some(patterns.iter().map(|p| p.name).zip(found).collect())
 }
 
 #[cfg(unix)]
