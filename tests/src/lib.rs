@@ -18,9 +18,11 @@ pub fn demo(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo").join(path)
 }
 
-/// A shipped model.
+/// A shipped model, or one for tests.
 pub fn bundle(name: &str) -> Bundle {
-    Bundle::load(&demo(&format!("models/{name}"))).unwrap()
+    let folders = [demo("models"), Path::new(env!("CARGO_MANIFEST_DIR")).join("models")];
+    let found = folders.map(|folder| folder.join(name)).into_iter().find(|path| path.is_dir());
+    Bundle::load(&found.unwrap_or_else(|| panic!("no model {name}"))).unwrap()
 }
 
 /// A shipped volume's scan and its file.

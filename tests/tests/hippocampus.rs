@@ -39,6 +39,11 @@ fn hybrid_agrees_on_every_volume() {
 }
 
 #[test]
+fn square1_agrees_on_every_volume() {
+    agrees_on_every_volume("hippo_square1");
+}
+
+#[test]
 fn quad_agrees_on_every_volume() {
     agrees_on_every_volume("hippo_quad");
 }
@@ -55,7 +60,7 @@ fn relu_everywhere_agrees() {
 /// Runs repeat bit for bit, and what goes over the channel does not depend on the backend.
 #[test]
 fn transcripts_repeat_and_do_not_depend_on_the_backend() {
-    for model in ["hippo_hybrid", "hippo_quad"] {
+    for model in ["hippo_hybrid", "hippo_square1"] {
         let bundle = bundle(model);
         let program = Arc::new(bundle.program().unwrap());
         let (scan, path) = volume("166");

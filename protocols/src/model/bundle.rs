@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::graph::{Graph, Layout, Shape};
+use super::calibration::Calibration;
+use super::graph::{Graph, Layout, MAX_NAME, Node, Shape};
 use super::lower::{self, Lowered};
 use super::prepare::{Placement, Preparation, quantize_input};
 use super::program::Program;
 use super::quantize::{self, Quantization};
-use super::weights::{Weights, read_bounded};
+use super::weights::{Weights, printable, read_bounded};
 use crate::error::{Error, Result};
 use crate::volume::{Volume, write_atomic};
 
@@ -34,6 +35,9 @@ pub struct Model {
     pub graph: Graph,
     /// Widths and scales.
     pub quantization: Quantization,
+    /// What calibration saw; from version 2 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
 }
 
 /// A model with its weights, checked.
@@ -48,6 +52,8 @@ pub struct Bundle {
     pub graph: Graph,
     /// Widths and scales.
     pub quantization: Quantization,
+    /// What calibration saw.
+    pub calibration: Option<Calibration>,
     directory: PathBuf,
     layout: Layout,
     weights: Weights,
@@ -62,6 +68,8 @@ pub struct Prepared {
     pub integers: Vec<i32>,
     /// Where the network's grid lies in the volume's.
     pub placement: Placement,
+    /// In words, one line each, what makes the labels doubtful.
+    pub warnings: Vec<String>,
 }
 
 impl Model {
@@ -70,7 +78,8 @@ impl Model {
     /// # Errors
     /// [`Error::Model`] naming the file, the field, what was found and what was expected.
     pub fn parse(file: &str, json: &[u8]) -> Result<(Self, Layout)> {
-        let model: Model = serde_json::from_slice(json).map_err(|e| Error::Model(format!("{file}: {e}")))?;
+        let model: Model = serde_json::from_slice(json).map_err(|e| unreadable(file, json, &e))?;
+        model.check_names(file)?;
         let layout = model.graph.check(file)?;
         let scores = layout.shapes.last().map_or(0, |s| s.channels);
         if model.classes.len() != scores {
@@ -79,8 +88,60 @@ impl Model {
         }
         model.preparation.check(file, layout.shapes[0], layout.planar)?;
         model.quantization.check(file)?;
+        if let Some(calibration) = &model.calibration {
+            calibration.check(file)?;
+        }
+        if let (1, Some(key)) = (model.graph.version, model.newer_key()) {
+            return Err(Error::Model(format!("{file}: version: found 1 with {key}, expected 2, which has it")));
+        }
         Ok((model, layout))
     }
+
+    /// A key in use that version 1 hasn't.
+    fn newer_key(&self) -> Option<&'static str> {
+        let channels = self.quantization.tensors.values().any(|s| !s.channel_bits.is_empty());
+        let keys = [(self.calibration.is_some(), "calibration"), (channels, "quantization.tensors.channel_bits")];
+        keys.into_iter().find_map(|(used, key)| used.then_some(key))
+    }
+
+    /// What is printed: the model's name and those of its classes.
+    fn check_names(&self, file: &str) -> Result<()> {
+        let names = std::iter::once(("name", &self.name)).chain(self.classes.iter().map(|c| ("classes", c)));
+        for (field, name) in names {
+            if name.len() > MAX_NAME || name.chars().any(char::is_control) {
+                let shown: String = name.chars().take(40).collect();
+                return Err(Error::Model(format!(
+                    "{file}: {field}: found {shown:?}, expected at most {MAX_NAME} bytes, no control characters"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why `model.json` can't be read: by node where a node is at fault, as it is most often.
+fn unreadable(file: &str, json: &[u8], error: &serde_json::Error) -> Error {
+    let nodes = serde_json::from_slice(json)
+        .ok()
+        .and_then(|mut value: serde_json::Value| value.get_mut("graph")?.get_mut("nodes").map(serde_json::Value::take));
+    let faults: Vec<String> = nodes
+        .as_ref()
+        .and_then(serde_json::Value::as_array)
+        .into_iter()
+        .flatten()
+        .enumerate()
+        .filter_map(|(at, node)| {
+            let fault = Node::deserialize(node).err()?;
+            let name = node.get("name").and_then(serde_json::Value::as_str).map_or_else(|| format!("#{at}"), str::to_owned);
+            Some(format!("node {:?}: {fault}", name.chars().take(MAX_NAME).collect::<String>()))
+        })
+        .collect();
+    let text = match faults.split_first() {
+        None => error.to_string(),
+        Some((first, [])) => first.clone(),
+        Some((first, more)) => format!("{first} (and {} more nodes)", more.len()),
+    };
+    Error::Model(format!("{file}: {}", printable(&text)))
 }
 
 impl Bundle {
@@ -90,6 +151,18 @@ impl Bundle {
     /// [`Error::Io`] for a file that can't be read, [`Error::Model`] for one that is wrong.
     pub fn load(directory: &Path) -> Result<Self> {
         let path = directory.join(MODEL_FILE);
+        let wrong = |found: &str| {
+            let shown = directory.display();
+            Error::Model(format!(
+                "{shown}: found {found}, expected a bundle: a directory with {MODEL_FILE} and {WEIGHTS_FILE}"
+            ))
+        };
+        if directory.is_file() {
+            return Err(wrong("a file"));
+        }
+        if directory.is_dir() && !path.exists() {
+            return Err(wrong(&format!("a directory without {MODEL_FILE}")));
+        }
         let json = read_bounded(&path, MAX_MODEL_FILE)?;
         let (model, layout) = Model::parse(&path.display().to_string(), &json)?;
         let weights = Weights::load(&directory.join(WEIGHTS_FILE))?;
@@ -97,8 +170,8 @@ impl Bundle {
     }
 
     pub(crate) fn new(directory: PathBuf, model: Model, layout: Layout, weights: Weights) -> Self {
-        let Model { name, classes, preparation, graph, quantization } = model;
-        Self { name, classes, preparation, graph, quantization, directory, layout, weights }
+        let Model { name, classes, preparation, graph, quantization, calibration } = model;
+        Self { name, classes, preparation, graph, quantization, calibration, directory, layout, weights }
     }
 
     /// The directory it was read from.
@@ -140,7 +213,21 @@ impl Bundle {
     pub fn prepare(&self, program: &Program, volume: &Volume, path: &Path) -> Result<Prepared> {
         let (real, placement) = self.preparation.prepare(volume, self.input_shape().dims, path)?;
         let integers = quantize_input(&real, &program.tensors[program.input]);
-        Ok(Prepared { real, integers, placement })
+        let warnings = self.foreign(&real).map(|w| format!("{}: {w}", path.display())).into_iter().collect();
+        Ok(Prepared { real, integers, placement, warnings })
+    }
+
+    /// How a prepared volume differs from those of the calibration, if it does and the bundle says what those were like.
+    fn foreign(&self, real: &[f32]) -> Option<String> {
+        let differences = self.calibration.as_ref()?.input.differences(real, self.input_shape().dims);
+        (!differences.is_empty()).then(|| {
+            format!(
+                "outside of what the scales of {:?} were calibrated on ({}): values may leave their ranges, which a \
+                 secure run can't see; `blindvox plain` counts those that do",
+                self.name,
+                differences.join("; ")
+            )
+        })
     }
 
     /// Writes `model.json` with the present scales, atomically.
@@ -154,6 +241,7 @@ impl Bundle {
             preparation: self.preparation.clone(),
             graph: self.graph.clone(),
             quantization: self.quantization.clone(),
+            calibration: self.calibration.clone(),
         };
         write_atomic(&self.directory.join(MODEL_FILE), |out| {
             serde_json::to_writer_pretty(&mut *out, &model)?;

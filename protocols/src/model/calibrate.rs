@@ -3,11 +3,16 @@
 //! A tensor that is squared or compared gets the largest scale at which its range, doubled `spare_bits` times, fits the
 //! width of that operation. Elsewhere the accumulator's 30 bits are shared between the tensor (scale e) and the weights
 //! that read it (scale A - e): the weights come first, with all their bits, and the tensor gets the rest, up to
-//! [`STREAM_BITS`], as far as the truncation between can go. More tensor bits at the cost of weight bits don't help: the weights are the coarser of the two.
+//! [`STREAM_BITS`], as far as the truncation between can go. More tensor bits at the cost of weight bits don't help: the
+//! weights are the coarser of the two. All of that after the channels have been equalised (see `equalise`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::agreement::{Agreement, agreement};
 use super::bundle::Bundle;
+use super::calibration::{Calibration, Input, Level};
+use super::equalise;
+use super::graph::VERSION;
 use super::kernels::{self, Padded};
 use super::lower::{Lowered, RealLinear, RealOp};
 use super::program::{LinearKind, TensorId};
@@ -18,42 +23,105 @@ use super::quantize::{
 use crate::error::{Error, Result};
 use crate::volume::Volume;
 
-/// Calibrates a bundle in place on volumes of its domain; [`Bundle::save_model`] keeps the result.
+/// Calibrates a bundle in place on volumes of its domain and compares the integer with the float network on each;
+/// [`Bundle::save_model`] keeps the result, as version 2.
 ///
 /// # Errors
 /// [`Error::Input`] without volumes or for one that doesn't suit, [`Error::Model`] where weights don't match or a tensor
 /// can't have its spare bits.
-pub fn calibrate(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<()> {
-    if volumes.is_empty() {
-        return Err(Error::Input("calibration: found no volumes, expected at least one".into()));
-    }
+pub fn calibrate(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<Vec<Agreement>> {
     let lowered = bundle.lowered()?;
-    let mut maxima = vec![0.0f64; lowered.streams.len()];
-    for path in volumes {
-        let volume = Volume::load(path)?;
-        let (input, _) = bundle.preparation.prepare(&volume, bundle.input_shape().dims, path)?;
-        let values = run(&lowered, &input);
-        for (max, values) in maxima.iter_mut().zip(&values) {
-            *max = values.iter().fold(*max, |max, v| max.max(f64::from(v.abs())));
+    let seen = survey(bundle, &lowered, volumes)?;
+    let bits = equalise::choose(&lowered, &seen.maxima);
+    let mut maxima: Vec<f64> = seen.maxima.iter().zip(&bits).map(|(maxima, bits)| largest(maxima, bits)).collect();
+    if let Some([low, high]) = bundle.preparation.clamp {
+        // The bound holds for every volume.
+        maxima[0] = f64::from(low.abs().max(high.abs()));
+    }
+    let clamped = bundle.preparation.clamp.is_some();
+    let equalised = equalise::equalised(&lowered, &bits)?;
+    bundle.quantization = choose(&equalised, &maxima, &bundle.quantization, clamped);
+    for (stream, bits) in lowered.streams.iter().zip(equalise::own(&lowered, bits)) {
+        if let Some(scale) = bundle.quantization.tensors.get_mut(&stream.name) {
+            scale.channel_bits = bits;
         }
-        if let Some(at) = maxima.iter().position(|max| !max.is_finite()) {
+    }
+    keep(bundle, seen.calibration, volumes)
+}
+
+/// Writes down what volumes look like, as [`calibrate`] does, and compares the networks on them, but keeps the scales.
+///
+/// # Errors
+/// As [`calibrate`].
+pub fn observe(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<Vec<Agreement>> {
+    let seen = survey(bundle, &bundle.lowered()?, volumes)?;
+    keep(bundle, seen.calibration, volumes)
+}
+
+fn keep(bundle: &mut Bundle, calibration: Calibration, volumes: &[PathBuf]) -> Result<Vec<Agreement>> {
+    bundle.calibration = Some(calibration);
+    bundle.graph.version = VERSION;
+    let program = bundle.program()?;
+    volumes.iter().map(|path| agreement(bundle, &program, path)).collect()
+}
+
+/// A volume as the network's input.
+pub(crate) fn prepared(bundle: &Bundle, path: &Path) -> Result<Vec<f32>> {
+    let volume = Volume::load(path)?;
+    Ok(bundle.preparation.prepare(&volume, bundle.input_shape().dims, path)?.0)
+}
+
+/// What the float network does on volumes.
+struct Survey {
+    /// The largest |value| of each channel of each stream.
+    maxima: Vec<Vec<f64>>,
+    calibration: Calibration,
+}
+
+fn survey(bundle: &Bundle, lowered: &Lowered, volumes: &[PathBuf]) -> Result<Survey> {
+    let mut maxima: Vec<Vec<f64>> = lowered.streams.iter().map(|s| vec![0.0; s.channels]).collect();
+    let mut squares = vec![0.0f64; lowered.streams.len()];
+    let mut inputs = Vec::new();
+    for path in volumes {
+        let input = prepared(bundle, path)?;
+        let values = streams(lowered, &input);
+        inputs.push(input);
+        for (t, values) in values.iter().enumerate() {
+            let voxels = values.len() / maxima[t].len();
+            for (max, values) in maxima[t].iter_mut().zip(values.chunks_exact(voxels)) {
+                // `max` would pass over what is not a number.
+                let all_finite = values.iter().all(|v| v.is_finite());
+                let largest = values.iter().fold(0.0f32, |max, v| max.max(v.abs()));
+                *max = if all_finite { max.max(f64::from(largest)) } else { f64::INFINITY };
+            }
+            squares[t] += values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / values.len() as f64;
+        }
+        if let Some(at) = maxima.iter().position(|maxima| maxima.iter().any(|m| !m.is_finite())) {
             let (path, name) = (path.display(), &lowered.streams[at].name);
             return Err(Error::Input(format!(
                 "{path}: tensor {name:?} overflows f32: not a volume of this model's domain"
             )));
         }
     }
-    if let Some([low, high]) = bundle.preparation.clamp {
-        // The bound holds for every volume.
-        maxima[0] = f64::from(low.abs().max(high.abs()));
-    }
-    let clamped = bundle.preparation.clamp.is_some();
-    bundle.quantization = choose(&lowered, &maxima, &bundle.quantization, clamped);
-    bundle.program().map(drop)
+    let Some(input) = Input::of(inputs.iter().map(|v| &v[..]), bundle.input_shape().dims) else {
+        return Err(Error::Input("calibration: found no volumes, expected at least one".into()));
+    };
+    let count = volumes.len() as f64;
+    let level = |t: TensorId| Level { rms: (squares[t] / count).sqrt(), max_abs: largest(&maxima[t], &[]) };
+    let tensors = lowered.streams.iter().enumerate().map(|(t, s)| (s.name.clone(), level(t))).collect();
+    let name = |p: &PathBuf| p.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let calibration = Calibration { volumes: volumes.iter().map(name).collect(), input, tensors };
+    Ok(Survey { maxima, calibration })
+}
+
+/// The largest value of all channels, equalised.
+fn largest(maxima: &[f64], bits: &[i32]) -> f64 {
+    let each = maxima.iter().enumerate().map(|(c, m)| m * 2f64.powi(bits.get(c).copied().unwrap_or(0)));
+    each.fold(0.0, f64::max)
 }
 
 /// All streams of the lowered network in f32.
-fn run(lowered: &Lowered, input: &[f32]) -> Vec<Vec<f32>> {
+pub(crate) fn streams(lowered: &Lowered, input: &[f32]) -> Vec<Vec<f32>> {
     let mut values = vec![input.to_vec()];
     for step in &lowered.steps {
         let dims = |t: TensorId| lowered.streams[t].dims;
@@ -98,11 +166,12 @@ fn linear_step(lowered: &Lowered, linear: &RealLinear, values: &[Vec<f32>]) -> V
 fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: bool) -> Quantization {
     let spare = wanted.spare_bits as i32;
     let required = required_bits(lowered, wanted);
+    let readers = readers(lowered);
     let fit = |t: TensorId, bits: u32, spare: i32| largest_scale(maxima[t], bits as i32 - 1 - spare);
     // The largest scale for a tensor that linear steps read: its width, or less where the weights need the bits.
     let shared = |t: TensorId, spare: i32| {
         let widest = fit(t, STREAM_BITS, spare);
-        readers(lowered, t, 0).iter().map(|r| best_scale(lowered, maxima, wanted, r)).fold(widest, i32::min)
+        readers[t].iter().map(|r| best_scale(maxima, wanted, r)).fold(widest, i32::min)
     };
     let mut scales = vec![0; maxima.len()];
     // A clamped input can't exceed its range, so it needs no spare bits.
@@ -126,31 +195,36 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
         }
         .clamp(-MAX_SCALE, MAX_SCALE);
     }
-    let entry = |t: TensorId| Scale { max_abs: maxima[t], scale_bits: scales[t] };
+    let entry = |t: TensorId| Scale { max_abs: maxima[t], scale_bits: scales[t], channel_bits: Vec::new() };
     let tensors = lowered.streams.iter().enumerate().map(|(t, s)| (s.name.clone(), entry(t))).collect();
     Quantization { tensors, ..wanted.clone() }
 }
 
 /// A linear step that reads a tensor, perhaps through average poolings.
-struct Reader<'a> {
-    linear: &'a RealLinear,
+#[derive(Clone)]
+struct Reader {
+    /// What it writes.
     output: TensorId,
-    /// What it reads.
-    tensor: TensorId,
+    /// The largest |weight| that meets the tensor.
+    weight: f64,
     /// Bits that the poolings between add to the scale.
     pooled: u32,
 }
 
-fn readers(lowered: &Lowered, tensor: TensorId, pooled: u32) -> Vec<Reader<'_>> {
-    let mut found = Vec::new();
-    for step in &lowered.steps {
+/// The readers of each stream.
+fn readers(lowered: &Lowered) -> Vec<Vec<Reader>> {
+    let mut found: Vec<Vec<Reader>> = vec![Vec::new(); lowered.streams.len()];
+    for step in lowered.steps.iter().rev() {
         match &step.op {
-            RealOp::Linear(linear) if linear.inputs.contains(&tensor) => {
-                found.push(Reader { linear, output: step.output, tensor, pooled });
+            RealOp::Linear(linear) => {
+                for (&t, weight) in linear.inputs.iter().zip(weight_maxima(linear, lowered)) {
+                    found[t].push(Reader { output: step.output, weight, pooled: 0 });
+                }
             }
-            RealOp::AvgPool(input, window) if *input == tensor => {
+            RealOp::AvgPool(input, window) => {
                 let log2 = window.iter().product::<usize>().ilog2();
-                found.extend(readers(lowered, step.output, pooled + log2));
+                let through = found[step.output].clone().into_iter();
+                found[*input].extend(through.map(|r| Reader { pooled: r.pooled + log2, ..r }));
             }
             _ => {}
         }
@@ -159,10 +233,8 @@ fn readers(lowered: &Lowered, tensor: TensorId, pooled: u32) -> Vec<Reader<'_>> 
 }
 
 /// The scale, before the poolings, that leaves the reader's weights all their bits.
-fn best_scale(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, reader: &Reader) -> i32 {
-    let at = reader.linear.inputs.iter().position(|&t| t == reader.tensor).expect("it reads the tensor");
-    let weights = weight_scale(weight_maxima(reader.linear, lowered)[at], wanted.weight_bits);
-    let spare = wanted.spare_bits as i32;
-    let accumulator = largest_scale(maxima[reader.output], ACCUMULATOR_BITS - spare);
+fn best_scale(maxima: &[f64], wanted: &Quantization, reader: &Reader) -> i32 {
+    let weights = weight_scale(reader.weight, wanted.weight_bits);
+    let accumulator = largest_scale(maxima[reader.output], ACCUMULATOR_BITS - wanted.spare_bits as i32);
     accumulator - weights - reader.pooled as i32
 }

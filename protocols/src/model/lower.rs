@@ -6,8 +6,9 @@
 //! the coefficients, and the constants become a bias, which depends on the position where they meet zero
 //! padding. Comparisons need real streams: where a value has coefficients, an identity 1^3 convolution is put in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use super::budget::Spent;
 use super::graph::{BatchNorm, Graph, Layout, Node, Op, kernel3};
 use super::kernels::{self, Padded};
 use super::program::{LinearKind, TensorId};
@@ -85,11 +86,16 @@ impl Virtual {
         Self { terms: vec![term], constants: vec![0.0; channels] }
     }
 
+    /// Channels of all streams that it is made of.
+    fn columns(&self) -> usize {
+        self.terms.iter().map(|t| t.coefficients.len()).sum()
+    }
+
     /// Whether every channel is exactly a channel of one stream.
     fn is_plain(&self) -> bool {
         self.constants.iter().all(|&c| c == 0.0)
             && self.terms.iter().all(|t| t.coefficients.iter().all(|&c| c == 1.0))
-            && self.terms.iter().map(|t| t.coefficients.len()).sum::<usize>() == self.constants.len()
+            && self.columns() == self.constants.len()
     }
 }
 
@@ -105,11 +111,20 @@ struct Layer {
 /// # Errors
 /// [`Error::Model`] where weights are missing or don't match.
 pub(crate) fn lower(graph: &Graph, layout: &Layout, weights: &Weights) -> Result<Lowered> {
-    let mut lowering = Lowering { layout, weights, streams: Vec::new(), steps: Vec::new(), pooled: HashMap::new() };
+    let mut lowering = Lowering {
+        layout,
+        weights,
+        streams: Vec::new(),
+        names: HashSet::new(),
+        steps: Vec::new(),
+        pooled: HashMap::new(),
+        spent: Spent::default(),
+    };
     let mut values: Vec<Virtual> = Vec::with_capacity(graph.nodes.len());
     for (at, node) in graph.nodes.iter().enumerate() {
         let inputs: Vec<&Virtual> = layout.inputs[at].iter().map(|&i| &values[i]).collect();
         let value = lowering.node(at, node, &inputs)?;
+        lowering.spent.value(&node.name, value.terms.len(), value.columns() + value.constants.len())?;
         values.push(value);
     }
     let last = values.last().expect("a checked graph has nodes");
@@ -122,9 +137,12 @@ struct Lowering<'a> {
     layout: &'a Layout,
     weights: &'a Weights,
     streams: Vec<Stream>,
+    /// The streams' names.
+    names: HashSet<String>,
     steps: Vec<RealStep>,
     /// Streams already pooled by a node.
     pooled: HashMap<(usize, TensorId), TensorId>,
+    spent: Spent,
 }
 
 impl Lowering<'_> {
@@ -134,21 +152,23 @@ impl Lowering<'_> {
         let window = self.layout.pair();
         Ok(match &node.op {
             Op::Input { channels, dims: _ } => {
+                self.names.insert(node.name.clone());
+                self.spent.stream(&node.name, *channels, shape.dims)?;
                 self.streams.push(Stream { name: node.name.clone(), channels: *channels, dims: shape.dims });
                 Virtual::of(0, *channels)
             }
             Op::Conv { .. } | Op::ConvTranspose { .. } => {
                 let layer = self.layer(at, node)?;
-                let stream = self.linear(&node.name, layer, inputs[0], grid(self.layout));
+                let stream = self.linear(&node.name, layer, inputs[0], grid(self.layout))?;
                 Virtual::of(stream, shape.channels)
             }
             Op::Square => self.each_term(node, inputs[0], shape.dims, RealOp::Square)?,
             Op::Relu => self.each_term(node, inputs[0], shape.dims, RealOp::Relu)?,
             Op::MaxPool => {
                 let value = self.comparable(node, inputs[0], grid(self.layout))?;
-                self.apply(node, &value, shape.dims, |s| RealOp::MaxPool(s, window))
+                self.apply(node, &value, shape.dims, |s| RealOp::MaxPool(s, window))?
             }
-            Op::AvgPool => self.avg_pool(at, node, inputs[0], window),
+            Op::AvgPool => self.avg_pool(at, node, inputs[0], window)?,
             Op::Quadratic { a, b, c } => {
                 let channels = [shape.channels];
                 let [a, b, c] = [a, b, c].map(|name| self.weights.tensor(&node.name, name, &channels));
@@ -170,15 +190,17 @@ impl Lowering<'_> {
         })
     }
 
-    fn push(&mut self, name: String, op: RealOp, channels: usize, dims: [usize; 3]) -> TensorId {
+    fn push(&mut self, name: String, op: RealOp, channels: usize, dims: [usize; 3]) -> Result<TensorId> {
         let mut name = name;
-        while self.streams.iter().any(|s| s.name == name) {
+        while self.names.contains(&name) {
             name.push('_');
         }
         let output = self.streams.len();
+        self.spent.stream(&name, channels, dims)?;
+        self.names.insert(name.clone());
         self.streams.push(Stream { name: name.clone(), channels, dims });
         self.steps.push(RealStep { name, op, output });
-        output
+        Ok(output)
     }
 
     /// Reads a linear node's weights in the order `[co][ci][taps]` and folds its normalisation.
@@ -231,9 +253,13 @@ impl Lowering<'_> {
     }
 
     /// Emits a linear step that reads the streams of `input` (grid `dims`), absorbing coefficients and constants.
-    fn linear(&mut self, name: &str, layer: Layer, input: &Virtual, dims: [usize; 3]) -> TensorId {
+    fn linear(&mut self, name: &str, layer: Layer, input: &Virtual, dims: [usize; 3]) -> Result<TensorId> {
         let Layer { kind, weights, mut bias } = layer;
         let (co, ci, taps) = (bias.len(), input.constants.len(), kind.volume());
+        self.spent.weights(name, &[co, input.columns(), taps])?;
+        if taps > 1 && input.constants.iter().any(|&c| c != 0.0) {
+            self.spent.map(name, co, kind.output_dims(dims), taps)?;
+        }
         let mut columns = Vec::new();
         for o in 0..co {
             for term in &input.terms {
@@ -247,7 +273,7 @@ impl Lowering<'_> {
         let linear = RealLinear {
             kind,
             inputs: input.terms.iter().map(|t| t.stream).collect(),
-            in_channels: input.terms.iter().map(|t| t.coefficients.len()).sum(),
+            in_channels: input.columns(),
             out_channels: co,
             weights: columns,
             bias,
@@ -268,15 +294,16 @@ impl Lowering<'_> {
         let mut weights = vec![0.0; channels * channels];
         weights.iter_mut().step_by(channels + 1).for_each(|w| *w = 1.0);
         let layer = Layer { kind: LinearKind::Conv { kernel: [1, 1, 1] }, weights, bias: vec![0.0; channels] };
-        Ok(Virtual::of(self.linear(&format!("{}.input", node.name), layer, value, dims), channels))
+        Ok(Virtual::of(self.linear(&format!("{}.input", node.name), layer, value, dims)?, channels))
     }
 
     /// The value in streams of a width that a comparison or a square accepts: outputs of linear steps, possibly
     /// through ReLU or max pooling.
     fn comparable(&mut self, node: &Node, value: &Virtual, dims: [usize; 3]) -> Result<Virtual> {
         let narrow = |t: &Term| {
-            let step = self.steps.iter().find(|s| s.output == t.stream);
-            step.is_some_and(|s| matches!(s.op, RealOp::Linear(_) | RealOp::Relu(_) | RealOp::MaxPool(..)))
+            // Stream 0 is the input; each step writes the next.
+            let step = t.stream.checked_sub(1).map(|at| &self.steps[at].op);
+            matches!(step, Some(RealOp::Linear(_) | RealOp::Relu(_) | RealOp::MaxPool(..)))
         };
         if value.is_plain() && value.terms.iter().all(narrow) {
             Ok(value.clone())
@@ -286,13 +313,13 @@ impl Lowering<'_> {
     }
 
     /// One step for each stream of a plain value; their outputs take the streams' places.
-    fn apply(&mut self, node: &Node, value: &Virtual, dims: [usize; 3], op: impl Fn(TensorId) -> RealOp) -> Virtual {
+    fn apply(&mut self, node: &Node, value: &Virtual, dims: [usize; 3], op: impl Fn(TensorId) -> RealOp) -> Result<Virtual> {
         let mut out = value.clone();
         for (i, term) in out.terms.iter_mut().enumerate() {
             let name = if value.terms.len() == 1 { node.name.clone() } else { format!("{}.{i}", node.name) };
-            term.stream = self.push(name, op(term.stream), term.coefficients.len(), dims);
+            term.stream = self.push(name, op(term.stream), term.coefficients.len(), dims)?;
         }
-        out
+        Ok(out)
     }
 
     fn each_term(
@@ -303,13 +330,13 @@ impl Lowering<'_> {
         op: fn(TensorId) -> RealOp,
     ) -> Result<Virtual> {
         let value = self.comparable(node, value, dims)?;
-        Ok(self.apply(node, &value, dims, op))
+        self.apply(node, &value, dims, op)
     }
 
     /// a·x^2 + b·x + c: the squares join the streams of x.
     fn quadratic(&mut self, node: &Node, value: &Virtual, dims: [usize; 3], [a, b, c]: [&[f32]; 3]) -> Result<Virtual> {
         let x = self.comparable(node, value, dims)?;
-        let squares = self.apply(node, &x, dims, RealOp::Square);
+        let squares = self.apply(node, &x, dims, RealOp::Square)?;
         let scaled = |value: Virtual, by: &[f32]| {
             let scale = move |mut t: Term| {
                 let by = &by[t.first..t.first + t.coefficients.len()];
@@ -323,7 +350,7 @@ impl Lowering<'_> {
     }
 
     /// Pools every stream once; coefficients and constants go through a mean unchanged.
-    fn avg_pool(&mut self, at: usize, node: &Node, value: &Virtual, window: [usize; 3]) -> Virtual {
+    fn avg_pool(&mut self, at: usize, node: &Node, value: &Virtual, window: [usize; 3]) -> Result<Virtual> {
         let dims = self.layout.shapes[at].dims;
         let mut out = value.clone();
         let mut distinct: Vec<TensorId> = value.terms.iter().map(|t| t.stream).collect();
@@ -336,13 +363,13 @@ impl Lowering<'_> {
                     let Stream { name, channels, .. } = &self.streams[term.stream];
                     let name = if distinct.len() == 1 { node.name.clone() } else { format!("{}.{name}", node.name) };
                     let channels = *channels;
-                    self.push(name, RealOp::AvgPool(term.stream, window), channels, dims)
+                    self.push(name, RealOp::AvgPool(term.stream, window), channels, dims)?
                 }
             };
             self.pooled.insert((at, term.stream), pooled);
             term.stream = pooled;
         }
-        out
+        Ok(out)
     }
 }
 

@@ -6,15 +6,22 @@
 //! | [`weights`] | safetensors |
 //! | [`bundle`] | a model's directory: graph, preparation, scales, weights |
 //! | [`prepare`] | a volume to the network's input, labels back to the volume's grid |
-//! | `lower` | concatenations and quadratic coefficients folded away |
+//! | `lower`, `budget` | concatenations and quadratic coefficients folded away, within bounds |
+//! | `equalise` | powers of two on channels, so that they share one scale |
 //! | [`quantize`] | scales and widths, integer weights |
 //! | [`program`] | the integer program that both the reference and the protocol execute |
 //! | [`calibrate`](mod@calibrate) | ranges on volumes, choice of scales |
+//! | [`calibration`] | what calibration saw, and how a scan compares with it |
+//! | [`agreement`] | integer against float labels on a volume |
 //! | [`plain`], [`float`] | the references |
 //! | `kernels` | convolutions and poolings in the clear |
 
+pub mod agreement;
+mod budget;
 pub mod bundle;
 pub mod calibrate;
+pub mod calibration;
+mod equalise;
 pub mod float;
 pub mod graph;
 mod kernels;
@@ -25,7 +32,9 @@ pub mod program;
 pub mod quantize;
 pub mod weights;
 
+pub use agreement::Agreement;
 pub use bundle::{Bundle, Prepared};
-pub use calibrate::calibrate;
+pub use calibrate::{calibrate, observe};
+pub use calibration::Calibration;
 pub use plain::{PlainRun, RangeReport, Rounding};
 pub use program::{Linear, LinearKind, Program, Step, TensorId, TensorInfo};

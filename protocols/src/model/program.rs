@@ -25,7 +25,7 @@ pub struct TensorInfo {
     pub channels: usize,
     /// D, H, W.
     pub dims: [usize; 3],
-    /// Real value = integer · 2^-scale_bits.
+    /// Real value = integer · 2^-scale_bits, but for a power of two of its own that a channel may have inside the network.
     pub scale_bits: i32,
     /// The largest |integer| seen in calibration.
     pub max_abs: i64,

@@ -1,6 +1,6 @@
 //! From real numbers to integers: builds the [`Program`] from a lowered network and its scales.
 //!
-//! A tensor with scale e holds round(x · 2^e). A linear step's accumulator has scale A, so the weights that read a
+//! A tensor with scale e holds round(x · 2^e), x after the equalisation of its channels (see `equalise`). A linear step's accumulator has scale A, so the weights that read a
 //! tensor of scale e have scale A - e: parts of different scales meet in one accumulator. A is the largest for which
 //! the calibrated output keeps the wanted spare bits below 2^30 and every weight fits its width. The truncation takes
 //! A - e' bits off, where e' is the output's scale.
@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::equalise::{channel_bits, equalised};
 use super::lower::{Lowered, RealLinear, RealOp, Stream};
 use super::program::{Linear, MIN_SPARE_BITS, Program, Step, TensorId, TensorInfo};
 use crate::error::{Error, Result};
@@ -48,13 +49,17 @@ pub struct Quantization {
 }
 
 /// A tensor's calibrated range and scale.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scale {
-    /// The largest |real value| seen.
+    /// The largest |real value · 2^channel_bits| seen.
     pub max_abs: f64,
-    /// Integer = real · 2^scale_bits.
+    /// Integer = real · 2^(scale_bits + channel_bits).
     pub scale_bits: i32,
+    /// A number a channel, 0 to 24; none stands for zeros. Only outputs of linear layers have them, and hand them on to
+    /// the activations and poolings behind them. From version 2 on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channel_bits: Vec<i32>,
 }
 
 impl Default for Quantization {
@@ -87,7 +92,7 @@ impl Quantization {
             let good = scale.max_abs.is_finite() && scale.max_abs >= 0.0 && scale.scale_bits.abs() <= MAX_SCALE;
             if !good {
                 return Err(Error::Model(format!(
-                    "{file}: quantization.tensors.{name}: found {scale:?}, expected a finite max_abs and scale_bits \
+                    "{file}: quantization.tensors: {name:?}: found {scale:?}, expected a finite max_abs and scale_bits \
                      within ±{MAX_SCALE}"
                 )));
             }
@@ -164,7 +169,8 @@ pub(crate) fn required_bits(lowered: &Lowered, quantization: &Quantization) -> V
 /// [`Error::Model`] that names the layer: a tensor without a scale, a scale that the step can't produce, or too few
 /// spare bits (what it has and what it needs).
 pub(crate) fn quantize(lowered: &Lowered, quantization: &Quantization, clamped: bool) -> Result<Program> {
-    let scales: Vec<Scale> = lowered
+    let lowered = &*equalised(lowered, &channel_bits(lowered, quantization)?)?;
+    let scales: Vec<&Scale> = lowered
         .streams
         .iter()
         .map(|stream| {
@@ -174,7 +180,7 @@ pub(crate) fn quantize(lowered: &Lowered, quantization: &Quantization, clamped: 
                     stream.name
                 ))
             };
-            quantization.tensors.get(&stream.name).copied().ok_or_else(missing)
+            quantization.tensors.get(&stream.name).ok_or_else(missing)
         })
         .collect::<Result<_>>()?;
     let required = required_bits(lowered, quantization);
@@ -195,7 +201,7 @@ pub(crate) fn quantize(lowered: &Lowered, quantization: &Quantization, clamped: 
 struct Builder<'a> {
     lowered: &'a Lowered,
     quantization: &'a Quantization,
-    scales: Vec<Scale>,
+    scales: Vec<&'a Scale>,
     required: Vec<Option<u32>>,
     /// Built so far; streams are numbered in the order of the steps.
     tensors: Vec<TensorInfo>,
@@ -204,7 +210,7 @@ struct Builder<'a> {
 impl Builder<'_> {
     /// A tensor of at most `bits` and of what its readers take; `checked` demands spare bits.
     fn tensor(&self, id: TensorId, bits: u32, checked: bool) -> Result<TensorInfo> {
-        let (stream, Scale { max_abs, scale_bits }) = (&self.lowered.streams[id], self.scales[id]);
+        let (stream, &Scale { max_abs, scale_bits, .. }) = (&self.lowered.streams[id], self.scales[id]);
         let bits = self.required[id].unwrap_or(bits).min(bits).min(MAX_BITS);
         let spare_bits = largest_scale(max_abs, bits as i32 - 1) - scale_bits;
         let needed = if checked { MIN_SPARE_BITS } else { 0 };
@@ -270,7 +276,7 @@ impl Builder<'_> {
     }
 
     fn linear(&self, name: &str, linear: &RealLinear, output: TensorId) -> Result<Linear> {
-        let Scale { max_abs, scale_bits } = self.scales[output];
+        let &Scale { max_abs, scale_bits, .. } = self.scales[output];
         let scale_of = |t: TensorId| self.tensors[t].scale_bits;
         let scale = accumulator_scale(linear, self.lowered, self.quantization, max_abs, scale_of);
         let shift = Self::shift(name, scale, scale_bits, MAX_LINEAR_SHIFT)?;

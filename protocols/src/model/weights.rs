@@ -1,8 +1,8 @@
-//! Weights from a safetensors file: F32 or F16 tensors, taken by name and checked against the graph.
+//! Weights from a safetensors file: F32, F64, F16 or BF16 tensors, taken by name and checked against the graph.
 
 use std::path::{Path, PathBuf};
 
-use half::f16;
+use half::{bf16, f16};
 use safetensors::tensor::Metadata;
 use safetensors::{Dtype, SafeTensors};
 
@@ -36,6 +36,12 @@ pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Text from a file with its control characters escaped, so that no terminal obeys them.
+pub(crate) fn printable(text: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escape).collect()
+}
+
 impl Weights {
     /// Reads a weights file.
     ///
@@ -51,7 +57,10 @@ impl Weights {
     /// [`Error::Model`] if the bytes aren't a safetensors file.
     pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self> {
         let (header, metadata) = SafeTensors::read_metadata(&bytes)
-            .map_err(|e| Error::Model(format!("{}: not a safetensors file: {e}", path.display())))?;
+            .map_err(|e| {
+                let found = printable(&e.to_string());
+                Error::Model(format!("{}: not a safetensors file: {found}", path.display()))
+            })?;
         Ok(Self { path: path.to_owned(), bytes, metadata, start: header + size_of::<u64>() })
     }
 
@@ -73,10 +82,13 @@ impl Weights {
         let values: Vec<f32> = match info.dtype {
             Dtype::F32 => data.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
             Dtype::F16 => data.as_chunks::<2>().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
-            other => return Err(wrong(format!("found type {other:?}, expected F32 or F16"))),
+            Dtype::BF16 => data.as_chunks::<2>().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect(),
+            // What is too large for f32 becomes infinite, and is refused below.
+            Dtype::F64 => data.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect(),
+            other => return Err(wrong(format!("found type {other:?}, expected F32, F64, F16 or BF16"))),
         };
         match values.iter().find(|v| !v.is_finite()) {
-            Some(v) => Err(wrong(format!("found {v}, expected finite values"))),
+            Some(v) => Err(wrong(format!("found {v} as f32, expected finite values"))),
             None => Ok(values),
         }
     }

@@ -58,6 +58,16 @@ impl Net {
         name.into()
     }
 
+    /// Multiplies `count` values of an f32 tensor, from the first on, in every stretch of `stride`.
+    pub fn scale(&mut self, name: &str, first: usize, count: usize, stride: usize, by: f32) {
+        let [from, to] = [0, 1].map(|i| self.header[name]["data_offsets"][i].as_u64().expect("an offset") as usize);
+        for (at, bytes) in self.data[from..to].as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            if (first..first + count).contains(&(at % stride)) {
+                *bytes = (by * f32::from_le_bytes(*bytes)).to_le_bytes();
+            }
+        }
+    }
+
     /// Any node.
     pub fn op(&mut self, name: &str, op: Value, inputs: &[&str]) {
         self.nodes.push(json!({"name": name, "op": op, "inputs": inputs}));

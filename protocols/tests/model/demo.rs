@@ -6,10 +6,10 @@ use blindvox_protocols::dice::dice;
 use blindvox_protocols::model::{Bundle, PlainRun, Program, Rounding, float, plain};
 use blindvox_protocols::volume::{LabelMap, Volume};
 
-use crate::demo_path;
+use crate::{demo_path, model_path};
 
 fn bundle(name: &str) -> (Bundle, Program) {
-    let bundle = Bundle::load(&demo_path("models").join(name)).expect("a shipped bundle");
+    let bundle = Bundle::load(&model_path(name)).expect("a shipped bundle");
     let program = bundle.program().expect("a calibrated bundle");
     (bundle, program)
 }
@@ -96,6 +96,11 @@ fn hybrid_keeps_its_labels_in_integers() {
 #[test]
 fn relu_keeps_its_labels_in_integers() {
     check_on_all_volumes("hippo_relu", 3);
+}
+
+#[test]
+fn square1_keeps_its_labels_in_integers() {
+    check_on_all_volumes("hippo_square1", 3);
 }
 
 #[test]

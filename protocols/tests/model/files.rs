@@ -11,14 +11,14 @@ use blindvox_protocols::volume::{Header, LabelMap, Volume};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::demo_path;
+use crate::{demo_path, model_path};
 
 fn scratch() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }
 
 fn model_json() -> Value {
-    let text = std::fs::read(demo_path("models/hippo_quad").join(MODEL_FILE)).expect("a shipped model");
+    let text = std::fs::read(model_path("hippo_quad").join(MODEL_FILE)).expect("a shipped model");
     serde_json::from_slice(&text).expect("JSON")
 }
 
@@ -43,14 +43,23 @@ fn mentions(message: &str, parts: &[&str]) {
 fn graphs_are_refused_by_name_and_field() {
     let nodes = |m: &mut Value, at: usize, to: Value| m["graph"]["nodes"][at] = to;
     let node = |name: &str, op: Value, input: &str| json!({"name": name, "op": op, "inputs": [input]});
-    mentions(&refusal(|m| m["graph"]["version"] = json!(2)), &["version", "found 2", "expected 1"]);
+    mentions(&refusal(|m| m["graph"]["version"] = json!(3)), &["version", "found 3", "expected 1 to 2"]);
     mentions(&refusal(|m| m["graph"]["nodes"] = json!([])), &["nodes", "found 0"]);
     mentions(
         &refusal(|m| m["graph"]["nodes"][1]["op"]["conv"]["kernel"] = json!([3, 3, 2])),
         &["enc.0.0", "kernel", "[3, 3, 2]", "odd"],
     );
     mentions(&refusal(|m| m["graph"]["nodes"][1]["op"]["conv"]["kernel"] = json!([3, 3])), &["enc.0.0", "kernel"]);
-    mentions(&refusal(|m| m["graph"]["nodes"][1]["op"]["conv"]["stride"] = json!(2)), &["stride"]);
+    mentions(&refusal(|m| m["graph"]["nodes"][1]["op"]["conv"]["stride"] = json!(2)), &["node \"enc.0.0\"", "stride"]);
+    let two = refusal(|m| {
+        nodes(m, 2, node("enc.0.1", json!({"leaky_relu": {"slope": 0.1}}), "enc.0.0"));
+        nodes(m, 4, node("enc.0.3", json!("instance_norm"), "enc.0.2"));
+    });
+    mentions(&two, &["node \"enc.0.1\"", "leaky_relu", "`relu`", "1 more"]);
+    mentions(&refusal(|m| m["name"] = json!("a\u{1b}[2J")), &["name", "control characters"]);
+    mentions(&refusal(|m| m["classes"][1] = json!("a\nb")), &["classes", "control characters"]);
+    let escape = refusal(|m| m["\u{1b}[2J"] = json!(1));
+    assert!(!escape.chars().any(char::is_control), "{escape:?}");
     mentions(
         &refusal(|m| m["graph"]["nodes"][1]["op"]["conv"]["out_channels"] = json!(0)),
         &["enc.0.0", "channels", "found 0"],
@@ -78,7 +87,7 @@ fn graphs_are_refused_by_name_and_field() {
     mentions(&refusal(|m| nodes(m, 2, node("enc.0.0", json!("square"), "enc.0.0"))), &["enc.0.0", "name"]);
     mentions(&refusal(|m| nodes(m, 2, node("enc.0.1", json!("argmax"), "enc.0.0"))), &["enc.0.1", "argmax", "last"]);
     mentions(&refusal(|m| nodes(m, 2, node("enc.0.1", json!("concat"), "enc.0.0"))), &["enc.0.1", "inputs", "found 1"]);
-    mentions(&refusal(|m| nodes(m, 2, node("enc.0.1", json!("sigmoid"), "enc.0.0"))), &["sigmoid"]);
+    mentions(&refusal(|m| nodes(m, 2, node("enc.0.1", json!("sigmoid"), "enc.0.0"))), &["node \"enc.0.1\"", "sigmoid", "max_pool"]);
     mentions(&refusal(|m| m["graph"]["nodes"][3]["inputs"] = json!(["enc.0.0"])), &["enc.0.1", "reads"]);
     mentions(&refusal(|m| m["classes"] = json!(["one"])), &["classes", "found 1", "expected 3"]);
     mentions(&refusal(|m| m["preparation"]["crop"] = json!([4, 4, 5])), &["preparation", "crop", "[32, 48, 32]"]);
@@ -90,7 +99,7 @@ fn graphs_are_refused_by_name_and_field() {
 
 /// A copy of a shipped bundle with an edited model.
 fn copy_of(name: &str, edit: impl FnOnce(&mut Value)) -> tempfile::TempDir {
-    let (to, from) = (scratch(), demo_path("models").join(name));
+    let (to, from) = (scratch(), model_path(name));
     let mut model: Value =
         serde_json::from_slice(&std::fs::read(from.join(MODEL_FILE)).expect("a model")).expect("JSON");
     edit(&mut model);
@@ -132,8 +141,56 @@ fn missing_files_and_no_volumes_are_errors() {
     let at = |e: Error| matches!(e, Error::Io { .. });
     assert!(Bundle::load(Path::new("/nowhere")).map(drop).is_err_and(at));
     assert!(Volume::load(Path::new("/nowhere.nii")).map(drop).is_err_and(at));
-    let mut bundle = Bundle::load(&demo_path("models/hippo_relu")).expect("a shipped bundle");
+    let mut bundle = Bundle::load(&model_path("hippo_relu")).expect("a shipped bundle");
     assert!(matches!(calibrate(&mut bundle, &[]), Err(Error::Input(_))));
+}
+
+#[test]
+fn a_file_or_another_folder_is_no_bundle() {
+    let model = model_path("hippo_relu");
+    for file in [model.join(MODEL_FILE), model.join(WEIGHTS_FILE)] {
+        let message = Bundle::load(&file).map(drop).expect_err("a file").to_string();
+        mentions(&message, &["found a file", "a directory with model.json and weights.safetensors"]);
+    }
+    let folder = scratch();
+    let message = Bundle::load(folder.path()).map(drop).expect_err("an empty folder").to_string();
+    mentions(&message, &["a directory without model.json", "expected a bundle"]);
+}
+
+#[test]
+fn keys_of_version_2_are_errors_in_version_1() {
+    let bundle = copy_of("hippo_square1", |_| {});
+    let (model, _) = Model::parse("m", &std::fs::read(bundle.path().join(MODEL_FILE)).expect("a model")).expect("valid");
+    assert!(model.graph.version == 2 && model.calibration.is_some());
+    let refused = |edit: &dyn Fn(&mut Value)| {
+        let mut value = serde_json::to_value(&model).expect("JSON");
+        edit(&mut value);
+        Model::parse("m", &serde_json::to_vec(&value).expect("JSON")).map(drop).expect_err("a refusal").to_string()
+    };
+    mentions(&refused(&|m| m["graph"]["version"] = json!(1)), &["version: found 1 with ", "expected 2"]);
+    let bits = refused(&|m| {
+        m["graph"]["version"] = json!(1);
+        m["preparation"] = json!({"normalise": "z_score", "pad_to": [40, 56, 40], "crop": [4, 4, 4]});
+        m.as_object_mut().expect("a map").remove("calibration");
+        m["quantization"]["tensors"]["enc.0.0"]["channel_bits"] = json!([0, 1, 0, 0, 0, 0, 0, 0]);
+    });
+    mentions(&bits, &["found 1 with quantization.tensors.channel_bits", "expected 2"]);
+    mentions(&refused(&|m| m["calibration"]["input"]["mean"] = json!([2, 1])), &["calibration.input", "[2, 1]"]);
+    mentions(&refused(&|m| m["calibration"]["input"]["percentiles"] = json!([])), &["percentiles", "found 0"]);
+    mentions(&refused(&|m| m["calibration"]["more"] = json!(1)), &["unknown field `more`"]);
+}
+
+#[test]
+fn channel_bits_are_refused_by_layer() {
+    let program = |tensor: &str, bits: Value| {
+        let bundle = copy_of("hippo_square1", |m| m["quantization"]["tensors"][tensor]["channel_bits"] = bits.clone());
+        Bundle::load(bundle.path()).expect("well formed").program().map(drop).expect_err("a refusal").to_string()
+    };
+    mentions(&program("enc.0.0", json!([1, 2])), &["enc.0.0", "found 2 of them", "8 channels"]);
+    mentions(&program("enc.0.0", json!([0, 0, 0, 25, 0, 0, 0, 0])), &["enc.0.0", "found 25", "0 to 24"]);
+    for tensor in ["enc.0.1", "head", "input"] {
+        mentions(&program(tensor, json!([1])), &[tensor, "channel_bits", "expected none"]);
+    }
 }
 
 #[test]
@@ -148,7 +205,15 @@ fn weights_of_wrong_type_or_value_are_refused() {
     let error = f16.tensor("n", "a", &[2, 1]).expect_err("another shape").to_string();
     mentions(&error, &["w.safetensors", "\"a\"", "\"n\"", "[2]", "[2, 1]"]);
     let long = file(r#"{"a":{"dtype":"I32","shape":[1],"data_offsets":[0,4]}}"#, &[0; 4]).expect("well formed");
-    mentions(&long.tensor("n", "a", &[1]).expect_err("a type").to_string(), &["I32", "F32 or F16"]);
+    mentions(&long.tensor("n", "a", &[1]).expect_err("a type").to_string(), &["I32", "F32, F64, F16 or BF16"]);
+    let bf16 = file(r#"{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}"#, &[0x80, 0x3f, 0x20, 0xc0])
+        .expect("well formed");
+    assert_eq!(bf16.tensor("n", "a", &[2]).expect("brain floats"), [1.0, -2.5]);
+    let double = |value: f64| {
+        file(r#"{"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}}"#, &value.to_le_bytes()).expect("well formed")
+    };
+    assert_eq!(double(-0.1).tensor("n", "a", &[1]).expect("a double"), [-0.1f32]);
+    mentions(&double(1e300).tensor("n", "a", &[1]).expect_err("no f32").to_string(), &["inf as f32", "finite"]);
     let nan = file(r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, &f32::NAN.to_le_bytes())
         .expect("well formed");
     mentions(&nan.tensor("n", "a", &[1]).expect_err("no number").to_string(), &["NaN", "finite"]);

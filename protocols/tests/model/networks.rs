@@ -1,10 +1,10 @@
 //! Networks of other forms, with random weights: the integer program of a graph follows its float reference.
 
-use blindvox_protocols::model::{Bundle, LinearKind, Rounding, Step, float, plain};
+use blindvox_protocols::model::{Bundle, LinearKind, Rounding, Step, calibrate, float, plain};
 use blindvox_protocols::volume::Volume;
 use serde_json::json;
 
-use crate::common::Net;
+use crate::common::{Net, Written};
 
 /// Calibrates a network on random volumes and compares integers with floats on another.
 fn check(net: Net, scores: &str, classes: usize) -> Vec<Step> {
@@ -28,6 +28,59 @@ fn check(net: Net, scores: &str, classes: usize) -> Vec<Step> {
     assert!(worst < 0.01 * f64::from(size), "logits differ by {worst} of {size}");
     assert_eq!(plain::run(&program, &prepared.integers, Rounding::Nearest).labels, run.labels);
     program.steps
+}
+
+/// A U-Net whose channel 2 of `c1` is multiplied by `by`, and what reads it divided, so that it is the same function.
+fn with_a_scaled_channel(activation: &str, by: f32) -> Written {
+    let mut net = Net::new(&[12, 8, 16], false, 11);
+    net.conv("c0", "in", 1, 4, &[3, 3, 3], false);
+    net.op("a0", json!("relu"), &["c0"]);
+    net.conv("c1", "a0", 4, 4, &[3, 3, 3], false);
+    net.op("a1", json!(activation), &["c1"]);
+    net.op("p1", json!("avg_pool"), &["a1"]);
+    net.up("u1", "p1", 4, 2);
+    net.op("cat", json!("concat"), &["a1", "u1"]);
+    net.conv("head", "cat", 6, 3, &[1, 1, 1], false);
+    let read = if activation == "square" { by * by } else { by };
+    net.scale("c1.w", 2 * 4 * 27, 4 * 27, 4 * 4 * 27, by);
+    net.scale("c1.b", 2, 1, 4, by);
+    net.scale("u1.w", 2 * 2 * 8, 2 * 8, 4 * 2 * 8, 1.0 / read);
+    net.scale("head.w", 2, 1, 6, 1.0 / read);
+    net.write("head", 3, 3)
+}
+
+#[test]
+fn a_channel_scaled_and_unscaled_is_the_same_network() {
+    for activation in ["relu", "square"] {
+        let steps = |by| with_a_scaled_channel(activation, by).program().0.steps;
+        let plain = steps(1.0);
+        for by in [64.0, 256.0, 1024.0, 1.0 / 4096.0] {
+            assert!(steps(by) == plain, "{activation}: other integers for a channel times {by}");
+        }
+        // No power of two: other roundings, no other precision.
+        let written = with_a_scaled_channel(activation, 700.0);
+        let mut bundle = Bundle::load(written.directory.path()).expect("well formed");
+        for agreement in calibrate(&mut bundle, &written.volumes).expect("a calibration") {
+            assert!(agreement.differing * 200 <= agreement.voxels, "{activation}: {agreement:?}");
+        }
+    }
+}
+
+#[test]
+fn a_network_that_integers_cannot_follow_is_told_by_volume_and_layer() {
+    let coarse = |weight_bits: u32| {
+        let written = with_a_scaled_channel("relu", 1.0);
+        let mut bundle = Bundle::load(written.directory.path()).expect("well formed");
+        bundle.quantization.weight_bits = weight_bits;
+        calibrate(&mut bundle, &written.volumes[..1]).expect("a calibration").remove(0)
+    };
+    let found = coarse(4);
+    let warning = found.warning().expect("4 bits are too few");
+    let cause = found.cause.as_ref().expect("a layer");
+    assert!(warning.contains("0.nii.gz") && warning.contains(&format!("{:?}", cause.tensor)), "{warning}");
+    assert!(cause.channel < 4 && cause.error > 0.01, "{cause:?}");
+    let fine = coarse(16);
+    assert!(fine.differing < found.differing, "{fine:?} against {found:?}");
 }
 
 #[test]

@@ -1,19 +1,31 @@
-//! `calibrate`: choose each tensor's scale from the largest values that real volumes reach.
+//! `calibrate`: choose each tensor's scale from the largest values that real volumes reach, and compare the integer with
+//! the float network on them.
 
 use blindvox_protocols::Result;
-use blindvox_protocols::model::{self, Bundle};
+use blindvox_protocols::model::{self, Agreement, Bundle};
 
 use crate::cli::CalibrateArgs;
 
 /// The `calibrate` command.
 pub fn run(args: &CalibrateArgs) -> Result<()> {
     let mut bundle = Bundle::load(&args.model)?;
-    bundle.quantization.spare_bits = args.spare_bits;
-    model::calibrate(&mut bundle, &args.volumes)?;
+    let agreements = if args.keep_scales {
+        model::observe(&mut bundle, &args.volumes)?
+    } else {
+        bundle.quantization.spare_bits = args.spare_bits;
+        model::calibrate(&mut bundle, &args.volumes)?
+    };
     let program = bundle.program()?;
     say!("{:<20} {:>6} {:>12} {:>6}", "tensor", "scale", "largest", "spare");
     for t in &program.tensors {
         say!("{:<20} {:>6} {:>12} {:>6}", t.name, format!("2^{}", t.scale_bits), t.max_abs, t.spare_bits);
+    }
+    say!();
+    for a in &agreements {
+        say!("{}: {} of {} labels differ from the float network's", a.volume.display(), a.differing, a.voxels);
+    }
+    for warning in agreements.iter().filter_map(Agreement::warning) {
+        eprintln!("warning: {warning}");
     }
     bundle.save_model()?;
     say!("Wrote {}", args.model.join("model.json").display());

@@ -162,6 +162,9 @@ pub struct CalibrateArgs {
     /// Volumes like those the model will see.
     #[arg(required = true, value_name = "VOLUME.nii.gz")]
     pub volumes: Vec<PathBuf>,
+    /// Keep the scales: only note what the volumes are like and compare the networks on them.
+    #[arg(long, conflicts_with = "spare_bits")]
+    pub keep_scales: bool,
     /// How often the largest value seen may double before it overflows.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=8))]
     pub spare_bits: u32,

@@ -7,6 +7,7 @@ use blindvox_protocols::volume::Volume;
 
 use crate::cli::PlainArgs;
 use crate::files::{check_outputs, check_volume_name};
+use crate::screen;
 use crate::segment::truth;
 
 /// The `plain` command.
@@ -20,6 +21,7 @@ pub fn run(args: &PlainArgs) -> Result<()> {
     let program = bundle.program()?;
     let volume = Volume::load(&args.input)?;
     let prepared = bundle.prepare(&program, &volume, &args.input)?;
+    screen::warn(&prepared.warnings);
     let truth = args.labels.as_deref().map(|path| truth(path, &volume)).transpose()?;
     let run = plain::run(&program, &prepared.integers, Rounding::Nearest);
     let map = prepared.placement.restore(&run.labels, &volume);

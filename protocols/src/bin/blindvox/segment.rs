@@ -38,6 +38,8 @@ struct Report {
     compare: Option<Comparison>,
     dice: Option<Vec<f64>>,
     peak_memory_bytes: Option<u64>,
+    /// What makes the labels doubtful.
+    warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     transcript: Option<[String; 2]>,
 }
@@ -124,6 +126,7 @@ pub fn truth(path: &Path, volume: &Volume) -> Result<LabelMap> {
 /// The `segment` command.
 pub fn run(args: &SegmentArgs) -> Result<()> {
     let job = Job::load(args)?;
+    screen::warn(&job.prepared.warnings);
     let (backend, device) = match args.backend {
         BackendChoice::Cpu => ("cpu", Device::cpu()),
         BackendChoice::Gpu => ("gpu", Device::gpu()?),
@@ -176,6 +179,7 @@ pub fn run(args: &SegmentArgs) -> Result<()> {
         compare,
         dice: job.truth.as_ref().map(|t| dice(&map.data, &t.data, job.program.classes)),
         peak_memory_bytes: peak_memory_bytes(),
+        warnings: job.prepared.warnings.clone(),
         transcript: outcome.client.transcript.zip(outcome.server.transcript).map(|(c, s)| [hex(&c), hex(&s)]),
     };
     map.save(&args.output)?;
@@ -289,7 +293,7 @@ pub fn demo() -> Result<()> {
     );
     say!(
         "Both run here, as two threads joined by a channel. The fast preset: -m {}",
-        folder.join("models/hippo_quad").display()
+        folder.join("models/hippo_square1").display()
     );
     say!();
     run(&SegmentArgs {
