@@ -27,7 +27,11 @@ const BULK: usize = 4096;
 const THREAD: usize = 16 * BULK;
 
 /// A cryptographically secure generator. Its state is secret: it is neither printed nor cloned.
-pub struct Prng(ChaCha20Rng);
+pub struct Prng {
+    generator: ChaCha20Rng,
+    /// Made from a seed that others may know, itself or the one it was forked from.
+    fixed: bool,
+}
 
 /// The bytes of one bulk draw. As secret as they are.
 pub(crate) struct Stream(Aes128);
@@ -50,30 +54,36 @@ impl Prng {
     pub fn from_os() -> Result<Self> {
         let mut seed = Zeroizing::new(Seed::default());
         SysRng.try_fill_bytes(&mut *seed).map_err(|e| Error::Device(format!("no randomness: {e}")))?;
-        Ok(Self(ChaCha20Rng::from_seed(*seed)))
+        Ok(Self { generator: ChaCha20Rng::from_seed(*seed), fixed: false })
     }
 
     /// Reproducible and therefore **not secret**: for tests and local runs with a fixed seed.
     pub fn from_seed_for_tests(seed: Seed) -> Self {
-        Self(ChaCha20Rng::from_seed(seed))
+        Self { generator: ChaCha20Rng::from_seed(seed), fixed: true }
+    }
+
+    /// Whether its draws come from a fixed seed, so that nothing made of them is secret.
+    pub fn is_fixed(&self) -> bool {
+        self.fixed
     }
 
     /// An independent generator for one use, so that the order of other draws does not move it.
     pub fn fork(&mut self, label: &str) -> Self {
         let mut seed = Zeroizing::new(Seed::default());
         self.fill_bytes(&mut *seed);
-        Self(ChaCha20Rng::from_seed(*blake3::keyed_hash(&seed, label.as_bytes()).as_bytes()))
+        let seed = Zeroizing::new(*blake3::keyed_hash(&seed, label.as_bytes()).as_bytes());
+        Self { generator: ChaCha20Rng::from_seed(*seed), fixed: self.fixed }
     }
 
     /// Generators by number, for parts that are drawn in any order.
     pub fn series(&mut self) -> PrngSeries {
-        PrngSeries(Zeroizing::new(self.seed()))
+        PrngSeries { seed: Zeroizing::new(self.seed()), fixed: self.fixed }
     }
 
     /// Fills `bytes`.
     pub fn fill_bytes(&mut self, bytes: &mut [u8]) {
         if bytes.len() < BULK {
-            return self.0.fill_bytes(bytes);
+            return self.generator.fill_bytes(bytes);
         }
         let stream = self.stream();
         let expand = |(part, bytes): (usize, &mut [u8])| {
@@ -98,18 +108,18 @@ impl Prng {
     /// A bulk draw of any length, to be taken piece by piece: what [`Self::fill_bytes`] makes of [`BULK`] bytes and more.
     pub(crate) fn stream(&mut self) -> Stream {
         let mut key = Zeroizing::new([0; 16]);
-        self.0.fill_bytes(&mut *key);
+        self.generator.fill_bytes(&mut *key);
         Stream(Aes128::new(u128::from_le_bytes(*key)))
     }
 
     /// Uniform 32 bits.
     pub fn next_u32(&mut self) -> u32 {
-        self.0.next_u32()
+        self.generator.next_u32()
     }
 
     /// Uniform 64 bits.
     pub fn next_u64(&mut self) -> u64 {
-        self.0.next_u64()
+        self.generator.next_u64()
     }
 
     /// A fresh seed, to publish or to expand.
@@ -128,14 +138,17 @@ impl Prng {
 }
 
 /// Independent generators by number: what each draws does not depend on the order, nor on the thread.
-pub struct PrngSeries(Zeroizing<Seed>);
+pub struct PrngSeries {
+    seed: Zeroizing<Seed>,
+    fixed: bool,
+}
 
 impl PrngSeries {
     /// Generator number `index`, each for one use: a stream of its own under the series' key.
     pub fn at(&self, index: usize) -> Prng {
-        let mut stream = ChaCha20Rng::from_seed(*self.0);
-        stream.set_stream(index as u64);
-        Prng(stream)
+        let mut generator = ChaCha20Rng::from_seed(*self.seed);
+        generator.set_stream(index as u64);
+        Prng { generator, fixed: self.fixed }
     }
 }
 
@@ -150,6 +163,14 @@ mod tests {
         assert_ne!(draw("a"), draw("b"));
         assert_ne!(Prng::from_os().unwrap().next_u64(), Prng::from_os().unwrap().next_u64());
         assert!(!format!("{:?}", Prng::from_seed_for_tests([7; 32])).contains('7'));
+    }
+
+    #[test]
+    fn all_that_comes_of_a_fixed_seed_says_so() {
+        for (mut prng, fixed) in [(Prng::from_seed_for_tests([7; 32]), true), (Prng::from_os().unwrap(), false)] {
+            let mut fork = prng.fork("a");
+            assert_eq!([prng.is_fixed(), fork.is_fixed(), fork.series().at(3).is_fixed()], [fixed; 3]);
+        }
     }
 
     #[test]
