@@ -36,6 +36,8 @@ const THREAD: usize = 16 * BULK;
 pub struct Prng {
     /// Boxed: wherever a generator is moved, its key stays in one place.
     generator: Box<ChaCha20Rng>,
+    /// Made from a seed that others may know, itself or the one it was forked from.
+    fixed: bool,
 }
 
 /// The bytes of one bulk draw. As secret as they are.
@@ -59,22 +61,27 @@ impl Prng {
     pub fn from_os() -> Result<Self> {
         let mut seed = Zeroizing::new(Seed::default());
         SysRng.try_fill_bytes(&mut *seed).map_err(|e| Error::Device(format!("no randomness: {e}")))?;
-        Ok(Self::keyed(&seed, 0))
+        Ok(Self::keyed(&seed, 0, false))
     }
 
     /// Reproducible and therefore **not secret**: for tests and local runs with a fixed seed.
     pub fn from_seed_for_tests(seed: Seed) -> Self {
-        Self::keyed(&seed, 0)
+        Self::keyed(&seed, 0, true)
+    }
+
+    /// Whether its draws come from a fixed seed, so that nothing made of them is secret.
+    pub fn is_fixed(&self) -> bool {
+        self.fixed
     }
 
     /// Stream number `stream` under a key.
-    fn keyed(seed: &Seed, stream: u64) -> Self {
+    fn keyed(seed: &Seed, stream: u64, fixed: bool) -> Self {
         let generator = with_cleared_stack::<SHALLOW, _>(|| {
             let mut generator = Box::new(ChaCha20Rng::from_seed(*seed));
             generator.set_stream(stream);
             generator
         });
-        Self { generator }
+        Self { generator, fixed }
     }
 
     /// Fills `key` from the stream, and then takes another key.
@@ -96,14 +103,14 @@ impl Prng {
             seed.copy_from_slice(hash.as_bytes());
             hash.zeroize();
         });
-        Self::keyed(&seed, 0)
+        Self::keyed(&seed, 0, self.fixed)
     }
 
     /// Generators by number, for parts that are drawn in any order.
     pub fn series(&mut self) -> PrngSeries {
         let mut seed = Box::new(Zeroizing::new(Seed::default()));
         self.draw_key(&mut **seed);
-        PrngSeries(seed)
+        PrngSeries { seed, fixed: self.fixed }
     }
 
     /// Fills `bytes`.
@@ -164,12 +171,15 @@ impl Prng {
 }
 
 /// Independent generators by number: what each draws does not depend on the order, nor on the thread.
-pub struct PrngSeries(Box<Zeroizing<Seed>>);
+pub struct PrngSeries {
+    seed: Box<Zeroizing<Seed>>,
+    fixed: bool,
+}
 
 impl PrngSeries {
     /// Generator number `index`, each for one use: a stream of its own under the series' key.
     pub fn at(&self, index: usize) -> Prng {
-        Prng::keyed(&self.0, index as u64)
+        Prng::keyed(&self.seed, index as u64, self.fixed)
     }
 }
 
@@ -208,6 +218,14 @@ mod tests {
             assert_ne!(prng.generator.get_seed(), before);
             assert_eq!(prng.generator.get_seed(), stream[at..at + 32]);
             assert_eq!(prng.next_u64(), Prng::from_seed_for_tests(prng.generator.get_seed()).next_u64());
+        }
+    }
+
+    #[test]
+    fn all_that_comes_of_a_fixed_seed_says_so() {
+        for (mut prng, fixed) in [(Prng::from_seed_for_tests([7; 32]), true), (Prng::from_os().unwrap(), false)] {
+            let mut fork = prng.fork("a");
+            assert_eq!([prng.is_fixed(), fork.is_fixed(), fork.series().at(3).is_fixed()], [fixed; 3]);
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use ::wgpu::{Adapter, Backends, DeviceType, Features, Instance, InstanceDescriptor, InstanceFlags, Limits};
 pub use blindvox_shaders::Word;
 
+use super::drivers::Drivers;
 use crate::error::{Error, Result};
 
 /// How to open a GPU.
@@ -27,6 +28,8 @@ pub struct AdapterReport {
     pub driver: String,
     /// Discrete, integrated, virtual, CPU (a software device) or other.
     pub kind: &'static str,
+    /// Runs kernels on the CPU, slower than the CPU backend.
+    pub software: bool,
     /// Has 64-bit integers in shaders.
     pub int64: bool,
     /// Largest window on a buffer that a kernel sees, bytes.
@@ -39,6 +42,13 @@ pub struct AdapterReport {
     pub workgroup_lanes: u32,
     /// What it lacks; `None` if it can be used.
     pub unusable: Option<String>,
+}
+
+impl AdapterReport {
+    /// Whether `part` is part of the adapter's name, in any case.
+    pub fn is_named(&self, part: &str) -> bool {
+        self.name.to_lowercase().contains(&part.to_lowercase())
+    }
 }
 
 impl fmt::Display for AdapterReport {
@@ -97,6 +107,7 @@ pub(super) fn report(adapter: &Adapter) -> AdapterReport {
             DeviceType::Cpu => "software device on the CPU",
             DeviceType::Other => "other",
         },
+        software: info.device_type == DeviceType::Cpu,
         int64: features.contains(Features::SHADER_INT64),
         max_binding_bytes: limits.max_storage_buffer_binding_size,
         max_buffer_bytes: limits.max_buffer_size,
@@ -126,14 +137,71 @@ fn lacking(limits: &Limits, features: Features) -> Option<String> {
 /// The adapter that the options ask for.
 pub(super) fn choose(options: &GpuOptions) -> Result<Adapter> {
     let adapters = enumerate();
-    let wanted = options.adapter.as_deref().unwrap_or("").to_lowercase();
-    let fits = |a: &&Adapter| {
-        let r = report(a);
-        r.unusable.is_none() && r.name.to_lowercase().contains(&wanted) && (options.word != Some(Word::U64) || r.int64)
+    let reports: Vec<AdapterReport> = adapters.iter().map(report).collect();
+    pick(&reports, options).map(|at| adapters[at].clone()).map_err(Error::Device)
+}
+
+/// The first of these that can be used and has the wanted name, or why there is none.
+fn pick(reports: &[AdapterReport], options: &GpuOptions) -> std::result::Result<usize, String> {
+    if reports.is_empty() {
+        return Err(Drivers::find().why_none());
+    }
+    let wanted = options.adapter.as_deref().unwrap_or("");
+    let named: Vec<usize> = (0..reports.len()).filter(|&i| reports[i].is_named(wanted)).collect();
+    if named.is_empty() {
+        let there: Vec<_> = reports.iter().map(|r| format!("{:?}", r.name)).collect();
+        return Err(format!("no adapter's name contains {wanted:?}; there are {}", there.join(", ")));
+    }
+    let fault = |r: &AdapterReport| match options.word {
+        Some(Word::U64) if r.unusable.is_none() && !r.int64 => Some("it has no 64-bit integers".to_owned()),
+        _ => r.unusable.clone(),
     };
-    adapters.iter().find(fits).cloned().ok_or_else(|| {
-        let found: Vec<String> = adapters.iter().map(|a| report(a).to_string()).collect();
-        let found = if found.is_empty() { "none was found".to_owned() } else { found.join("; ") };
-        Error::Device(format!("no usable Vulkan adapter for {options:?}: {found}"))
+    named.iter().find(|&&i| fault(&reports[i]).is_none()).copied().ok_or_else(|| {
+        let faults = named.iter().filter_map(|&i| fault(&reports[i]).map(|f| format!("{}: {f}", reports[i].name)));
+        format!("no usable adapter: {}", faults.collect::<Vec<_>>().join("; "))
     })
+}
+
+/// Why there is no GPU, in one line; none where there is one, usable or not.
+pub fn why_no_gpu() -> Option<String> {
+    let reports = adapters();
+    match reports.iter().find(|r| r.software) {
+        _ if reports.iter().any(|r| !r.software) => None,
+        Some(r) => Some(format!("{} is a software device; {}", r.name, Drivers::find().why_software_only())),
+        None => Some(Drivers::find().why_none()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some(name: &str, unusable: Option<&str>) -> AdapterReport {
+        AdapterReport {
+            name: name.to_owned(),
+            driver: String::new(),
+            kind: "other",
+            software: false,
+            int64: false,
+            max_binding_bytes: 0,
+            max_buffer_bytes: 0,
+            workgroup_bytes: 0,
+            workgroup_lanes: 0,
+            unusable: unusable.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn an_adapter_is_chosen_by_part_of_its_name() {
+        let there = [some("Old Card", Some("it has no lanes")), some("New Card", None), some("Third", None)];
+        let pick = |name: Option<&str>, word| {
+            pick(&there, &GpuOptions { adapter: name.map(str::to_owned), word, ..GpuOptions::default() })
+        };
+        assert_eq!((pick(None, None), pick(Some("card"), None), pick(Some("THIRD"), None)), (Ok(1), Ok(1), Ok(2)));
+        let none = pick(Some("abc"), None).unwrap_err();
+        assert_eq!(none, r#"no adapter's name contains "abc"; there are "Old Card", "New Card", "Third""#);
+        assert_eq!(pick(Some("old"), None).unwrap_err(), "no usable adapter: Old Card: it has no lanes");
+        let word = pick(Some("new"), Some(Word::U64)).unwrap_err();
+        assert_eq!(word, "no usable adapter: New Card: it has no 64-bit integers");
+    }
 }

@@ -17,6 +17,7 @@ pub mod adapter;
 mod add_lifted;
 mod automorphism;
 mod context;
+mod drivers;
 mod drop_last_limb;
 pub mod garble;
 mod gemm;
@@ -29,7 +30,7 @@ pub mod probe;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use adapter::{AdapterReport, GpuOptions, Word, adapters};
+pub use adapter::{AdapterReport, GpuOptions, Word, adapters, why_no_gpu};
 pub use garble::{GateBatch, GateBatchSize, PendingColours, PendingTables};
 pub use pool::GpuBuffer;
 pub use probe::Rates;
