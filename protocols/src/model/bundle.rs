@@ -62,6 +62,8 @@ pub struct Prepared {
     pub integers: Vec<i32>,
     /// Where the network's grid lies in the volume's.
     pub placement: Placement,
+    /// In words, one line each, what makes the labels doubtful.
+    pub warnings: Vec<String>,
 }
 
 impl Model {
@@ -77,7 +79,7 @@ impl Model {
             let found = model.classes.len();
             return Err(Error::Model(format!("{file}: classes: found {found} names, expected {scores}")));
         }
-        model.preparation.check(file, layout.shapes[0], layout.planar)?;
+        model.preparation.check(file, layout.shapes[0], layout.planar, model.graph.version)?;
         model.quantization.check(file)?;
         Ok((model, layout))
     }
@@ -140,7 +142,17 @@ impl Bundle {
     pub fn prepare(&self, program: &Program, volume: &Volume, path: &Path) -> Result<Prepared> {
         let (real, placement) = self.preparation.prepare(volume, self.input_shape().dims, path)?;
         let integers = quantize_input(&real, &program.tensors[program.input]);
-        Ok(Prepared { real, integers, placement })
+        let doubts = self.preparation.doubts(volume, &placement).into_iter();
+        let mut warnings: Vec<_> = doubts.map(|doubt| format!("{}: {doubt}", path.display())).collect();
+        if self.preparation.orientation.is_none() {
+            warnings.push(format!(
+                "{}: version {} without preparation.orientation: this model was trained on the voxel order of its files; a \
+                 scan stored in another order gets wrong labels",
+                self.directory.join(MODEL_FILE).display(),
+                self.graph.version
+            ));
+        }
+        Ok(Prepared { real, integers, placement, warnings })
     }
 
     /// Writes `model.json` with the present scales, atomically.

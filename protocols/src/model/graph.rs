@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// The version of the graph format that this crate reads and writes.
-pub const VERSION: u32 = 1;
+/// The newest version of `model.json` that this crate reads and writes; it reads all from 1 on.
+pub const VERSION: u32 = 2;
 /// The most nodes a graph may have.
 pub const MAX_NODES: usize = 4096;
 /// The most channels a tensor may have.
@@ -28,7 +28,7 @@ pub const MAX_KERNEL: usize = 31;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Graph {
-    /// [`VERSION`].
+    /// The version of the whole `model.json`: 1 to [`VERSION`].
     pub version: u32,
     /// The nodes, `input` first, `argmax` last.
     pub nodes: Vec<Node>,
@@ -195,8 +195,8 @@ impl Graph {
     /// # Errors
     /// [`Error::Model`], one line that names `file`, the node, the field, what was found and what was expected.
     pub fn check(&self, file: &str) -> Result<Layout> {
-        if self.version != VERSION {
-            return Err(Error::Model(format!("{file}: version: found {}, expected {VERSION}", self.version)));
+        if !(1..=VERSION).contains(&self.version) {
+            return Err(Error::Model(format!("{file}: version: found {}, expected 1 to {VERSION}", self.version)));
         }
         if !(2..=MAX_NODES).contains(&self.nodes.len()) {
             let found = self.nodes.len();

@@ -5,7 +5,8 @@
 //! | [`graph`] | the network as JSON: nodes, checks, shapes |
 //! | [`weights`] | safetensors |
 //! | [`bundle`] | a model's directory: graph, preparation, scales, weights |
-//! | [`prepare`] | a volume to the network's input, labels back to the volume's grid |
+//! | [`prepare`] | a volume to the network's input |
+//! | [`placement`] | where that lies in the volume; labels back to the volume's grid |
 //! | `lower` | concatenations and quadratic coefficients folded away |
 //! | [`quantize`] | scales and widths, integer weights |
 //! | [`program`] | the integer program that both the reference and the protocol execute |
@@ -19,6 +20,7 @@ pub mod float;
 pub mod graph;
 mod kernels;
 mod lower;
+pub mod placement;
 pub mod plain;
 pub mod prepare;
 pub mod program;

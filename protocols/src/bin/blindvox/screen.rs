@@ -23,6 +23,11 @@ pub fn line(text: Arguments<'_>) {
     }
 }
 
+/// Prints warnings, one a line.
+pub fn warn(warnings: &[String]) {
+    warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+}
+
 /// A line for the running layer with its own clock, above a bar over all layers; silent where the output is not a terminal.
 pub struct Progress {
     lines: MultiProgress,
