@@ -85,7 +85,7 @@ fn edit_model(folder: &Path, edit: impl FnOnce(&mut Value)) {
 }
 
 fn save(folder: &Path, dims: [usize; 3], value: impl Fn(usize) -> f32) {
-    let data = (0..dims.iter().product()).map(value).collect();
+    let data = (0..dims.iter().product()).map(|v| f64::from(value(v))).collect();
     Volume { dims, data, header: Header::new(dims, 1.0) }.save(&folder.join("scan.nii.gz")).expect("a write");
 }
 
@@ -147,7 +147,7 @@ fn wrong_volumes_are_refused() {
     let t = t.path();
     let whole = std::fs::read(t.join("scan.nii.gz")).expect("a volume");
     refused(t, &segment(t, &["-i", "nowhere.nii.gz"]), 2, &["nowhere.nii.gz", "No such file"]);
-    refused(t, &segment(t, &["-i", "."]), 2, &["directory"]);
+    refused(t, &segment(t, &["-i", "."]), 2, &["found a folder"]);
     refused(t, &segment(t, &["-i", MODEL_FILE]), 2, &[MODEL_FILE, "not a NIfTI"]);
 
     std::fs::write(t.join("scan.nii.gz"), b"").expect("a write");
@@ -180,7 +180,7 @@ fn wrong_labels_and_outputs_are_refused() {
     let t = t.path();
     let grid = |dims: [usize; 3]| {
         let count = dims.iter().product();
-        LabelMap { dims, data: vec![1; count], header: Header::new(dims, 1.0) }
+        LabelMap { dims, data: vec![1; count], header: Header::new(dims, 1.5) }
     };
     grid([8, 8, 4]).save(&t.join("truth.nii.gz")).expect("a write");
     refused(t, &segment(t, &["--labels", "truth.nii.gz"]), 2, &["truth.nii.gz", "[8, 8, 4]", "[8, 8, 8]"]);
@@ -325,7 +325,7 @@ fn other_grids_and_uncompressed_files_work_quietly() {
     let t = copy();
     let t = t.path();
     save(t, [11, 6, 9], |v| (v % 17) as f32);
-    let output = segment(t, &["-q", "-o", "map.nii", "--insecure-test-seed", "1"]);
+    let output = segment(t, &["-q", "--crop", "-o", "map.nii", "--insecure-test-seed", "1"]);
     assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
     assert!(text(&output.stderr).lines().all(|l| l.starts_with("warning: ")), "{output:?}");
     assert_eq!(LabelMap::load(&t.join("map.nii")).expect("a map").dims, [11, 6, 9]);

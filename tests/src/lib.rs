@@ -10,7 +10,7 @@ use blindvox_protocols::infer::{Options, trace};
 use blindvox_protocols::model::{Bundle, Program};
 use blindvox_protocols::volume::Volume;
 
-/// The shipped volumes' numbers.
+/// The Decathlon volumes' numbers.
 pub const VOLUMES: [&str; 8] = ["017", "034", "051", "064", "067", "091", "105", "166"];
 
 /// A file of the demo folder.
@@ -26,9 +26,22 @@ pub fn bundle(name: &str) -> Bundle {
 }
 
 /// A shipped volume's scan and its file.
-pub fn volume(number: &str) -> (Volume, PathBuf) {
-    let path = demo(&format!("volumes/images/hippocampus_{number}.nii.gz"));
+pub fn volume(name: &str) -> (Volume, PathBuf) {
+    let path = demo(&format!("volumes/images/{name}.nii.gz"));
     (Volume::load(&path).unwrap(), path)
+}
+
+/// The folder of the Decathlon's volumes, which may not be shipped: `BLINDVOX_DATA`, else `shared/data` beside the
+/// repository. Without it: a failure under `CI`, elsewhere a loud skip.
+pub fn decathlon() -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let folder = std::env::var_os("BLINDVOX_DATA").map_or_else(beside, PathBuf::from).join("hippocampus");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    assert!(std::env::var_os("CI").is_none(), "CI must have the Decathlon's volumes in {}", folder.display());
+    eprintln!("SKIPPED: the Decathlon's volumes are not in {} (BLINDVOX_DATA names another place)", folder.display());
+    None
 }
 
 /// A GPU device for each body of the words that the adapter runs. Without an adapter: a failure under `CI`, elsewhere a

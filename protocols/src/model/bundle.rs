@@ -86,7 +86,7 @@ impl Model {
             let found = model.classes.len();
             return Err(Error::Model(format!("{file}: classes: found {found} names, expected {scores}")));
         }
-        model.preparation.check(file, layout.shapes[0], layout.planar)?;
+        model.preparation.check(file, layout.shapes[0], layout.planar, model.graph.version)?;
         model.quantization.check(file)?;
         if let Some(calibration) = &model.calibration {
             calibration.check(file)?;
@@ -213,7 +213,17 @@ impl Bundle {
     pub fn prepare(&self, program: &Program, volume: &Volume, path: &Path) -> Result<Prepared> {
         let (real, placement) = self.preparation.prepare(volume, self.input_shape().dims, path)?;
         let integers = quantize_input(&real, &program.tensors[program.input]);
-        let warnings = self.foreign(&real).map(|w| format!("{}: {w}", path.display())).into_iter().collect();
+        let doubts = self.preparation.doubts(volume, &placement).into_iter();
+        let doubts = doubts.chain(self.foreign(&real));
+        let mut warnings: Vec<_> = doubts.map(|doubt| format!("{}: {doubt}", path.display())).collect();
+        if self.preparation.orientation.is_none() {
+            warnings.push(format!(
+                "{}: version {} without preparation.orientation: this model was trained on the voxel order of its files; a \
+                 scan stored in another order gets wrong labels",
+                self.directory.join(MODEL_FILE).display(),
+                self.graph.version
+            ));
+        }
         Ok(Prepared { real, integers, placement, warnings })
     }
 

@@ -5,7 +5,8 @@
 //! | [`graph`] | the network as JSON: nodes, checks, shapes |
 //! | [`weights`] | safetensors |
 //! | [`bundle`] | a model's directory: graph, preparation, scales, weights |
-//! | [`prepare`] | a volume to the network's input, labels back to the volume's grid |
+//! | [`prepare`] | a volume to the network's input |
+//! | [`placement`] | where that lies in the volume; labels back to the volume's grid |
 //! | `lower`, `budget` | concatenations and quadratic coefficients folded away, within bounds |
 //! | `equalise` | powers of two on channels, so that they share one scale |
 //! | [`quantize`] | scales and widths, integer weights |
@@ -26,6 +27,7 @@ pub mod float;
 pub mod graph;
 mod kernels;
 mod lower;
+pub mod placement;
 pub mod plain;
 pub mod prepare;
 pub mod program;

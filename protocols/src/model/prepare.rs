@@ -1,22 +1,45 @@
-//! The client's side of a model: from a scan to the network's input, and from its labels back to the scan's grid.
+//! The client's side of a model: from a scan to the network's input.
 //!
-//! z-score over the whole volume (mean and population standard deviation), clamp, centre crop or zero pad to `pad_to`,
-//! then `crop` voxels off every side. The network's D, H, W are the volume's i, j, k; a planar network's H, W are
-//! i, j of a volume with one slice.
+//! Axes in the model's order, voxels of the model's size, z-score over the whole volume (mean and population standard
+//! deviation), clamp, centre crop or zero pad to `pad_to`, then `crop` voxels off every side. The network's D, H, W are
+//! the i, j, k of that grid; a planar network's H, W are i, j of a volume with one slice. [`Placement`] is the way back.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::graph::Shape;
+pub use super::placement::{Placement, Seen};
 use super::program::TensorInfo;
 use crate::error::{Error, Result};
-use crate::volume::{LabelMap, Volume};
+use crate::volume::geometry::{Axes, Orientation, sides};
+use crate::volume::resample::{Kernel, Scale};
+use crate::volume::{MAX_VOXELS, Volume};
+
+/// How far a voxel's side may be from the model's, as a part of it, to count as the same.
+const SAME_SPACING: f64 = 1e-3;
+/// A ratio of sides from which on resampling can't give what the model was trained on.
+const FAR_SPACING: f64 = 4.0;
+/// Degrees off a right angle from which on the network sees a sheared picture.
+const SHEARED: f64 = 1.0;
 
 /// How a volume is prepared. Part of a bundle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preparation {
+    /// The way the network's axes run, such as `RAS`; without it they are those that the file has. Since version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orientation: Option<Orientation>,
+    /// The sides of the network's voxels in millimetres, `[i, j, k]` or `[i, j]`, along the axes of `orientation`;
+    /// without it they are those that the file has. Since version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spacing: Option<Vec<f64>>,
+    /// What is done about a scan of another spacing; `linear` where it isn't said. Since version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resample: Option<Resample>,
+    /// How labels come back to a scan of another spacing; `linear` where it isn't said. Since version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Labels>,
     /// What makes the intensities comparable.
     pub normalise: Normalise,
     /// Lowest and highest value after that.
@@ -26,6 +49,26 @@ pub struct Preparation {
     pub pad_to: Vec<usize>,
     /// Voxels then taken off both ends of each axis.
     pub crop: Vec<usize>,
+}
+
+/// What is done about a scan of another spacing than the model's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resample {
+    /// Values between voxels by straight lines, over all that a wider voxel covers.
+    Linear,
+    /// It is refused.
+    None,
+}
+
+/// How labels come back to a scan of another spacing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Labels {
+    /// Each label's share of a voxel by straight lines, the largest wins.
+    Linear,
+    /// The nearest voxel's label.
+    Nearest,
 }
 
 /// What makes intensities comparable.
@@ -38,17 +81,6 @@ pub enum Normalise {
     None,
 }
 
-/// Where the network's grid lies in a volume's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placement {
-    /// The volume's grid, a planar one as `[1, i, j]`.
-    source: [usize; 3],
-    /// The network's grid.
-    target: [usize; 3],
-    /// The volume's position of the network's first voxel; negative where zeros come first.
-    first: [i64; 3],
-}
-
 /// Three axes from the two of a planar network or the three of another.
 fn three(list: &[usize], planar: bool, fill: usize) -> Option<[usize; 3]> {
     match (list, planar) {
@@ -59,16 +91,37 @@ fn three(list: &[usize], planar: bool, fill: usize) -> Option<[usize; 3]> {
 }
 
 impl Preparation {
-    /// Checks the fields against the network's input.
+    /// Checks the fields against the network's input and the version of `model.json`.
     ///
     /// # Errors
     /// [`Error::Model`] naming `file`, the field, what was found and what was expected.
-    pub fn check(&self, file: &str, input: Shape, planar: bool) -> Result<()> {
+    pub fn check(&self, file: &str, input: Shape, planar: bool, version: u32) -> Result<()> {
         let wrong = |field: &str, found: String, expected: String| {
             Error::Model(format!("{file}: preparation.{field}: found {found}, expected {expected}"))
         };
         if input.channels != 1 {
             return Err(wrong("channels", input.channels.to_string(), "1, as a volume has".into()));
+        }
+        let newer = [
+            ("orientation", self.orientation.is_some()),
+            ("spacing", self.spacing.is_some()),
+            ("resample", self.resample.is_some()),
+            ("labels", self.labels.is_some()),
+        ];
+        if let Some((field, _)) = newer.into_iter().find(|(_, given)| *given && version < 2) {
+            return Err(wrong(field, format!("it in version {version}"), "graph.version 2".into()));
+        }
+        if let Some((field, _)) = newer[1..].iter().find(|(_, given)| *given && self.orientation.is_none()) {
+            return Err(wrong("orientation", "none".into(), format!("three letters such as RAS beside {field}")));
+        }
+        if let Some((field, _)) = newer[2..].iter().find(|(_, given)| *given && self.spacing.is_none()) {
+            return Err(wrong("spacing", "none".into(), format!("the voxels' sides in mm beside {field}")));
+        }
+        if let Some(spacing) = &self.spacing
+            && (spacing.len() != if planar { 2 } else { 3 } || !spacing.iter().all(|s| (1e-3..=1e3).contains(s)))
+        {
+            let expected = format!("{} sides of 0.001 to 1000 mm", if planar { 2 } else { 3 });
+            return Err(wrong("spacing", format!("{spacing:?}"), expected));
         }
         if let Some([low, high]) = self.clamp
             && !(low.is_finite() && high.is_finite() && low < high)
@@ -87,46 +140,113 @@ impl Preparation {
         Ok(())
     }
 
-    /// Where the network's grid `target` lies in a volume of `dims`.
+    /// Where the network's grid `target` lies in a volume; `path` is for messages.
     ///
     /// # Errors
-    /// [`Error::Input`] naming `path` if the volume has several slices and the network is planar.
-    pub fn placement(&self, dims: [usize; 3], target: [usize; 3], path: &Path) -> Result<Placement> {
+    /// [`Error::Input`] naming the file, if its axes or its spacing don't suit the model, or if it has several slices and
+    /// the network is planar.
+    pub fn placement(&self, volume: &Volume, target: [usize; 3], path: &Path) -> Result<Placement> {
+        let wrong = |what: String| Error::Input(format!("{}: {what}", path.display()));
         let planar = self.pad_to.len() == 2;
-        let source = match dims {
-            [i, j, 1] if planar => [1, i, j],
-            [_, _, k] if planar => {
-                let path = path.display();
-                return Err(Error::Input(format!("{path}: dim[3]: found {k} slices, expected 1 for a planar model")));
-            }
-            dims => dims,
-        };
+        let axes = self.axes(volume).map_err(&wrong)?;
+        let scales = self.scales(volume, axes).map_err(&wrong)?;
+        let slices = scales[2].from;
+        if planar && slices != 1 {
+            return Err(wrong(format!("dim[3]: found {slices} slices, expected 1 for a planar model")));
+        }
         let mismatch = || Error::Model("preparation.pad_to, crop: not as many sizes as the grid has axes".into());
         let pad = three(&self.pad_to, planar, 1).ok_or_else(mismatch)?;
-        let crop = three(&self.crop, planar, 0).ok_or_else(mismatch)?;
-        let first = [0, 1, 2].map(|a| (source[a] as i64 - pad[a] as i64).div_euclid(2) + crop[a] as i64);
-        Ok(Placement { source, target, first })
+        let margin = three(&self.crop, planar, 0).ok_or_else(mismatch)?;
+        let labels = match self.labels {
+            Some(Labels::Nearest) => Kernel::Nearest,
+            Some(Labels::Linear) | None => Kernel::Linear,
+        };
+        let (stored, affine) = (volume.dims, volume.header.affine());
+        let mut placement = Placement { axes, stored, scales, labels, planar, target, first: [0; 3], margin, affine };
+        let source = placement.source();
+        placement.first = [0, 1, 2].map(|a| (source[a] as i64 - pad[a] as i64).div_euclid(2) + margin[a] as i64);
+        Ok(placement)
+    }
+
+    /// From the stored axes to the model's.
+    fn axes(&self, volume: &Volume) -> std::result::Result<Axes, String> {
+        let Some(orientation) = self.orientation else { return Ok(Axes::STORED) };
+        let affine = volume.header.affine().ok_or(
+            "orientation: found none (sform_code and qform_code are 0), expected one (--assume RAS, if you are sure that its \
+             axes run to the right, anterior and superior)",
+        )?;
+        Axes::to(orientation, &affine)
+    }
+
+    /// From the volume's voxels, axes in the model's order, to the model's.
+    fn scales(&self, volume: &Volume, axes: Axes) -> std::result::Result<[Scale; 3], String> {
+        let dims = axes.dims(volume.dims);
+        let mut scales = dims.map(Scale::none);
+        let own = axes.order(volume.spacing());
+        let wanted = self.spacing.as_deref().unwrap_or_default();
+        for (a, &wanted) in wanted.iter().enumerate() {
+            if (own[a] / wanted - 1.0).abs() > SAME_SPACING {
+                scales[a] = Scale::new(dims[a], own[a], wanted);
+            }
+        }
+        if self.resample == Some(Resample::None) && !scales.iter().all(Scale::is_none) {
+            let wanted = wanted.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ");
+            let found = sides(own);
+            return Err(format!(
+                "spacing: found {found} mm, expected {wanted} mm (this model has scans resampled before)"
+            ));
+        }
+        let count = scales.iter().try_fold(1usize, |n, s| n.checked_mul(s.to));
+        if count.is_none_or(|n| n > MAX_VOXELS) {
+            let sizes = scales.map(|s| s.to);
+            return Err(format!(
+                "spacing: {} mm makes {sizes:?} voxels of the model's, expected at most {MAX_VOXELS} in all",
+                sides(own)
+            ));
+        }
+        Ok(scales)
+    }
+
+    /// In words, what makes a volume's labels doubtful. A scan that can't be labelled rightly is refused elsewhere.
+    pub fn doubts(&self, volume: &Volume, placement: &Placement) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if self.orientation.is_none() {
+            return doubts;
+        }
+        doubts.extend(volume.header.doubts());
+        let shear = placement.affine.map_or(0.0, |affine| affine.shear_degrees());
+        if shear > SHEARED {
+            doubts
+                .push(format!("its axes are {shear:.1} degrees off right angles: the network sees a sheared picture"));
+        }
+        let far = |s: &Scale| s.step > FAR_SPACING || s.step < 1.0 / FAR_SPACING;
+        if placement.scales.iter().any(far) {
+            let (own, wanted) = (sides(volume.spacing()), self.spacing.as_deref().unwrap_or_default());
+            doubts.push(format!("voxels of {own} mm are far from the model's {wanted:?}: outside the model's domain"));
+        }
+        doubts
     }
 
     /// The network's input in real numbers, `[D, H, W]`, and where it lies; `path` is for messages.
     ///
     /// # Errors
-    /// [`Error::Input`] naming the file, if the volume is constant or has too many slices.
+    /// [`Error::Input`] naming the file, if the volume is constant or doesn't suit the model.
     pub fn prepare(&self, volume: &Volume, target: [usize; 3], path: &Path) -> Result<(Vec<f32>, Placement)> {
-        let placement = self.placement(volume.dims, target, path)?;
+        let placement = self.placement(volume, target, path)?;
+        let data = placement.on_model_grid(volume);
         let (mean, deviation) = match self.normalise {
             Normalise::None => (0.0, 1.0),
-            Normalise::ZScore => moments(&volume.data),
+            Normalise::ZScore => moments(&data),
         };
         if !(deviation > 0.0 && deviation.is_finite()) {
             let path = path.display();
             return Err(Error::Input(format!("{path}: voxels: found a constant volume, expected varying values")));
         }
         let [low, high] = self.clamp.unwrap_or([f32::MIN, f32::MAX]);
-        let value = |v: f32| (((f64::from(v) - mean) / deviation) as f32).clamp(low, high);
+        let value = |v: f64| (((v - mean) / deviation) as f32).clamp(low, high);
         let mut out = vec![0.0; target.iter().product()];
         placement.rows(|network, source, length| {
-            let from = &volume.data[source..source + length];
+            let from = &data[source..source + length];
             out[network..network + length].iter_mut().zip(from).for_each(|(o, &v)| *o = value(v));
         });
         Ok((out, placement))
@@ -134,47 +254,11 @@ impl Preparation {
 }
 
 /// Mean and population standard deviation.
-fn moments(data: &[f32]) -> (f64, f64) {
+fn moments(data: &[f64]) -> (f64, f64) {
     let count = data.len() as f64;
-    let mean = data.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
-    let variance = data.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / count;
+    let mean = data.iter().sum::<f64>() / count;
+    let variance = data.iter().map(|&v| (v - mean).powi(2)).sum::<f64>() / count;
     (mean, variance.sqrt())
-}
-
-impl Placement {
-    /// Calls `row(network index, volume index, length)` for each run of voxels that both grids have.
-    fn rows(&self, mut row: impl FnMut(usize, usize, usize)) {
-        let overlap = |a: usize| {
-            let from = self.first[a].max(0) as usize;
-            let end = (self.first[a] + self.target[a] as i64).clamp(0, self.source[a] as i64) as usize;
-            from..end.max(from)
-        };
-        let network = |at: usize, a: usize| (at as i64 - self.first[a]) as usize;
-        let columns = overlap(2);
-        if columns.is_empty() {
-            return;
-        }
-        for i in overlap(0) {
-            for j in overlap(1) {
-                let source = (i * self.source[1] + j) * self.source[2] + columns.start;
-                let plane = network(i, 0) * self.target[1] + network(j, 1);
-                row(plane * self.target[2] + network(columns.start, 2), source, columns.len());
-            }
-        }
-    }
-
-    /// Labels of the network's grid on the volume's own grid; what the network didn't see is background (0).
-    ///
-    /// # Panics
-    /// If `labels` isn't one per voxel of the network's grid.
-    pub fn restore(&self, labels: &[u8], volume: &Volume) -> LabelMap {
-        assert_eq!(labels.len(), self.target.iter().product::<usize>(), "a label per voxel of the network's grid");
-        let mut data = vec![0; volume.data.len()];
-        self.rows(|network, source, length| {
-            data[source..source + length].copy_from_slice(&labels[network..network + length]);
-        });
-        LabelMap { dims: volume.dims, data, header: volume.header.clone() }
-    }
 }
 
 /// Real values as integers of the input tensor: round(x · 2^scale_bits), saturated to its range.

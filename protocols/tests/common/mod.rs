@@ -107,8 +107,8 @@ impl Net {
         let dims: Vec<usize> = serde_json::from_value(self.nodes[0]["op"]["input"]["dims"].clone()).expect("sizes");
         let names: Vec<String> = (0..classes).map(|c| format!("class {c}")).collect();
         let model = json!({
-            "name": "random", "classes": names, "graph": {"version": 1, "nodes": self.nodes},
-            "preparation": {"normalise": "z_score", "pad_to": dims, "crop": vec![0; dims.len()]},
+            "name": "random", "classes": names, "graph": {"version": 2, "nodes": self.nodes},
+            "preparation": {"orientation": "RAS", "normalise": "z_score", "pad_to": dims, "crop": vec![0; dims.len()]},
             "quantization": {"weight_bits": 12, "relu_bits": 16, "argmax_bits": 24, "spare_bits": 2},
         });
         let directory = tempfile::tempdir().expect("a directory");
@@ -120,7 +120,7 @@ impl Net {
         let grid = if self.planar { [dims[0], dims[1], 1] } else { [dims[0], dims[1], dims[2]] };
         let volumes: Vec<PathBuf> = (0..count).map(|v| directory.path().join(format!("{v}.nii.gz"))).collect();
         for path in &volumes {
-            let data = (0..grid.iter().product()).map(|_| self.numbers.next()).collect();
+            let data = (0..grid.iter().product()).map(|_| self.numbers.next().into()).collect();
             Volume { dims: grid, data, header: Header::new(grid, 1.5) }.save(path).expect("a write");
         }
         Written { directory, volumes }

@@ -1,4 +1,4 @@
-//! The shipped bundles on the shipped volumes.
+//! The shipped bundles on real volumes.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use blindvox_protocols::dice::dice;
 use blindvox_protocols::model::{Bundle, PlainRun, Program, Rounding, float, plain};
 use blindvox_protocols::volume::{LabelMap, Volume};
 
-use crate::{demo_path, model_path};
+use crate::{demo_path, model_path, shared_data};
 
 fn bundle(name: &str) -> (Bundle, Program) {
     let bundle = Bundle::load(&model_path(name)).expect("a shipped bundle");
@@ -14,19 +14,24 @@ fn bundle(name: &str) -> (Bundle, Program) {
     (bundle, program)
 }
 
+/// The shipped volumes at 1 mm.
 fn images() -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(demo_path("volumes/images"))
-        .expect("the shipped volumes")
-        .map(|e| e.expect("an entry").path())
-        .collect();
+    ["colin27_left", "colin27_right"].map(|name| demo_path(&format!("volumes/images/{name}.nii.gz"))).into()
+}
+
+/// The Decathlon's volumes, where they are.
+fn decathlon() -> Option<Vec<PathBuf>> {
+    let folder = shared_data("hippocampus")?.join("images");
+    let files = std::fs::read_dir(folder).expect("the volumes").map(|e| e.expect("an entry").path());
+    let mut paths: Vec<PathBuf> = files.collect();
     paths.sort();
     assert_eq!(paths.len(), 8);
-    paths
+    Some(paths)
 }
 
 /// The f32 values of a .npy file.
-fn npy(relative: &str) -> Vec<f32> {
-    let bytes = std::fs::read(demo_path(relative)).expect("a reference file");
+fn npy(path: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).expect("a reference file");
     let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     bytes[10 + header..].as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
 }
@@ -37,17 +42,18 @@ fn disagreements(a: &[u8], b: &[u8]) -> usize {
 
 #[test]
 fn preparation_and_float_network_equal_the_training_framework() {
+    let Some((volumes, references)) = shared_data("hippocampus").zip(shared_data("models")) else { return };
     let (bundle, program) = bundle("hippo_hybrid");
-    let path = demo_path("volumes/images/hippocampus_017.nii.gz");
-    let volume = Volume::load(&path).expect("a shipped volume");
+    let path = volumes.join("images/hippocampus_017.nii.gz");
+    let volume = Volume::load(&path).expect("a volume");
     let prepared = bundle.prepare(&program, &volume, &path).expect("a volume of the model's kind");
-    let input = npy("reference/hippo_hybrid.input.npy");
+    let input = npy(&references.join("hippo_hybrid.input.npy"));
     assert_eq!(prepared.real.len(), input.len());
     let worst = prepared.real.iter().zip(&input).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(worst < 1e-5, "prepared input differs by {worst}");
 
     let run = float::run(&bundle, &input).expect("weights that match");
-    let logits = npy("reference/hippo_hybrid.logits.npy");
+    let logits = npy(&references.join("hippo_hybrid.logits.npy"));
     let size = logits.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     let worst = run.logits.iter().zip(&logits).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     println!("logits differ by {worst} of {size}");
@@ -61,10 +67,11 @@ fn preparation_and_float_network_equal_the_training_framework() {
 
 /// Checks a model on every volume: integers against float by Dice, share rounding against the reference by labels.
 fn check_on_all_volumes(name: &str, wanted_spare: i32) {
+    let Some(paths) = decathlon() else { return };
     let (bundle, program) = bundle(name);
     assert!(program.tensors[1..].iter().all(|t| t.spare_bits >= wanted_spare), "{name} has fewer spare bits");
     let (mut worst_dice, mut worst_rounding) = (0.0f64, 0);
-    for path in images() {
+    for path in paths {
         let volume = Volume::load(&path).expect("a shipped volume");
         let prepared = bundle.prepare(&program, &volume, &path).expect("a volume of the model's kind");
         let float = float::run(&bundle, &prepared.real).expect("weights that match");
@@ -72,8 +79,8 @@ fn check_on_all_volumes(name: &str, wanted_spare: i32) {
         let shares = plain::run(&program, &prepared.integers, Rounding::Shares(1));
         assert_eq!(exact.overflows().count() + shares.overflows().count(), 0, "{name} on {path:?} overflows");
 
-        let truth = demo_path("volumes/labels").join(path.file_name().expect("a name"));
-        let truth = LabelMap::load(&truth).expect("shipped labels");
+        let truth = path.with_file_name("../labels").join(path.file_name().expect("a name"));
+        let truth = LabelMap::load(&truth).expect("labels");
         let score = |labels: &[u8]| dice(&prepared.placement.restore(labels, &volume).data, &truth.data, 3);
         let (real, integer) = (score(&float.labels), score(&exact.labels));
         assert!(real.iter().all(|d| *d > 0.8), "{name} on {path:?} has Dice {real:?}");
@@ -121,7 +128,7 @@ fn the_demo_network_has_its_known_cost() {
 
 /// Edits of a volume that no scanner makes.
 fn outlandish(volume: &Volume) -> Vec<(&'static str, Volume)> {
-    let top = volume.data.iter().fold(0.0f32, |m, v| m.max(*v));
+    let top = volume.data.iter().fold(0.0f64, |m, v| m.max(*v));
     let [ni, nj, nk] = volume.dims;
     let edit = |inside: &dyn Fn([usize; 3]) -> bool| {
         let mut edited = volume.clone();
@@ -173,7 +180,7 @@ fn quad_reports_overflow_out_of_its_domain() {
 
 #[test]
 fn every_step_follows_from_the_traced_tensors() {
-    let (bundle, program) = bundle("hippo_quad");
+    let (bundle, program) = bundle("hippo_hybrid");
     let path = &images()[0];
     let volume = Volume::load(path).expect("a shipped volume");
     let prepared = bundle.prepare(&program, &volume, path).expect("a volume of the model's kind");

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use blindvox_engine::garble::GateHash;
 use blindvox_protocols::gc::GatePlace;
+use blindvox_protocols::volume::Orientation;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Secure segmentation of medical volumes. Without a command: the demo.
@@ -89,15 +90,37 @@ impl From<GarbleChoice> for GatePlace {
     }
 }
 
+/// How a volume is read.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct ReadingArgs {
+    /// The way the axes run (RAS, LPS, ...) in a file that states no orientation.
+    #[arg(long, value_name = "RAS")]
+    pub assume: Option<Orientation>,
+    /// Read voxels that are not a number as this value.
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true, value_parser = finite)]
+    pub nan: Option<f64>,
+    /// Label only the part of a larger volume that fits the network's grid, about its centre (else exit code 5 says so).
+    #[arg(long)]
+    pub crop: bool,
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok().filter(|v: &f64| v.is_finite());
+    value.ok_or_else(|| "expected a finite number".to_owned())
+}
+
 /// Flags of `segment`.
 #[derive(Args)]
 pub struct SegmentArgs {
     /// The model: a directory with model.json and weights.safetensors.
     #[arg(short, long, value_name = "BUNDLE")]
     pub model: PathBuf,
-    /// The volume, NIfTI.
+    /// The volume: NIfTI-1 or -2, compressed or not, or one of a pair of .hdr and .img.
     #[arg(short, long, value_name = "IN.nii.gz")]
     pub input: PathBuf,
+    /// How it is read.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
     /// The label map to write, NIfTI on the input's grid.
     #[arg(short, long, value_name = "OUT.nii.gz")]
     pub output: PathBuf,
@@ -119,13 +142,14 @@ pub struct SegmentArgs {
     /// Draw the result here.
     #[arg(long, value_name = "P.png")]
     pub preview: Option<PathBuf>,
-    /// True labels, for Dice.
+    /// True labels, for Dice: on the volume's grid, voxels stored in any order. One value over several of the model's
+    /// classes is compared with all of them together.
     #[arg(long, value_name = "TRUTH.nii.gz")]
     pub labels: Option<PathBuf>,
     /// Also run the integer and the float network in the clear and count differing labels.
     #[arg(long)]
     pub compare: bool,
-    /// Print nothing but errors.
+    /// Print nothing but warnings and errors.
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Also print the plan of every linear layer.
@@ -142,13 +166,17 @@ pub struct PlainArgs {
     /// The model: a directory with model.json and weights.safetensors.
     #[arg(short, long, value_name = "BUNDLE")]
     pub model: PathBuf,
-    /// The volume, NIfTI.
+    /// The volume: NIfTI-1 or -2, compressed or not, or one of a pair of .hdr and .img.
     #[arg(short, long, value_name = "IN.nii.gz")]
     pub input: PathBuf,
+    /// How it is read.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
     /// The label map to write.
     #[arg(short, long, value_name = "OUT.nii.gz")]
     pub output: Option<PathBuf>,
-    /// True labels, for Dice.
+    /// True labels, for Dice: on the volume's grid, voxels stored in any order. One value over several of the model's
+    /// classes is compared with all of them together.
     #[arg(long, value_name = "TRUTH.nii.gz")]
     pub labels: Option<PathBuf>,
 }

@@ -7,6 +7,7 @@
 //! | [`plain`] | `plain`: the same network without cryptography |
 //! | [`calibrate`] | `calibrate`: choose each tensor's scale |
 //! | [`doctor`] | `doctor`: what this machine offers |
+//! | [`input`] | the model, the scan and true labels, and what is said about them |
 //! | [`files`] | files to write |
 //! | [`screen`] | progress and tables |
 //! | [`preview`] | a picture of the result |
@@ -18,6 +19,7 @@ mod calibrate;
 mod cli;
 mod doctor;
 mod files;
+mod input;
 mod plain;
 mod preview;
 mod segment;
@@ -25,6 +27,7 @@ mod segment;
 use std::process::ExitCode;
 
 use clap::Parser;
+use input::Done;
 
 fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
@@ -42,11 +45,12 @@ fn main() -> ExitCode {
         None => segment::demo(),
         Some(cli::Command::Segment(args)) => segment::run(&args),
         Some(cli::Command::Plain(args)) => plain::run(&args),
-        Some(cli::Command::Calibrate(args)) => calibrate::run(&args),
-        Some(cli::Command::Doctor) => doctor::run(),
+        Some(cli::Command::Calibrate(args)) => calibrate::run(&args).map(|()| Done::Whole),
+        Some(cli::Command::Doctor) => doctor::run().map(|()| Done::Whole),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Done::Whole) => ExitCode::SUCCESS,
+        Ok(Done::Part) => ExitCode::from(5),
         Err(e) => {
             eprintln!("error: {e}");
             ExitCode::from(if e.is_input() { 2 } else { 1 })

@@ -1,30 +1,24 @@
 //! `plain`: the fixed-point network without cryptography, and how its values fit their ranges.
 
 use blindvox_protocols::Result;
-use blindvox_protocols::dice::dice;
-use blindvox_protocols::model::{Bundle, Rounding, plain};
-use blindvox_protocols::volume::Volume;
+use blindvox_protocols::model::{Rounding, plain};
 
 use crate::cli::PlainArgs;
 use crate::files::{check_outputs, check_volume_name};
+use crate::input::{Done, Input};
 use crate::screen;
-use crate::segment::truth;
 
 /// The `plain` command.
-pub fn run(args: &PlainArgs) -> Result<()> {
+pub fn run(args: &PlainArgs) -> Result<Done> {
     if let Some(output) = &args.output {
         check_volume_name("--output", output)?;
         let inputs = [Some(("--input", &*args.input)), args.labels.as_deref().map(|p| ("--labels", p))];
         check_outputs(&inputs.into_iter().flatten().collect::<Vec<_>>(), &[("--output", output)])?;
     }
-    let bundle = Bundle::load(&args.model)?;
-    let program = bundle.program()?;
-    let volume = Volume::load(&args.input)?;
-    let prepared = bundle.prepare(&program, &volume, &args.input)?;
-    screen::warn(&prepared.warnings);
-    let truth = args.labels.as_deref().map(|path| truth(path, &volume)).transpose()?;
-    let run = plain::run(&program, &prepared.integers, Rounding::Nearest);
-    let map = prepared.placement.restore(&run.labels, &volume);
+    let input = Input::load(&args.model, &args.input, args.labels.as_deref(), args.reading)?;
+    screen::warn(&input.prepared.warnings);
+    let run = plain::run(&input.program, &input.prepared.integers, Rounding::Nearest);
+    let map = input.prepared.placement.restore(&run.labels, &input.volume);
 
     say!("{:<20} {:>12} {:>12} {:>6} {:>10}", "tensor", "largest", "range ends", "spare", "overflows");
     for r in &run.ranges {
@@ -37,15 +31,13 @@ pub fn run(args: &PlainArgs) -> Result<()> {
             "{overflowing} tensors OVERFLOW: this volume is outside the model's calibrated domain; a secure run would be wrong."
         );
     }
-    if let Some(truth) = truth {
-        let values = dice(&map.data, &truth.data, program.classes);
-        let each: Vec<_> =
-            bundle.classes.iter().skip(1).zip(values).map(|(name, d)| format!("{name} {d:.4}")).collect();
-        say!("Dice: {}", each.join(", "));
+    input.tell_seen();
+    if let Some(score) = input.score(&map) {
+        say!("{}", input.describe(&score));
     }
     if let Some(path) = &args.output {
         map.save(path)?;
         say!("Wrote {}", path.display());
     }
-    Ok(())
+    Ok(input.done(args.reading))
 }

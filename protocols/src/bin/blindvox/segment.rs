@@ -1,23 +1,23 @@
 //! `segment` and the demo: both parties in this process, each with its own half of everything.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 use blindvox_engine::rlwe::Params;
 use blindvox_engine::{Backend, Device};
-use blindvox_protocols::dice::dice;
+use blindvox_protocols::dice::{Overlap, Union};
 use blindvox_protocols::infer::report::{LayerReport, Total, peak_memory_bytes};
 use blindvox_protocols::infer::session::plans;
 use blindvox_protocols::infer::{Options, local};
-use blindvox_protocols::model::{Bundle, Prepared, Program, RangeReport, Rounding, float, plain};
+use blindvox_protocols::model::{RangeReport, Rounding, float, plain};
 use blindvox_protocols::nonlinear::relu::ReluKind;
-use blindvox_protocols::volume::{LabelMap, Volume};
+use blindvox_protocols::volume::LabelMap;
 use blindvox_protocols::{Error, Result};
 use serde::Serialize;
 
-use crate::cli::{BackendChoice, ComparisonChoice, GarbleChoice, GateHashChoice, SegmentArgs};
+use crate::cli::{BackendChoice, ComparisonChoice, GarbleChoice, GateHashChoice, ReadingArgs, SegmentArgs};
 use crate::files::{self, check_outputs, check_volume_name};
+use crate::input::{Done, Input};
 use crate::preview::Picture;
 use crate::screen::{self, Progress};
 
@@ -37,11 +37,25 @@ struct Report {
     layers: Vec<LayerReport>,
     compare: Option<Comparison>,
     dice: Option<Vec<f64>>,
+    /// All labels together, where the truth has one value for them.
+    union: Option<Union>,
+    /// What the network saw of the volume.
+    seen: SeenReport,
     peak_memory_bytes: Option<u64>,
     /// What makes the labels doubtful.
     warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     transcript: Option<[String; 2]>,
+}
+
+/// The box that the labels are of.
+#[derive(Serialize)]
+struct SeenReport {
+    /// 1 for all of the volume.
+    share: f64,
+    /// Lowest and highest coordinate to the right, anterior and superior; absent where the file states no orientation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    millimetres: Option<[[f64; 2]; 3]>,
 }
 
 #[derive(Serialize)]
@@ -62,6 +76,7 @@ struct Comparison {
     voxels: usize,
     label_disagreements_vs_integer: usize,
     label_disagreements_vs_float: usize,
+    /// Of each label, or of all together where the truth has one value for them.
     dice_secure: Vec<f64>,
     dice_float: Vec<f64>,
     overflows: Vec<Overflow>,
@@ -82,50 +97,21 @@ impl From<&RangeReport> for Overflow {
     }
 }
 
-/// Everything that is read before the run starts, so that bad input costs no time.
-struct Job {
-    bundle: Bundle,
-    program: Arc<Program>,
-    volume: Volume,
-    prepared: Prepared,
-    truth: Option<LabelMap>,
-}
-
-impl Job {
-    fn load(args: &SegmentArgs) -> Result<Self> {
-        check_volume_name("--output", &args.output)?;
-        let mut inputs = vec![("--input", &*args.input)];
-        inputs.extend(args.labels.as_deref().map(|p| ("--labels", p)));
-        let mut outputs = vec![("--output", &*args.output)];
-        outputs.extend(args.report.as_deref().map(|p| ("--report", p)));
-        outputs.extend(args.preview.as_deref().map(|p| ("--preview", p)));
-        check_outputs(&inputs, &outputs)?;
-
-        let bundle = Bundle::load(&args.model)?;
-        let program = Arc::new(bundle.program()?);
-        let volume = Volume::load(&args.input)?;
-        let prepared = bundle.prepare(&program, &volume, &args.input)?;
-        let truth = args.labels.as_deref().map(|path| truth(path, &volume)).transpose()?;
-        Ok(Self { bundle, program, volume, prepared, truth })
-    }
-}
-
-/// Reads true labels, which must lie on the volume's grid.
-pub fn truth(path: &Path, volume: &Volume) -> Result<LabelMap> {
-    let truth = LabelMap::load(path)?;
-    if truth.dims != volume.dims {
-        let (found, expected) = (truth.dims, volume.dims);
-        return Err(Error::Input(format!(
-            "{}: labels of {found:?} voxels, the volume has {expected:?}",
-            path.display()
-        )));
-    }
-    Ok(truth)
+/// Checks the outputs, then reads the inputs.
+fn load(args: &SegmentArgs) -> Result<Input> {
+    check_volume_name("--output", &args.output)?;
+    let mut inputs = vec![("--input", &*args.input)];
+    inputs.extend(args.labels.as_deref().map(|p| ("--labels", p)));
+    let mut outputs = vec![("--output", &*args.output)];
+    outputs.extend(args.report.as_deref().map(|p| ("--report", p)));
+    outputs.extend(args.preview.as_deref().map(|p| ("--preview", p)));
+    check_outputs(&inputs, &outputs)?;
+    Input::load(&args.model, &args.input, args.labels.as_deref(), args.reading)
 }
 
 /// The `segment` command.
-pub fn run(args: &SegmentArgs) -> Result<()> {
-    let job = Job::load(args)?;
+pub fn run(args: &SegmentArgs) -> Result<Done> {
+    let job = load(args)?;
     screen::warn(&job.prepared.warnings);
     let (backend, device) = match args.backend {
         BackendChoice::Cpu => ("cpu", Device::cpu()),
@@ -155,6 +141,11 @@ pub fn run(args: &SegmentArgs) -> Result<()> {
     let preprocessing = Total::of_client(&outcome.client.preparation);
     let online = Total::of_client(&outcome.client.steps);
     let compare = args.compare.then(|| compare(&job, &labels, &map)).transpose()?;
+    let (dice, union) = match job.score(&map) {
+        Some(Overlap::Classes(values)) => (Some(values), None),
+        Some(Overlap::Union(union)) => (None, Some(union)),
+        None => (None, None),
+    };
     let report = Report {
         model: job.bundle.name.clone(),
         backend,
@@ -177,7 +168,9 @@ pub fn run(args: &SegmentArgs) -> Result<()> {
         online,
         layers,
         compare,
-        dice: job.truth.as_ref().map(|t| dice(&map.data, &t.data, job.program.classes)),
+        dice,
+        union,
+        seen: SeenReport { share: job.seen.share, millimetres: job.seen.millimetres.then_some(job.seen.bounds) },
         peak_memory_bytes: peak_memory_bytes(),
         warnings: job.prepared.warnings.clone(),
         transcript: outcome.client.transcript.zip(outcome.server.transcript).map(|(c, s)| [hex(&c), hex(&s)]),
@@ -188,12 +181,12 @@ pub fn run(args: &SegmentArgs) -> Result<()> {
         files::write(path, &json)?;
     }
     if let Some(path) = &args.preview {
-        Picture { scan: &job.volume.data, labels: &map.data, dims: job.volume.dims }.write(path)?;
+        Picture::new(&job.volume, &map).write(path)?;
     }
     if !args.quiet {
         tell(args, &job, &report);
     }
-    Ok(())
+    Ok(job.done(args.reading))
 }
 
 fn hex(digest: &[u8]) -> String {
@@ -201,13 +194,14 @@ fn hex(digest: &[u8]) -> String {
 }
 
 /// Runs the integer and the float network in the clear.
-fn compare(job: &Job, labels: &[u8], map: &LabelMap) -> Result<Comparison> {
+fn compare(job: &Input, labels: &[u8], map: &LabelMap) -> Result<Comparison> {
     let integer = plain::run(&job.program, &job.prepared.integers, Rounding::Nearest);
     let float = float::run(&job.bundle, &job.prepared.real)?;
     let differing = |other: &[u8]| labels.iter().zip(other).filter(|(a, b)| a != b).count();
     let float_map = job.prepared.placement.restore(&float.labels, &job.volume);
-    let against_truth = |map: &LabelMap| match &job.truth {
-        Some(truth) => dice(&map.data, &truth.data, job.program.classes),
+    let against_truth = |map: &LabelMap| match job.score(map) {
+        Some(Overlap::Classes(values)) => values,
+        Some(Overlap::Union(union)) => vec![union.dice],
         None => Vec::new(),
     };
     Ok(Comparison {
@@ -221,7 +215,7 @@ fn compare(job: &Job, labels: &[u8], map: &LabelMap) -> Result<Comparison> {
 }
 
 /// What happened, for people.
-fn tell(args: &SegmentArgs, job: &Job, report: &Report) {
+fn tell(args: &SegmentArgs, job: &Input, report: &Report) {
     if args.verbose {
         say!(
             "model {}, {} multiply-adds; {}",
@@ -254,10 +248,11 @@ fn tell(args: &SegmentArgs, job: &Job, report: &Report) {
     if let Some(seed) = args.insecure_test_seed {
         say!("WARNING: all randomness was derived from the test seed {seed}; nothing was secret in this run.");
     }
-    if let Some(values) = &report.dice {
-        let each: Vec<_> =
-            job.bundle.classes.iter().skip(1).zip(values).map(|(name, d)| format!("{name} {d:.4}")).collect();
-        say!("Dice against {}: {}", args.labels.as_deref().unwrap_or(Path::new("")).display(), each.join(", "));
+    job.tell_seen();
+    let classes = report.dice.clone().map(Overlap::Classes);
+    if let Some(score) = classes.or(report.union.map(Overlap::Union)) {
+        let truth = args.labels.as_deref().unwrap_or(Path::new(""));
+        say!("Against {}: {}", truth.display(), job.describe(&score));
     }
     if let Some(c) = &report.compare {
         say!(
@@ -277,7 +272,7 @@ fn tell(args: &SegmentArgs, job: &Job, report: &Report) {
 }
 
 /// The demo: a shipped volume and the hybrid model.
-pub fn demo() -> Result<()> {
+pub fn demo() -> Result<Done> {
     let shipped = [PathBuf::from("demo"), Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo")];
     let folder = shipped.into_iter().find(|p| p.is_dir()).ok_or_else(|| {
         Error::Input(
@@ -287,7 +282,7 @@ pub fn demo() -> Result<()> {
     })?;
     let out = PathBuf::from("out");
     std::fs::create_dir_all(&out).map_err(|source| Error::Io { path: out.clone(), source })?;
-    let volume = "hippocampus_017.nii.gz";
+    let volume = "colin27_left.nii.gz";
     say!(
         "blindvox demo: a hospital holds the MRI crop {volume}, a service holds a 3D U-Net that segments the hippocampus."
     );
@@ -299,6 +294,7 @@ pub fn demo() -> Result<()> {
     run(&SegmentArgs {
         model: folder.join("models/hippo_hybrid"),
         input: folder.join("volumes/images").join(volume),
+        reading: ReadingArgs::default(),
         output: out.join("demo_labels.nii.gz"),
         backend: BackendChoice::Cpu,
         comparison: ComparisonChoice::SignSelect,
