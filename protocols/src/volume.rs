@@ -5,13 +5,14 @@
 //! <https://nifti.nimh.nih.gov/nifti-1>.
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{Read, Write};
 use std::path::Path;
 
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
+use crate::atomic::{self, Staged};
 use crate::error::{Error, Result};
 
 /// The most voxels a volume may have.
@@ -276,7 +277,7 @@ impl Volume {
         let header = self.header.for_output(self.dims, 16, 32);
         let big = header.big_endian;
         let value = |v: f32| if big { v.to_be_bytes() } else { v.to_le_bytes() };
-        write_file(path, &header, fortran(&self.data, self.dims).flat_map(|&v| value(v)))
+        stage(path, &header, fortran(&self.data, self.dims).flat_map(|&v| value(v)))?.commit()
     }
 }
 
@@ -299,7 +300,15 @@ impl LabelMap {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
-        write_file(path, &self.header.for_output(self.dims, 2, 8), fortran(&self.data, self.dims).copied())
+        self.stage(path)?.commit()
+    }
+
+    /// Writes the label map beside `path`, to be put there with others once all are written.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn stage(&self, path: &Path) -> Result<Staged> {
+        stage(path, &self.header.for_output(self.dims, 2, 8), fortran(&self.data, self.dims).copied())
     }
 }
 
@@ -309,36 +318,15 @@ fn fortran<T>(data: &[T], [ni, nj, nk]: [usize; 3]) -> impl Iterator<Item = &T> 
 }
 
 /// Writes header and voxels, compressed if the name says so.
-fn write_file(path: &Path, header: &Header, voxels: impl Iterator<Item = u8>) -> Result<()> {
+fn stage(path: &Path, header: &Header, voxels: impl Iterator<Item = u8>) -> Result<Staged> {
     let content: Vec<u8> = header.bytes.into_iter().chain([0; WRITTEN_OFFSET - HEADER]).chain(voxels).collect();
     if path.extension().is_some_and(|e| e == "gz") {
-        write_atomic(path, |out| {
+        atomic::stage(path, |out| {
             let mut gz = GzEncoder::new(out, Compression::default());
             gz.write_all(&content)?;
             gz.finish().map(drop)
         })
     } else {
-        write_atomic(path, |out| out.write_all(&content))
+        atomic::stage(path, |out| out.write_all(&content))
     }
-}
-
-/// Writes a file beside `path` and renames it, so that `path` is never half written.
-///
-/// # Errors
-/// [`Error::Io`]; the file beside it is removed.
-pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let beside = path.with_file_name(name);
-    let attempt = || {
-        let mut out = BufWriter::new(File::create(&beside)?);
-        write(&mut out)?;
-        out.into_inner().map_err(|e| e.into_error())?.sync_all()?;
-        std::fs::rename(&beside, path)
-    };
-    attempt().map_err(|source| {
-        // The first error is the one to tell.
-        let _ = std::fs::remove_file(&beside);
-        Error::Io { path: path.to_owned(), source }
-    })
 }

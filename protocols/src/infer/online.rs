@@ -185,6 +185,8 @@ impl<'a> Online<'a> {
             self.observer.end(&cost);
             steps.push(cost);
         }
+        // Who returns has delivered all that its peer needs, and has all it needs itself.
+        self.session.channel.finish()?;
         Ok(Outcome {
             labels,
             preparation: self.preparation,

@@ -4,9 +4,10 @@ use blindvox_protocols::Result;
 use blindvox_protocols::model::{self, Bundle};
 
 use crate::cli::CalibrateArgs;
+use crate::{Done, screen};
 
 /// The `calibrate` command.
-pub fn run(args: &CalibrateArgs) -> Result<()> {
+pub fn run(args: &CalibrateArgs) -> Result<Done> {
     let mut bundle = Bundle::load(&args.model)?;
     bundle.quantization.spare_bits = args.spare_bits;
     model::calibrate(&mut bundle, &args.volumes)?;
@@ -15,7 +16,8 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
     for t in &program.tensors {
         say!("{:<20} {:>6} {:>12} {:>6}", t.name, format!("2^{}", t.scale_bits), t.max_abs, t.spare_bits);
     }
-    bundle.save_model()?;
     say!("Wrote {}", args.model.join("model.json").display());
-    Ok(())
+    screen::check()?;
+    bundle.save_model()?;
+    Ok(Done::Whole)
 }

@@ -1,6 +1,7 @@
 //! `plain`: the fixed-point network without cryptography, and how its values fit their ranges.
 
 use blindvox_protocols::Result;
+use blindvox_protocols::atomic;
 use blindvox_protocols::dice::dice;
 use blindvox_protocols::model::{Bundle, Rounding, plain};
 use blindvox_protocols::volume::Volume;
@@ -8,9 +9,10 @@ use blindvox_protocols::volume::Volume;
 use crate::cli::PlainArgs;
 use crate::files::{check_outputs, check_volume_name};
 use crate::segment::truth;
+use crate::{Done, screen};
 
 /// The `plain` command.
-pub fn run(args: &PlainArgs) -> Result<()> {
+pub fn run(args: &PlainArgs) -> Result<Done> {
     if let Some(output) = &args.output {
         check_volume_name("--output", output)?;
         let inputs = [Some(("--input", &*args.input)), args.labels.as_deref().map(|p| ("--labels", p))];
@@ -41,9 +43,11 @@ pub fn run(args: &PlainArgs) -> Result<()> {
             bundle.classes.iter().skip(1).zip(values).map(|(name, d)| format!("{name} {d:.4}")).collect();
         say!("Dice: {}", each.join(", "));
     }
+    let output = args.output.as_deref().map(|path| map.stage(path)).transpose()?;
     if let Some(path) = &args.output {
-        map.save(path)?;
         say!("Wrote {}", path.display());
     }
-    Ok(())
+    screen::check()?;
+    atomic::commit_all(output.into_iter().collect())?;
+    Ok(Done::Whole)
 }

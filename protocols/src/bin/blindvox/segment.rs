@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use blindvox_engine::Backend;
 use blindvox_engine::rlwe::Params;
-use blindvox_engine::{Backend, Device};
+use blindvox_protocols::atomic;
 use blindvox_protocols::dice::dice;
 use blindvox_protocols::infer::report::{LayerReport, Total, peak_memory_bytes};
 use blindvox_protocols::infer::session::plans;
@@ -20,6 +21,7 @@ use crate::cli::{BackendChoice, ComparisonChoice, GarbleChoice, GateHashChoice, 
 use crate::files::{self, check_outputs, check_volume_name};
 use crate::preview::Picture;
 use crate::screen::{self, Progress};
+use crate::{Done, gpu};
 
 /// What `--report` writes.
 #[derive(Serialize)]
@@ -117,11 +119,17 @@ pub fn truth(path: &Path, volume: &Volume) -> Result<LabelMap> {
 }
 
 /// The `segment` command.
-pub fn run(args: &SegmentArgs) -> Result<()> {
+pub fn run(args: &SegmentArgs) -> Result<Done> {
     let job = Job::load(args)?;
-    let (backend, device) = match args.backend {
-        BackendChoice::Cpu => ("cpu", Device::cpu()),
-        BackendChoice::Gpu => ("gpu", Device::gpu()?),
+    let device = gpu::device(args.backend, args.adapter.as_deref())?;
+    if let Some(caution) = gpu::caution(&device)
+        && !args.quiet
+    {
+        screen::warn(format_args!("{caution}"));
+    }
+    let backend = match args.backend {
+        BackendChoice::Cpu => "cpu",
+        BackendChoice::Gpu => "gpu",
     };
     let (comparison, comparison_name) = match args.comparison {
         ComparisonChoice::SignSelect => (ReluKind::SignSelect, "sign by garbled circuit, selection by OT"),
@@ -172,18 +180,20 @@ pub fn run(args: &SegmentArgs) -> Result<()> {
         peak_memory_bytes: peak_memory_bytes(),
         transcript: outcome.client.transcript.zip(outcome.server.transcript).map(|(c, s)| [hex(&c), hex(&s)]),
     };
-    map.save(&args.output)?;
+    let mut outputs = vec![map.stage(&args.output)?];
     if let Some(path) = &args.report {
         let json = serde_json::to_vec_pretty(&report).map_err(|e| Error::Input(format!("{}: {e}", path.display())))?;
-        files::write(path, &json)?;
+        outputs.push(files::stage(path, &json)?);
     }
     if let Some(path) = &args.preview {
-        Picture { scan: &job.volume.data, labels: &map.data, dims: job.volume.dims }.write(path)?;
+        outputs.push(Picture { scan: &job.volume.data, labels: &map.data, dims: job.volume.dims }.stage(path)?);
     }
     if !args.quiet {
         tell(args, &job, &report);
     }
-    Ok(())
+    screen::check()?;
+    atomic::commit_all(outputs)?;
+    Ok(Done::Whole)
 }
 
 fn hex(digest: &[u8]) -> String {
@@ -263,7 +273,7 @@ fn tell(args: &SegmentArgs, job: &Job, report: &Report) {
 }
 
 /// The demo: a shipped volume and the hybrid model.
-pub fn demo() -> Result<()> {
+pub fn demo() -> Result<Done> {
     let shipped = [PathBuf::from("demo"), Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo")];
     let folder = shipped.into_iter().find(|p| p.is_dir()).ok_or_else(|| {
         Error::Input(
@@ -272,7 +282,7 @@ pub fn demo() -> Result<()> {
         )
     })?;
     let out = PathBuf::from("out");
-    std::fs::create_dir_all(&out).map_err(|source| Error::Io { path: out.clone(), source })?;
+    let made = files::Folder::make(&out)?;
     let volume = "hippocampus_017.nii.gz";
     say!(
         "blindvox demo: a hospital holds the MRI crop {volume}, a service holds a 3D U-Net that segments the hippocampus."
@@ -282,11 +292,12 @@ pub fn demo() -> Result<()> {
         folder.join("models/hippo_quad").display()
     );
     say!();
-    run(&SegmentArgs {
+    let done = run(&SegmentArgs {
         model: folder.join("models/hippo_hybrid"),
         input: folder.join("volumes/images").join(volume),
         output: out.join("demo_labels.nii.gz"),
         backend: BackendChoice::Cpu,
+        adapter: None,
         comparison: ComparisonChoice::SignSelect,
         gate_hash: GateHashChoice::default(),
         garble: GarbleChoice::default(),
@@ -297,5 +308,7 @@ pub fn demo() -> Result<()> {
         quiet: false,
         verbose: false,
         insecure_test_seed: None,
-    })
+    })?;
+    made.keep();
+    Ok(done)
 }
