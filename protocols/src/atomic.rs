@@ -144,7 +144,10 @@ fn identity(file: &Metadata) -> Option<(u64, u64)> {
     #[cfg(unix)]
     return Some((std::os::unix::fs::MetadataExt::dev(file), std::os::unix::fs::MetadataExt::ino(file)));
     #[cfg(not(unix))]
-    return file.is_file().then_some(None).flatten();
+    return {
+        let _ = file;
+        None
+    };
 }
 
 /// Removes the name beside `path` that a file was given on its way and has kept, because it couldn't take its place.
