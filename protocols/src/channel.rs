@@ -5,12 +5,13 @@
 //! send. Messages are numbered, so a lost, repeated or displaced one is an error at the receiver.
 
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytemuck::Pod;
 
 use crate::error::{Error, Result};
 use crate::transport::queue::{Message, Popper, Pusher};
+use crate::transport::tcp::{Limits, Link};
 use crate::transport::{local, tcp};
 
 /// Bulk data is split into messages of at most this many bytes.
@@ -19,6 +20,9 @@ pub const CHUNK: usize = 4 << 20;
 pub const MAX_MESSAGE: usize = CHUNK + 4096;
 /// How long a party waits for its peer before it gives up.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The last message of either party; not counted and in no transcript.
+const FAREWELL: &[u8; 16] = b"blindvox run end";
 
 /// Who is who.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,11 +81,15 @@ pub struct Channel {
     /// Numbers of the next message sent and received.
     numbers: [u32; 2],
     timeout: Duration,
+    /// How long the peer may still be waited for, in all.
+    patience: Duration,
     stats: Stats,
     phase: usize,
     sent_last: bool,
     transcript: Option<blake3::Hasher>,
     binding: [u8; 32],
+    /// The connection to another process. After the queues: it is dropped when they are closed.
+    link: Option<Link>,
 }
 
 /// Two connected ends in one process: the client's and the server's.
@@ -99,17 +107,36 @@ impl Channel {
             inc,
             numbers: [0; 2],
             timeout: DEFAULT_TIMEOUT,
+            patience: Duration::MAX,
             stats,
             phase: 0,
             sent_last: false,
             transcript: None,
             binding: [0; 32],
+            link: None,
         }
     }
 
-    /// A channel over a connected socket.
+    /// A channel over a connected socket, with the usual limits.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] for a socket that is broken, [`Error::Thread`].
     pub fn tcp(stream: TcpStream) -> Result<Self> {
-        Ok(Self::new(tcp::connect(stream)?))
+        Self::tcp_with(stream, Limits::default())
+    }
+
+    /// A channel over a connected socket to a peer that is allowed this much.
+    ///
+    /// # Errors
+    /// Those of [`Self::tcp`].
+    pub fn tcp_with(stream: TcpStream, limits: Limits) -> Result<Self> {
+        let (queues, link) = tcp::connect(stream, limits)?;
+        Ok(Self { timeout: limits.wait, patience: limits.total, link: Some(link), ..Self::new(queues) })
+    }
+
+    /// Whether what is sent leaves this process.
+    pub fn leaves_process(&self) -> bool {
+        self.link.is_some()
     }
 
     /// Gives up on the peer after this long.
@@ -164,8 +191,7 @@ impl Channel {
             h.update(&message);
         }
         let len = message.len() as u64;
-        self.out.push(Message { number: self.numbers[0], bytes: message }, self.timeout)?;
-        self.numbers[0] = self.numbers[0].wrapping_add(1);
+        self.put(message)?;
         self.count(|t| t.sent += len);
         self.sent_last = true;
         Ok(())
@@ -173,7 +199,44 @@ impl Channel {
 
     /// The next message.
     pub fn recv(&mut self) -> Result<Vec<u8>> {
-        let Message { number, bytes: message } = self.inc.pop(self.timeout)?;
+        let message = self.take()?;
+        let round = u64::from(std::mem::take(&mut self.sent_last));
+        self.count(|t| {
+            t.received += message.len() as u64;
+            t.rounds += round;
+        });
+        Ok(message)
+    }
+
+    /// Ends a run that went well: returns when the peer has received all that was sent and has itself come to this end.
+    /// Both parties call it, after their last message; what they have learnt has no influence on it.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] if the peer went away or stays silent, [`Error::Protocol`] if it sent something else.
+    pub fn finish(&mut self) -> Result<()> {
+        self.put(FAREWELL.to_vec())?;
+        self.out.close("the peer ended the run");
+        let last = self.take()?;
+        if last != FAREWELL {
+            return Err(Error::protocol(format!("a message of {} bytes after the last one of the run", last.len())));
+        }
+        match &self.link {
+            Some(link) => link.flush(self.timeout),
+            None => Ok(()),
+        }
+    }
+
+    /// Queues a message.
+    fn put(&mut self, message: Vec<u8>) -> Result<()> {
+        let message = Message { number: self.numbers[0], bytes: message };
+        self.wait(|channel, timeout| channel.out.push(message, timeout))?;
+        self.numbers[0] = self.numbers[0].wrapping_add(1);
+        Ok(())
+    }
+
+    /// The next message, whatever it is.
+    fn take(&mut self) -> Result<Vec<u8>> {
+        let Message { number, bytes: message } = self.wait(|channel, timeout| channel.inc.pop(timeout))?;
         if number != self.numbers[1] {
             let expected = self.numbers[1];
             return Err(Error::protocol(format!("message number {number} where number {expected} was expected")));
@@ -185,12 +248,20 @@ impl Channel {
                 message.len()
             )));
         }
-        let round = u64::from(std::mem::take(&mut self.sent_last));
-        self.count(|t| {
-            t.received += message.len() as u64;
-            t.rounds += round;
-        });
         Ok(message)
+    }
+
+    /// Waits for the peer, no longer than once and in all is allowed.
+    fn wait<T>(&mut self, f: impl FnOnce(&Self, Duration) -> Result<T>) -> Result<T> {
+        let start = Instant::now();
+        let result = f(self, self.timeout.min(self.patience));
+        self.patience = self.patience.saturating_sub(start.elapsed());
+        match result {
+            Err(Error::Connection(_)) if self.patience.is_zero() => {
+                Err(Error::Connection("timed out: all waits for the peer together took too long".to_owned()))
+            }
+            other => other,
+        }
     }
 
     /// The next message, which must be `len` bytes long.
@@ -243,10 +314,16 @@ mod tests {
             client.set_phase("bulk");
             client.send_pod(&sent).unwrap();
             let back = client.recv_exact(2).unwrap();
+            // Neither counted nor in the transcript.
+            client.record_transcript();
+            let empty = client.transcript_digest();
+            client.finish().unwrap();
+            assert_eq!(client.transcript_digest(), empty);
             (back, client.stats().clone())
         });
         assert_eq!(server.recv_pod::<u32>(values.len()).unwrap(), values);
         server.send(vec![7, 8]).unwrap();
+        server.finish().unwrap();
         let (back, stats) = there.join().unwrap();
         assert_eq!(back, [7, 8]);
         let expected = Traffic { sent: values.len() as u64 * 4, received: 2, rounds: 1 };
@@ -276,6 +353,32 @@ mod tests {
         drop(client);
         assert!(matches!(server.recv(), Err(Error::Connection(_))));
         assert!(matches!(server.send(vec![1]), Err(Error::Connection(_))));
+    }
+
+    #[test]
+    fn a_run_ends_well_only_if_the_peer_ends_it_too() {
+        let end = |act: fn(&mut Channel)| {
+            let (mut client, mut server) = local_pair();
+            server.set_timeout(Duration::from_millis(10));
+            act(&mut client);
+            server.finish()
+        };
+        let end_dropped = |act: fn(&mut Channel)| {
+            let (mut client, mut server) = local_pair();
+            act(&mut client);
+            drop(client);
+            server.finish()
+        };
+        assert!(matches!(end_dropped(|_| ()), Err(Error::Connection(_))));
+        assert!(matches!(end_dropped(|c| c.send(vec![1]).unwrap()), Err(Error::Connection(_))));
+        assert!(matches!(end(|c| c.send(vec![1]).unwrap()), Err(Error::Protocol(_))));
+        assert!(end(|_| ()).unwrap_err().to_string().contains("timed out"));
+        // Who still sends after the end finds it closed.
+        let (mut client, mut server) = local_pair();
+        server.set_timeout(Duration::from_millis(10));
+        assert!(server.finish().is_err());
+        assert!(matches!(client.recv_exact(1), Err(Error::Protocol(_))));
+        assert!(server.send(vec![1]).unwrap_err().to_string().contains("ended the run"));
     }
 
     #[test]

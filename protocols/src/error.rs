@@ -15,6 +15,14 @@ pub enum Error {
     /// The peer went away or stayed silent.
     #[error("connection: {0}")]
     Connection(String),
+    /// The system refused a thread.
+    #[error("the system refused a thread for {what}: {source}")]
+    Thread {
+        /// What it was for.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A file, flag or field the user gave is wrong.
     #[error("{0}")]
     Input(String),

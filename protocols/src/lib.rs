@@ -13,8 +13,10 @@
 //! | [`nonlinear`] | squares, pooling |
 //! | [`model`] | graphs, weights, quantisation, the exact integer reference |
 //! | [`infer`] | both parties' run of a model |
+//! | [`atomic`] | files that appear whole or not at all |
 //! | [`volume`], [`dice`] | NIfTI files and the overlap of label maps |
 
+pub mod atomic;
 pub mod channel;
 pub mod convert;
 pub mod dice;

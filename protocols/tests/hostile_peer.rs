@@ -39,7 +39,10 @@ fn network() -> &'static (Arc<Program>, Vec<i32>) {
 fn take_part(party: Party, mut channel: Channel, patience: Duration) -> Result<Outcome> {
     channel.set_timeout(patience);
     let (program, input) = network();
-    let prng = Prng::from_seed_for_tests([party as u8; 32]);
+    let prng = match channel.leaves_process() {
+        true => Prng::from_os().expect("randomness"),
+        false => Prng::from_seed_for_tests([party as u8; 32]),
+    };
     let options = Options::new(Device::cpu());
     match party {
         Party::Client => Session::setup(Role::Client, channel, prng, options)?.preprocess()?.run_client(input, &mut ()),
@@ -371,6 +374,20 @@ fn broken_connections_over_tcp_are_errors_at_once() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_fixed_seed_never_leaves_the_process() {
+    let (program, _) = network();
+    for role in [Role::Client, Role::Server(program.clone())] {
+        let ((near, mut far), seed) = (sockets(), Prng::from_seed_for_tests([1; 32]).fork("a"));
+        let channel = Channel::tcp(near).expect("a channel");
+        let error = Session::setup(role, channel, seed, Options::new(Device::cpu())).expect_err("a fixed seed");
+        assert!(matches!(error, Error::Input(_)) && error.to_string().contains("fixed seed"), "{error}");
+        let mut sent = Vec::new();
+        far.read_to_end(&mut sent).expect("a connection that was ended");
+        assert!(sent.is_empty());
     }
 }
 

@@ -55,7 +55,9 @@ pub fn run(
         server_channel.record_transcript();
     }
     thread::scope(|scope| {
-        let server = scope.spawn(|| serve(program, server_channel, options, randomness));
+        let server = thread::Builder::new()
+            .spawn_scoped(scope, || serve(program, server_channel, options, randomness))
+            .map_err(|source| Error::Thread { what: "the service", source })?;
         let client = consult(input, client_channel, options, randomness, observer);
         let server = server.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match (client, server) {

@@ -193,7 +193,9 @@ impl<'a> Online<'a> {
             self.observer.end(&cost);
             steps.push(cost);
         }
-        // Nothing that follows is seen by the peer.
+        // Who returns has delivered all that its peer needs, and has all it needs itself.
+        self.session.channel.finish()?;
+        // After it: what the peer sees does not depend on the values that were evaluated.
         self.session.gc.verdict()?;
         Ok(Outcome {
             labels,

@@ -7,6 +7,7 @@
 //! | 3 | server -> client | architecture, without weights | its encoding | setup |
 //! | 4 | client -> server | public key for convolutions | 16 + packed | setup |
 //! | 5 | both | base OTs, both directions and the garbler's | see [`crate::ot`], [`crate::gc`] | setup |
+//! | last | both | farewell, see [`Channel::finish`] | 16, not counted | online |
 
 use std::fmt;
 use std::sync::Arc;
@@ -122,6 +123,10 @@ impl fmt::Debug for Session {
 
 impl Session {
     /// Agrees on the architecture and makes keys.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a generator made from a fixed seed on a connection to another process; what the peer, the
+    /// architecture or the device make impossible.
     pub fn setup(role: Role, channel: Channel, prng: Prng, options: Options) -> Result<Self> {
         leaving_nothing(|| Self::agree(role, channel, prng, options))
     }
@@ -129,6 +134,11 @@ impl Session {
     fn agree(role: Role, mut channel: Channel, mut prng: Prng, options: Options) -> Result<Self> {
         let start = Instant::now();
         let party = role.party();
+        if channel.leaves_process() && prng.is_fixed() {
+            let what =
+                "a generator made from a fixed seed is for tests within one process: nothing made of it is secret";
+            return Err(Error::Input(what.to_owned()));
+        }
         channel.set_phase("setup");
         greet(party, &options, &mut channel)?;
         let program = match role {

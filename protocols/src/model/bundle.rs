@@ -11,8 +11,9 @@ use super::prepare::{Placement, Preparation, quantize_input};
 use super::program::Program;
 use super::quantize::{self, Quantization};
 use super::weights::{Weights, printable, read_bounded};
+use crate::atomic::write_atomic;
 use crate::error::{Error, Result};
-use crate::volume::{Volume, write_atomic};
+use crate::volume::Volume;
 
 /// The file with everything but the weights.
 pub const MODEL_FILE: &str = "model.json";

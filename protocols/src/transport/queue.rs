@@ -75,6 +75,20 @@ impl Pusher {
     pub fn close(&self, why: &str) {
         self.0.close(why);
     }
+
+    /// Closes the queue from elsewhere.
+    pub(super) fn closer(&self) -> Closer {
+        Closer(self.0.clone())
+    }
+}
+
+/// What [`Pusher::close`] does, for a thread that doesn't push.
+pub(super) struct Closer(Arc<Shared>);
+
+impl Closer {
+    pub(super) fn close(&self, why: &str) {
+        self.0.close(why);
+    }
 }
 
 impl Popper {

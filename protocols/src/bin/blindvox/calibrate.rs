@@ -5,9 +5,11 @@ use blindvox_protocols::Result;
 use blindvox_protocols::model::{self, Agreement, Bundle};
 
 use crate::cli::CalibrateArgs;
+use crate::input::Done;
+use crate::screen;
 
 /// The `calibrate` command.
-pub fn run(args: &CalibrateArgs) -> Result<()> {
+pub fn run(args: &CalibrateArgs) -> Result<Done> {
     let mut bundle = Bundle::load(&args.model)?;
     let agreements = if args.keep_scales {
         model::observe(&mut bundle, &args.volumes)?
@@ -25,9 +27,10 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
         say!("{}: {} of {} labels differ from the float network's", a.volume.display(), a.differing, a.voxels);
     }
     for warning in agreements.iter().filter_map(Agreement::warning) {
-        eprintln!("warning: {warning}");
+        screen::warn(&warning);
     }
-    bundle.save_model()?;
     say!("Wrote {}", args.model.join("model.json").display());
-    Ok(())
+    screen::check()?;
+    bundle.save_model()?;
+    Ok(Done::Whole)
 }

@@ -7,9 +7,10 @@ use blindvox_protocols::gc::GatePlace;
 use blindvox_protocols::volume::Orientation;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Secure segmentation of medical volumes. Without a command: the demo.
+/// blindvox: a hospital gets a scan segmented by a service; the service never sees the scan, the hospital never sees the
+/// model. Without a command: the demo
 #[derive(Parser)]
-#[command(version, about, long_about = None)]
+#[command(name = "blindvox", version)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -25,8 +26,8 @@ pub enum Command {
     Plain(PlainArgs),
     /// Choose each tensor's scale from volumes and write it into the bundle.
     Calibrate(CalibrateArgs),
-    /// List CPU features, backends and adapters.
-    Doctor,
+    /// List CPU features, backends and adapters, and why one can't be used.
+    Doctor(DoctorArgs),
 }
 
 /// Where the engine's kernels run.
@@ -35,7 +36,7 @@ pub enum BackendChoice {
     /// Main memory and all cores.
     #[default]
     Cpu,
-    /// The first usable GPU adapter.
+    /// The first usable GPU adapter, or the one of --adapter.
     Gpu,
 }
 
@@ -127,6 +128,9 @@ pub struct SegmentArgs {
     /// Where the engine's kernels run.
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendChoice,
+    /// The GPU to take: part of its name, as `blindvox doctor` lists it.
+    #[arg(long, value_name = "NAME")]
+    pub adapter: Option<String>,
     /// How ReLU and max pooling are computed.
     #[arg(long, value_enum, default_value_t)]
     pub comparison: ComparisonChoice,
@@ -196,4 +200,12 @@ pub struct CalibrateArgs {
     /// How often the largest value seen may double before it overflows.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=8))]
     pub spare_bits: u32,
+}
+
+/// Flags of `doctor`.
+#[derive(Args)]
+pub struct DoctorArgs {
+    /// The GPU to try: part of its name.
+    #[arg(long, value_name = "NAME")]
+    pub adapter: Option<String>,
 }

@@ -2,8 +2,11 @@
 
 use blindvox_engine::wgpu::adapters;
 use blindvox_engine::{Backend, Device};
-use blindvox_protocols::Result;
 use blindvox_protocols::infer::Options;
+use blindvox_protocols::{Error, Result};
+
+use crate::cli::DoctorArgs;
+use crate::{Done, gpu};
 
 /// Instruction sets that kernels have bodies for, and whether the processor has them.
 fn cpu_features() -> Vec<(&'static str, bool)> {
@@ -22,7 +25,7 @@ fn cpu_features() -> Vec<(&'static str, bool)> {
 }
 
 /// Prints the list.
-pub fn run() -> Result<()> {
+pub fn run(args: &DoctorArgs) -> Result<Done> {
     say!("blindvox {} on {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
     let (has, lacks): (Vec<_>, Vec<_>) = cpu_features().into_iter().partition(|f| f.1);
     let names = |list: &[(&'static str, bool)]| list.iter().map(|f| f.0).collect::<Vec<_>>().join(" ");
@@ -31,15 +34,19 @@ pub fn run() -> Result<()> {
         say!("    not here: {} (portable bodies run instead)", names(&lacks));
     }
     say!("backend cpu : usable, {}", Device::cpu().describe());
-    match Device::gpu() {
+    match gpu::gpu(args.adapter.as_deref()) {
         Ok(device) => {
             say!("backend gpu : usable, {}", device.describe());
+            if let Some(caution) = gpu::caution(&device) {
+                say!("    warning : {caution}");
+            }
             say!("    garbling: {} by default", Options::new(device).garbling());
         }
+        Err(e @ Error::Input(_)) => return Err(e),
         Err(e) => say!("backend gpu : not usable, {e}"),
     }
     for adapter in adapters() {
         say!("    adapter : {adapter}");
     }
-    Ok(())
+    Ok(Done::Whole)
 }

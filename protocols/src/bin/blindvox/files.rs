@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use blindvox_protocols::volume::write_atomic;
+use blindvox_protocols::atomic::{self, Staged};
 use blindvox_protocols::{Error, Result};
 
 /// Checks that each of `outputs` (a flag and its file) can be written, and that no two of them nor an input are one file.
@@ -50,18 +50,44 @@ fn writable(flag: &str, path: &Path) -> Result<PathBuf> {
     let name = path.file_name().ok_or_else(|| wrong("expected the name of a file".to_owned()))?;
     let folder = std::fs::canonicalize(folder).map_err(|e| wrong(e.to_string()))?;
     let whole = folder.join(name);
-    let mut probe = name.to_owned();
-    probe.push(format!(".{}.part", std::process::id()));
-    let probe = folder.join(probe);
-    std::fs::File::create(&probe).and_then(|_| std::fs::remove_file(&probe)).map_err(|e| wrong(e.to_string()))?;
+    atomic::check(&whole).map_err(|e| wrong(e.to_string()))?;
     // An existing file counts as itself, whatever link leads to it.
     Ok(std::fs::canonicalize(&whole).unwrap_or(whole))
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file beside `path`, to be put there once all are written.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn write(path: &Path, content: &[u8]) -> Result<()> {
-    write_atomic(path, |out| out.write_all(content))
+pub fn stage(path: &Path, content: &[u8]) -> Result<Staged> {
+    atomic::stage(path, |out| out.write_all(content))
+}
+
+/// A folder for outputs, taken away again unless [`Folder::keep`] is called.
+pub struct Folder(Option<PathBuf>);
+
+impl Folder {
+    /// Makes the folder if it isn't there; one that was there is left as it is.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn make(path: &Path) -> Result<Self> {
+        let there = path.is_dir();
+        std::fs::create_dir_all(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        Ok(Self((!there).then(|| path.to_owned())))
+    }
+
+    /// What is in it stays.
+    pub fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // Empty: files are put in their places together, or not at all.
+            let _ = std::fs::remove_dir(path);
+        }
+    }
 }

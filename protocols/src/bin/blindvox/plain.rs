@@ -1,6 +1,7 @@
 //! `plain`: the fixed-point network without cryptography, and how its values fit their ranges.
 
 use blindvox_protocols::Result;
+use blindvox_protocols::atomic;
 use blindvox_protocols::model::{Rounding, plain};
 
 use crate::cli::PlainArgs;
@@ -16,7 +17,7 @@ pub fn run(args: &PlainArgs) -> Result<Done> {
         check_outputs(&inputs.into_iter().flatten().collect::<Vec<_>>(), &[("--output", output)])?;
     }
     let input = Input::load(&args.model, &args.input, args.labels.as_deref(), args.reading)?;
-    screen::warn(&input.prepared.warnings);
+    input.prepared.warnings.iter().for_each(|w| screen::warn(w));
     let run = plain::run(&input.program, &input.prepared.integers, Rounding::Nearest);
     let map = input.prepared.placement.restore(&run.labels, &input.volume);
 
@@ -35,9 +36,11 @@ pub fn run(args: &PlainArgs) -> Result<Done> {
     if let Some(score) = input.score(&map) {
         say!("{}", input.describe(&score));
     }
+    let output = args.output.as_deref().map(|path| map.stage(path)).transpose()?;
     if let Some(path) = &args.output {
-        map.save(path)?;
         say!("Wrote {}", path.display());
     }
+    screen::check()?;
+    atomic::commit_all(output.into_iter().collect())?;
     Ok(input.done(args.reading))
 }

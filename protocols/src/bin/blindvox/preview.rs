@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use blindvox_protocols::atomic::Staged;
 use blindvox_protocols::volume::{Axes, LabelMap, Orientation, Volume};
 use blindvox_protocols::{Error, Result};
 
@@ -68,8 +69,8 @@ impl Picture {
         }
     }
 
-    /// Draws the picture to a PNG file.
-    pub fn write(&self, path: &Path) -> Result<()> {
+    /// Draws the picture to a PNG file beside `path`, to be put there once all outputs are written.
+    pub fn stage(&self, path: &Path) -> Result<Staged> {
         let planes = self.planes();
         let tallest = planes.iter().map(|p| p.height).max().unwrap_or(0);
         let width = planes.iter().map(|p| p.width + GAP).sum::<usize>() + GAP;
@@ -144,12 +145,12 @@ impl Picture {
     }
 }
 
-fn encode(path: &Path, canvas: &[u8], width: usize, height: usize) -> Result<()> {
+fn encode(path: &Path, canvas: &[u8], width: usize, height: usize) -> Result<Staged> {
     let failed = |source: std::io::Error| Error::Io { path: path.to_owned(), source };
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width as u32, height as u32);
     encoder.set_color(png::ColorType::Rgb);
     let encoded = encoder.write_header().and_then(|mut w| w.write_image_data(canvas));
     encoded.map_err(|e| failed(std::io::Error::other(e)))?;
-    files::write(path, &file)
+    files::stage(path, &file)
 }

@@ -1,8 +1,12 @@
 //! Progress bars and tables.
 
 use std::fmt::Arguments;
-use std::io::{ErrorKind, Write};
+use std::io::{Error, ErrorKind, Write};
+use std::sync::OnceLock;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::Duration;
 
+use blindvox_protocols::Result;
 use blindvox_protocols::infer::Observer;
 use blindvox_protocols::infer::report::{LayerReport, StepCost, Total};
 use blindvox_protocols::linear::LinearPlan;
@@ -14,26 +18,47 @@ macro_rules! say {
     ($($arg:tt)*) => { $crate::screen::line(format_args!($($arg)*)) };
 }
 
-/// What `say!` calls.
+/// The first line that couldn't be printed, and why.
+static FAILED: OnceLock<Error> = OnceLock::new();
+
+/// What `say!` calls. A failure is kept for [`check`].
 pub fn line(text: Arguments<'_>) {
     if let Err(e) = writeln!(std::io::stdout().lock(), "{text}")
         && e.kind() != ErrorKind::BrokenPipe
     {
-        eprintln!("error: standard output: {e}");
+        FAILED.get_or_init(|| e);
     }
 }
 
-/// Prints warnings, one a line.
-pub fn warn(warnings: &[String]) {
-    warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+/// Whether all that was said was printed, or nobody wanted to read it.
+///
+/// # Errors
+/// [`blindvox_protocols::Error::Io`] for standard output on a full device.
+pub fn check() -> Result<()> {
+    match FAILED.get() {
+        None => Ok(()),
+        Some(e) => {
+            let source = e.raw_os_error().map_or_else(|| e.kind().into(), Error::from_raw_os_error);
+            Err(blindvox_protocols::Error::Io { path: "standard output".into(), source })
+        }
+    }
+}
+
+/// Tells people of something that doesn't stop the run, in one line.
+pub fn warn(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "warning: {text}");
 }
 
 /// A line for the running layer with its own clock, above a bar over all layers; silent where the output is not a terminal.
 pub struct Progress {
-    lines: MultiProgress,
     layers: ProgressBar,
     layer: ProgressBar,
+    /// Dropped to stop the clock.
+    _clock: Option<Sender<()>>,
 }
+
+/// How often clocks are redrawn.
+const TICK: Duration = Duration::from_millis(100);
 
 impl Progress {
     /// For a program of `steps` steps; hidden if `quiet`.
@@ -42,18 +67,18 @@ impl Progress {
             true => ProgressDrawTarget::hidden(),
             false => ProgressDrawTarget::stderr(),
         });
+        let layer = lines.add(ProgressBar::new_spinner()).with_style(style("{elapsed:>4} {spinner} {wide_msg}"));
         let layers =
             lines.add(ProgressBar::new(steps as u64)).with_style(style("{elapsed:>4} {bar:32} {pos}/{len} layers"));
-        let mut progress = Self { lines, layers, layer: ProgressBar::hidden() };
+        let clock = if lines.is_hidden() { None } else { clock(layer.clone()) };
+        let progress = Self { layers, layer, _clock: clock };
         progress.start("keys and square pairs".to_owned());
         progress
     }
 
-    fn start(&mut self, what: String) {
-        self.layer.finish_and_clear();
-        let line = ProgressBar::new_spinner().with_style(style("{elapsed:>4} {spinner} {wide_msg}")).with_message(what);
-        self.layer = self.lines.insert_before(&self.layers, line);
-        self.layer.enable_steady_tick(std::time::Duration::from_millis(100));
+    fn start(&self, what: String) {
+        self.layer.reset_elapsed();
+        self.layer.set_message(what);
         self.layers.tick();
     }
 
@@ -62,6 +87,18 @@ impl Progress {
         self.layer.finish_and_clear();
         self.layers.finish_and_clear();
     }
+}
+
+/// A thread that keeps a line's clock going until the sender is dropped. Where the system refuses one the clock moves
+/// with the layers.
+fn clock(line: ProgressBar) -> Option<Sender<()>> {
+    let (stop, stopped) = mpsc::channel();
+    let run = move || {
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
+            line.tick();
+        }
+    };
+    std::thread::Builder::new().spawn(run).ok().map(|_| stop)
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use blindvox_engine::Backend;
 use blindvox_engine::rlwe::Params;
-use blindvox_engine::{Backend, Device};
+use blindvox_protocols::atomic;
 use blindvox_protocols::dice::{Overlap, Union};
 use blindvox_protocols::infer::report::{LayerReport, Total, peak_memory_bytes};
 use blindvox_protocols::infer::session::plans;
@@ -20,6 +21,7 @@ use crate::files::{self, check_outputs, check_volume_name};
 use crate::input::{Done, Input};
 use crate::preview::Picture;
 use crate::screen::{self, Progress};
+use crate::gpu;
 
 /// Bits of computational security: that of garbled gates, the least of all parts (SECURITY.md has the table).
 const SECURITY_BITS: u32 = 119;
@@ -112,10 +114,16 @@ fn load(args: &SegmentArgs) -> Result<Input> {
 /// The `segment` command.
 pub fn run(args: &SegmentArgs) -> Result<Done> {
     let job = load(args)?;
-    screen::warn(&job.prepared.warnings);
-    let (backend, device) = match args.backend {
-        BackendChoice::Cpu => ("cpu", Device::cpu()),
-        BackendChoice::Gpu => ("gpu", Device::gpu()?),
+    job.prepared.warnings.iter().for_each(|w| screen::warn(w));
+    let device = gpu::device(args.backend, args.adapter.as_deref())?;
+    if let Some(caution) = gpu::caution(&device)
+        && !args.quiet
+    {
+        screen::warn(&caution);
+    }
+    let backend = match args.backend {
+        BackendChoice::Cpu => "cpu",
+        BackendChoice::Gpu => "gpu",
     };
     let (comparison, comparison_name) = match args.comparison {
         ComparisonChoice::SignSelect => (ReluKind::SignSelect, "sign by garbled circuit, selection by OT"),
@@ -175,17 +183,19 @@ pub fn run(args: &SegmentArgs) -> Result<Done> {
         warnings: job.prepared.warnings.clone(),
         transcript: outcome.client.transcript.zip(outcome.server.transcript).map(|(c, s)| [hex(&c), hex(&s)]),
     };
-    map.save(&args.output)?;
+    let mut outputs = vec![map.stage(&args.output)?];
     if let Some(path) = &args.report {
         let json = serde_json::to_vec_pretty(&report).map_err(|e| Error::Input(format!("{}: {e}", path.display())))?;
-        files::write(path, &json)?;
+        outputs.push(files::stage(path, &json)?);
     }
     if let Some(path) = &args.preview {
-        Picture::new(&job.volume, &map).write(path)?;
+        outputs.push(Picture::new(&job.volume, &map).stage(path)?);
     }
     if !args.quiet {
         tell(args, &job, &report);
     }
+    screen::check()?;
+    atomic::commit_all(outputs)?;
     Ok(job.done(args.reading))
 }
 
@@ -281,7 +291,7 @@ pub fn demo() -> Result<Done> {
         )
     })?;
     let out = PathBuf::from("out");
-    std::fs::create_dir_all(&out).map_err(|source| Error::Io { path: out.clone(), source })?;
+    let made = files::Folder::make(&out)?;
     let volume = "colin27_left.nii.gz";
     say!(
         "blindvox demo: a hospital holds the MRI crop {volume}, a service holds a 3D U-Net that segments the hippocampus."
@@ -291,12 +301,13 @@ pub fn demo() -> Result<Done> {
         folder.join("models/hippo_square1").display()
     );
     say!();
-    run(&SegmentArgs {
+    let done = run(&SegmentArgs {
         model: folder.join("models/hippo_hybrid"),
         input: folder.join("volumes/images").join(volume),
         reading: ReadingArgs::default(),
         output: out.join("demo_labels.nii.gz"),
         backend: BackendChoice::Cpu,
+        adapter: None,
         comparison: ComparisonChoice::SignSelect,
         gate_hash: GateHashChoice::default(),
         garble: GarbleChoice::default(),
@@ -307,5 +318,7 @@ pub fn demo() -> Result<Done> {
         quiet: false,
         verbose: false,
         insecure_test_seed: None,
-    })
+    })?;
+    made.keep();
+    Ok(done)
 }
