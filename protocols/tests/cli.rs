@@ -347,7 +347,7 @@ fn a_scan_unlike_the_calibration_is_told() {
     let report: Value = serde_json::from_slice(&std::fs::read(t.join("r.json")).expect("a report")).expect("JSON");
     let warnings: Vec<&str> = report["warnings"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     let ours: Vec<_> = warnings.iter().filter(|w| w.contains("calibrated on")).collect();
-    assert!(ours.len() == 1 && ours[0].contains("block energy"), "{warnings:?}");
+    assert!(ours.len() == 1 && ours[0].contains("percentile 95 "), "{warnings:?}");
     let said = text(&output.stderr);
     assert!(said.lines().any(|l| l.strip_prefix("warning: ") == Some(ours[0])), "{said}");
 }
