@@ -109,7 +109,12 @@ fn wrong_models_are_refused() {
     let t = copy();
     let t = t.path();
     refused(t, &segment(t, &["-m", "nowhere"]), 2, &["nowhere/model.json", "No such file"]);
-    refused(t, &segment(t, &["-m", MODEL_FILE]), 2, &["model.json", "found a file", "a directory with model.json and weights.safetensors"]);
+    refused(
+        t,
+        &segment(t, &["-m", MODEL_FILE]),
+        2,
+        &["model.json", "found a file", "a directory with model.json and weights.safetensors"],
+    );
 
     let weights = std::fs::read(t.join(WEIGHTS_FILE)).expect("weights");
     for cut in [0, 7, 100, weights.len() - 1] {
@@ -336,6 +341,22 @@ fn other_grids_and_uncompressed_files_work_quietly() {
     assert_eq!(LabelMap::load(&t.join("map.nii")).expect("a map").dims, [11, 6, 9]);
 }
 
+/// The scan alone decides: the run goes on, and says so on standard error and in the report.
+#[test]
+fn a_scan_unlike_the_calibration_is_told() {
+    let t = copy();
+    let t = t.path();
+    save(t, [8, 8, 8], |v| if v == 100 { 50.0 } else { (v % 7) as f32 / 7.0 });
+    let output = segment(t, &["-q", "--report", "r.json"]);
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&std::fs::read(t.join("r.json")).expect("a report")).expect("JSON");
+    let warnings: Vec<&str> = report["warnings"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    let ours: Vec<_> = warnings.iter().filter(|w| w.contains("calibrated on")).collect();
+    assert!(ours.len() == 1 && ours[0].contains("percentile 95 "), "{warnings:?}");
+    let said = text(&output.stderr);
+    assert!(said.lines().any(|l| l.strip_prefix("warning: ") == Some(ours[0])), "{said}");
+}
+
 #[test]
 fn calibration_round_trips() {
     let written = common::tiny();
@@ -346,9 +367,18 @@ fn calibration_round_trips() {
     let output = run_in(t, &args);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("mid.relu"), "{}", text(&output.stdout));
+    assert_eq!(text(&output.stdout).matches(" of 512 labels differ from the float network's").count(), 2);
     let once = std::fs::read(t.join(MODEL_FILE)).expect("a model");
     assert!(run_in(t, &args).status.success());
     assert_eq!(std::fs::read(t.join(MODEL_FILE)).expect("a model"), once, "a second calibration changes nothing");
+    let keep = [&["calibrate", "-m", ".", "--keep-scales"][..], &[&names[0], &names[1]]].concat();
+    assert!(run_in(t, &keep).status.success());
+    assert_eq!(std::fs::read(t.join(MODEL_FILE)).expect("a model"), once, "nor does a look at the same volumes");
+    let scales = |model: &[u8]| serde_json::from_slice::<Value>(model).expect("JSON")["quantization"].clone();
+    let keep = [&["calibrate", "-m", ".", "--keep-scales"][..], &[&names[2]]].concat();
+    assert!(run_in(t, &keep).status.success());
+    let other = std::fs::read(t.join(MODEL_FILE)).expect("a model");
+    assert!(other != once && scales(&other) == scales(&once), "other volumes, the same scales");
     let output = segment(t, &["-i", &names[0], "-q"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
 }

@@ -133,7 +133,8 @@ fn unreadable(file: &str, json: &[u8], error: &serde_json::Error) -> Error {
         .enumerate()
         .filter_map(|(at, node)| {
             let fault = Node::deserialize(node).err()?;
-            let name = node.get("name").and_then(serde_json::Value::as_str).map_or_else(|| format!("#{at}"), str::to_owned);
+            let name =
+                node.get("name").and_then(serde_json::Value::as_str).map_or_else(|| format!("#{at}"), str::to_owned);
             Some(format!("node {:?}: {fault}", name.chars().take(MAX_NAME).collect::<String>()))
         })
         .collect();

@@ -20,6 +20,7 @@ use super::quantize::{
     ACCUMULATOR_BITS, MAX_LINEAR_SHIFT, MAX_SCALE, MAX_SQUARE_SHIFT, Quantization, SQUARE_INPUT_BITS, STREAM_BITS,
     Scale, accumulator_scale, largest_scale, required_bits, weight_maxima, weight_scale,
 };
+use super::weights::printable;
 use crate::error::{Error, Result};
 use crate::volume::Volume;
 
@@ -109,7 +110,7 @@ fn survey(bundle: &Bundle, lowered: &Lowered, volumes: &[PathBuf]) -> Result<Sur
     let count = volumes.len() as f64;
     let level = |t: TensorId| Level { rms: (squares[t] / count).sqrt(), max_abs: largest(&maxima[t], &[]) };
     let tensors = lowered.streams.iter().enumerate().map(|(t, s)| (s.name.clone(), level(t))).collect();
-    let name = |p: &PathBuf| p.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = |p: &PathBuf| printable(&p.file_name().unwrap_or_default().to_string_lossy());
     let calibration = Calibration { volumes: volumes.iter().map(name).collect(), input, tensors };
     Ok(Survey { maxima, calibration })
 }

@@ -313,7 +313,13 @@ impl Lowering<'_> {
     }
 
     /// One step for each stream of a plain value; their outputs take the streams' places.
-    fn apply(&mut self, node: &Node, value: &Virtual, dims: [usize; 3], op: impl Fn(TensorId) -> RealOp) -> Result<Virtual> {
+    fn apply(
+        &mut self,
+        node: &Node,
+        value: &Virtual,
+        dims: [usize; 3],
+        op: impl Fn(TensorId) -> RealOp,
+    ) -> Result<Virtual> {
         let mut out = value.clone();
         for (i, term) in out.terms.iter_mut().enumerate() {
             let name = if value.terms.len() == 1 { node.name.clone() } else { format!("{}.{i}", node.name) };

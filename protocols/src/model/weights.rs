@@ -56,11 +56,10 @@ impl Weights {
     /// # Errors
     /// [`Error::Model`] if the bytes aren't a safetensors file.
     pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self> {
-        let (header, metadata) = SafeTensors::read_metadata(&bytes)
-            .map_err(|e| {
-                let found = printable(&e.to_string());
-                Error::Model(format!("{}: not a safetensors file: {found}", path.display()))
-            })?;
+        let (header, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| {
+            let found = printable(&e.to_string());
+            Error::Model(format!("{}: not a safetensors file: {found}", path.display()))
+        })?;
         Ok(Self { path: path.to_owned(), bytes, metadata, start: header + size_of::<u64>() })
     }
 

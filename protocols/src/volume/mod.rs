@@ -25,7 +25,6 @@ mod write;
 pub use geometry::{Affine, Axes, Orientation};
 pub use header::Header;
 pub use read::ReadOptions;
-pub use write::write_atomic;
 
 /// The most voxels a volume may have.
 pub const MAX_VOXELS: usize = 1 << 28;

@@ -86,7 +86,10 @@ fn graphs_are_refused_by_name_and_field() {
     mentions(&refusal(|m| nodes(m, 2, node("enc.0.0", json!("square"), "enc.0.0"))), &["enc.0.0", "name"]);
     mentions(&refusal(|m| nodes(m, 2, node("enc.0.1", json!("argmax"), "enc.0.0"))), &["enc.0.1", "argmax", "last"]);
     mentions(&refusal(|m| nodes(m, 2, node("enc.0.1", json!("concat"), "enc.0.0"))), &["enc.0.1", "inputs", "found 1"]);
-    mentions(&refusal(|m| nodes(m, 2, node("enc.0.1", json!("sigmoid"), "enc.0.0"))), &["node \"enc.0.1\"", "sigmoid", "max_pool"]);
+    mentions(
+        &refusal(|m| nodes(m, 2, node("enc.0.1", json!("sigmoid"), "enc.0.0"))),
+        &["node \"enc.0.1\"", "sigmoid", "max_pool"],
+    );
     mentions(&refusal(|m| m["graph"]["nodes"][3]["inputs"] = json!(["enc.0.0"])), &["enc.0.1", "reads"]);
     mentions(&refusal(|m| m["classes"] = json!(["one"])), &["classes", "found 1", "expected 3"]);
     mentions(&refusal(|m| m["preparation"]["crop"] = json!([4, 4, 5])), &["preparation", "crop", "[32, 48, 32]"]);
@@ -171,7 +174,8 @@ fn a_file_or_another_folder_is_no_bundle() {
 #[test]
 fn keys_of_version_2_are_errors_in_version_1() {
     let bundle = copy_of("hippo_square1", |_| {});
-    let (model, _) = Model::parse("m", &std::fs::read(bundle.path().join(MODEL_FILE)).expect("a model")).expect("valid");
+    let (model, _) =
+        Model::parse("m", &std::fs::read(bundle.path().join(MODEL_FILE)).expect("a model")).expect("valid");
     assert!(model.graph.version == 2 && model.calibration.is_some());
     let refused = |edit: &dyn Fn(&mut Value)| {
         let mut value = serde_json::to_value(&model).expect("JSON");

@@ -37,7 +37,7 @@ fn activations_of_many_parts_have_a_bound() {
 
 #[test]
 fn constants_against_a_large_kernel_have_a_bound() {
-    let mut net = Net::new(&[512, 512, 512], false, 1);
+    let mut net = Net::new(&[256, 256, 256], false, 1);
     net.conv("c", "in", 1, 1, &[1, 1, 1], false);
     net.quadratic("q", "c", 1);
     net.conv("head", "q", 1, 2, &[31, 31, 31], false);

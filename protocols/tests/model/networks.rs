@@ -58,11 +58,14 @@ fn a_channel_scaled_and_unscaled_is_the_same_network() {
             assert!(steps(by) == plain, "{activation}: other integers for a channel times {by}");
         }
         // No power of two: other roundings, no other precision.
-        let written = with_a_scaled_channel(activation, 700.0);
-        let mut bundle = Bundle::load(written.directory.path()).expect("well formed");
-        for agreement in calibrate(&mut bundle, &written.volumes).expect("a calibration") {
-            assert!(agreement.differing * 200 <= agreement.voxels, "{activation}: {agreement:?}");
-        }
+        let [(unscaled, voxels), (scaled, _)] = [1.0, 700.0].map(|by| {
+            let written = with_a_scaled_channel(activation, by);
+            let mut bundle = Bundle::load(written.directory.path()).expect("well formed");
+            let all = calibrate(&mut bundle, &written.volumes).expect("a calibration");
+            all.iter().fold((0, 0), |(differing, voxels), a| (differing + a.differing, voxels + a.voxels))
+        });
+        println!("{activation}: {unscaled} and {scaled} of {voxels} labels differ");
+        assert!(scaled <= unscaled + voxels / 200, "{activation}: {scaled} of {voxels} labels, {unscaled} unscaled");
     }
 }
 
