@@ -10,7 +10,7 @@ use blindvox_protocols::volume::Volume;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{demo_path, model_path};
+use crate::model_path;
 
 fn scratch() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory")
