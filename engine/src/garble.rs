@@ -21,6 +21,8 @@ mod vaes;
 
 pub use keys::{GateHash, GateKeys};
 
+use std::hint::black_box;
+
 use crate::aes::{Aes128, Body, INSTANCES_PER_KEY};
 use crate::chacha::ChaCha12;
 
@@ -238,7 +240,9 @@ pub fn add_selected(labels: &mut [u128], bits: &[u128], delta: u128) {
 fn add_selected_portable(labels: &mut [u128], bits: &[u128], delta: u128) {
     for (labels, word) in labels.chunks_mut(128).zip(bits) {
         for (i, label) in labels.iter_mut().enumerate() {
-            *label ^= delta & (word >> i & 1).wrapping_neg();
+            // Seen through, the compiler makes a branch of the bit.
+            let mask = black_box((word >> i) as u64 & 1).wrapping_neg();
+            *label ^= delta & (u128::from(mask) << 64 | u128::from(mask));
         }
     }
 }

@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_drawn_key_is_forgotten() {
         let draws: [fn(&mut Prng); 4] =
-            [|p| drop(p.seed()), |p| drop(p.fork("a")), |p| drop(p.series()), |p| drop(p.fill::<u8>(BULK))];
+            [|p| _ = p.seed(), |p| drop(p.fork("a")), |p| drop(p.series()), |p| drop(p.fill::<u8>(BULK))];
         for (i, draw) in draws.into_iter().enumerate() {
             let mut prng = Prng::from_seed_for_tests([7; 32]);
             let before = prng.generator.get_seed();

@@ -89,7 +89,7 @@ fn widen(party: Party, channel: &mut Channel, ot: &mut OtPair, shares: &mut [u32
         }),
         Ring::Prime(p) => shares.iter_mut().zip(wraps.iter()).for_each(|(y, &w)| {
             // y < 2^k < 2p: one conditional subtraction reduces it.
-            let reduced = (*y).min(y.wrapping_sub(p));
+            let reduced = Ring::Prime(p).add(*y, 0);
             *y = Ring::Prime(p).sub(Ring::Prime(p).sub(reduced, w), offset);
         }),
     }

@@ -33,13 +33,7 @@ impl Ring {
     pub fn add(self, a: u32, b: u32) -> u32 {
         match self {
             Self::Pow2(_) => self.mask(a.wrapping_add(b)),
-            Self::Prime(p) => {
-                let (s, carry) = a.overflowing_add(b);
-                let (d, borrow) = s.overflowing_sub(p);
-                // Subtract p when the sum reached it; without a branch, as shares are secret.
-                let keep = u32::from(borrow & !carry).wrapping_neg();
-                (s & keep) | (d & !keep)
-            }
+            Self::Prime(p) => subtract_once(u64::from(a) + u64::from(b), p),
         }
     }
 
@@ -48,7 +42,7 @@ impl Ring {
     pub fn neg(self, a: u32) -> u32 {
         match self {
             Self::Pow2(_) => self.mask(a.wrapping_neg()),
-            Self::Prime(p) => (p - a) & u32::from(a != 0).wrapping_neg(),
+            Self::Prime(p) => subtract_once(u64::from(p - a), p),
         }
     }
 
@@ -94,6 +88,14 @@ impl Ring {
     pub fn open(self, a: &[u32], b: &[u32]) -> Vec<i64> {
         a.iter().zip(b).map(|(&a, &b)| self.to_signed(self.add(a, b))).collect()
     }
+}
+
+/// x modulo p for x < 2p, by the sign bit of x - p: compilers make branches of comparisons where there are no wide registers, and
+/// shares are secret.
+#[inline(always)]
+fn subtract_once(x: u64, p: u32) -> u32 {
+    let less = x.wrapping_sub(u64::from(p));
+    less.wrapping_add(u64::from(p) & (less as i64 >> 63) as u64) as u32
 }
 
 /// One party's shares of a tensor: cleared when dropped, and not printed.
@@ -184,7 +186,7 @@ pub(crate) fn mul_mod_p(a: u32, b: u32) -> u32 {
     let fold = |x: u64| (x >> 32) * ((1 << 20) - 1) + (x & u64::from(u32::MAX));
     // Bounds of the folds: 2^52, 2^40 + 2^32, 2^28 + 2^32, 2^32.
     let x = fold(fold(fold(fold(u64::from(a) * u64::from(b))))) as u32;
-    x.min(x.wrapping_sub(P))
+    subtract_once(u64::from(x), P)
 }
 
 impl fmt::Display for Ring {

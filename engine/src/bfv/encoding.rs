@@ -46,17 +46,25 @@ impl Encoder {
             return wide(|| out.for_each(|(v, m)| *v = (m as u32).wrapping_mul(self.q_mod_t as u32) as i32));
         }
         // A division would take a time that depends on the message: Shoup's product with floor(Q 2^32 / t) instead, whose
-        // quotient is at most one too small, as m < 2^32. All of it fits 64-bit lanes.
+        // quotient is at most one too small, as m < 2^32. All of it fits 64-bit lanes. Masks are sign bits, as compilers make
+        // branches of comparisons where there are no wide registers.
         let (t, half, factor) = (self.plain, self.plain / 2, self.q_mod_t);
         let companion = (factor << 32) / t;
         wide(|| {
             for (v, m) in out {
                 let rest = m * factor - ((m * companion) >> 32) * t;
-                let r = rest.min(rest.wrapping_sub(t));
-                *v = (r as i64 - (t & u64::from(r > half).wrapping_neg()) as i64) as i32;
+                let less = rest.wrapping_sub(t);
+                let r = less.wrapping_add(t & sign(less));
+                *v = r.wrapping_sub(t & sign(half.wrapping_sub(r))) as i32;
             }
         });
     }
+}
+
+/// All ones for a negative number in two's complement, and zero.
+#[inline(always)]
+fn sign(x: u64) -> u64 {
+    (x as i64 >> 63) as u64
 }
 
 /// Rounds one-limb phases q m / t + noise back to m.

@@ -81,7 +81,8 @@ pub fn argmax(
             // An honest garbler's are all below; others become class 0, and nothing else differs until the run is over.
             let most = index.iter_mut().fold(0, |most, i| {
                 let found = *i;
-                *i &= u32::from(found >= below).wrapping_sub(1);
+                // All ones where found - below is negative.
+                *i &= (found.wrapping_sub(below) as i32 >> 31) as u32;
                 most.max(found)
             });
             gc.note(most < below);

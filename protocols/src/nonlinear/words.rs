@@ -182,7 +182,7 @@ impl Words {
         if let Self::Prime(p) = self {
             let most = words.iter_mut().fold(0, |most, w| {
                 let word = *w;
-                *w = word.min(word.wrapping_sub(p));
+                *w = Ring::Prime(p).add(word, 0);
                 most.max(word)
             });
             gc.note(most < p);
