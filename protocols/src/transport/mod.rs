@@ -5,7 +5,9 @@
 //! | [`queue`] | a queue bounded in bytes, the only thing a channel waits on |
 //! | [`local`] | both parties in one process: buffers are handed over, not copied |
 //! | [`tcp`] | length-framed messages over a socket, one thread a direction |
+//! | `recycle` | buffers that serve again |
 
 pub mod local;
 pub mod queue;
+pub(crate) mod recycle;
 pub mod tcp;

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::queue::{Message, Popper, Pusher, queue};
+use super::recycle;
 use crate::channel::{DEFAULT_TIMEOUT, MAX_MESSAGE};
 use crate::error::{Error, Result};
 
@@ -35,6 +36,7 @@ fn write_messages(mut stream: TcpStream, queue: &Popper) {
             queue.close(&e.to_string());
             break;
         }
+        recycle::give(message.bytes);
     }
     // The channel is gone or broken: end the reading half too, or its thread would outlive it.
     let _ = stream.shutdown(Shutdown::Both);
@@ -65,7 +67,8 @@ fn read_message(stream: &mut impl Read) -> std::result::Result<Message, String> 
     if length > MAX_MESSAGE {
         return Err(format!("the peer announced a message of {length} bytes, at most {MAX_MESSAGE} are allowed"));
     }
-    let mut bytes = vec![0; length];
+    let mut bytes = recycle::with_capacity(length);
+    bytes.resize(length, 0);
     stream.read_exact(&mut bytes).map_err(|e| describe(&e))?;
     Ok(Message { number, bytes })
 }
