@@ -81,6 +81,12 @@ pub(crate) fn give(message: Vec<u8>) {
     put(&MESSAGES, message);
 }
 
+/// Frees what is kept of messages: a connection has ended. One that goes on begins to collect anew.
+pub(crate) fn free_messages() {
+    let all = std::mem::replace(&mut *MESSAGES.lock().unwrap_or_else(|e| e.into_inner()), Pool::new());
+    drop(all);
+}
+
 /// An empty buffer with room for at least `capacity` shares.
 pub(crate) fn shares(capacity: usize) -> Vec<u32> {
     take(&SHARES, capacity)
