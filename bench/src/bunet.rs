@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use blindvox_engine::{Backend, Device, Prng};
+use blindvox_protocols::gc::GatePlace;
 use blindvox_protocols::infer::local::{self, LocalOutcome, Randomness};
 use blindvox_protocols::infer::report::{LayerReport, StepCost, Total, peak_memory_bytes};
 use blindvox_protocols::infer::{Observer, Options, sample, trace};
@@ -40,6 +41,9 @@ pub struct Args {
     /// Where the kernels run.
     #[arg(long, value_enum, default_value_t = BackendChoice::Cpu)]
     backend: BackendChoice,
+    /// Where gates are garbled and evaluated.
+    #[arg(long, value_enum, default_value_t)]
+    garble: GarbleChoice,
     /// Also writes the rows to this file.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -62,6 +66,27 @@ enum Dataset {
 enum BackendChoice {
     Cpu,
     Gpu,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum GarbleChoice {
+    /// Where it is faster.
+    #[default]
+    Auto,
+    /// On the CPU.
+    Cpu,
+    /// On the backend's device, also a software one.
+    Device,
+}
+
+impl From<GarbleChoice> for GatePlace {
+    fn from(choice: GarbleChoice) -> Self {
+        match choice {
+            GarbleChoice::Auto => Self::Auto,
+            GarbleChoice::Cpu => Self::Cpu,
+            GarbleChoice::Device => Self::Device,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -248,6 +273,7 @@ fn measure(preset: Preset, args: &Args, device: &Device) -> Result<Row, Box<dyn 
     let input = network::volume(&program, &mut prng);
     let mut options = Options::new(device.clone());
     options.comparison = preset.comparison();
+    options.gate_place = args.garble.into();
     options.samples = SAMPLES;
     options.trace = elements(&program) <= TRACED;
 

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use bytemuck::Pod;
 
 use crate::error::{Error, Result};
+use crate::ot::{LINK_WIDTH, LOCAL_WIDTH};
 use crate::transport::queue::{Message, Popper, Pusher};
 use crate::transport::tcp::{Limits, Link};
-use crate::transport::{local, tcp};
+use crate::transport::{local, recycle, tcp};
 
 /// Bulk data is split into messages of at most this many bytes.
 pub const CHUNK: usize = 4 << 20;
@@ -90,12 +91,15 @@ pub struct Channel {
     binding: [u8; 32],
     /// The connection to another process. After the queues: it is dropped when they are closed.
     link: Option<Link>,
+    /// Both ends are in this process.
+    local: bool,
 }
 
 /// Two connected ends in one process: the client's and the server's.
 pub fn local_pair() -> (Channel, Channel) {
     let (client, server) = local::pair();
-    (Channel::new(client), Channel::new(server))
+    let local = |ends| Channel { local: true, ..Channel::new(ends) };
+    (local(client), local(server))
 }
 
 impl Channel {
@@ -114,6 +118,7 @@ impl Channel {
             transcript: None,
             binding: [0; 32],
             link: None,
+            local: false,
         }
     }
 
@@ -137,6 +142,11 @@ impl Channel {
     /// Whether what is sent leaves this process.
     pub fn leaves_process(&self) -> bool {
         self.link.is_some()
+    }
+
+    /// The block width of OT extensions over this channel: public, and the peer's is held to it.
+    pub fn ot_width(&self) -> usize {
+        if self.local { LOCAL_WIDTH } else { LINK_WIDTH }
     }
 
     /// Gives up on the peer after this long.
@@ -275,7 +285,11 @@ impl Channel {
 
     /// Sends plain values, little-endian, in messages of at most [`CHUNK`] bytes (none for an empty slice).
     pub fn send_pod<T: Pod>(&mut self, values: &[T]) -> Result<()> {
-        values.chunks(per_chunk::<T>()).try_for_each(|c| self.send(bytemuck::cast_slice(c).to_vec()))
+        values.chunks(per_chunk::<T>()).try_for_each(|c| {
+            let mut message = recycle::with_capacity(size_of_val(c));
+            message.extend_from_slice(bytemuck::cast_slice(c));
+            self.send(message)
+        })
     }
 
     /// Receives `count` plain values as [`Self::send_pod`] sent them.
@@ -287,6 +301,7 @@ impl Channel {
             // One allocation of the whole, but only once the peer has really sent the first part.
             values.reserve_exact(count - values.len());
             values.extend(message.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned::<T>));
+            recycle::give(message);
         }
         Ok(values)
     }

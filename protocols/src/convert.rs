@@ -203,7 +203,7 @@ pub fn ideal_from_prime(client: u32, server: u32, shift: u32) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ot::cot_bytes;
+    use crate::ot::{LOCAL_WIDTH, cot_bytes};
     use crate::testing::{run_both, sharings};
 
     fn pick<T: Clone>(party: Party, client: &[T], server: &[T]) -> Vec<T> {
@@ -215,7 +215,7 @@ mod tests {
 
     /// What the client receives and sends for `n` COTs in `ring`, and its rounds: it answers only.
     fn bytes(n: usize, ring: Ring) -> (u64, u64, u64) {
-        let (choices, corrections) = cot_bytes(n, ring);
+        let (choices, corrections) = cot_bytes(n, ring, LOCAL_WIDTH);
         (choices as u64, corrections as u64, (n.div_ceil(1 << 16) as u64).saturating_sub(1))
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+use crate::transport::recycle;
+
 /// 2^32 - 2^20 + 1, the prime in which squares are computed: NTT-friendly up to n = 2^19, and
 /// p / 2^f is within 2^-f of an integer for f <= 20, so that a wrap is cheap to undo after truncation.
 pub const P: u32 = 4_293_918_721;
@@ -98,19 +100,21 @@ fn subtract_once(x: u64, p: u32) -> u32 {
     less.wrapping_add(u64::from(p) & (less as i64 >> 63) as u64) as u32
 }
 
-/// One party's shares of a tensor: cleared when dropped, and not printed.
-#[derive(Clone, Default, PartialEq, Eq)]
+/// One party's shares of a tensor: cleared when dropped, and not printed. Large ones live in memory that served others before.
+#[derive(Default, PartialEq, Eq)]
 pub struct Shares(Vec<u32>);
 
 impl Shares {
     /// None, with room for `count`.
     pub fn with_capacity(count: usize) -> Self {
-        Self(Vec::with_capacity(count))
+        Self(recycle::shares(count))
     }
 
     /// So many zeros.
     pub fn zeros(count: usize) -> Self {
-        Self(vec![0; count])
+        let mut shares = recycle::shares(count);
+        shares.resize(count, 0);
+        Self(shares)
     }
 
     /// Adds more at the end.
@@ -120,6 +124,12 @@ impl Shares {
     pub fn extend_from_slice(&mut self, more: &[u32]) {
         assert!(self.0.capacity() - self.0.len() >= more.len(), "no room for {} shares", more.len());
         self.0.extend_from_slice(more);
+    }
+}
+
+impl Clone for Shares {
+    fn clone(&self) -> Self {
+        Self::from(&self.0[..])
     }
 }
 
@@ -154,14 +164,19 @@ impl From<Vec<u32>> for Shares {
 
 impl From<&[u32]> for Shares {
     fn from(shares: &[u32]) -> Self {
-        Self(shares.to_vec())
+        let mut copy = Self::with_capacity(shares.len());
+        copy.extend_from_slice(shares);
+        copy
     }
 }
 
 /// Of iterators that know their length: growing would leave a copy behind.
 impl FromIterator<u32> for Shares {
     fn from_iter<I: IntoIterator<Item = u32>>(shares: I) -> Self {
-        Self(shares.into_iter().collect())
+        let shares = shares.into_iter();
+        let mut all = recycle::shares(shares.size_hint().0);
+        all.extend(shares);
+        Self(all)
     }
 }
 
@@ -176,6 +191,7 @@ impl Drop for Shares {
         self.0.fill(0);
         // The clearing is observed here, so it is not removed as a dead store.
         zeroize::optimization_barrier(self.0.as_slice());
+        recycle::give_shares(std::mem::take(&mut self.0));
     }
 }
 

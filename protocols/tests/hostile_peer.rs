@@ -431,7 +431,7 @@ type Edit = fn(&mut Program);
 
 #[test]
 fn immense_and_inconsistent_networks_are_refused() {
-    let edits: [(&str, Edit); 16] = [
+    let edits: [(&str, Edit); 17] = [
         ("dimensions whose product overflows", |p| p.tensors[0].dims = [usize::MAX, 2, 1]),
         ("a tensor beyond all memory", |p| p.tensors[0].dims = [1 << 20, 1 << 20, 1]),
         ("an empty tensor", |p| p.tensors[1].channels = 0),
@@ -452,6 +452,10 @@ fn immense_and_inconsistent_networks_are_refused() {
             let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };
             l.inputs = vec![0; 1_000_000];
             l.in_channels = 1_000_000;
+        }),
+        ("more channels than a bundle may have", |p| {
+            p.tensors[0].channels = architecture::MAX_CHANNELS + 1;
+            p.tensors[0].dims = [1; 3];
         }),
         ("an even kernel", |p| {
             let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };

@@ -26,7 +26,7 @@ use super::stream::{ActiveLabels, TableReader, TableWriter, ZeroLabels};
 use super::{INSTANCES, Plane, Planes};
 use crate::channel::{Channel, Party};
 use crate::error::{Error, Result};
-use crate::ot::{OtReceiver, OtSender};
+use crate::ot::{OtPair, OtReceiver, OtSender};
 
 /// Labels of a chunk, by slot.
 struct Wires(Vec<Vec<u128>>);
@@ -71,11 +71,10 @@ pub struct Garbler {
 }
 
 impl Garbler {
-    /// Agrees with the peer's [`Evaluator::setup`].
-    pub fn setup(channel: &mut Channel, prng: &mut Prng, how: Garbling) -> Result<Self> {
-        let ot = OtSender::setup(channel, prng)?;
+    /// Takes over the sender's end of transfers, whose Delta is that of the labels; the peer's [`Evaluator`] has the other end.
+    pub fn new(ot: OtSender, prng: &mut Prng, how: Garbling) -> Self {
         let public = Public::new(how.hash, ot.session());
-        Ok(Self { ot, public, prng: prng.fork("masks of garbled outputs"), how })
+        Self { ot, public, prng: prng.fork("masks of garbled outputs"), how }
     }
 
     /// Garbles the program for as many instances as `inputs` has, whose planes are the garbler's input bits. Returns its
@@ -157,11 +156,10 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// Agrees with the peer's [`Garbler::setup`].
-    pub fn setup(channel: &mut Channel, prng: &mut Prng, how: Garbling) -> Result<Self> {
-        let ot = OtReceiver::setup(channel, prng)?;
+    /// Takes over the receiver's end of transfers; the peer's [`Garbler`] has the other end.
+    pub fn new(ot: OtReceiver, how: Garbling) -> Self {
         let public = Public::new(how.hash, ot.session());
-        Ok(Self { ot, public, how, sound: true })
+        Self { ot, public, how, sound: true }
     }
 
     /// Evaluates the program for as many instances as `inputs` has, whose planes are the evaluator's input bits. Returns
@@ -256,9 +254,31 @@ impl Half {
     /// worthless. A [session](crate::infer::Session) checks it first.
     pub fn setup_with(party: Party, channel: &mut Channel, prng: &mut Prng, how: Garbling) -> Result<Self> {
         Ok(match party {
-            Party::Server => Self::Garbler(Box::new(Garbler::setup(channel, prng, how)?)),
-            Party::Client => Self::Evaluator(Box::new(Evaluator::setup(channel, prng, how)?)),
+            Party::Server => Self::garbler(OtSender::setup(channel, prng)?, prng, how),
+            Party::Client => Self::evaluator(OtReceiver::setup(channel, prng)?, how),
         })
+    }
+
+    /// The same with base transfers out of those that the parties have.
+    pub fn setup_from(
+        ot: &mut OtPair,
+        party: Party,
+        channel: &mut Channel,
+        prng: &mut Prng,
+        how: Garbling,
+    ) -> Result<Self> {
+        Ok(match party {
+            Party::Server => Self::garbler(OtSender::setup_from(&mut ot.recv, channel, prng)?, prng, how),
+            Party::Client => Self::evaluator(OtReceiver::setup_from(&mut ot.send, channel, prng)?, how),
+        })
+    }
+
+    fn garbler(ot: OtSender, prng: &mut Prng, how: Garbling) -> Self {
+        Self::Garbler(Box::new(Garbler::new(ot, prng, how)))
+    }
+
+    fn evaluator(ot: OtReceiver, how: Garbling) -> Self {
+        Self::Evaluator(Box::new(Evaluator::new(ot, how)))
     }
 
     /// Runs a program; see [`Garbler::run`] and [`Evaluator::run`].
@@ -320,6 +340,7 @@ pub(crate) mod tests {
     use super::super::arithmetic;
     use super::*;
     use crate::channel::local_pair;
+    use crate::ot::LOCAL_WIDTH;
 
     /// Both parties, set up.
     pub(crate) fn pair() -> ((Half, Channel), (Half, Channel)) {
@@ -362,7 +383,7 @@ pub(crate) mod tests {
             });
             let traffic = client.stats().total - before;
             let chunks = n.div_ceil(256);
-            assert_eq!(traffic.sent as usize, chunks * circuit.evaluator_inputs() * 256 * 4);
+            assert_eq!(traffic.sent as usize, chunks * circuit.evaluator_inputs() * 256 * 16 / LOCAL_WIDTH);
             assert_eq!(traffic.received as usize, 32 * n * circuit.ands() + 32 * chunks * circuit.outputs());
             let rows = |p: &Planes| (0..p.bits()).map(|b| p.to_bytes(b)).collect::<Vec<_>>();
             let (g, e, values) = (rows(&g), rows(&e), rows(&values));

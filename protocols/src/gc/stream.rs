@@ -13,6 +13,7 @@ use super::INSTANCES;
 use crate::channel::Channel;
 use crate::error::Result;
 use crate::ot::{OtReceiver, OtSender};
+use crate::transport::recycle;
 
 /// Gates of a chunk in a message.
 pub(super) const UNITS: usize = 64;
@@ -58,25 +59,30 @@ impl Layout {
 pub(super) struct TableWriter {
     layout: Layout,
     message: Vec<u8>,
-    at: usize,
+    /// Rows that the message lacks.
+    left: usize,
+    /// A unit on its way into the message: written over and over, so in the nearest cache.
+    unit: Box<[Row; 2 * INSTANCES]>,
 }
 
 impl TableWriter {
     pub(super) fn new(instances: usize, gates: usize) -> Self {
-        Self { layout: Layout::new(instances, gates), message: vec![], at: 0 }
+        let unit = Box::new([Row::default(); 2 * INSTANCES]);
+        Self { layout: Layout::new(instances, gates), message: vec![], left: 0, unit }
     }
 
-    /// Room for the next unit's `rows`; `fill` writes it. Sends a full message.
+    /// Room for the next unit's `rows`; `fill` writes all of it. Sends a full message.
     pub(super) fn unit(&mut self, channel: &mut Channel, rows: usize, fill: impl FnOnce(&mut [Row])) -> Result<()> {
         if self.message.is_empty() {
-            self.message = vec![0; 16 * self.layout.message_rows()];
-            self.at = 0;
+            self.message = recycle::with_capacity(16 * self.layout.message_rows());
+            self.left = self.layout.message_rows();
         }
-        let end = self.at + 16 * rows;
-        fill(self.message[self.at..end].as_chunks_mut().0);
-        self.at = end;
+        let unit = &mut self.unit[..rows];
+        fill(unit);
+        self.message.extend_from_slice(unit.as_flattened());
         self.layout.next += 1;
-        if end == self.message.len() { channel.send(std::mem::take(&mut self.message)) } else { Ok(()) }
+        self.left -= rows;
+        if self.left == 0 { channel.send(std::mem::take(&mut self.message)) } else { Ok(()) }
     }
 }
 
@@ -95,6 +101,7 @@ impl TableReader {
     /// The next unit's rows, and those of the message that come after them.
     pub(super) fn unit(&mut self, channel: &mut Channel, rows: usize) -> Result<(&[Row], &[Row])> {
         if self.at == self.message.len() {
+            recycle::give(std::mem::take(&mut self.message));
             self.message = channel.recv_exact(16 * self.layout.message_rows())?;
             self.at = 0;
         }

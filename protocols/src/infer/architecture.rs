@@ -13,6 +13,9 @@ pub const MAX_ELEMENTS: usize = 1 << 28;
 /// The most elements all tensors may have together (8 GiB of shares, were they all alive).
 pub const MAX_TOTAL_ELEMENTS: usize = 1 << 31;
 
+/// The most channels a tensor, or what a layer reads, may have: as in a bundle.
+pub const MAX_CHANNELS: usize = crate::model::graph::MAX_CHANNELS;
+
 /// The most steps and tensors a network may have.
 pub const MAX_STEPS: usize = 4096;
 
@@ -56,7 +59,8 @@ pub fn check(program: &Program) -> Result<()> {
     }
     for tensor in &program.tensors {
         let elements = tensor.dims.iter().try_fold(tensor.channels, |product, &d| product.checked_mul(d));
-        if !matches!(elements, Some(1..=MAX_ELEMENTS)) || !(2..=32).contains(&tensor.bits) {
+        let few = tensor.channels <= MAX_CHANNELS;
+        if !few || !matches!(elements, Some(1..=MAX_ELEMENTS)) || !(2..=32).contains(&tensor.bits) {
             return wrong(format!(
                 "tensor {:?}: {} channels of {:?}, {} bits",
                 tensor.name, tensor.channels, tensor.dims, tensor.bits
@@ -136,6 +140,7 @@ fn linear_agrees(program: &Program, linear: &Linear) -> bool {
         && taps.iter().all(|&t| t > 0)
         && linear.inputs.iter().all(|&t| program.tensors[t].dims == dims)
         && channels == linear.in_channels
+        && channels <= MAX_CHANNELS
         // A tensor may be read several times: all that is read counts.
         && linear.in_channels.saturating_mul(dims.iter().product()) <= MAX_ELEMENTS
         && output.channels == linear.out_channels

@@ -6,7 +6,7 @@
 //! | 2 | server -> client | hello | 12 | setup |
 //! | 3 | server -> client | architecture, without weights | its encoding | setup |
 //! | 4 | client -> server | public key for convolutions | 16 + packed | setup |
-//! | 5 | both | base OTs, both directions and the garbler's | see [`crate::ot`], [`crate::gc`] | setup |
+//! | 5 | both | base OTs, and from them both directions and the garbler's | see [`crate::ot`] | setup |
 //! | last | both | farewell, see [`Channel::finish`] | 16, not counted | online |
 
 use std::fmt;
@@ -23,7 +23,7 @@ use super::preprocess::{PairSupply, Ready};
 use crate::channel::{Channel, Party};
 use crate::error::{Error, Result};
 use crate::gc;
-use crate::linear::{LinearPlan, LinearSpec};
+use crate::linear::{LinearPlan, LinearSpec, Search};
 use crate::model::{Program, Step};
 use crate::nonlinear::relu::ReluKind;
 use crate::ot::OtPair;
@@ -168,8 +168,8 @@ impl Session {
                 ConvKey::Public(PublicKey::from_bytes(&params, &options.device, &bytes)?)
             }
         };
-        let ot = OtPair::setup(party, &mut channel, &mut prng)?;
-        let gc = gc::Half::setup_with(party, &mut channel, &mut prng, options.garbling())?;
+        let mut ot = OtPair::setup(party, &mut channel, &mut prng)?;
+        let gc = gc::Half::setup_from(&mut ot, party, &mut channel, &mut prng, options.garbling())?;
         Ok(Self { party, channel, prng, options, ot, gc, conv, program, plans, setup_time: start.elapsed() })
     }
 
@@ -184,13 +184,14 @@ impl Session {
     }
 }
 
-/// Plans every linear step from public quantities; an error names the layer that does not fit.
+/// Plans every linear step from public quantities; an error names the layer that does not fit, or with which the search got too long.
 pub fn plans(program: &Program) -> Result<Vec<LinearPlan>> {
     let linear = program.steps.iter().filter_map(|step| match step {
         Step::Linear(linear) => Some(linear),
         _ => None,
     });
-    linear.map(|linear| LinearPlan::new(&LinearSpec::of(program, linear))).collect()
+    let mut search = Search::default();
+    linear.map(|linear| LinearPlan::searched(&LinearSpec::of(program, linear), &mut search)).collect()
 }
 
 /// The choices that both parties must make alike, in the hello's last byte: bit 0 how comparisons are made, bit 1 when pairs are.
@@ -246,6 +247,8 @@ fn greet(party: Party, options: &Options, channel: &mut Channel) -> Result<()> {
 mod tests {
     use super::*;
     use crate::channel::local_pair;
+    use crate::linear::search::MAX_CANDIDATES;
+    use crate::model::{Linear, LinearKind, TensorInfo};
 
     /// Somebody who changes what a party reads before the OTs, without its notice, ends up with parties that share no key.
     #[test]
@@ -302,5 +305,54 @@ mod tests {
         for other in [hello(VERSION + 1, 0, 0), hello(VERSION, 0, 4), magic] {
             assert!(message(GateHash::Aes, other).1.unwrap_err().contains("does not speak"));
         }
+    }
+
+    /// The widest layers that fit 4096 of them: a small message that asks for hours of planning.
+    fn costly(layers: usize) -> Program {
+        let tensor = TensorInfo {
+            name: String::new(),
+            channels: 256,
+            dims: [8, 16, 16],
+            scale_bits: 0,
+            max_abs: 1,
+            spare_bits: 1,
+            bits: 16,
+        };
+        let conv = |at: usize| {
+            Step::Linear(Linear {
+                name: String::new(),
+                kind: LinearKind::Conv { kernel: [1, 1, 3] },
+                inputs: vec![at],
+                in_channels: 256,
+                out_channels: 256,
+                weights: vec![],
+                weight_bits: 2,
+                bias: vec![],
+                bias_map: None,
+                shift: 1,
+                output: at + 1,
+            })
+        };
+        let mut steps: Vec<Step> = (0..layers).map(conv).collect();
+        steps.push(Step::Argmax { name: String::new(), input: layers, bits: 16 });
+        Program { tensors: vec![tensor; layers + 1], steps, input: 0, logits: layers, classes: 256 }
+    }
+
+    #[test]
+    fn planning_is_bounded_by_a_count() {
+        let bytes = architecture::encode(&costly(4000)).unwrap();
+        assert!(bytes.len() < 1 << 20, "{} bytes", bytes.len());
+        let program = architecture::decode(&bytes).unwrap();
+        let text = plans(&program).unwrap_err().to_string();
+        assert!(text.contains(&format!("more than {MAX_CANDIDATES} layouts")), "{text}");
+        // The count is of all layers together: one of these is a small part of it.
+        let mut search = Search::default();
+        let Step::Linear(one) = &program.steps[0] else { panic!("a convolution first") };
+        let spec = LinearSpec::of(&program, one);
+        LinearPlan::searched(&spec, &mut search).unwrap();
+        let each = search.examined();
+        assert!((1..MAX_CANDIDATES / 100).contains(&each), "{each}");
+        while LinearPlan::searched(&spec, &mut search).is_ok() {}
+        assert_eq!(search.examined(), MAX_CANDIDATES);
     }
 }

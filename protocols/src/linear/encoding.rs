@@ -73,10 +73,14 @@ pub struct Encoding {
 
 impl Encoding {
     /// Tiles of `tile` outputs (cut to the volume), `in_pack` channels a polynomial, `out_pack` output channels a product.
-    /// None if it does not fit dimension `n`, a size is 0, or a kernel is even.
+    /// None if it does not fit dimension `n`, a size is 0, or a kernel is even or reaches beyond the volume (more than
+    /// 2 size - 1): such taps meet no voxel, and fall together with others in one coefficient.
     pub fn new(n: usize, shape: ConvShape, tile: [usize; 3], in_pack: usize, out_pack: usize) -> Option<Self> {
         let counts = [shape.inputs, shape.outputs, in_pack, out_pack];
         if shape.size.iter().chain(&tile).chain(&counts).any(|&x| x == 0) || shape.kernel.iter().any(|k| k % 2 == 0) {
+            return None;
+        }
+        if (0..3).any(|d| shape.kernel[d] / 2 >= shape.size[d]) {
             return None;
         }
         let tile: [usize; 3] = std::array::from_fn(|d| tile[d].min(shape.size[d]));

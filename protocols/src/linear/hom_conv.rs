@@ -25,13 +25,14 @@ use blindvox_engine::{Device, GemmShape, Ntt, PolyBatch, Prng};
 use std::ops::Range;
 use zeroize::Zeroizing;
 
-use super::encoding::{self, Run};
-use super::planner::LinearPlan;
+use super::encoding::{self, ConvShape, Run};
+use super::planner::{LinearPlan, LinearSpec, cropped};
 use crate::channel::{CHUNK, Channel};
 use crate::error::{Error, Result};
 use crate::model::LinearKind;
 use crate::pack::{packed_len, unpack};
 use crate::share::Shares;
+use crate::transport::recycle;
 
 /// Bytes of the public seed of a block.
 pub(super) const SEED_BYTES: usize = size_of::<PublicSeed>();
@@ -137,7 +138,15 @@ fn server_flooded(
 
 /// The layer in the clear, mod 2^32.
 pub fn ideal(plan: &LinearPlan, weights: &[i32], bias: Bias<'_>, x: &[u32]) -> Vec<u32> {
-    let sums = encoding::ideal(plan.encoding().shape(), &convolution_weights(plan, weights), x);
+    let sums = match plan.spec().kind {
+        LinearKind::Conv { kernel } => {
+            let LinearSpec { inputs, outputs, size, .. } = *plan.spec();
+            encoding::ideal(&ConvShape { inputs, outputs, size, kernel }, weights, x)
+        }
+        LinearKind::Transposed2 { .. } => {
+            encoding::ideal(plan.encoding().shape(), &convolution_weights(plan, weights), x)
+        }
+    };
     let mut y = interleave(plan, sums.into());
     add_bias(plan, bias, &mut y);
     y.to_vec()
@@ -201,7 +210,10 @@ impl<'a> Upload<'a> {
     ) -> Result<()> {
         for ciphertexts in self.block.next_until(part, parts) {
             let (block, first) = (&self.block, ciphertexts.start);
-            let mut message = if first == 0 { self.encryptor.seed().to_vec() } else { Vec::new() };
+            let mut message = recycle::with_capacity(SEED_BYTES + ciphertexts.len() * block.plan.input_bytes());
+            if first == 0 {
+                message.extend_from_slice(&self.encryptor.seed());
+            }
             let voxels = |i: usize, poly: &mut [u32]| block.gather(first + i, x, poly);
             let packed = self.encryptor.encrypt_each(ciphertexts.len(), prng, voxels, |_, c0| {
                 let mut bytes = Vec::with_capacity(block.plan.input_bytes());
@@ -219,23 +231,23 @@ impl<'a> Upload<'a> {
 struct Download<'a> {
     block: Block<'a>,
     seed: PublicSeed,
-    bytes: Vec<Vec<u8>>,
+    /// Each with the place of its first ciphertext.
+    messages: Vec<(Vec<u8>, usize)>,
 }
 
 impl<'a> Download<'a> {
     fn new(plan: &'a LinearPlan, tiles: Range<usize>) -> Self {
-        Self { block: Block::new(plan, tiles), seed: PublicSeed::default(), bytes: Vec::new() }
+        Self { block: Block::new(plan, tiles), seed: PublicSeed::default(), messages: Vec::new() }
     }
 
     fn receive_until(&mut self, channel: &mut Channel, part: usize, parts: usize) -> Result<()> {
         for ciphertexts in self.block.next_until(part, parts) {
             let head = if ciphertexts.start == 0 { SEED_BYTES } else { 0 };
-            let mut message = channel.recv_exact(head + ciphertexts.len() * self.block.plan.input_bytes())?;
+            let message = channel.recv_exact(head + ciphertexts.len() * self.block.plan.input_bytes())?;
             if head > 0 {
                 self.seed.copy_from_slice(&message[..head]);
-                message.drain(..head);
             }
-            self.bytes.push(message);
+            self.messages.push((message, head));
         }
         Ok(())
     }
@@ -244,10 +256,13 @@ impl<'a> Download<'a> {
     fn expand(self, key: &PublicKey, x: &[u32]) -> Result<Ciphertexts> {
         let (plan, device) = (self.block.plan, key.device());
         let (params, basis) = (plan.params(), plan.params().basis());
-        let halves: Vec<&[u8]> = self.bytes.iter().flat_map(|m| m.chunks_exact(plan.input_bytes())).collect();
+        let halves = self.messages.iter().flat_map(|(m, head)| m[*head..].chunks_exact(plan.input_bytes()));
+        let halves: Vec<&[u8]> = halves.collect();
         let unpack = |i: usize, rows: &mut [u64]| wire::unpack_rows_into(basis, halves[i], rows);
         let voxels = |i: usize, poly: &mut [u32]| self.block.gather(i, x, poly);
-        Ok(Ciphertexts::expand_each(device, params, &self.seed, self.block.ciphertexts(), unpack, voxels)?)
+        let all = Ciphertexts::expand_each(device, params, &self.seed, self.block.ciphertexts(), unpack, voxels)?;
+        self.messages.into_iter().for_each(|(message, _)| recycle::give(message));
+        Ok(all)
     }
 }
 
@@ -401,7 +416,7 @@ fn send_replies(
     };
     let packed = key.reply_each(products, these, ReplyParams { flood_bits }, prng, mask, pack)?;
     for message in &replies.messages {
-        let mut bytes = Vec::with_capacity(replies.bytes[message.clone()].iter().sum());
+        let mut bytes = recycle::with_capacity(replies.bytes[message.clone()].iter().sum());
         packed[message.clone()].iter().for_each(|(packed, _)| bytes.extend(packed));
         channel.send(bytes)?;
     }
@@ -424,6 +439,7 @@ fn receive_replies(channel: &mut Channel, key: &SecretKey, replies: &Replies, y:
         for (i, outputs) in message.clone().zip(key.decrypt_each(packed.len(), unpack, take)?) {
             replies.place(i, &outputs, y);
         }
+        recycle::give(bytes);
     }
     Ok(())
 }
@@ -461,9 +477,24 @@ fn check_model(plan: &LinearPlan, weights: &[i32], bias: Bias<'_>) -> Result<()>
 }
 
 /// The weights of the convolution that runs under encryption, `[outputs][inputs][taps]`: for a transposed one, output channel
-/// o factor + a takes w[o][c][a].
+/// o factor + a takes w[o][c][a]; of a kernel that reaches beyond the volume, the part that doesn't.
 fn convolution_weights(plan: &LinearPlan, weights: &[i32]) -> Zeroizing<Vec<i32>> {
-    let LinearKind::Transposed2 { factor } = plan.spec().kind else { return Zeroizing::new(weights.to_vec()) };
+    let factor = match plan.spec().kind {
+        LinearKind::Transposed2 { factor } => factor,
+        LinearKind::Conv { kernel } => {
+            let used = cropped(kernel, plan.spec().size);
+            let taps = (0..kernel.iter().product()).filter(|tap| {
+                let k = [tap / (kernel[1] * kernel[2]), tap / kernel[2] % kernel[1], tap % kernel[2]];
+                (0..3).all(|d| k[d].abs_diff(kernel[d] / 2) <= used[d] / 2)
+            });
+            let taps: Vec<usize> = taps.collect();
+            let rows = weights.chunks_exact(kernel.iter().product());
+            let used = rows.flat_map(|row| taps.iter().map(|&tap| row[tap]));
+            let mut all = Zeroizing::new(Vec::with_capacity(weights.len()));
+            all.extend(used);
+            return all;
+        }
+    };
     let (inputs, phases) = (plan.spec().inputs, factor.iter().product::<usize>());
     let order = (0..weights.len()).map(|i| {
         let (c, row) = (i % inputs, i / inputs);

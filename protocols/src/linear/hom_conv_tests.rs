@@ -64,6 +64,8 @@ fn convolutions_are_exact() {
         (LinearKind::Conv { kernel: [1, 3, 5] }, 2, 3, [6, 20, 30]),
         (LinearKind::Conv { kernel: [1, 3, 3] }, 4, 4, [1, 70, 64]),
         (CUBE, 1, 1, [1, 1, 1]),
+        (LinearKind::Conv { kernel: [5; 3] }, 3, 2, [1, 2, 9]),
+        (LinearKind::Conv { kernel: [31, 1, 7] }, 2, 3, [1, 2, 3]),
     ] {
         check(&LinearPlan::new(&spec(kind, inputs, outputs, size)).unwrap(), Bias::None, 7);
     }
@@ -255,7 +257,7 @@ fn the_noise_of_replies_tells_of_the_weights_only_without_flooding() {
 #[test]
 fn real_parameters_leave_less_than_a_unit_of_the_products_noise() {
     let plan = LinearPlan::new(&spec(CUBE, 512, 512, [8; 3])).unwrap();
-    let norm = crate::linear::planner::factor_norm(plan.encoding().shape(), 12, plan.encoding().out_pack());
+    let norm = crate::linear::search::factor_norm(plan.encoding().shape(), 12, plan.encoding().out_pack());
     let dropped = plan.params().basis().modulus(1).value() as f64;
     assert!((product_bound(norm) / dropped).log2() < -25.0);
 }

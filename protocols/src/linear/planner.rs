@@ -3,10 +3,11 @@
 //! Both parties plan for themselves and come to the same plan, so nothing about it is sent. The actual weights play no
 //! part, neither in the cost nor in the noise bound: a choice that depended on them would tell about them.
 
-use blindvox_engine::bfv::noise::{self, Budget};
+use blindvox_engine::bfv::noise::Budget;
 use blindvox_engine::rlwe::Params;
 
-use super::encoding::{ConvShape, Encoding, extents};
+use super::encoding::{ConvShape, Encoding};
+use super::search::Search;
 use crate::channel::CHUNK;
 use crate::error::{Error, Result};
 use crate::model::{Linear, LinearKind, Program};
@@ -85,15 +86,75 @@ const BLOCK_REPLIES: usize = 256;
 const FEW_REPLIES: usize = 64;
 const ROW_BLOCKS: usize = 4;
 
+/// A layout and how it is cut into blocks.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Layout {
+    pub(super) encoding: Encoding,
+    block_tiles: usize,
+    block_rows: usize,
+}
+
+impl Layout {
+    pub(super) fn new(encoding: Encoding) -> Self {
+        let most = (BLOCK_INPUTS / encoding.in_groups()).clamp(1, BLOCK_TILES);
+        let block_tiles = encoding.tiles().div_ceil(encoding.tiles().div_ceil(most));
+        let most = (BLOCK_REPLIES / block_tiles).min(encoding.out_groups() / ROW_BLOCKS);
+        let rows = most.max(FEW_REPLIES / block_tiles);
+        let rows = if encoding.is_scalar() { rows } else { rows.min(BLOCK_WEIGHTS / encoding.in_groups()) };
+        let block_rows = rows.clamp(1, encoding.out_groups());
+        Self { encoding, block_tiles, block_rows }
+    }
+
+    /// Whether transformed weights are kept from one block of tiles to the next.
+    fn keeps_weights(&self) -> bool {
+        let polynomials = self.encoding.in_groups() * self.encoding.out_groups();
+        self.encoding.tiles() > self.block_tiles && polynomials <= BLOCK_WEIGHTS
+    }
+
+    /// All of the cost but the bytes of c0 that come down.
+    fn cost_without_outputs(&self, params: &Params) -> Cost {
+        let e = &self.encoding;
+        let (groups, rows, tiles) = (e.in_groups(), e.out_groups(), e.tiles());
+        let blocks = tiles.div_ceil(self.block_tiles);
+        let bits = params.basis().modulus(0).bits();
+        Cost {
+            inputs: tiles * groups,
+            replies: tiles * rows,
+            products: tiles * groups * rows,
+            weights: if e.is_scalar() { 0 } else { groups * rows * if self.keeps_weights() { 1 } else { blocks } },
+            bytes_up: tiles * groups * input_bytes(params) + blocks * super::hom_conv::SEED_BYTES,
+            bytes_down: tiles * rows * packed_len(params.n(), bits),
+        }
+    }
+
+    /// Counts, and the exact bytes of the messages.
+    pub(super) fn cost(&self, params: &Params) -> Cost {
+        let mut cost = self.cost_without_outputs(params);
+        let bits = params.basis().modulus(0).bits();
+        let sizes = self.encoding.reply_sizes();
+        cost.bytes_down += sizes.iter().map(|(outputs, times)| times * packed_len(*outputs, bits)).sum::<usize>();
+        cost
+    }
+
+    /// A bound from below on the cost's nanoseconds, found quickly.
+    pub(super) fn least_nanoseconds(&self, params: &Params) -> f64 {
+        self.cost_without_outputs(params).nanoseconds()
+    }
+}
+
+/// Bytes of one input ciphertext, without its seed.
+fn input_bytes(params: &Params) -> usize {
+    let basis = params.basis();
+    (0..basis.len()).map(|l| packed_len(basis.n(), basis.modulus(l).bits())).sum()
+}
+
 /// How a layer is computed: everything that both parties must agree on.
 #[derive(Clone, Debug)]
 pub struct LinearPlan {
     spec: LinearSpec,
     params: Params,
-    encoding: Encoding,
+    layout: Layout,
     budget: Budget,
-    block_tiles: usize,
-    block_rows: usize,
 }
 
 impl LinearPlan {
@@ -102,51 +163,34 @@ impl LinearPlan {
     /// # Errors
     /// [`Error::Model`] naming the layer, for sizes that make no sense and for noise that doesn't fit.
     pub fn new(spec: &LinearSpec) -> Result<Self> {
-        Self::with_params(spec, &Params::hom_conv())
+        Self::searched(spec, &mut Search::default())
     }
 
-    /// Plans for other parameters.
-    pub fn with_params(spec: &LinearSpec, params: &Params) -> Result<Self> {
-        let fault = |what: String| Err(Error::Model(format!("layer {}: {what}", spec.name)));
+    /// The same as one layer of a network, whose layers share what a search may look at.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and [`Error::Model`] once nothing is left to search with.
+    pub fn searched(spec: &LinearSpec, search: &mut Search) -> Result<Self> {
+        let fault = |what: String| Error::Model(format!("layer {}: {what}", spec.name));
         if !(2..=20).contains(&spec.weight_bits) {
-            return fault(format!("weights of {} bits: must be in 2..=20", spec.weight_bits));
+            return Err(fault(format!("weights of {} bits: must be in 2..=20", spec.weight_bits)));
         }
-        let shape = match spec.shape() {
-            Ok(shape) => shape,
-            Err(what) => return fault(what),
-        };
-        let budget = |out_pack| noise::budget(params, factor_norm(&shape, spec.weight_bits, out_pack));
-        let mut best: Option<(f64, Self)> = None;
-        for encoding in candidates(&shape, params.n()) {
-            let Ok(budget) = budget(encoding.out_pack()) else { continue };
-            let plan = Self::of(spec, params, encoding, budget);
-            let cost = plan.cost().nanoseconds();
-            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-                best = Some((cost, plan));
-            }
-        }
-        match (best, budget(1)) {
-            (Some((_, plan)), _) => Ok(plan),
-            (None, Err(why)) => fault(why.to_string()),
-            (None, Ok(_)) => fault(format!("no tile of {shape:?} fits n = {}", params.n())),
-        }
+        let shape = spec.shape().map_err(fault)?;
+        let (layout, budget) = search.best(&shape, spec.weight_bits).map_err(fault)?;
+        Ok(Self { spec: spec.clone(), params: search.params().clone(), layout, budget })
     }
 
     /// With a given layout.
+    #[cfg(test)]
     pub(super) fn of(spec: &LinearSpec, params: &Params, encoding: Encoding, budget: Budget) -> Self {
-        let most = (BLOCK_INPUTS / encoding.in_groups()).clamp(1, BLOCK_TILES);
-        let block_tiles = encoding.tiles().div_ceil(encoding.tiles().div_ceil(most));
-        let most = (BLOCK_REPLIES / block_tiles).min(encoding.out_groups() / ROW_BLOCKS);
-        let rows = most.max(FEW_REPLIES / block_tiles);
-        let rows = if encoding.is_scalar() { rows } else { rows.min(BLOCK_WEIGHTS / encoding.in_groups()) };
-        let block_rows = rows.clamp(1, encoding.out_groups());
-        Self { spec: spec.clone(), params: params.clone(), encoding, budget, block_tiles, block_rows }
+        Self { spec: spec.clone(), params: params.clone(), layout: Layout::new(encoding), budget }
     }
 
     /// With other blocks, so that tests have several at small sizes.
     #[cfg(test)]
     pub(super) fn with_blocks(self, block_tiles: usize, block_rows: usize) -> Self {
-        Self { block_tiles, block_rows, ..self }
+        let layout = Layout { block_tiles, block_rows, ..self.layout };
+        Self { layout, ..self }
     }
 
     /// What is computed.
@@ -161,7 +205,7 @@ impl LinearPlan {
 
     /// The layout of the convolution that runs under encryption.
     pub fn encoding(&self) -> &Encoding {
-        &self.encoding
+        &self.layout.encoding
     }
 
     /// Noise and flooding.
@@ -171,7 +215,7 @@ impl LinearPlan {
 
     /// Coefficients of all replies that hold messages, which the client decrypts.
     pub fn sent_coefficients(&self) -> usize {
-        self.encoding.reply_sizes().iter().map(|(outputs, times)| outputs * times).sum()
+        self.encoding().reply_sizes().iter().map(|(outputs, times)| outputs * times).sum()
     }
 
     /// The statistical distance at which this layer's replies hide the weights: the sum over [`Self::sent_coefficients`].
@@ -196,36 +240,35 @@ impl LinearPlan {
 
     /// Elements of the weights.
     pub fn weights_len(&self) -> usize {
-        self.encoding.shape().outputs * self.encoding.shape().inputs * self.encoding.shape().taps()
+        self.spec.outputs * self.spec.inputs * self.spec.kind.volume()
     }
 
     /// Whether transformed weights are kept from one block of tiles to the next.
     pub(super) fn keeps_weights(&self) -> bool {
-        let polynomials = self.encoding.in_groups() * self.encoding.out_groups();
-        self.encoding.tiles() > self.block_tiles && polynomials <= BLOCK_WEIGHTS
+        self.layout.keeps_weights()
     }
 
     /// The tiles of each block, in order.
     pub(super) fn tile_blocks(&self) -> Vec<std::ops::Range<usize>> {
-        ranges(self.encoding.tiles(), self.block_tiles)
+        ranges(self.encoding().tiles(), self.layout.block_tiles)
     }
 
     /// The output groups whose replies are made together.
     pub(super) fn row_blocks(&self) -> Vec<std::ops::Range<usize>> {
-        ranges(self.encoding.out_groups(), self.block_rows)
+        ranges(self.encoding().out_groups(), self.layout.block_rows)
     }
 
     /// So many blocks of rows are multiplied together.
     pub(super) fn row_blocks_together(&self) -> usize {
-        let products = BLOCK_PRODUCTS / self.block_tiles;
-        let weights = if self.encoding.is_scalar() { usize::MAX } else { BLOCK_WEIGHTS / self.encoding.in_groups() };
-        (products.min(weights) / self.block_rows).max(1)
+        let Layout { encoding, block_tiles, block_rows } = &self.layout;
+        let products = BLOCK_PRODUCTS / block_tiles;
+        let weights = if encoding.is_scalar() { usize::MAX } else { BLOCK_WEIGHTS / encoding.in_groups() };
+        (products.min(weights) / block_rows).max(1)
     }
 
     /// Bytes of one input ciphertext, without its seed.
     pub(super) fn input_bytes(&self) -> usize {
-        let basis = self.params.basis();
-        (0..basis.len()).map(|l| packed_len(basis.n(), basis.modulus(l).bits())).sum()
+        input_bytes(&self.params)
     }
 
     /// Input ciphertexts of a message.
@@ -236,24 +279,12 @@ impl LinearPlan {
     /// Bytes of the reply for a tile and an output group: all of c1, and c0 where outputs are.
     pub(super) fn reply_bytes(&self, tile: usize, group: usize) -> usize {
         let bits = self.params.basis().modulus(0).bits();
-        packed_len(self.params.n(), bits) + packed_len(self.encoding.output_count(tile, group), bits)
+        packed_len(self.params.n(), bits) + packed_len(self.encoding().output_count(tile, group), bits)
     }
 
     /// Counts, and the exact bytes of the messages.
     pub fn cost(&self) -> Cost {
-        let e = &self.encoding;
-        let (groups, rows, tiles) = (e.in_groups(), e.out_groups(), e.tiles());
-        let blocks = tiles.div_ceil(self.block_tiles);
-        let bits = self.params.basis().modulus(0).bits();
-        Cost {
-            inputs: tiles * groups,
-            replies: tiles * rows,
-            products: tiles * groups * rows,
-            weights: if e.is_scalar() { 0 } else { groups * rows * if self.keeps_weights() { 1 } else { blocks } },
-            bytes_up: tiles * groups * self.input_bytes() + blocks * super::hom_conv::SEED_BYTES,
-            bytes_down: tiles * rows * packed_len(self.params.n(), bits)
-                + e.reply_sizes().iter().map(|(outputs, times)| times * packed_len(*outputs, bits)).sum::<usize>(),
-        }
+        self.layout.cost(&self.params)
     }
 }
 
@@ -271,7 +302,8 @@ impl LinearSpec {
     }
 
     /// The convolution that runs under encryption: a transposed one is a 1^3 convolution with an output channel for
-    /// every position of the stride, and 1^3 convolutions need no geometry.
+    /// every position of the stride, and 1^3 convolutions need no geometry. Taps that meet nothing but padding are left
+    /// out: beside a volume of `s` only 2s - 1 of them are of use, and more would fall together.
     fn shape(&self) -> std::result::Result<ConvShape, String> {
         let (kernel, outputs) = match self.kind {
             LinearKind::Conv { kernel } => (kernel, Some(self.outputs)),
@@ -290,6 +322,7 @@ impl LinearSpec {
         if kernel.iter().any(|k| k % 2 == 0 || *k > 63) {
             return Err(format!("kernel {kernel:?}: each size must be odd and at most 63"));
         }
+        let kernel = cropped(kernel, self.size);
         let size = if kernel == [1; 3] { [1, 1, positions] } else { self.size };
         Ok(ConvShape { inputs: self.inputs, outputs, size, kernel })
     }
@@ -300,40 +333,9 @@ impl LinearSpec {
     }
 }
 
-/// The published bound on the Euclidean norm of all weights that meet in one coefficient of a product: every tap of every
-/// input channel at its largest, for each of the packed output channels.
-pub fn factor_norm(shape: &ConvShape, weight_bits: u32, out_pack: usize) -> f64 {
-    f64::from(weight_bits - 1).exp2() * ((shape.taps() * shape.inputs * out_pack) as f64).sqrt()
-}
-
-/// Encodings worth a look: balanced tiles, and packings that differ in the number of polynomials.
-fn candidates(shape: &ConvShape, n: usize) -> impl Iterator<Item = Encoding> {
-    let [depths, heights, widths] = shape.size.map(balanced);
-    let mut found = Vec::new();
-    for (&d, &h) in depths.iter().flat_map(|d| heights.iter().map(move |h| (d, h))) {
-        for &w in &widths {
-            let volume = extents(shape, [d, h, w]).iter().try_fold(1usize, |p, &e| p.checked_mul(e));
-            let Some(fit) = volume.map(|v| n / v).filter(|f| *f > 0) else { continue };
-            for in_pack in balanced(shape.inputs).into_iter().filter(|p| *p <= fit) {
-                for out_pack in balanced(shape.outputs).into_iter().filter(|p| in_pack * p <= fit) {
-                    found.extend(Encoding::new(n, *shape, [d, h, w], in_pack, out_pack));
-                }
-            }
-        }
-    }
-    found.into_iter()
-}
-
-/// The sizes of `size` cut into 1, 2, 3, ... parts as equal as can be.
-fn balanced(size: usize) -> Vec<usize> {
-    let mut parts = Vec::new();
-    let mut part = size;
-    while part > 0 {
-        parts.push(part);
-        // The smallest number of parts that makes them smaller.
-        part = if part == 1 { 0 } else { size.div_ceil(size.div_ceil(part - 1)) };
-    }
-    parts
+/// The part of a kernel, around its centre, that reaches from one end of a volume to the other.
+pub(super) fn cropped(kernel: [usize; 3], size: [usize; 3]) -> [usize; 3] {
+    std::array::from_fn(|d| kernel[d].min(2 * size[d] - 1))
 }
 
 fn ranges(count: usize, step: usize) -> Vec<std::ops::Range<usize>> {
@@ -342,6 +344,8 @@ fn ranges(count: usize, step: usize) -> Vec<std::ops::Range<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use blindvox_engine::bfv::noise;
+
     use super::*;
 
     fn conv(inputs: usize, outputs: usize, size: [usize; 3], kernel: [usize; 3]) -> LinearSpec {
@@ -352,17 +356,6 @@ mod tests {
             outputs,
             size,
             weight_bits: 12,
-        }
-    }
-
-    #[test]
-    fn balanced_parts_are_all_of_them() {
-        assert_eq!(balanced(10), [10, 5, 4, 3, 2, 1]);
-        assert_eq!(balanced(1), [1]);
-        for size in 1..100usize {
-            let mut expected: Vec<usize> = (1..=size).map(|parts| size.div_ceil(parts)).collect();
-            expected.dedup();
-            assert_eq!(balanced(size), expected);
         }
     }
 

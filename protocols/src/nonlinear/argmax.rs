@@ -122,10 +122,10 @@ fn play(
 
 #[cfg(test)]
 mod tests {
-    use super::super::relu::tests::run_garbled;
+    use super::super::relu::tests::{LABELS, run_garbled};
     use super::*;
     use crate::gc::modular;
-    use crate::ot::cot_bytes;
+    use crate::ot::{LOCAL_WIDTH, cot_bytes};
     use crate::share::P;
     use crate::testing::{Tampered, sharings};
 
@@ -156,17 +156,17 @@ mod tests {
         let chunks = n.div_ceil(256);
         let colours = 32 * arithmetic::index_bits(classes) * chunks;
         if kind == ReluKind::FullCircuit {
-            return [1024 * classes * k * chunks, 32 * full * n + colours];
+            return [LABELS * classes * k * chunks, 32 * full * n + colours];
         }
-        let mut sent = 1024 * (classes - 1) * chunks;
+        let mut sent = LABELS * (classes - 1) * chunks;
         let mut received = 32 * arithmetic::winner(classes).ands() * n + colours;
         let mut left = classes;
         while left > 1 {
             let matches = left / 2 * n;
-            sent += 1024 * wide * matches.div_ceil(256);
+            sent += LABELS * wide * matches.div_ceil(256);
             received += 32 * comparison * matches;
             if left > 2 {
-                let (choices, corrections) = cot_bytes(matches, shared);
+                let (choices, corrections) = cot_bytes(matches, shared, LOCAL_WIDTH);
                 let selection = choices + corrections;
                 sent += selection;
                 received += selection;

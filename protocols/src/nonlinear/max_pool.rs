@@ -89,10 +89,10 @@ pub fn max_pool(
 
 #[cfg(test)]
 mod tests {
-    use super::super::relu::tests::run_garbled;
+    use super::super::relu::tests::{LABELS, run_garbled};
     use super::*;
     use crate::gc::arithmetic;
-    use crate::ot::cot_bytes;
+    use crate::ot::{LOCAL_WIDTH, cot_bytes};
     use crate::share::P;
     use crate::testing::sharings;
 
@@ -127,18 +127,21 @@ mod tests {
                             let mut bytes = 0;
                             while columns > 1 {
                                 let m = n * (columns / 2);
-                                bytes += 1024 * wide * m.div_ceil(256)
+                                bytes += LABELS * wide * m.div_ceil(256)
                                     + 32 * (wide - 1) * m
-                                    + 2 * (512 * m.div_ceil(128) + 4 * m);
+                                    + 2 * (LABELS / 2 * m.div_ceil(128) + 4 * m);
                                 columns = columns.div_ceil(2);
                             }
                             bytes
                         }
                         ReluKind::FullCircuit => {
-                            let conversion =
-                                if wide < 32 { 512 * n.div_ceil(128) + (n * (32 - wide)).div_ceil(8) } else { 0 };
+                            let conversion = if wide < 32 {
+                                LABELS / 2 * n.div_ceil(128) + (n * (32 - wide)).div_ceil(8)
+                            } else {
+                                0
+                            };
                             let tables = 32 * arithmetic::max(window, wide).ands() * n;
-                            1024 * wide * window * chunks + tables + 32 * wide * chunks + conversion
+                            LABELS * wide * window * chunks + tables + 32 * wide * chunks + conversion
                         }
                     }
                 );
@@ -166,14 +169,14 @@ mod tests {
                         let rounds = std::iter::successors(Some(window), |&c| (c > 1).then(|| c.div_ceil(2)));
                         let bytes = rounds.map(|columns| {
                             let m = n * (columns / 2);
-                            let (choices, corrections) = cot_bytes(m, ring);
-                            1024 * k * m.div_ceil(256) + 32 * k * m + 2 * (choices + corrections)
+                            let (choices, corrections) = cot_bytes(m, ring, LOCAL_WIDTH);
+                            LABELS * k * m.div_ceil(256) + 32 * k * m + 2 * (choices + corrections)
                         });
                         bytes.sum()
                     }
                     ReluKind::FullCircuit => {
                         let tables = 32 * ((window + 1) * (2 * k - 1) + 2 * k * (window - 1)) * n;
-                        1024 * k * window * n.div_ceil(256) + tables + 32 * k * n.div_ceil(256)
+                        LABELS * k * window * n.div_ceil(256) + tables + 32 * k * n.div_ceil(256)
                     }
                 };
                 assert_eq!((traffic.sent + traffic.received) as usize, expected, "{window} mod {p}, {kind:?}");

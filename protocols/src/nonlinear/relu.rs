@@ -116,9 +116,12 @@ pub(super) mod tests {
     use super::*;
     use crate::channel::Traffic;
     use crate::gc::modular;
-    use crate::ot::cot_bytes;
+    use crate::ot::{LOCAL_WIDTH, cot_bytes};
     use crate::share::P;
     use crate::testing::{Tampered, run_both, sharings};
+
+    /// Bytes by which the evaluator chooses the labels of an input bit of 256 instances.
+    pub(in super::super) const LABELS: usize = 256 * 16 / LOCAL_WIDTH;
 
     /// Both parties with their garbling halves; the traffic is the protocol's alone.
     pub(in super::super) fn run_garbled<T: Send>(
@@ -152,14 +155,14 @@ pub(super) mod tests {
                 });
                 assert_eq!(Ring::FULL.open(&c, &s), ideal(&values), "{bits} bits, {kind:?}");
                 let (k, chunks, words) = (bits as usize, n.div_ceil(256), n.div_ceil(128));
-                let inputs = 1024 * k * chunks;
+                let inputs = LABELS * k * chunks;
                 let total = (traffic.sent + traffic.received) as usize;
                 assert_eq!(
                     total,
                     match kind {
-                        ReluKind::SignSelect => inputs + 32 * (k - 1) * n + 2 * (512 * words + 4 * n),
+                        ReluKind::SignSelect => inputs + 32 * (k - 1) * n + 2 * (LABELS / 2 * words + 4 * n),
                         ReluKind::FullCircuit => {
-                            let conversion = if k < 32 { 512 * words + (n * (32 - k)).div_ceil(8) } else { 0 };
+                            let conversion = if k < 32 { LABELS / 2 * words + (n * (32 - k)).div_ceil(8) } else { 0 };
                             inputs + 96 * (k - 1) * n + 32 * k * chunks + conversion
                         }
                     }
@@ -183,10 +186,10 @@ pub(super) mod tests {
                 });
                 assert!(c.iter().chain(&*s).all(|&y| y < p), "shares are residues");
                 assert_eq!(ring.open(&c, &s), ideal(&values), "mod {p}, {kind:?}");
-                let (choices, corrections) = cot_bytes(n, ring);
+                let (choices, corrections) = cot_bytes(n, ring, LOCAL_WIDTH);
                 let chunks = n.div_ceil(256);
                 let out = if kind == ReluKind::SignSelect { 2 * (choices + corrections) } else { 32 * k * chunks };
-                assert_eq!((traffic.sent + traffic.received) as usize, 1024 * k * chunks + 32 * ands * n + out);
+                assert_eq!((traffic.sent + traffic.received) as usize, LABELS * k * chunks + 32 * ands * n + out);
             }
         }
     }

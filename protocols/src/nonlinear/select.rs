@@ -53,7 +53,7 @@ pub fn select(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ot::cot_bytes;
+    use crate::ot::{LOCAL_WIDTH, cot_bytes};
     use crate::share::P;
     use crate::testing::{run_both, share};
 
@@ -75,10 +75,10 @@ mod tests {
             });
             let d: Vec<u8> = bits[0].iter().zip(&bits[1]).map(|(a, b)| a ^ b).collect();
             assert_eq!(ring.open(&c, &s), ideal(&d, &values), "{ring}");
-            let (choices, corrections) = cot_bytes(400, ring);
+            let (choices, corrections) = cot_bytes(400, ring, LOCAL_WIDTH);
             assert_eq!([traffic.sent, traffic.received], [(choices + corrections) as u64; 2]);
         }
         // 512 transfers of 4 bytes are extended, 400 corrections sent, in each direction.
-        assert_eq!(cot_bytes(400, Ring::FULL), (2048, 1600));
+        assert_eq!(cot_bytes(400, Ring::FULL, LOCAL_WIDTH), (4096, 1600));
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! Keys: the sender's pair is KDF(i, a·B_i), KDF(i, a·(B_i - A)); the receiver's is KDF(i, b_i·A), the one
 //! that its choice c_i selects. The sender sees only uniform points; the receiver would need a·A for the other key.
+//! The receiver makes its keys after message 2 is on its way, while the sender makes its own.
 
 use blindvox_engine::Prng;
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_TABLE as G;
@@ -37,14 +38,14 @@ fn point(bytes: &[u8]) -> Result<RistrettoPoint> {
 }
 
 /// The key of the `index`-th transfer; `public` hashes both messages.
-fn derive(public: &blake3::Hash, index: usize, mut shared: RistrettoPoint) -> u128 {
+fn derive(public: &blake3::Hash, index: usize, shared: &RistrettoPoint) -> u128 {
     let mut h = blake3::Hasher::new_keyed(public.as_bytes());
     let encoded = Zeroizing::new(shared.compress().to_bytes());
     h.update(b"base OT key").update(&(index as u64).to_le_bytes()).update(&*encoded);
     let mut key = Zeroizing::new([0; 16]);
     let mut output = h.finalize_xof();
     output.fill(&mut *key);
-    (shared.zeroize(), h.zeroize(), output.zeroize());
+    (h.zeroize(), output.zeroize());
     u128::from_le_bytes(*key)
 }
 
@@ -69,33 +70,47 @@ impl BaseSender {
     /// The key pairs from message 2 (a point for every transfer) and a hash of both messages.
     pub(super) fn finish(self, points: &[u8]) -> Result<(Zeroizing<Vec<[u128; 2]>>, blake3::Hash)> {
         let public = public(self.point.compress().as_bytes(), points);
+        let square = Zeroizing::new(self.point * *self.secret);
+        // Of the right size at once: a vector that grows leaves its former block uncleared.
         let mut pairs = Zeroizing::new(Vec::with_capacity(points.len() / POINT));
         for (i, bytes) in points.chunks(POINT).enumerate() {
-            let b = point(bytes)?;
-            pairs.push([derive(&public, i, b * *self.secret), derive(&public, i, (b - self.point) * *self.secret)]);
+            let shared = Zeroizing::new(point(bytes)? * *self.secret);
+            // a (B - A) = a B - a A.
+            let other = Zeroizing::new(*shared - *square);
+            pairs.push([derive(&public, i, &shared), derive(&public, i, &other)]);
         }
         Ok((pairs, public))
     }
 }
 
-/// The receiver's whole part, from message 1 and secret choices (0 or 1): message 2, its keys and a hash of both
-/// messages.
-pub(super) fn receive(
-    message: &[u8],
-    choices: &[u8],
-    prng: &mut Prng,
-) -> Result<(Vec<u8>, Zeroizing<Vec<u128>>, blake3::Hash)> {
-    let a = point(message)?;
-    let secrets: Vec<_> = choices.iter().map(|_| scalar(prng)).collect();
-    let mut reply = Vec::with_capacity(choices.len() * POINT);
-    for (b, &c) in secrets.iter().zip(choices) {
-        let mut added = RistrettoPoint::conditional_select(&RistrettoPoint::identity(), &a, Choice::from(c));
-        reply.extend_from_slice((&**b * G + added).compress().as_bytes());
-        added.zeroize();
+/// The receiver once it has chosen.
+pub(super) struct BaseReceiver {
+    point: RistrettoPoint,
+    secrets: Vec<Zeroizing<Scalar>>,
+    public: blake3::Hash,
+}
+
+impl BaseReceiver {
+    /// From message 1 and secret choices (0 or 1): the receiver and message 2.
+    pub(super) fn new(message: &[u8], choices: &[u8], prng: &mut Prng) -> Result<(Self, Vec<u8>)> {
+        let a = point(message)?;
+        let secrets: Vec<_> = choices.iter().map(|_| scalar(prng)).collect();
+        let mut reply = Vec::with_capacity(choices.len() * POINT);
+        for (b, &c) in secrets.iter().zip(choices) {
+            let mut added = RistrettoPoint::conditional_select(&RistrettoPoint::identity(), &a, Choice::from(c));
+            reply.extend_from_slice((&**b * G + added).compress().as_bytes());
+            added.zeroize();
+        }
+        let public = public(message, &reply);
+        Ok((Self { point: a, secrets, public }, reply))
     }
-    let public = public(message, &reply);
-    let keys = secrets.iter().enumerate().map(|(i, b)| derive(&public, i, a * **b)).collect();
-    Ok((reply, Zeroizing::new(keys), public))
+
+    /// The keys that were chosen and a hash of both messages.
+    pub(super) fn finish(self) -> (Zeroizing<Vec<u128>>, blake3::Hash) {
+        let shared = self.secrets.iter().map(|b| Zeroizing::new(self.point * **b));
+        let keys = shared.enumerate().map(|(i, shared)| derive(&self.public, i, &shared)).collect();
+        (Zeroizing::new(keys), self.public)
+    }
 }
 
 #[cfg(test)]
@@ -107,7 +122,8 @@ mod tests {
         let mut prng = Prng::from_seed_for_tests([3; 32]);
         let choices: Vec<u8> = (0..40).map(|i| u8::from(i % 3 == 0)).collect();
         let (sender, message) = BaseSender::new(&mut prng);
-        let (reply, keys, hash) = receive(&message, &choices, &mut prng).unwrap();
+        let (receiver, reply) = BaseReceiver::new(&message, &choices, &mut prng).unwrap();
+        let (keys, hash) = receiver.finish();
         let (pairs, same) = sender.finish(&reply).unwrap();
         assert_eq!(hash, same);
         for ((pair, key), c) in pairs.iter().zip(keys.iter()).zip(choices) {
@@ -120,10 +136,10 @@ mod tests {
     fn bytes_that_encode_no_point_are_refused() {
         let mut prng = Prng::from_seed_for_tests([3; 32]);
         for bad in [[0xff; 32], [0; 32]] {
-            assert!(matches!(receive(&bad, &[0], &mut prng), Err(Error::Protocol(_))));
+            assert!(matches!(BaseReceiver::new(&bad, &[0], &mut prng), Err(Error::Protocol(_))));
             let (sender, _) = BaseSender::new(&mut prng);
             assert!(matches!(sender.finish(&bad), Err(Error::Protocol(_))));
         }
-        assert!(receive(&[1; 31], &[0], &mut prng).is_err());
+        assert!(BaseReceiver::new(&[1; 31], &[0], &mut prng).is_err());
     }
 }

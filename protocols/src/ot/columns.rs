@@ -1,6 +1,9 @@
 //! Kernels of OT extension on a tile of 4096 transfers: folding of leaf streams into columns, and the bit-matrix
-//! transposition of 128 columns into 4096 rows. AVX-512 bodies (GFNI, VBMI) with portable twins of equal output.
+//! transposition of 128 columns into 4096 rows. AVX-512 bodies (GFNI, VBMI), for the transposition an AVX2 one, with portable twins of
+//! equal output.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
@@ -41,6 +44,11 @@ pub(super) fn transpose(columns: &[Column; 128], rows: &mut [u128; TILE]) {
     if avx512::runs_here() {
         // SAFETY: the features were just found.
         return unsafe { avx512::transpose(columns, rows) };
+    }
+    #[cfg(target_arch = "x86_64")]
+    if avx2::runs_here() {
+        // SAFETY: the feature was just found.
+        return unsafe { avx2::transpose(columns, rows) };
     }
     transpose_portable(columns, rows);
 }
@@ -83,6 +91,13 @@ mod tests {
         transpose(&columns, &mut best);
         transpose_portable(&columns, &mut portable);
         assert!(best == portable);
+        #[cfg(target_arch = "x86_64")]
+        if avx2::runs_here() {
+            let mut narrow = [0; TILE];
+            // SAFETY: the feature was just found.
+            unsafe { avx2::transpose(&columns, &mut narrow) };
+            assert!(narrow == portable);
+        }
         for (r, row) in best.iter().enumerate() {
             for (c, column) in columns.iter().enumerate() {
                 assert_eq!(row >> c & 1, column[r / 128] >> (r % 128) & 1, "row {r}, column {c}");

@@ -22,6 +22,7 @@ use super::{OtReceiver, OtSender};
 use crate::channel::Channel;
 use crate::error::Result;
 use crate::share::{Ring, Shares};
+use crate::transport::recycle;
 
 const CHUNK: usize = 128 * CHUNK_WORDS;
 
@@ -187,6 +188,7 @@ impl OtReceiver {
             });
             let message = channel.recv_exact(packed_len(choices.len(), bits(ring)))?;
             let received = unpack(&message, choices.len(), bits(ring));
+            recycle::give(message);
             add_chosen(ring, shares, &received, choices);
         }
         Ok(shares)
@@ -205,11 +207,11 @@ fn add_chosen(ring: Ring, shares: &mut [u32], received: &[u32], choices: &[u8]) 
     }
 }
 
-/// Bytes (receiver to sender, sender to receiver) of a COT of `n` transfers at the default width.
-pub fn cot_bytes(n: usize, ring: Ring) -> (usize, usize) {
+/// Bytes (receiver to sender, sender to receiver) of a COT of `n` transfers at a block width.
+pub fn cot_bytes(n: usize, ring: Ring, width: usize) -> (usize, usize) {
     let words: usize = chunks(n.div_ceil(128)).sum();
     let back = (0..n).step_by(CHUNK).map(|at| packed_len(CHUNK.min(n - at), bits(ring))).sum();
-    (words * 16 * 128_usize.div_ceil(super::DEFAULT_WIDTH), back)
+    (words * 16 * 128_usize.div_ceil(width), back)
 }
 
 #[cfg(test)]
@@ -217,6 +219,7 @@ mod tests {
     use blindvox_engine::Prng;
     use proptest::prelude::*;
 
+    use super::super::LINK_WIDTH;
     use super::super::softspoken::tests::pair;
     use super::*;
     use crate::error::Error;
@@ -231,7 +234,7 @@ mod tests {
 
     #[test]
     fn correlated_shares_add_up_in_every_ring() {
-        let ((mut s, mut server), (mut r, mut client)) = pair(super::super::DEFAULT_WIDTH);
+        let ((mut s, mut server), (mut r, mut client)) = pair(LINK_WIDTH);
         for ring in RINGS {
             for n in [0, 1, 300, CHUNK + 77, 3 * CHUNK] {
                 let mut correlations: Vec<u32> =
@@ -248,7 +251,7 @@ mod tests {
                     (sender.join().unwrap(), r)
                 });
                 let traffic = client.stats().total - before;
-                assert_eq!((traffic.sent as usize, traffic.received as usize), cot_bytes(n, ring));
+                assert_eq!((traffic.sent as usize, traffic.received as usize), cot_bytes(n, ring, LINK_WIDTH));
                 for ((s, r), e) in theirs.0.iter().zip(&theirs.1).zip(&expected) {
                     assert!(u64::from(*s) < ring.modulus() && u64::from(*r) < ring.modulus());
                     assert_eq!(ring.add(*s, *r), *e);

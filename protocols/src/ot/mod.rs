@@ -26,7 +26,7 @@ mod softspoken;
 mod tree;
 
 pub use cot::cot_bytes;
-pub use softspoken::{DEFAULT_WIDTH, OtReceiver, OtSender};
+pub use softspoken::{LINK_WIDTH, LOCAL_WIDTH, OtReceiver, OtSender};
 
 use blindvox_engine::Prng;
 
@@ -42,16 +42,18 @@ pub struct OtPair {
 }
 
 impl OtPair {
-    /// Sets both directions up; the server's as sender comes first. Traffic: twice [`OtSender::setup`]'s.
+    /// Sets both directions up; the server's as sender comes first, the other one's base transfers are taken from it.
     pub fn setup(party: Party, channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
         Ok(match party {
             Party::Server => {
-                let send = OtSender::setup(channel, prng)?;
-                Self { send, recv: OtReceiver::setup(channel, prng)? }
+                let mut send = OtSender::setup(channel, prng)?;
+                let recv = OtReceiver::setup_from(&mut send, channel, prng)?;
+                Self { send, recv }
             }
             Party::Client => {
-                let recv = OtReceiver::setup(channel, prng)?;
-                Self { send: OtSender::setup(channel, prng)?, recv }
+                let mut recv = OtReceiver::setup(channel, prng)?;
+                let send = OtSender::setup_from(&mut recv, channel, prng)?;
+                Self { send, recv }
             }
         })
     }

@@ -1,6 +1,7 @@
 //! Tight packing: ring elements to their own number of bits, choices to one bit.
 
 use crate::share::Ring;
+use crate::transport::recycle;
 
 /// Bits of an element on the wire.
 pub(super) fn bits(ring: Ring) -> u32 {
@@ -15,9 +16,11 @@ pub(super) fn packed_len(count: usize, bits: u32) -> usize {
 /// Values below 2^bits to a bit stream, the lowest bit first.
 pub(super) fn pack(values: &[u32], bits: u32) -> Vec<u8> {
     if bits == 32 {
-        return bytemuck::cast_slice(values).to_vec();
+        let mut out = recycle::with_capacity(size_of_val(values));
+        out.extend_from_slice(bytemuck::cast_slice(values));
+        return out;
     }
-    let mut out = Vec::with_capacity(packed_len(values.len(), bits) + 8);
+    let mut out = recycle::with_capacity(packed_len(values.len(), bits) + 8);
     let (mut word, mut filled) = (0u64, 0);
     for &v in values {
         word |= u64::from(v) << filled;

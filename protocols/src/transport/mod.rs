@@ -6,8 +6,10 @@
 //! | [`local`] | both parties in one process: buffers are handed over, not copied |
 //! | [`tcp`] | length-framed messages over a socket, one thread a direction |
 //! | [`pace`] | how slowly a peer may read |
+//! | `recycle` | buffers that serve again |
 
 pub mod local;
 pub mod pace;
 pub mod queue;
+pub(crate) mod recycle;
 pub mod tcp;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use super::recycle;
 use crate::error::{Error, Result};
 
 /// Bytes that may wait in one direction before the sender blocks. One message is always let in.
@@ -137,6 +138,7 @@ impl Drop for Pusher {
 impl Drop for Popper {
     fn drop(&mut self) {
         self.0.close("the peer closed the connection");
+        recycle::free_messages();
     }
 }
 

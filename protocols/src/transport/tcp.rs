@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::pace::Pace;
 use super::queue::{Closer, Message, Popper, Pusher, queue};
+use super::recycle;
 use crate::channel::{DEFAULT_TIMEOUT, MAX_MESSAGE};
 use crate::error::{Error, Result};
 
@@ -168,6 +169,7 @@ impl Writer {
                 queue.close(why);
                 break;
             }
+            recycle::give(message.bytes);
         }
         // A broken connection ends the reading half too. A whole one is ended by the link alone, both halves together:
         // not everything between two parties passes on one half after the end of the other.
@@ -224,7 +226,8 @@ fn read_message(stream: &mut impl Read) -> std::result::Result<Message, String> 
     if length > MAX_MESSAGE {
         return Err(format!("the peer announced a message of {length} bytes, at most {MAX_MESSAGE} are allowed"));
     }
-    let mut bytes = vec![0; length];
+    let mut bytes = recycle::with_capacity(length);
+    bytes.resize(length, 0);
     stream.read_exact(&mut bytes).map_err(|e| describe(&e))?;
     Ok(Message { number, bytes })
 }

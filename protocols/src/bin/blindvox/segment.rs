@@ -18,10 +18,10 @@ use serde::Serialize;
 
 use crate::cli::{BackendChoice, ComparisonChoice, GarbleChoice, GateHashChoice, ReadingArgs, SegmentArgs};
 use crate::files::{self, check_outputs, check_volume_name};
+use crate::gpu;
 use crate::input::{Done, Input};
 use crate::preview::Picture;
 use crate::screen::{self, Progress};
-use crate::gpu;
 
 /// Bits of computational security: that of garbled gates, the least of all parts (SECURITY.md has the table).
 const SECURITY_BITS: u32 = 119;
