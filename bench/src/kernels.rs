@@ -37,9 +37,18 @@ pub struct Args {
     /// Polynomials in a batch of transforms.
     #[arg(long, default_value_t = 256)]
     batch: usize,
+    /// Only these of ntt, gemm, gates, encrypt; on the CPU aes as well.
+    #[arg(long, value_parser = ["ntt", "gemm", "gates", "encrypt", "aes"])]
+    kernel: Vec<String>,
     /// Also writes the rows to this file.
     #[arg(long)]
     json: Option<PathBuf>,
+}
+
+impl Args {
+    fn wants(&self, kernel: &str) -> bool {
+        self.kernel.is_empty() || self.kernel.iter().any(|k| k == kernel)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -109,12 +118,22 @@ fn on_cpu(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
         "{:<15} {:>8} {:>6} {:>5} {:>6} {:>8} {:>13} {:>11} {:>13} {:>6} {:>6}",
         "kernel", "variant", "n", "bits", "batch", "threads", "ns/item", "items/s", "peer ns/item", "ratio", "limit"
     );
-    table.single_transforms()?;
-    table.aes()?;
-    table.garbling()?;
-    table.batched_transforms(args.batch)?;
-    table.gemm(args.columns)?;
-    table.encrypt()?;
+    if args.wants("ntt") {
+        table.single_transforms()?;
+        table.batched_transforms(args.batch)?;
+    }
+    if args.wants("aes") {
+        table.aes()?;
+    }
+    if args.wants("gates") {
+        table.garbling()?;
+    }
+    if args.wants("gemm") {
+        table.gemm(args.columns)?;
+    }
+    if args.wants("encrypt") {
+        table.encrypt()?;
+    }
     Ok(table.rows)
 }
 

@@ -177,6 +177,17 @@ impl Device {
         }
     }
 
+    /// Keeps a GPU at work for so long, so that it is at its full clock afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Device`] on the CPU.
+    pub fn keep_gpu_busy(&self, time: std::time::Duration) -> Result<()> {
+        match &self.0.inner {
+            Inner::Wgpu(gpu) => gpu.keep_busy(time),
+            Inner::Cpu(_) => Err(Error::Device("only GPUs are kept busy".to_owned())),
+        }
+    }
+
     /// Whether both are handles to one device.
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `lib/word_u64.wgsl`, `lib/word_u32.wgsl` | 64-bit words, with and without 64-bit integers of the adapter |
 //! | `lib/modulus.wgsl` | modular addition, Shoup and Barrett multiplication, the table of moduli |
-//! | `lib/radix.wgsl` | butterflies of the transforms on 16 points in registers |
+//! | `lib/radix.wgsl` | points and factors of the transforms, whose butterflies are unrolled by this crate |
 //! | `pointwise.wgsl` | add, sub, negate, mul, mul_add, mul_scalar |
 //! | `add_lifted.wgsl` | plaintext addition |
 //! | `lib/points.wgsl`, `lib/points_product.wgsl`, `lib/points_accumulate.wgsl` | what transforms do with their points on the way |
@@ -19,6 +19,8 @@
 //! | `lib/aes.wgsl`, `lib/chacha.wgsl` | the two gate hashes |
 //! | `probe.wgsl` | the adapter's limits, measured |
 //! | `garble.wgsl` | half-gates over many instances, with either hash |
+
+mod unroll;
 
 /// Which body of the word arithmetic to compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,7 +96,7 @@ kernels! {
     AUTOMORPHISM_COEFF = Residues, "automorphism.wgsl", "automorphism_coeff", 3;
     /// x -> x^g in the NTT domain.
     AUTOMORPHISM_NTT = Residues, "automorphism.wgsl", "automorphism_ntt", 3;
-    /// The forward transform of a chunk. Constants `POINTS` (1024, 2048 or 4096) and `THROUGH_TILE` (1: the result takes one
+    /// The forward transform of a chunk. Constants `POINTS` (1024, 2048 or 4096), `LAST_RADIX` (a 256th of it) and `THROUGH_TILE` (1: the result takes one
     /// more turn through workgroup memory, so that neighbouring lanes write neighbouring words).
     NTT_FORWARD = Transform, "ntt_forward.wgsl", "ntt_forward", 3;
     /// The same, and products of the points with two factors are added to two sums.
@@ -108,25 +110,23 @@ kernels! {
     NTT_HEAD_FORWARD = Transform, "ntt_head.wgsl", "ntt_head_forward", 3;
     /// The last stages of the inverse of such rows. Constant `RADIX`.
     NTT_HEAD_INVERSE = Transform, "ntt_head.wgsl", "ntt_head_inverse", 3;
-    /// Matrix product. Constants `ROWS`, `COLS`, each 1 to 4: the tile of a lane; `CONSTANTS`, 1: the left factor has one
-    /// residue a limb in place of polynomials.
+    /// Matrix product. Constants `ROWS`, `COLS`, each 1 to 4: the tile of a lane; `DOWN`, `ACROSS`: the tiles of a workgroup;
+    /// `CONSTANTS`, 1: the left factor has one residue a limb in place of polynomials.
     GEMM = Residues, "gemm.wgsl", "gemm", 4;
-    /// Garbles one AND gate of every instance. Constant `COPIES`, of the AES table in workgroup memory.
-    GARBLE_AND = Aes, "garble.wgsl", "garble_and", 4;
-    /// Evaluates one AND gate of every instance. Constant `COPIES`.
-    EVALUATE_AND = Aes, "garble.wgsl", "evaluate_and", 4;
+    /// Garbles the steps of a circuit in every instance. Constant `COPIES`, of the AES table in workgroup memory.
+    GARBLE = Aes, "garble.wgsl", "garble", 5;
+    /// Evaluates them. Constant `COPIES`.
+    EVALUATE = Aes, "garble.wgsl", "evaluate", 5;
     /// The same with ChaCha12.
-    GARBLE_AND_CHACHA = ChaCha, "garble.wgsl", "garble_and", 4;
+    GARBLE_CHACHA = ChaCha, "garble.wgsl", "garble", 5;
     /// The same with ChaCha12.
-    EVALUATE_AND_CHACHA = ChaCha, "garble.wgsl", "evaluate_and", 4;
-    /// Xor of two wires.
-    XOR_LABELS = ChaCha, "garble.wgsl", "xor_labels", 4;
+    EVALUATE_CHACHA = ChaCha, "garble.wgsl", "evaluate", 5;
     /// Reads and writes every word.
     PROBE_COPY = Probe, "probe.wgsl", "probe_copy", 3;
     /// Chains of multiply-adds.
     PROBE_MULTIPLY = Probe, "probe.wgsl", "probe_multiply", 3;
     /// The colours of a wire's labels, 32 a word.
-    COLOURS = ChaCha, "garble.wgsl", "colours", 4;
+    COLOURS = ChaCha, "garble.wgsl", "colours", 5;
 }
 
 const AES: &str = include_str!("../wgsl/lib/aes.wgsl");
@@ -151,8 +151,9 @@ impl Kernel {
             Library::ChaCha => &[CHACHA],
             Library::Probe => &[],
         };
-        let constants = constants.iter().map(|(name, value)| format!("const {name}: u32 = {value}u;\n"));
-        constants.chain(library.iter().chain([&self.source]).map(|text| (*text).to_owned())).collect()
+        let head = constants.iter().map(|(name, value)| format!("const {name}: u32 = {value}u;\n"));
+        let text: String = head.chain(library.iter().chain([&self.source]).map(|text| (*text).to_owned())).collect();
+        unroll::unroll(&text, constants)
     }
 
     /// Whether a kernel writes to a binding.

@@ -2,6 +2,7 @@
 //!
 //! Without a Vulkan adapter the tests say so and pass, except under `CI`, where one must be there.
 
+use blindvox_engine::aes::Body;
 use blindvox_engine::garble::GateHash;
 use blindvox_engine::{Device, DeviceKind, Prng};
 use blindvox_protocols::channel::{Channel, Party, local_pair};
@@ -114,13 +115,15 @@ fn many_batches_stream() {
 }
 
 #[test]
-fn a_software_device_leaves_gates_to_the_cpu_unless_asked() {
+fn gates_are_left_to_a_cpu_with_aes_instructions_and_by_software_devices_unless_asked() {
     for device in gpu_devices(false) {
         let mut options = Options::new(device.clone());
-        let constant_time = device.hashes_in_constant_time(options.gate_hash);
-        let fit = device.kind() == DeviceKind::Gpu && constant_time;
-        assert_eq!(options.garbling().gpu.is_some(), fit);
+        let is_gpu = device.kind() == DeviceKind::Gpu;
+        let by_instructions = Body::best() != Body::Portable;
+        let aes_fits = is_gpu && !by_instructions && device.hashes_in_constant_time(GateHash::Aes);
+        assert_eq!(options.garbling().gpu.is_some(), aes_fits);
         assert!(device.hashes_in_constant_time(GateHash::ChaCha12));
+        assert_eq!(Garbling::new(GateHash::ChaCha12, GatePlace::Auto, &device).gpu.is_some(), is_gpu);
         options.gate_place = GatePlace::Device;
         assert!(options.garbling().gpu.is_some());
         options.gate_place = GatePlace::Cpu;

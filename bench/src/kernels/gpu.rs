@@ -4,7 +4,7 @@
 //! with the CPU's. Limits are measured by probes on the same device: words read and written (one of each a residue; for gates, the bytes of
 //! their labels and tables), and 32-bit multiply-adds (ten a butterfly, four a product in a sum).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use blindvox_bench::setup::{PRIMES, factors, residues};
 use blindvox_engine::garble::{AndInputs, GateHash, GateKeys};
@@ -55,6 +55,8 @@ const ON_SOFTWARE: Scale = Scale {
 /// Multiply-adds of 32 bits a butterfly (high half 4, two low halves of 3), and a product in a sum.
 const BUTTERFLY: usize = 10;
 const PRODUCT: usize = 4;
+/// How long a device is kept busy before something is timed.
+const WARM_UP: Duration = Duration::from_millis(400);
 /// Bytes a gate moves: two labels in, one out, two rows.
 const GATE_BYTES: usize = 5 * 16;
 
@@ -72,6 +74,11 @@ impl Gpu {
         let words = if word == Word::U64 { "u64" } else { "u32" };
         let variant = format!("{words} {}", if checked { "checked" } else { "trusted" });
         Ok(Self { device, rates, variant })
+    }
+
+    /// Brings the device to the clock that it has under load; it falls within seconds of idling.
+    fn warm_up(&self) -> Outcome {
+        Ok(self.device.keep_gpu_busy(WARM_UP)?)
     }
 
     /// Seconds of what `f` enqueues.
@@ -126,11 +133,19 @@ pub fn run(args: &Args) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
                 words_copied * 8e-9,
                 multiply_adds * 1e-12
             );
-            table.transforms(&gpu, i == 0 && !checked, checked)?;
-            table.gemm(&gpu, args.columns.min(scale.gemm.cols))?;
+            if args.wants("ntt") {
+                table.transforms(&gpu, i == 0 && !checked, checked)?;
+            }
+            if args.wants("gemm") {
+                table.gemm(&gpu, args.columns.min(scale.gemm.cols))?;
+            }
             if i == 0 && !checked {
-                table.gates(&gpu)?;
-                table.encrypt(&gpu)?;
+                if args.wants("gates") {
+                    table.gates(&gpu)?;
+                }
+                if args.wants("encrypt") {
+                    table.encrypt(&gpu)?;
+                }
             }
         }
     }
@@ -193,7 +208,7 @@ impl Table {
 
     fn transform(&mut self, gpu: &Gpu, bits: u32, q: u64, n: usize, batches: &[usize]) -> Outcome {
         let basis = RnsBasis::new(n, &[q])?;
-        let most = batches.iter().map(|b| self.polys(*b)).max().unwrap_or(1);
+        let most = batches.iter().map(|b| self.polys(*b, n)).max().unwrap_or(1);
         let a = residues(&mut self.prng, q, most * n);
         let (mut cpu, mut expected) = ([f64::INFINITY; 2], vec![]);
         for _ in 0..3 {
@@ -207,12 +222,15 @@ impl Table {
             cpu[1] = cpu[1].min(start.elapsed().as_secs_f64() * 1e9 / most as f64);
         }
         for &batch in batches {
-            let count = self.polys(batch);
+            let count = self.polys(batch, n);
             let (mut forward, mut inverse) = (vec![], vec![]);
             let parts = a[..count * n].chunks(batch * n);
             let mut coefficients =
                 parts.map(|a| PolyBatch::<Coeff>::upload(&gpu.device, &basis, a)).collect::<Result<Vec<_>, _>>()?;
             for run in 0..=self.scale.runs {
+                if run == 1 {
+                    gpu.warm_up()?;
+                }
                 let mut points = Vec::with_capacity(coefficients.len());
                 let seconds = gpu.time(|| {
                     for x in coefficients.drain(..) {
@@ -249,8 +267,8 @@ impl Table {
     }
 
     /// Polynomials that are resident for calls of `batch`.
-    fn polys(&self, batch: usize) -> usize {
-        batch * (self.scale.polys / batch).clamp(1, self.scale.calls)
+    fn polys(&self, batch: usize, n: usize) -> usize {
+        batch * (self.scale.polys * 4096 / n / batch).clamp(1, self.scale.calls)
     }
 
     fn gemm(&mut self, gpu: &Gpu, cols: usize) -> Outcome {
@@ -269,6 +287,9 @@ impl Table {
             let (w, x) = factors(&gpu.device, &basis, size)?;
             let mut times = vec![];
             for run in 0..=self.scale.runs {
+                if run == 1 {
+                    gpu.warm_up()?;
+                }
                 let mut y = None;
                 let seconds = gpu.time(|| {
                     y = Some(w.gemm([&x], size)?);
@@ -276,7 +297,7 @@ impl Table {
                 })?;
                 times.extend((run > 0).then_some(seconds * 1e9 / items as f64));
                 let [y] = y.ok_or("a product")?;
-                check(run > 1 || y.download()? == expected, "gemm")?;
+                check(run > 0 || y.download()? == expected, "gemm")?;
             }
             // Every factor and product once; each product of a sum.
             let polys = (size.rows * size.inner + size.inner * cols + size.rows * cols) as f64 / 2.0;
@@ -334,16 +355,19 @@ impl Table {
         let items = (gates * size.instances) as f64;
         let (mut garble, mut evaluate) = (vec![], vec![]);
         for run in 0..=self.scale.runs {
+            if run == 1 {
+                gpu.warm_up()?;
+            }
             let seconds = gpu.time(|| {
                 (0..gates).try_for_each(|g| batch.garble_and(g, delta, [1, 0, 2, 0, 0], [false; 2], 3))?;
-                Ok(())
+                Ok(batch.start()?)
             })?;
             garble.extend((run > 0).then_some(seconds * 1e9 / items));
             // On zero labels, which are those of the values zero.
             let zero = batch.read(3)?;
             let seconds = gpu.time(|| {
                 (0..gates).try_for_each(|g| batch.evaluate_and(g, [1, 0, 2, 0, 0], 3))?;
-                Ok(())
+                Ok(batch.start()?)
             })?;
             evaluate.extend((run > 0).then_some(seconds * 1e9 / items));
             check(zero[..256] == out && batch.read(3)? == zero && active == out, "garble_and and evaluate_and")?;

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use ::wgpu::{Adapter, Backends, DeviceType, Features, Instance, InstanceDescriptor, InstanceFlags, Limits};
+use ::wgpu::{Adapter, Backends, DeviceType, Features, Limits};
 pub use blindvox_shaders::Word;
 
 use super::drivers::Drivers;
+use super::instance::instance;
 use crate::error::{Error, Result};
 
 /// How to open a GPU.
@@ -79,12 +80,7 @@ pub fn adapters() -> Vec<AdapterReport> {
 }
 
 pub(super) fn enumerate() -> Vec<Adapter> {
-    let instance = Instance::new(InstanceDescriptor {
-        backends: Backends::VULKAN,
-        flags: InstanceFlags::empty(),
-        ..InstanceDescriptor::new_without_display_handle()
-    });
-    let mut adapters = pollster::block_on(instance.enumerate_adapters(Backends::VULKAN));
+    let mut adapters = pollster::block_on(instance().enumerate_adapters(Backends::VULKAN));
     adapters.sort_by_key(|a| match a.get_info().device_type {
         DeviceType::DiscreteGpu => 0,
         DeviceType::IntegratedGpu => 1,

@@ -1,33 +1,26 @@
-//! An open adapter: the recorder of commands, errors, uploads and downloads.
+//! An open adapter: the recorder of commands, and errors.
 //!
-//! Commands gather in one encoder and are submitted together, at the latest when a download waits. Uploads go through a
-//! ring of mapped buffers, a few to a submission, so that the device copies some while the host fills others; only a host that is a whole
-//! ring ahead waits, for the oldest. Downloads are begun and taken out later. Every error the driver reports, at once or
-//! later, is kept and returned by the next call.
+//! Commands gather in one encoder and are submitted together, at the latest when a download waits. Every error the driver reports, at once
+//! or later, is kept and returned by the next call.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
 use ::wgpu::{
-    Adapter, BindGroupDescriptor, BindGroupEntry, BindingResource, Buffer, BufferAsyncError, BufferBinding,
-    CommandEncoder, ComputePassDescriptor, Device, DeviceDescriptor, DeviceType, Features, Limits, MapMode,
-    MemoryHints, PollType, Queue, SubmissionIndex,
+    Adapter, BindGroupDescriptor, BindGroupEntry, BindingResource, Buffer, BufferBinding, CommandEncoder,
+    ComputePassDescriptor, Device, DeviceDescriptor, DeviceType, Features, Limits, MapMode, MemoryHints, PollType,
+    Queue, SubmissionIndex,
 };
 
 use super::adapter::{self, GpuOptions, Word};
+use super::instance;
 use super::pipeline::{Pipeline, Pipelines};
-use super::pool::{GpuBuffer, Pool, STAGING_BYTES};
+use super::pool::{GpuBuffer, Pool};
 use crate::error::{Error, Result};
 
 /// Commands recorded before they are submitted on their own, so that the device starts early.
 const COMMANDS_A_SUBMIT: usize = 64;
-/// Upload buffers in flight before an upload waits for the device: bounds host memory.
-const UPLOADS_IN_FLIGHT: usize = 16;
-/// Of them in one submission.
-const UPLOADS_A_SUBMIT: usize = 4;
-/// A long download goes in parts of this size, two of which are under way at a time.
-const DOWNLOAD_BYTES: usize = 4 * STAGING_BYTES;
 
 /// Part of a buffer, in bytes.
 #[derive(Clone, Copy)]
@@ -38,21 +31,21 @@ pub(super) struct Window<'a> {
 }
 
 /// An upload buffer and the bytes of it that are used.
-type Upload = (Buffer, u64);
+pub(super) type Upload = (Buffer, u64);
 
-struct Recorder {
+pub(super) struct Recorder {
     encoder: Option<CommandEncoder>,
-    commands: usize,
+    pub(super) commands: usize,
     /// Filled, and copied from by the encoder.
-    uploads: Vec<Upload>,
+    pub(super) uploads: Vec<Upload>,
     /// Of the uploads submitted and not yet back.
-    in_flight: usize,
+    pub(super) in_flight: usize,
     /// Submissions with uploads, the oldest first.
-    uploading: VecDeque<SubmissionIndex>,
+    pub(super) uploading: VecDeque<SubmissionIndex>,
     /// Submissions so far.
     submissions: usize,
     /// Upload buffers come back mapped, from the driver's callback.
-    back: (mpsc::Sender<Upload>, mpsc::Receiver<Upload>),
+    pub(super) back: (mpsc::Sender<Upload>, mpsc::Receiver<Upload>),
 }
 
 pub(super) struct Context {
@@ -64,22 +57,27 @@ pub(super) struct Context {
     pub(super) software: bool,
     name: String,
     failure: Arc<Mutex<Option<String>>>,
-    recorder: Mutex<Recorder>,
+    pub(super) recorder: Mutex<Recorder>,
+    /// The device can write to what the host has mapped at other times.
+    pub(super) mappable: bool,
     pub(super) pool: Mutex<Pool>,
     pub(super) pipelines: Pipelines,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 impl Context {
     pub(super) fn open(options: &GpuOptions) -> Result<Self> {
+        let turn = instance::turn();
         let adapter = adapter::choose(options)?;
         let report = adapter::report(&adapter);
         let word = options.word.unwrap_or(if report.int64 { Word::U64 } else { Word::U32 });
         let software = adapter.get_info().device_type == DeviceType::Cpu;
+        let mappable = adapter.features().contains(Features::MAPPABLE_PRIMARY_BUFFERS);
         let (device, queue) = Self::request(&adapter, word, software)?;
+        drop(turn);
         let failure = Arc::new(Mutex::new(None));
         let keep = failure.clone();
         device.on_uncaptured_error(Arc::new(move |e: ::wgpu::Error| {
@@ -109,7 +107,8 @@ impl Context {
             name: format!("{} ({}), {words} words{checks}", report.name, report.kind),
             failure,
             recorder: Mutex::new(recorder),
-            pool: Mutex::new(Pool::new(if software { 256 << 20 } else { 2 << 30 })),
+            mappable,
+            pool: Mutex::new(Pool::new(if software { 256 << 20 } else { 2 << 30 }, mappable)),
             pipelines: Pipelines::new(options.checked),
         })
     }
@@ -118,7 +117,7 @@ impl Context {
         let int64 = if word == Word::U64 { Features::SHADER_INT64 } else { Features::empty() };
         let descriptor = DeviceDescriptor {
             label: Some("blindvox"),
-            required_features: Features::IMMEDIATES | int64,
+            required_features: Features::IMMEDIATES | int64 | adapter.features() & Features::MAPPABLE_PRIMARY_BUFFERS,
             required_limits: adapter.limits(),
             memory_hints: if software { MemoryHints::MemoryUsage } else { MemoryHints::Performance },
             ..Default::default()
@@ -139,7 +138,7 @@ impl Context {
         }
     }
 
-    fn submit(&self, recorder: &mut Recorder) -> SubmissionIndex {
+    pub(super) fn submit(&self, recorder: &mut Recorder) -> SubmissionIndex {
         let commands = recorder.encoder.take().map(CommandEncoder::finish);
         recorder.commands = 0;
         recorder.submissions += 1;
@@ -161,11 +160,15 @@ impl Context {
         index
     }
 
+    /// What commands are recorded with.
+    pub(super) fn encoder<'r>(&self, recorder: &'r mut Recorder) -> &'r mut CommandEncoder {
+        recorder.encoder.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()))
+    }
+
     /// Adds `count` commands, submitting when many have gathered.
-    fn record(&self, count: usize, commands: impl FnOnce(&mut CommandEncoder)) {
+    pub(super) fn record(&self, count: usize, commands: impl FnOnce(&mut CommandEncoder)) {
         let recorder = &mut *lock(&self.recorder);
-        let encoder = recorder.encoder.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()));
-        commands(encoder);
+        commands(self.encoder(recorder));
         recorder.commands += count;
         if recorder.commands >= COMMANDS_A_SUBMIT {
             self.submit(recorder);
@@ -210,56 +213,15 @@ impl Context {
         self.record(1, |e| e.clear_buffer(buffer, 0, Some(bytes)));
     }
 
-    /// Upload buffers that came back are cleared and can be filled again.
-    fn reclaim_uploads(&self, recorder: &mut Recorder) {
-        for (buffer, used) in recorder.back.1.try_iter() {
-            recorder.in_flight -= 1;
-            if let Ok(mut view) = buffer.get_mapped_range_mut(..used) {
-                view.slice(..).fill(0);
-            }
-            lock(&self.pool).put_upload(buffer);
-        }
-        if recorder.in_flight == 0 {
-            recorder.uploading.clear();
-        }
-    }
-
-    /// Copies `bytes` to `buffer` from `offset` on, both multiples of four.
-    pub(super) fn upload(&self, buffer: &GpuBuffer, offset: usize, bytes: &[u8]) -> Result<()> {
-        for (i, part) in bytes.chunks(STAGING_BYTES).enumerate() {
-            let recorder = &mut *lock(&self.recorder);
-            self.poll(PollType::Poll)?;
-            self.reclaim_uploads(recorder);
-            if recorder.uploads.len() >= UPLOADS_A_SUBMIT {
-                self.submit(recorder);
-            }
-            while recorder.in_flight >= UPLOADS_IN_FLIGHT {
-                let Some(oldest) = recorder.uploading.pop_front() else { break };
-                self.wait(oldest)?;
-                self.reclaim_uploads(recorder);
-            }
-            let staging = lock(&self.pool).take_upload(&self.device, part.len())?;
-            let used = part.len() as u64;
-            staging.get_mapped_range_mut(..used).map_err(lost)?.copy_from_slice(part);
-            staging.unmap();
-            let encoder =
-                recorder.encoder.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()));
-            encoder.copy_buffer_to_buffer(&staging, 0, buffer.raw(), (offset + i * STAGING_BYTES) as u64, used);
-            recorder.commands += 1;
-            recorder.uploads.push((staging, used));
-        }
-        self.healthy()
-    }
-
     /// Lets the driver's callbacks run. wgpu panics where it finds the device lost in here: that is an error to us.
-    fn poll(&self, how: PollType) -> Result<()> {
+    pub(super) fn poll(&self, how: PollType) -> Result<()> {
         match catch_unwind(AssertUnwindSafe(|| self.device.poll(how))) {
             Ok(result) => result.map(drop).map_err(lost),
             Err(_) => Err(lost("the device was lost")),
         }
     }
 
-    fn wait(&self, index: SubmissionIndex) -> Result<()> {
+    pub(super) fn wait(&self, index: SubmissionIndex) -> Result<()> {
         self.poll(PollType::Wait { submission_index: Some(index), timeout: None })?;
         self.healthy()
     }
@@ -268,87 +230,6 @@ impl Context {
     pub(super) fn synchronize(&self) -> Result<()> {
         let index = self.submit(&mut lock(&self.recorder));
         self.wait(index)
-    }
-
-    /// Starts to copy `bytes` of `buffer` from `offset` on, both multiples of four, once all commands so far are done.
-    /// They are submitted, and this call does not wait.
-    pub(super) fn begin_download(
-        self: &Arc<Self>,
-        buffer: &GpuBuffer,
-        offset: usize,
-        bytes: usize,
-    ) -> Result<Download> {
-        let mut parts = Vec::new();
-        for at in (0..bytes).step_by(STAGING_BYTES) {
-            let used = STAGING_BYTES.min(bytes - at);
-            let staging = lock(&self.pool).take_download(&self.device, used)?;
-            self.record(1, |e| {
-                e.copy_buffer_to_buffer(buffer.raw(), (offset + at) as u64, &staging, 0, used as u64);
-            });
-            parts.push((staging, used));
-        }
-        let index = self.submit(&mut lock(&self.recorder));
-        let (sender, done) = mpsc::channel();
-        for (staging, used) in &parts {
-            let sender = sender.clone();
-            staging.map_async(MapMode::Read, ..*used as u64, move |result| {
-                // Nobody listens any more if the download was given up.
-                let _ = sender.send(result);
-            });
-        }
-        Ok(Download { context: self.clone(), parts, index: Some(index), done })
-    }
-
-    /// Copies `buffer` from `offset` on into `out`, a multiple of four bytes, once all commands so far are done. While a part is
-    /// taken out, the next one is on its way.
-    pub(super) fn download(self: &Arc<Self>, buffer: &GpuBuffer, offset: usize, out: &mut [u8]) -> Result<()> {
-        let mut before: Option<(Download, &mut [u8])> = None;
-        for (i, part) in out.chunks_mut(DOWNLOAD_BYTES).enumerate() {
-            let next = self.begin_download(buffer, offset + i * DOWNLOAD_BYTES, part.len())?;
-            if let Some((download, out)) = before.replace((next, part)) {
-                download.finish(out)?;
-            }
-        }
-        match before {
-            Some((download, out)) => download.finish(out),
-            None => self.healthy(),
-        }
-    }
-}
-
-/// A copy to the host under way.
-pub(super) struct Download {
-    context: Arc<Context>,
-    /// Staging buffers and the bytes of them that are used.
-    parts: Vec<(Buffer, usize)>,
-    index: Option<SubmissionIndex>,
-    done: mpsc::Receiver<std::result::Result<(), BufferAsyncError>>,
-}
-
-impl Download {
-    /// Waits for it and copies it to `out`, which has the length that was asked for.
-    pub(super) fn finish(mut self, out: &mut [u8]) -> Result<()> {
-        if let Some(index) = self.index.take() {
-            self.context.wait(index)?;
-        }
-        for ((staging, used), out) in std::mem::take(&mut self.parts).into_iter().zip(out.chunks_mut(STAGING_BYTES)) {
-            self.done.recv().map_err(lost)?.map_err(lost)?;
-            out.copy_from_slice(&staging.get_mapped_range(..used as u64).map_err(lost)?);
-            staging.unmap();
-            self.context.clear(&staging, used as u64);
-            lock(&self.context.pool).put_download(staging);
-        }
-        self.context.healthy()
-    }
-}
-
-impl Drop for Download {
-    /// What was given up is cleared too.
-    fn drop(&mut self) {
-        for (staging, used) in self.parts.drain(..) {
-            staging.unmap();
-            self.context.clear(&staging, used as u64);
-        }
     }
 }
 
@@ -364,12 +245,14 @@ impl Drop for Context {
     }
 }
 
-fn lost(e: impl std::fmt::Display) -> Error {
+pub(super) fn lost(e: impl std::fmt::Display) -> Error {
     Error::Device(format!("a transfer failed: {e}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::pool::STAGING_BYTES;
+    use super::super::upload::{UPLOADS_A_SUBMIT, UPLOADS_IN_FLIGHT};
     use super::*;
 
     fn open() -> Option<Arc<Context>> {

@@ -1,16 +1,18 @@
 //! Twin of `garble.wgsl`: half-gates over many instances, the same bytes as [`crate::garble`].
 //!
-//! A batch holds the labels of all instances by slot, the keys and the tables on the device. Gates are enqueued one after the
-//! other; only reading waits. Instances go in chunks of [`INSTANCES_PER_KEY`], which share a gate's two keys. The keys are
+//! A batch holds the labels of all instances by slot, the keys and the tables on the device. Gates gather, and run in one dispatch when
+//! something is read; only reading waits. Instances go in chunks of [`INSTANCES_PER_KEY`], which share a gate's two keys. The keys are
 //! those of [`GateKeys`] in `[chunk, gate, 2]` order, the rows of the tables are `[chunk, gate, row, instance of the chunk]`, the
 //! generator's row first: the order of a stream of chunks.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use blindvox_shaders::{COLOURS, EVALUATE_AND, EVALUATE_AND_CHACHA, GARBLE_AND, GARBLE_AND_CHACHA, Kernel, XOR_LABELS};
+use blindvox_shaders::{COLOURS, EVALUATE, EVALUATE_CHACHA, GARBLE, GARBLE_CHACHA, Kernel};
 use zeroize::Zeroizing;
 
-use super::context::{Context, Download, Window};
+use super::context::Context;
+use super::download::Download;
 use super::{GpuBuffer, Wgpu, whole};
 use crate::aes::INSTANCES_PER_KEY;
 use crate::error::{Error, Result};
@@ -55,7 +57,7 @@ impl GateBatchSize {
 /// Banks of workgroup memory, and lanes that read it at a time.
 const BANKS: u32 = 32;
 /// Bytes of workgroup memory beside the table.
-const BESIDE_TABLE: u32 = 512;
+const BESIDE_TABLE: u32 = 4096;
 
 impl Context {
     /// Copies of the AES table in workgroup memory. With one for every bank no two lanes meet at a bank, whatever they
@@ -70,6 +72,39 @@ impl Context {
     }
 }
 
+/// Gates whose keys the kernels make ready at a time.
+const GATES_AHEAD: usize = 8;
+/// Half-gates over all instances in a dispatch at most, so that it takes well under a second: on a software device and on a GPU.
+const WORK: [usize; 2] = [1 << 21, 1 << 28];
+
+/// A step as the kernels read it.
+type StepWords = [u32; 8];
+
+/// Kinds of steps.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Xor = 0,
+    And = 1,
+    Keys = 2,
+}
+
+/// What ANDs do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Garble { delta: u128 },
+    Evaluate,
+}
+
+/// Steps that wait for their dispatch.
+#[derive(Default)]
+struct Waiting {
+    steps: Vec<StepWords>,
+    /// None before the first AND.
+    side: Option<Side>,
+    /// Which gates' keys are ready at this point, a number of [`GATES_AHEAD`].
+    ready: Option<usize>,
+}
+
 /// One circuit over many instances, on a GPU.
 pub struct GateBatch {
     context: Arc<Context>,
@@ -80,6 +115,7 @@ pub struct GateBatch {
     labels: GpuBuffer,
     keys: GpuBuffer,
     tables: GpuBuffer,
+    waiting: Waiting,
 }
 
 /// Tables on their way from the device.
@@ -152,6 +188,7 @@ impl Wgpu {
             labels: zeros(labels)?,
             keys: zeros(keys)?,
             tables: zeros(tables)?,
+            waiting: Waiting::default(),
         })
     }
 }
@@ -179,6 +216,7 @@ impl GateBatch {
             return Err(Error::Shape(format!("keys of {}, the batch hashes by {}", keys.hash(), self.hash)));
         }
         self.check("gates' keys", keys.gates(), self.size.gates * self.size.chunks())?;
+        self.start()?;
         match keys.raw() {
             RawKeys::Aes(keys) => self.context.upload(&self.keys, 0, bytemuck::cast_slice(&keys)),
             RawKeys::ChaCha12(first) => self.context.upload(&self.constants, 0, bytemuck::cast_slice(&first)),
@@ -189,6 +227,7 @@ impl GateBatch {
     pub fn write(&mut self, slot: usize, labels: &[u128]) -> Result<()> {
         self.check_slots(&[slot])?;
         self.check("labels", labels.len(), self.size.instances)?;
+        self.start()?;
         self.context.upload(&self.labels, slot * self.padded() * LABEL, bytemuck::cast_slice(labels))
     }
 
@@ -197,12 +236,14 @@ impl GateBatch {
         let slots = labels.len() / self.padded();
         self.check("labels", labels.len(), slots * self.padded())?;
         self.check_slots(&[first + slots.saturating_sub(1)])?;
+        self.start()?;
         self.context.upload(&self.labels, first * self.padded() * LABEL, bytemuck::cast_slice(labels))
     }
 
     /// The labels of a wire, once all gates so far are done.
-    pub fn read(&self, slot: usize) -> Result<Zeroizing<Vec<u128>>> {
+    pub fn read(&mut self, slot: usize) -> Result<Zeroizing<Vec<u128>>> {
         self.check_slots(&[slot])?;
+        self.start()?;
         let mut labels = Zeroizing::new(vec![0u128; self.size.instances]);
         let bytes = bytemuck::cast_slice_mut(&mut labels);
         self.context.download(&self.labels, slot * self.padded() * LABEL, bytes)?;
@@ -211,28 +252,32 @@ impl GateBatch {
 
     /// `out` = `of[0]` xor `of[1]`.
     pub fn xor(&mut self, of: [usize; 2], out: usize) -> Result<()> {
-        self.run(XOR_LABELS, 0, [of[0], of[1], 0, 0, 0], out, [false; 2], 0)
+        self.push(Kind::Xor, 0, [of[0], of[1], 0, 0, 0], out, [false; 2])
     }
 
     /// Garbles AND gate number `gate`: slots, `flips` and `delta` as in [`crate::garble::AndInputs`] and
     /// [`GateKeys::garble_and`]. `out` may be one of the inputs.
     pub fn garble_and(&mut self, gate: usize, delta: u128, of: [usize; 5], flips: [bool; 2], out: usize) -> Result<()> {
-        self.check_gate(gate)?;
-        let kernel = match self.hash {
-            GateHash::Aes => GARBLE_AND,
-            GateHash::ChaCha12 => GARBLE_AND_CHACHA,
-        };
-        self.run(kernel, gate, of, out, flips, delta)
+        self.and(Side::Garble { delta }, gate, of, flips, out)
     }
 
     /// Evaluates AND gate number `gate` on active labels.
     pub fn evaluate_and(&mut self, gate: usize, of: [usize; 5], out: usize) -> Result<()> {
+        self.and(Side::Evaluate, gate, of, [false; 2], out)
+    }
+
+    fn and(&mut self, side: Side, gate: usize, of: [usize; 5], flips: [bool; 2], out: usize) -> Result<()> {
         self.check_gate(gate)?;
-        let kernel = match self.hash {
-            GateHash::Aes => EVALUATE_AND,
-            GateHash::ChaCha12 => EVALUATE_AND_CHACHA,
-        };
-        self.run(kernel, gate, of, out, [false; 2], 0)
+        if self.waiting.side.is_some_and(|waiting| waiting != side) {
+            self.start()?;
+        }
+        let ready = gate / GATES_AHEAD;
+        if self.waiting.ready != Some(ready) {
+            self.push(Kind::Keys, ready * GATES_AHEAD, [0; 5], 0, [false; 2])?;
+            self.waiting.ready = Some(ready);
+        }
+        self.waiting.side = Some(side);
+        self.push(Kind::And, gate, of, out, flips)
     }
 
     fn check_gate(&self, gate: usize) -> Result<()> {
@@ -241,12 +286,13 @@ impl GateBatch {
     }
 
     /// The garbled tables, `[chunk, gate, row, instance of the chunk]`, once all gates so far are done.
-    pub fn tables(&self) -> Result<Vec<Row>> {
+    pub fn tables(&mut self) -> Result<Vec<Row>> {
         self.begin_tables()?.finish()
     }
 
     /// The same without waiting yet.
-    pub fn begin_tables(&self) -> Result<PendingTables> {
+    pub fn begin_tables(&mut self) -> Result<PendingTables> {
+        self.start()?;
         let bytes = 2 * self.size.gates * self.padded() * LABEL;
         Ok(PendingTables { download: self.context.begin_download(&self.tables, 0, bytes)?, size: self.size })
     }
@@ -254,10 +300,13 @@ impl GateBatch {
     /// The colours of some wires without waiting yet.
     pub fn begin_colours(&mut self, slots: &[usize]) -> Result<PendingColours> {
         self.check_slots(slots)?;
+        self.start()?;
         let planes = slots.len() * self.size.chunks();
         let colours = GpuBuffer::zeros(&self.context, planes * size_of::<[u128; 2]>())?;
-        for (output, &slot) in slots.iter().enumerate() {
-            self.dispatch(COLOURS, output, [slot, 0, 0, 0, 0], 0, [false; 2], 0, &colours)?;
+        let of: Vec<[u32; 4]> = slots.iter().map(|&slot| [slot as u32, 0, 0, 0]).collect();
+        let of = GpuBuffer::upload(&self.context, bytemuck::cast_slice(&of))?;
+        if !slots.is_empty() {
+            self.dispatch(COLOURS, &of, &colours, 0, 0..slots.len(), slots.len());
         }
         let download = self.context.begin_download(&colours, 0, colours.bytes())?;
         Ok(PendingColours { download, planes })
@@ -266,6 +315,7 @@ impl GateBatch {
     /// The garbler's tables, to evaluate.
     pub fn set_tables(&mut self, tables: &[Row]) -> Result<()> {
         self.check("table rows", tables.len(), 2 * self.size.gates * self.size.instances)?;
+        self.start()?;
         if self.size.instances.is_multiple_of(INSTANCES_PER_KEY) {
             return self.context.upload(&self.tables, 0, bytemuck::cast_slice(tables));
         }
@@ -279,43 +329,66 @@ impl GateBatch {
         self.context.upload(&self.tables, 0, bytemuck::cast_slice(&padded))
     }
 
-    fn run(
-        &self,
-        kernel: Kernel,
-        gate: usize,
-        of: [usize; 5],
-        out: usize,
-        flips: [bool; 2],
-        delta: u128,
-    ) -> Result<()> {
+    fn push(&mut self, kind: Kind, gate: usize, of: [usize; 5], out: usize, flips: [bool; 2]) -> Result<()> {
         self.check_slots(&of)?;
         self.check_slots(&[out])?;
-        self.dispatch(kernel, gate, of, out, flips, delta, &self.tables)
+        let flips = u32::from(flips[0]) << 8 | u32::from(flips[1]) << 9;
+        let [a0, a1, b0, b1, sum] = of.map(|slot| slot as u32);
+        self.waiting.steps.push([kind as u32 | flips, a0, a1, b0, b1, sum, out as u32, gate as u32]);
+        Ok(())
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Starts the gates so far. Whatever reads starts them too.
+    pub fn start(&mut self) -> Result<()> {
+        let Waiting { steps, side, .. } = std::mem::take(&mut self.waiting);
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let (kernel, delta) = match (side, self.hash) {
+            (Some(Side::Garble { delta }), GateHash::Aes) => (GARBLE, delta),
+            (Some(Side::Garble { delta }), GateHash::ChaCha12) => (GARBLE_CHACHA, delta),
+            (_, GateHash::Aes) => (EVALUATE, 0),
+            (_, GateHash::ChaCha12) => (EVALUATE_CHACHA, 0),
+        };
+        let work = WORK[usize::from(!self.context.software)] / self.padded();
+        let buffer = GpuBuffer::upload(&self.context, bytemuck::cast_slice(&steps))?;
+        for range in dispatches(&steps, work) {
+            self.dispatch(kernel, &buffer, &self.tables, delta, range, 1);
+        }
+        Ok(())
+    }
+
     fn dispatch(
         &self,
         kernel: Kernel,
-        gate: usize,
-        of: [usize; 5],
-        out: usize,
-        flips: [bool; 2],
-        delta: u128,
+        steps: &GpuBuffer,
         tables: &GpuBuffer,
-    ) -> Result<()> {
-        self.context.healthy()?;
+        delta: u128,
+        range: Range<usize>,
+        outputs: usize,
+    ) {
         let copies = self.context.aes_copies();
-        let constants: &[_] = if self.hash == GateHash::Aes { &[("COPIES", copies)] } else { &[] };
+        let by_table = kernel == GARBLE || kernel == EVALUATE;
+        let constants: &[_] = if by_table { &[("COPIES", copies)] } else { &[] };
         let pipeline = self.context.pipeline(kernel, constants);
-        let windows: [Window<'_>; 4] = [whole(&self.constants), whole(&self.labels), whole(&self.keys), whole(tables)];
+        let windows = [&self.constants, &self.labels, &self.keys, tables, steps].map(whole);
         let mut parameters: Vec<u32> = (0..4).map(|i| (delta >> (32 * i)) as u32).collect();
-        parameters.extend(of.map(|slot| slot as u32));
-        let flips = u32::from(flips[0]) | u32::from(flips[1]) << 1;
-        parameters.extend([out as u32, self.padded() as u32, gate as u32, self.size.gates as u32, flips, 0, 0]);
-        self.context.dispatch(&pipeline, &windows, &parameters, [self.size.chunks() as u32, 1, 1]);
-        Ok(())
+        parameters.extend([self.padded(), self.size.gates, range.len(), range.start].map(|v| v as u32));
+        self.context.dispatch(&pipeline, &windows, &parameters, [self.size.chunks() as u32, outputs as u32, 1]);
     }
+}
+
+/// Ranges of steps that make a dispatch each, of at most `work` steps or up to the next that makes keys ready, as every dispatch has to begin.
+fn dispatches(steps: &[StepWords], work: usize) -> Vec<Range<usize>> {
+    let (mut ranges, mut first) = (vec![], 0);
+    for (i, step) in steps.iter().enumerate() {
+        if i - first >= work && step[0] == Kind::Keys as u32 {
+            ranges.push(first..i);
+            first = i;
+        }
+    }
+    ranges.push(first..steps.len());
+    ranges
 }
 
 impl PendingTables {
@@ -351,5 +424,22 @@ mod tests {
         for (x, s) in [(0x00, 0x63), (0x01, 0x7c), (0x53, 0xed), (0xff, 0x16)] {
             assert_eq!(table[x] >> 8 & 0xff, s);
         }
+    }
+    #[test]
+    fn a_dispatch_begins_where_keys_are_made_ready() {
+        let step = |kind: Kind| [kind as u32, 0, 0, 0, 0, 0, 0, 0];
+        let steps: Vec<StepWords> = "xkaaxkakaa"
+            .chars()
+            .map(|c| {
+                step(match c {
+                    'x' => Kind::Xor,
+                    'a' => Kind::And,
+                    _ => Kind::Keys,
+                })
+            })
+            .collect();
+        assert_eq!(dispatches(&steps, 100), [0..10]);
+        assert_eq!(dispatches(&steps, 3), [0..5, 5..10]);
+        assert_eq!(dispatches(&steps, 0), [0..1, 1..5, 5..7, 7..10]);
     }
 }

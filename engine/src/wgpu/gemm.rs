@@ -1,15 +1,19 @@
 //! Twin of `gemm.wgsl`: x the tiles, y along n, z the limbs; large products are split into windows.
 
-use blindvox_shaders::GEMM;
+use std::sync::Arc;
 
+use blindvox_shaders::GEMM;
 use zeroize::Zeroizing;
 
+use super::pipeline::Pipeline;
 use super::{GpuBuffer, GpuTables, LANES, WORD, Wgpu, part, whole};
 use crate::backend::{GemmShape, Shape};
 use crate::error::Result;
 
 /// The largest tile of a lane either way.
 const TILE: usize = 4;
+/// Tiles that share a workgroup either way.
+const TILES_A_GROUP: usize = 2;
 /// Products of residues a dispatch, so that it takes well under a second: on a software device and on a GPU.
 const WORK: [usize; 2] = [1 << 28, 1 << 33];
 
@@ -32,6 +36,13 @@ fn tile(extent: usize) -> usize {
     extent.next_power_of_two().min(TILE)
 }
 
+/// A kernel, and the part of the product that a workgroup makes.
+struct Tiles {
+    pipeline: Arc<Pipeline>,
+    rows_a_group: usize,
+    cols_a_group: usize,
+}
+
 /// The left factor.
 #[derive(Clone, Copy)]
 enum Left<'a> {
@@ -41,6 +52,28 @@ enum Left<'a> {
 }
 
 impl Wgpu {
+    /// The kernel for a product of so many rows and columns. Several tiles share a workgroup, except on a software device, which has no
+    /// cache that they would share; checked runs take several to be tested anywhere.
+    fn tiles(&self, rows: usize, cols: usize, constants: u32) -> Tiles {
+        let (row_tile, col_tile) = (tile(rows), tile(cols));
+        let most = if self.context.software && !self.context.pipelines.checked { 1 } else { TILES_A_GROUP };
+        let [down, across] = [rows.div_ceil(row_tile), cols.div_ceil(col_tile)].map(|tiles| tiles.min(most));
+        let settings = [
+            ("ROWS", row_tile as u32),
+            ("COLS", col_tile as u32),
+            ("DOWN", down as u32),
+            ("ACROSS", across as u32),
+            ("CONSTANTS", constants),
+        ];
+        let pipeline = self.context.pipeline(GEMM, &settings);
+        Tiles { pipeline, rows_a_group: down * row_tile, cols_a_group: across * col_tile }
+    }
+
+    /// Compiles the kernel of a product of many rows and columns.
+    pub(super) fn compile_gemm(&self, constants: bool) {
+        self.tiles(64, 64, u32::from(constants));
+    }
+
     pub(super) fn run_gemm(
         &self,
         t: &GpuTables,
@@ -94,13 +127,12 @@ impl Wgpu {
                         w,
                         part(x, k * size.cols + c, inner, size.cols, cols),
                     ];
-                    let (row_tile, col_tile) = (tile(rows), tile(cols));
-                    let settings = [("ROWS", row_tile as u32), ("COLS", col_tile as u32), ("CONSTANTS", constants)];
-                    let pipeline = self.context.pipeline(GEMM, &settings);
+                    let Tiles { pipeline, rows_a_group, cols_a_group } = self.tiles(rows, cols, constants);
                     let accumulate = usize::from(k > 0);
                     let parameters =
                         [n, limbs, rows, inner, cols, size.inner, size.cols, accumulate, w_first].map(|v| v as u32);
-                    let groups = [cols.div_ceil(col_tile) * rows.div_ceil(row_tile), n / LANES, limbs];
+                    let tiles = cols.div_ceil(cols_a_group) * rows.div_ceil(rows_a_group);
+                    let groups = [tiles, n / LANES, limbs];
                     self.context.dispatch(&pipeline, &windows, &parameters, groups.map(|g| g as u32));
                 }
             }

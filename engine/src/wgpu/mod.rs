@@ -3,7 +3,8 @@
 //! | module | what |
 //! |---|---|
 //! | [`adapter`] | which adapters there are, how one is chosen |
-//! | `context` | the open device: recording, uploads, downloads, errors |
+//! | `instance` | the way to the drivers, one a process |
+//! | `context`, `upload`, `download` | the open device: recording, copies, errors |
 //! | `pool`, `pipeline` | memory and compiled kernels, kept |
 //! | [`probe`] | measured limits of the adapter |
 //! | [`garble`] | half-gates over many instances, labels and tables resident |
@@ -17,15 +18,18 @@ pub mod adapter;
 mod add_lifted;
 mod automorphism;
 mod context;
+mod download;
 mod drivers;
 mod drop_last_limb;
 pub mod garble;
 mod gemm;
+mod instance;
 mod ntt;
 mod pipeline;
 mod pointwise;
 mod pool;
 pub mod probe;
+mod upload;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -153,8 +157,10 @@ impl Backend for Wgpu {
         if basis.n() < MIN_N {
             return Err(Error::Parameters(format!("n = {}: the GPU backend needs at least {MIN_N}", basis.n())));
         }
+        self.compile_ahead(basis.n());
         let upload = |factors: &dyn Fn(&crate::ring::NttTable) -> Vec<Factor>| {
-            let table: Vec<[u32; 4]> = basis.tables().iter().flat_map(factors).map(words).collect();
+            let by_lane = |t| ntt::by_lane(&factors(t));
+            let table: Vec<[u32; 4]> = basis.tables().iter().flat_map(by_lane).map(words).collect();
             GpuBuffer::upload(&self.context, bytemuck::cast_slice(&table))
         };
         Ok(GpuTables {

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use blindvox_shaders::{
-    Kernel, NTT_FORWARD, NTT_FORWARD_MUL_ADD, NTT_HEAD_FORWARD, NTT_HEAD_INVERSE, NTT_INVERSE, NTT_INVERSE_OF_PRODUCT,
+    ADD, ADD_LIFTED, DROP_LAST_LIMB, Kernel, MUL, MUL_ADD, NTT_FORWARD, NTT_FORWARD_MUL_ADD, NTT_HEAD_FORWARD,
+    NTT_HEAD_INVERSE, NTT_INVERSE, NTT_INVERSE_OF_PRODUCT,
 };
 
 use super::pipeline::Pipeline;
@@ -17,6 +18,8 @@ use crate::error::Result;
 
 /// Points that fit 32 KiB of workgroup memory.
 const CHUNK: usize = 4096;
+/// Points that a lane holds.
+const POINTS_A_LANE: usize = 16;
 
 /// A kernel, its workgroups a row, and the operands that it has besides the rows: whole windows of each.
 struct Pass<'a> {
@@ -24,6 +27,26 @@ struct Pass<'a> {
     groups: usize,
     sums: &'a [&'a GpuBuffer],
     factors: &'a [&'a GpuBuffer],
+}
+
+/// The factors of a limb in the order in which the kernels read them: in the deepest levels, where every lane has nodes of its own, the first
+/// of every lane before the second of any, so that neighbouring lanes read neighbouring factors.
+pub(super) fn by_lane<T: Copy>(factors: &[T]) -> Vec<T> {
+    let (n, points) = (factors.len(), factors.len().min(CHUNK));
+    let mut out = factors.to_vec();
+    let lanes = points / POINTS_A_LANE;
+    // A chunk's lanes begin with 256 nodes, the two, three or four levels from there on are theirs.
+    for level in 0..(points / 256).trailing_zeros() {
+        let nodes = 256 << level;
+        let chunks = (n / points * nodes..2 * n / points * nodes).step_by(nodes);
+        for first in chunks {
+            let own = nodes / lanes;
+            for (i, factor) in factors[first..first + nodes].iter().enumerate() {
+                out[first + i % own * lanes + i / own] = *factor;
+            }
+        }
+    }
+    out
 }
 
 impl Wgpu {
@@ -67,12 +90,39 @@ impl Wgpu {
         self.run_ntt(t, shape, buffer, &t.inverse, passes, factor_batch)
     }
 
+    /// Compiles what a ring of dimension n needs at once, by a thread each: a driver takes up to a second for each kernel when it first sees it.
+    /// Software devices are quick, and tests on them use a few kernels each.
+    pub(super) fn compile_ahead(&self, n: usize) {
+        if self.context.software {
+            return;
+        }
+        std::thread::scope(|scope| {
+            for kernel in [NTT_FORWARD, NTT_FORWARD_MUL_ADD, NTT_INVERSE, NTT_INVERSE_OF_PRODUCT] {
+                scope.spawn(move || drop(self.chunk(kernel, n, &[], &[])));
+            }
+            for kernel in [NTT_HEAD_FORWARD, NTT_HEAD_INVERSE] {
+                scope.spawn(move || drop(self.head(kernel, n)));
+            }
+            for constants in [false, true] {
+                scope.spawn(move || self.compile_gemm(constants));
+            }
+            for kernel in [ADD, MUL, MUL_ADD, ADD_LIFTED, DROP_LAST_LIMB] {
+                scope.spawn(move || drop(self.context.pipeline(kernel, &[])));
+            }
+        });
+    }
+
     /// The pass within chunks.
     fn chunk<'a>(&self, kernel: Kernel, n: usize, sums: &'a [&'a GpuBuffer], factors: &'a [&'a GpuBuffer]) -> Pass<'a> {
         let points = n.min(CHUNK);
         // Pays where memory wants neighbouring lanes at neighbouring words; checked runs take it to be tested anywhere.
         let through_tile = u32::from(!self.context.software || self.context.pipelines.checked);
-        let constants = [("POINTS", points as u32), ("THROUGH_TILE", through_tile), ("LAST", u32::from(points == n))];
+        let constants = [
+            ("POINTS", points as u32),
+            ("LAST_RADIX", points as u32 / 256),
+            ("THROUGH_TILE", through_tile),
+            ("LAST", u32::from(points == n)),
+        ];
         Pass { pipeline: self.context.pipeline(kernel, &constants), groups: n / points, sums, factors }
     }
 
@@ -115,5 +165,28 @@ impl Wgpu {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn factors_of_a_lane_lie_a_row_of_lanes_apart() {
+        for n in [1024usize, 2048, 4096, 16384] {
+            let (points, natural) = (n.min(CHUNK), (0..n).collect::<Vec<_>>());
+            let (lanes, found) = (points / 16, by_lane(&natural));
+            assert_eq!(found[..256 * (n / points)], natural[..256 * (n / points)]);
+            // The deepest level: lane 5 of the last chunk has neighbours, all read in turn by all lanes.
+            let (nodes, own) = (points / 2, points / 2 / lanes);
+            let first = n - nodes;
+            for j in 0..own {
+                assert_eq!(found[first + j * lanes + 5], first + 5 * own + j);
+            }
+            let mut sorted = found;
+            sorted.sort_unstable();
+            assert_eq!(sorted, natural);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Compiled kernels, each at its first use.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use ::wgpu::{
     BindGroupLayout, BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingType, BufferBindingType, ComputePipeline,
@@ -10,7 +10,7 @@ use ::wgpu::{
 };
 use blindvox_shaders::Kernel;
 
-use super::context::Context;
+use super::context::{Context, lock};
 
 /// Bytes of immediate data of every kernel, at most.
 const IMMEDIATE_BYTES: u32 = 64;
@@ -24,7 +24,8 @@ pub(super) struct Pipeline {
 
 pub(super) struct Pipelines {
     pub(super) checked: bool,
-    known: Mutex<HashMap<Key, Arc<Pipeline>>>,
+    /// Every one is compiled once, different ones by different threads at a time.
+    known: Mutex<HashMap<Key, Arc<OnceLock<Arc<Pipeline>>>>>,
 }
 
 impl Pipelines {
@@ -36,11 +37,8 @@ impl Pipelines {
 impl Context {
     /// The kernel with these constants.
     pub(super) fn pipeline(&self, kernel: Kernel, constants: &[(&'static str, u32)]) -> Arc<Pipeline> {
-        let mut known = self.pipelines.known.lock().unwrap_or_else(|e| e.into_inner());
-        known
-            .entry((kernel.name, constants.to_vec()))
-            .or_insert_with(|| Arc::new(self.compile(kernel, constants)))
-            .clone()
+        let place = lock(&self.pipelines.known).entry((kernel.name, constants.to_vec())).or_default().clone();
+        place.get_or_init(|| Arc::new(self.compile(kernel, constants))).clone()
     }
 
     fn compile(&self, kernel: Kernel, constants: &[(&'static str, u32)]) -> Pipeline {

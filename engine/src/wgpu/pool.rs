@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 
 /// The larger of the two sizes of staging buffers.
 pub(super) const STAGING_BYTES: usize = 4 << 20;
+/// What one thread copies to or from staging memory at a time.
+pub(super) const PIECE_BYTES: usize = 1 << 20;
 const SMALL_STAGING_BYTES: usize = 64 << 10;
 
 /// Free buffers by size.
@@ -20,6 +22,8 @@ pub(super) struct Pool {
     free: u64,
     /// Free storage beyond this goes back to the driver.
     most_free: u64,
+    /// What upload buffers are for.
+    upload: BufferUsages,
     /// Mapped for writing, and unmapped for the device to write to; small ones and large ones.
     uploads: [Vec<Buffer>; 2],
     downloads: [Vec<Buffer>; 2],
@@ -36,11 +40,14 @@ fn size_class(bytes: usize) -> u64 {
 }
 
 impl Pool {
-    pub(super) fn new(most_free: u64) -> Self {
+    /// With `mappable` the device can clear upload buffers.
+    pub(super) fn new(most_free: u64, mappable: bool) -> Self {
+        let clearing = if mappable { BufferUsages::COPY_DST } else { BufferUsages::empty() };
         Self {
             storage: BTreeMap::new(),
             free: 0,
             most_free,
+            upload: BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC | clearing,
             uploads: Default::default(),
             downloads: Default::default(),
         }
@@ -69,10 +76,8 @@ impl Pool {
 
     pub(super) fn take_upload(&mut self, device: &Device, bytes: usize) -> Result<Buffer> {
         let class = large(bytes);
-        self.uploads[class].pop().map_or_else(
-            || create(device, staging_size(class), BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC, true),
-            Ok,
-        )
+        let usage = self.upload;
+        self.uploads[class].pop().map_or_else(|| create(device, staging_size(class), usage, true), Ok)
     }
 
     pub(super) fn put_upload(&mut self, buffer: Buffer) {

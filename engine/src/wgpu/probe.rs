@@ -1,6 +1,6 @@
 //! Twin of `probe.wgsl`: the rates that an adapter reaches at best, measured, for measurements to be held to.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use blindvox_shaders::{Kernel, PROBE_COPY, PROBE_MULTIPLY};
 
@@ -36,6 +36,15 @@ impl Wgpu {
     /// Waits until all that was asked for is done.
     pub fn synchronize(&self) -> Result<()> {
         self.context.synchronize()
+    }
+
+    /// Multiplies for a while: an idle GPU lowers its clock, and takes tens of milliseconds of work to raise it.
+    pub fn keep_busy(&self, time: Duration) -> Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < time {
+            self.multiply_rate()?;
+        }
+        Ok(())
     }
 
     /// Measures what the adapter can do, for about half a second.

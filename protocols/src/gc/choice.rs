@@ -3,13 +3,14 @@
 use std::fmt;
 
 use blindvox_engine::garble::GateHash;
-use blindvox_engine::{Backend, Device, DeviceKind};
+use blindvox_engine::{Backend, Device, DeviceKind, aes};
 
 /// Where gates are computed; each party chooses for itself, the bytes sent are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GatePlace {
-    /// On the session's device if it is a GPU that hashes in a time that does not depend on labels. A software device runs
-    /// shaders on the CPU, far slower than its own instructions, so then the CPU does it.
+    /// AES on the CPU wherever that has AES instructions: a table's 32 bytes take longer over the bus than one core takes to garble them,
+    /// and whole runs on an NVIDIA H200 were faster so. Without them, and with ChaCha12, on the session's device if it is a GPU that hashes in a
+    /// time that does not depend on labels. A software device runs shaders on the CPU, far slower than its own instructions.
     #[default]
     Auto,
     /// On the CPU.
@@ -32,7 +33,10 @@ impl Garbling {
     pub fn new(hash: GateHash, place: GatePlace, device: &Device) -> Self {
         let gpu = match (place, device.kind()) {
             (GatePlace::Cpu, _) | (_, DeviceKind::Cpu) | (GatePlace::Auto, DeviceKind::SoftwareGpu) => None,
-            (GatePlace::Auto, DeviceKind::Gpu) => device.hashes_in_constant_time(hash).then(|| device.clone()),
+            (GatePlace::Auto, DeviceKind::Gpu) => {
+                let by_instructions = hash == GateHash::Aes && aes::Body::best() != aes::Body::Portable;
+                (!by_instructions && device.hashes_in_constant_time(hash)).then(|| device.clone())
+            }
             (GatePlace::Device, _) => Some(device.clone()),
         };
         Self { hash, gpu }

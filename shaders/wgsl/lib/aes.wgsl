@@ -12,8 +12,10 @@ alias Block = vec4<u32>;
 @group(0) @binding(2) var<storage, read> keys: array<vec4<u32>>;
 
 var<workgroup> aes_t: array<u32, 256 * COPIES>;
-// Two keys of eleven round keys.
-var<workgroup> round_keys: array<Block, 22>;
+// Gates whose keys are expanded at a time, by two lanes each.
+const GATES_AHEAD: u32 = 8u;
+// Two keys a gate of eleven round keys.
+var<workgroup> round_keys: array<Block, 22 * GATES_AHEAD>;
 
 // Every lane's own column of the table.
 var<private> aes_copy: u32;
@@ -28,16 +30,16 @@ fn aes_sub_word(x: u32) -> u32 {
     return aes_s(x) | (aes_s(x >> 8u) << 8u) | (aes_s(x >> 16u) << 16u) | (aes_s(x >> 24u) << 24u);
 }
 
-// By all 256 lanes of a workgroup, in uniform control flow.
-fn aes_load_table(lane: u32) {
+// By all 256 lanes of a workgroup. Neighbouring lanes write neighbouring words: in different banks.
+fn hash_start(lane: u32) {
     aes_copy = lane % COPIES;
-    let t = aes_table[lane];
-    for (var copy = 0u; copy < COPIES; copy += 1u) {
-        aes_t[lane * COPIES + copy] = t;
+    for (var i = 0u; i < COPIES; i += 1u) {
+        let at = i * 256u + lane;
+        aes_t[at] = aes_table[at / COPIES];
     }
 }
 
-// By one lane: key `which` of the two.
+// By one lane: number `which` of the keys.
 fn aes_expand(which: u32, key: Block) {
     var k = key;
     var constant = 1u;
@@ -90,16 +92,14 @@ fn aes_encrypt(which: u32, x: Block) -> Block {
     );
 }
 
-// By all 256 lanes of a workgroup, in uniform control flow: the keys of gate number `gate` of all chunks' gates.
-fn hash_start(lane: u32, gate: u32) {
-    aes_load_table(lane);
-    workgroupBarrier();
-    if lane < 2u {
+// By all lanes of a workgroup: the keys of `count` gates from number `gate` of all chunks' gates on.
+fn hash_keys(lane: u32, gate: u32, count: u32) {
+    if lane < 2u * count {
         aes_expand(lane, keys[gate * 2u + lane]);
     }
-    workgroupBarrier();
 }
 
+// By key `which` of those made ready.
 fn gate_hash(which: u32, x: Block) -> Block {
     let s = Block(x.zw, x.xy ^ x.zw);
     return aes_encrypt(which, s) ^ s;

@@ -8,26 +8,28 @@ alias Block = vec4<u32>;
 
 const CHACHA_CONSTANTS: vec4<u32> = vec4<u32>(0x61707865u, 0x3320646eu, 0x79622d32u, 0x6b206574u);
 
-var<private> chacha_key_low: vec4<u32>;
-// By `which`.
-var<private> chacha_key_high: array<vec4<u32>, 2>;
+// Nothing is made ready; as many as in aes.wgsl.
+const GATES_AHEAD: u32 = 8u;
 
-fn hash_start(lane: u32, gate: u32) {
-    chacha_key_low = first_key[0];
-    let high = first_key[1];
-    for (var which = 0u; which < 2u; which += 1u) {
-        // 2 gate + which is below 2^32: keys of a batch are far fewer.
-        let low = high.z + (2u * gate + which);
-        chacha_key_high[which] = vec4<u32>(high.xy, low, high.w + u32(low < high.z));
-    }
+// The number of the first of the keys made ready, less the first of all.
+var<private> chacha_first: u32;
+
+fn hash_start(lane: u32) {}
+
+fn hash_keys(lane: u32, gate: u32, count: u32) {
+    // Below 2^32: keys of a batch are far fewer.
+    chacha_first = 2u * gate;
 }
 
 fn chacha_rotate(x: vec4<u32>, by: u32) -> vec4<u32> { return (x << vec4<u32>(by)) | (x >> vec4<u32>(32u - by)); }
 
+// By key `which` of those made ready.
 fn gate_hash(which: u32, x: Block) -> Block {
+    let high = first_key[1];
+    let low = high.z + chacha_first + which;
     var a = CHACHA_CONSTANTS;
-    var b = chacha_key_low;
-    var c = chacha_key_high[which];
+    var b = first_key[0];
+    var c = vec4<u32>(high.xy, low, high.w + u32(low < high.z));
     var d = x;
     for (var pair = 0u; pair < 6u; pair += 1u) {
         // Columns.

@@ -72,7 +72,7 @@ impl From<GateHashChoice> for GateHash {
 /// Where gates are garbled and evaluated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum GarbleChoice {
-    /// On the backend's device, unless that is a software one.
+    /// AES on a CPU with AES instructions, else on the backend's device, unless that is a software one.
     #[default]
     Auto,
     /// On the CPU.
