@@ -16,7 +16,7 @@ use blindvox_bench::setup::{AlignedRow, DIMENSIONS, Gates, PRIMES, factors, resi
 use blindvox_engine::aes::Aes128;
 use blindvox_engine::cpu::{Body, body::Transform};
 use blindvox_engine::garble::GateHash;
-use blindvox_engine::ring::RnsBasis;
+use blindvox_engine::ring::Basis;
 use blindvox_engine::rlwe::{Params, SecretKey};
 use blindvox_engine::{Backend as _, Coeff, Device, GemmShape, PolyBatch, Prng};
 use rayon::prelude::*;
@@ -248,11 +248,11 @@ impl Table {
         for (bits, q) in PRIMES {
             for n in DIMENSIONS {
                 let batch = (batch * 4096 / n).max(1);
-                let basis = RnsBasis::new(n, &[q])?;
+                let basis = Basis::new(n, &[q])?;
                 let plan = Plan::try_new(n, q).ok_or("tfhe-ntt refuses the prime")?;
                 let a = self.residues(q, batch * n);
                 let mut expected = a.clone();
-                expected.chunks_exact_mut(n).for_each(|e| basis.tables()[0].forward(e));
+                expected.chunks_exact_mut(n).for_each(|e| basis.primes()[0].roots().forward(e));
                 let mut peer = AlignedRow::new(&a);
                 let peer = peer.words_mut();
                 for all in [false, true] {
@@ -300,7 +300,7 @@ impl Table {
     }
 
     /// Waits until the device has done all that was asked of it.
-    fn wait(&self, basis: &RnsBasis) -> Outcome {
+    fn wait(&self, basis: &Basis) -> Outcome {
         PolyBatch::<Coeff>::zeros(&self.device, basis, 1)?.download()?;
         Ok(())
     }
@@ -310,7 +310,7 @@ impl Table {
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
         for (bits, q) in PRIMES {
             let plan = Plan::try_new(n, q).ok_or("tfhe-ntt refuses the prime")?;
-            let basis = RnsBasis::new(n, &[q])?;
+            let basis = Basis::new(n, &[q])?;
             let size = GemmShape { rows, inner, cols };
             let (w, x) = factors(&self.device, &basis, size)?;
             // Both halves of the ciphertexts.
@@ -393,8 +393,8 @@ impl Table {
                 self.wait(params.basis())?;
                 times.push(start.elapsed().as_nanos() as f64 / batch as f64);
                 let opened = sealed.expand()?;
-                let c1 = opened.c1.into_coeff()?.drop_last_limb()?;
-                check(key.decrypt(opened.c0.into_coeff()?.drop_last_limb()?, c1)? == messages, "encrypt_seeded")?;
+                let c1 = opened.c1.into_coeff()?.mod_down(1)?;
+                check(key.decrypt(opened.c0.into_coeff()?.mod_down(1)?, c1)? == messages, "encrypt_seeded")?;
             }
             let times = Times { ns: median(times), peer: None, limit: None, variant: None };
             self.row("encrypt_seeded", (n, 50, batch), all, times);

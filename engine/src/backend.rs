@@ -10,14 +10,14 @@ use std::ops::Range;
 
 use crate::error::Result;
 use crate::ring::sampler::PublicSeed;
-use crate::ring::{Galois, RnsBasis};
+use crate::ring::{Basis, Galois};
 
 /// `batch` polynomials of `limbs` residue rows of `n` words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// Polynomials.
     pub batch: usize,
-    /// Primes in use, a prefix of the basis.
+    /// Primes of the basis.
     pub limbs: usize,
     /// Ring dimension.
     pub n: usize,
@@ -50,6 +50,49 @@ pub struct GemmShape {
     pub cols: usize,
 }
 
+/// Limbs of a buffer in the order of a basis: what a level or a digit sees of elements over a larger basis.
+pub struct Limbs<'a, B> {
+    /// The elements.
+    pub buffer: &'a B,
+    /// Limbs of each element in the buffer.
+    pub limbs: usize,
+    /// Which of them is each limb of the view.
+    pub map: &'a [usize],
+}
+
+/// Signed integers of one or two words.
+#[derive(Clone, Copy)]
+pub enum Integers<'a> {
+    /// Of 64 bits.
+    One(&'a [i64]),
+    /// Of 128 bits.
+    Two(&'a [i128]),
+}
+
+impl Integers<'_> {
+    /// How many.
+    pub fn len(self) -> usize {
+        match self {
+            Self::One(values) => values.len(),
+            Self::Two(values) => values.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What a device keeps of the primes that it has worked with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableUse {
+    /// Pairs of a ring dimension and a prime.
+    pub primes: usize,
+    /// Bytes of their roots, those that bases share with the device included.
+    pub bytes: usize,
+}
+
 /// `0..batch` in ranges of at most `grain`, all but the last of that size.
 pub(crate) fn parts(batch: usize, grain: usize) -> impl Iterator<Item = Range<usize>> {
     (0..batch).step_by(grain).map(move |first| first..batch.min(first.saturating_add(grain)))
@@ -62,14 +105,17 @@ pub type Part<'a, B> = &'a (dyn Fn(Range<usize>) -> Result<B> + Sync);
 pub trait Backend {
     /// Residues on the device. Contents are cleared before the memory is used for anything else.
     type Buffer;
-    /// The roots of a basis on the device.
+    /// The primes of a basis on the device. Cheap to make: each prime's roots are there once, whatever bases have it.
     type Tables;
 
     /// The device in words, for reports.
     fn describe(&self) -> String;
 
-    /// Uploads the constants of a basis.
-    fn tables(&self, basis: &RnsBasis) -> Result<Self::Tables>;
+    /// The primes of a basis, whose roots are made ready at the first use of each.
+    fn tables(&self, basis: &Basis) -> Result<Self::Tables>;
+
+    /// What is kept of the primes so far.
+    fn table_use(&self) -> TableUse;
 
     /// Copies `[batch, limbs, n]` residues to the device.
     fn upload(&self, t: &Self::Tables, shape: Shape, domain: Domain, host: &[u64]) -> Result<Self::Buffer>;
@@ -120,6 +166,15 @@ pub trait Backend {
         shape: Shape,
         buffer: &Self::Buffer,
         range: Range<usize>,
+    ) -> Result<Self::Buffer>;
+
+    /// Either domain: a copy of some limbs, as elements of `shape`.
+    fn limbs(
+        &self,
+        t: &Self::Tables,
+        shape: Shape,
+        domain: Domain,
+        from: Limbs<'_, Self::Buffer>,
     ) -> Result<Self::Buffer>;
 
     /// NTT to coefficient domain, 1/n included.
@@ -188,13 +243,12 @@ pub trait Backend {
     fn mul_scalar_assign(&self, t: &Self::Tables, shape: Shape, a: &mut Self::Buffer, scalars: &[u64]) -> Result<()>;
 
     /// NTT domain: `y[r * cols + c] = sum over k of w[r * inner + k] * x[k * cols + c]`, at every point and limb, for each of
-    /// several right factors `x`.
+    /// several right factors `x`. The limbs of `w` are a view, those of `x` all there are.
     fn gemm(
         &self,
         t: &Self::Tables,
-        limbs: usize,
         size: GemmShape,
-        w: &Self::Buffer,
+        w: Limbs<'_, Self::Buffer>,
         x: &[&Self::Buffer],
     ) -> Result<Vec<Self::Buffer>>;
 
@@ -205,7 +259,7 @@ pub trait Backend {
     fn gemm_constants(
         &self,
         t: &Self::Tables,
-        basis: &RnsBasis,
+        basis: &Basis,
         size: GemmShape,
         w: &[i32],
         x: &[&Self::Buffer],
@@ -218,12 +272,27 @@ pub trait Backend {
             }
         }
         let shape = Shape { batch: w.len(), limbs, n };
-        self.gemm(t, limbs, size, &self.upload(t, shape, Domain::Ntt, &host)?, x)
+        let map: Vec<usize> = (0..limbs).collect();
+        let buffer = &self.upload(t, shape, Domain::Ntt, &host)?;
+        self.gemm(t, size, Limbs { buffer, limbs, map: &map }, x)
     }
 
-    /// Coefficient domain, modulus switch: the nearest integer of x / q_last for the representative x of the residues
-    /// in `(-Q/2, Q/2)`, in the remaining limbs: `(x_l - [x_last]) / q_last mod q_l` with `[x_last]` centred.
-    fn drop_last_limb(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer>;
+    /// Coefficient domain: the residues modulo the primes of `to` of the representative nearest zero, as
+    /// [`Conversion`](crate::ring::Conversion) defines it. `t` is of the view's primes, `shape` that of the result.
+    fn mod_up(
+        &self,
+        t: &Self::Tables,
+        to: &Self::Tables,
+        shape: Shape,
+        from: Limbs<'_, Self::Buffer>,
+    ) -> Result<Self::Buffer>;
+
+    /// Coefficient domain: divides by the product D of all primes but the first `kept`, rounding, in the limbs of those:
+    /// `(x_l - [x]) / D mod q_l`, with `[x]` what [`Self::mod_up`] makes of the other limbs. `shape` is that of the buffer.
+    fn mod_down(&self, t: &Self::Tables, shape: Shape, kept: usize, buffer: Self::Buffer) -> Result<Self::Buffer>;
+
+    /// Coefficient domain: the residues of host integers `[batch, n]`.
+    fn reduce(&self, t: &Self::Tables, shape: Shape, values: Integers<'_>) -> Result<Self::Buffer>;
 
     /// Either domain: each polynomial a(x) becomes a(x^g).
     fn automorphism(

@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use crate::backend::{Backend, Domain, GemmShape, Part, Shape};
+use crate::backend::{Backend, Domain, GemmShape, Integers, Limbs, Part, Shape, TableUse};
 use crate::cpu::{self, Cpu};
 use crate::error::{Error, Result};
 use crate::garble::GateHash;
 use crate::ring::sampler::PublicSeed;
-use crate::ring::{Galois, RnsBasis};
+use crate::ring::{Basis, Galois};
 use crate::wgpu::{GateBatch, GateBatchSize, GpuOptions, Rates, Wgpu};
 
 /// Gives a concrete backend its own kind of an object out of a [`DeviceBuffer`] or [`DeviceTables`].
@@ -54,7 +54,7 @@ macro_rules! backends {
         })*
 
         impl State {
-            fn upload_tables(&self, basis: &RnsBasis) -> Result<DeviceTables> {
+            fn tables(&self, basis: &Basis) -> Result<DeviceTables> {
                 match &self.inner { $(Inner::$Name(b) => Ok(DeviceTables::$Name(b.tables(basis)?))),* }
             }
         }
@@ -87,8 +87,6 @@ pub enum DeviceKind {
 
 struct State {
     inner: Inner,
-    /// Tables by basis; few, and shared by all batches.
-    tables: Mutex<Vec<(RnsBasis, Arc<DeviceTables>)>>,
 }
 
 /// A handle to one device; clones are the same device.
@@ -107,7 +105,7 @@ fn mismatch() -> Error {
 
 impl Device {
     fn new(inner: Inner) -> Self {
-        Self(Arc::new(State { inner, tables: Mutex::default() }))
+        Self(Arc::new(State { inner }))
     }
 
     /// The CPU.
@@ -181,17 +179,6 @@ impl Device {
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
-
-    /// The tables of a basis, uploaded at first use.
-    pub fn cached_tables(&self, basis: &RnsBasis) -> Result<Arc<DeviceTables>> {
-        let mut known = self.0.tables.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some((_, tables)) = known.iter().find(|(b, _)| b == basis) {
-            return Ok(tables.clone());
-        }
-        let tables = Arc::new(self.tables(basis)?);
-        known.push((basis.clone(), tables.clone()));
-        Ok(tables)
-    }
 }
 
 impl Backend for Device {
@@ -202,8 +189,12 @@ impl Backend for Device {
         on!(self, B, b => B::describe(b))
     }
 
-    fn tables(&self, basis: &RnsBasis) -> Result<DeviceTables> {
-        self.0.upload_tables(basis)
+    fn tables(&self, basis: &Basis) -> Result<DeviceTables> {
+        self.0.tables(basis)
+    }
+
+    fn table_use(&self) -> TableUse {
+        on!(self, B, b => B::table_use(b))
     }
 
     fn upload(&self, t: &DeviceTables, shape: Shape, domain: Domain, host: &[u64]) -> Result<DeviceBuffer> {
@@ -259,6 +250,19 @@ impl Backend for Device {
         range: Range<usize>,
     ) -> Result<DeviceBuffer> {
         on!(self, B, b => Ok(B::wrap(b.extract(B::tables_of(t)?, shape, B::of(buffer)?, range)?)))
+    }
+
+    fn limbs(
+        &self,
+        t: &DeviceTables,
+        shape: Shape,
+        domain: Domain,
+        from: Limbs<'_, DeviceBuffer>,
+    ) -> Result<DeviceBuffer> {
+        on!(self, B, b => {
+            let from = Limbs { buffer: B::of(from.buffer)?, limbs: from.limbs, map: from.map };
+            Ok(B::wrap(b.limbs(B::tables_of(t)?, shape, domain, from)?))
+        })
     }
 
     fn ntt_inverse(&self, t: &DeviceTables, shape: Shape, buffer: DeviceBuffer) -> Result<DeviceBuffer> {
@@ -335,21 +339,21 @@ impl Backend for Device {
     fn gemm(
         &self,
         t: &DeviceTables,
-        limbs: usize,
         size: GemmShape,
-        w: &DeviceBuffer,
+        w: Limbs<'_, DeviceBuffer>,
         x: &[&DeviceBuffer],
     ) -> Result<Vec<DeviceBuffer>> {
         on!(self, B, b => {
             let x = x.iter().map(|x| B::of(x)).collect::<Result<Vec<_>>>()?;
-            Ok(b.gemm(B::tables_of(t)?, limbs, size, B::of(w)?, &x)?.into_iter().map(B::wrap).collect())
+            let w = Limbs { buffer: B::of(w.buffer)?, limbs: w.limbs, map: w.map };
+            Ok(b.gemm(B::tables_of(t)?, size, w, &x)?.into_iter().map(B::wrap).collect())
         })
     }
 
     fn gemm_constants(
         &self,
         t: &DeviceTables,
-        basis: &RnsBasis,
+        basis: &Basis,
         size: GemmShape,
         w: &[i32],
         x: &[&DeviceBuffer],
@@ -360,8 +364,25 @@ impl Backend for Device {
         })
     }
 
-    fn drop_last_limb(&self, t: &DeviceTables, shape: Shape, buffer: DeviceBuffer) -> Result<DeviceBuffer> {
-        on!(self, B, b => Ok(B::wrap(b.drop_last_limb(B::tables_of(t)?, shape, B::own(buffer)?)?)))
+    fn mod_up(
+        &self,
+        t: &DeviceTables,
+        to: &DeviceTables,
+        shape: Shape,
+        from: Limbs<'_, DeviceBuffer>,
+    ) -> Result<DeviceBuffer> {
+        on!(self, B, b => {
+            let from = Limbs { buffer: B::of(from.buffer)?, limbs: from.limbs, map: from.map };
+            Ok(B::wrap(b.mod_up(B::tables_of(t)?, B::tables_of(to)?, shape, from)?))
+        })
+    }
+
+    fn mod_down(&self, t: &DeviceTables, shape: Shape, kept: usize, buffer: DeviceBuffer) -> Result<DeviceBuffer> {
+        on!(self, B, b => Ok(B::wrap(b.mod_down(B::tables_of(t)?, shape, kept, B::own(buffer)?)?)))
+    }
+
+    fn reduce(&self, t: &DeviceTables, shape: Shape, values: Integers<'_>) -> Result<DeviceBuffer> {
+        on!(self, B, b => Ok(B::wrap(b.reduce(B::tables_of(t)?, shape, values)?)))
     }
 
     fn automorphism(

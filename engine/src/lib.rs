@@ -8,7 +8,7 @@
 //! | [`backend`], [`device`] | the kernels a device has, and the one list of devices |
 //! | [`cpu`] | the CPU backend |
 //! | [`mod@wgpu`] | the GPU backend |
-//! | [`poly_batch`] | batches of polynomials on a device, checked |
+//! | [`poly`] | batches of polynomials on a device, checked |
 //! | [`aes`] | batched AES-128 and the hash of garbling and OT |
 //! | [`chacha`] | the other gate hash |
 //! | [`garble`] | half-gates, one gate over many instances |
@@ -25,15 +25,16 @@ pub mod cpu;
 pub mod device;
 pub mod error;
 pub mod garble;
-pub mod poly_batch;
+pub mod poly;
 pub mod prng;
 pub mod ring;
 pub mod rlwe;
 pub mod simd;
 pub mod wgpu;
 
-pub use backend::{Backend, Domain, GemmShape, Shape};
+pub use backend::{Backend, Domain, GemmShape, Integers, Shape};
 pub use device::{Device, DeviceKind};
 pub use error::{Error, Result};
-pub use poly_batch::{Coeff, Ntt, PolyBatch};
+pub use poly::{Coeff, LimbView, Ntt, PolyBatch};
 pub use prng::Prng;
+pub use ring::Basis;

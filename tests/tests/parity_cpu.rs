@@ -2,9 +2,9 @@
 
 use blindvox_engine::cpu::Body;
 use blindvox_engine::cpu::body::Transform;
-use blindvox_engine::ring::RnsBasis;
+use blindvox_engine::ring::Basis;
 use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60, ntt_primes};
-use blindvox_engine::{Coeff, Device, GemmShape, Ntt, PolyBatch, Prng, Result};
+use blindvox_engine::{Coeff, Device, GemmShape, Integers, Ntt, PolyBatch, Prng, Result};
 use proptest::prelude::*;
 
 fn fast_bodies() -> impl Iterator<Item = Body> {
@@ -23,7 +23,7 @@ fn residues(kind: usize, q: u64, count: usize, prng: &mut Prng) -> Vec<u64> {
         .collect()
 }
 
-fn rows(kind: usize, basis: &RnsBasis, batch: usize, prng: &mut Prng) -> Vec<u64> {
+fn rows(kind: usize, basis: &Basis, batch: usize, prng: &mut Prng) -> Vec<u64> {
     (0..batch * basis.len())
         .flat_map(|row| residues(kind, basis.modulus(row % basis.len()).value(), basis.n(), prng))
         .collect()
@@ -72,7 +72,7 @@ fn products_agree_with_tfhe_ntt() {
             plan.fwd(&mut y);
             plan.mul_assign_normalize(&mut x, &y);
             plan.inv(&mut x);
-            let basis = RnsBasis::new(n, &[q]).unwrap();
+            let basis = Basis::new(n, &[q]).unwrap();
             let device = Device::cpu();
             let ntt = |v: &[u64]| PolyBatch::<Coeff>::upload(&device, &basis, v).unwrap().into_ntt().unwrap();
             let mut product = ntt(&a);
@@ -83,14 +83,14 @@ fn products_agree_with_tfhe_ntt() {
 }
 
 /// Every kernel in turn on one device: what it gives, in the order of calls.
-fn all_kernels(device: &Device, basis: &RnsBasis, batch: usize, size: GemmShape, kind: usize) -> Result<Vec<Vec<u64>>> {
+fn all_kernels(device: &Device, basis: &Basis, batch: usize, size: GemmShape, kind: usize) -> Result<Vec<Vec<u64>>> {
     let mut prng = Prng::from_seed_for_tests([kind as u8; 32]);
     let prng = &mut prng;
     let mut results = Vec::new();
     let a = rows(kind, basis, batch, prng);
     let b = rows(0, basis, batch, prng);
     let scalars: Vec<u64> =
-        basis.primes().iter().map(|&q| if kind == 2 { q - 1 } else { prng.next_u64() % q }).collect();
+        basis.values().iter().map(|&q| if kind == 2 { q - 1 } else { prng.next_u64() % q }).collect();
     let extremes = [i32::MIN, i32::MAX, -1, 0];
     let values: Vec<i32> = (0..batch * basis.n())
         .map(|i| if kind == 0 { prng.next_u32() as i32 } else { extremes[(i + kind) % 4] })
@@ -108,10 +108,22 @@ fn all_kernels(device: &Device, basis: &RnsBasis, batch: usize, size: GemmShape,
     x.mul_scalar(&scalars)?;
     results.push(x.download()?);
     x.add_assign(&y)?;
-    if basis.len() > 1 {
-        results.push(x.duplicate()?.drop_last_limb()?.download()?);
-        results.push(PolyBatch::<Coeff>::upload(device, basis, &a)?.drop_last_limb()?.download()?);
+    for kept in 1..basis.len() {
+        results.push(x.duplicate()?.mod_down(kept)?.download()?);
+        results.push(PolyBatch::<Coeff>::upload(device, basis, &a)?.mod_down(kept)?.download()?);
+        results.push(PolyBatch::<Ntt>::upload(device, basis, &a)?.mod_down(kept)?.download()?);
     }
+    // To wider and to narrower primes, of all limbs and of the last one.
+    let to = Basis::new(basis.n(), &[ntt_primes(60, basis.n(), 3)?[2], ntt_primes(35, basis.n(), 3)?[2]])?;
+    results.push(x.mod_up(&to)?.download()?);
+    results.push(x.limbs(&basis.range(basis.len() - 1..basis.len())?)?.mod_up(&to)?.download()?);
+    let integers: Vec<i128> = values
+        .iter()
+        .map(|&v| if kind == 0 { prng.next_u64() as i128 * i128::from(v) << 31 } else { (v as i128) << 96 })
+        .collect();
+    results.push(PolyBatch::reduce(device, basis, Integers::Two(&integers))?.download()?);
+    let integers: Vec<i64> = integers.iter().map(|&x| (x >> 64) as i64).collect();
+    results.push(PolyBatch::reduce(device, basis, Integers::One(&integers))?.download()?);
     let mut x = x.into_ntt()?;
     results.push(x.download()?);
     let y = PolyBatch::<Ntt>::upload(device, basis, &a)?;
@@ -144,12 +156,12 @@ fn all_kernels(device: &Device, basis: &RnsBasis, batch: usize, size: GemmShape,
     Ok(results)
 }
 
-fn compare(basis: &RnsBasis, batch: usize, size: GemmShape, kind: usize) {
+fn compare(basis: &Basis, batch: usize, size: GemmShape, kind: usize) {
     let expected = all_kernels(&Device::cpu_with_body(Body::Scalar).unwrap(), basis, batch, size, kind).unwrap();
     for body in fast_bodies() {
         let got = all_kernels(&Device::cpu_with_body(body).unwrap(), basis, batch, size, kind).unwrap();
         for (i, (g, e)) in got.iter().zip(&expected).enumerate() {
-            assert!(g == e, "{body:?}, result {i}, kind {kind}, {size:?}, primes {:?}", basis.primes());
+            assert!(g == e, "{body:?}, result {i}, kind {kind}, {size:?}, primes {:?}", basis.values());
         }
     }
 }
@@ -159,7 +171,7 @@ fn kernels_agree_on_the_default_primes_and_extremes() {
     let mixed = [DEFAULT_60[0], DEFAULT_50[0], DEFAULT_60[1]];
     for primes in [&DEFAULT_50[..2], &DEFAULT_60[..], &mixed[..]] {
         for n in [4, 8, 64, 1024] {
-            let basis = RnsBasis::new(n, primes).unwrap();
+            let basis = Basis::new(n, primes).unwrap();
             for kind in 0..4 {
                 compare(&basis, 3, GemmShape { rows: 5, inner: 7, cols: 4 }, kind);
             }
@@ -167,7 +179,7 @@ fn kernels_agree_on_the_default_primes_and_extremes() {
     }
     // Long sums of the largest products, past every block of the lazy accumulation.
     for primes in [&DEFAULT_50[..1], &DEFAULT_60[..1]] {
-        let basis = RnsBasis::new(64, primes).unwrap();
+        let basis = Basis::new(64, primes).unwrap();
         for inner in [15, 16, 17, 64, 127, 128, 129, 600] {
             compare(&basis, 1, GemmShape { rows: 3, inner, cols: 2 }, 2);
         }
@@ -176,7 +188,7 @@ fn kernels_agree_on_the_default_primes_and_extremes() {
 
 #[test]
 fn large_batches_agree() {
-    let basis = RnsBasis::new(4096, &DEFAULT_50[..2]).unwrap();
+    let basis = Basis::new(4096, &DEFAULT_50[..2]).unwrap();
     compare(&basis, 9, GemmShape { rows: 9, inner: 3, cols: 7 }, 0);
 }
 
@@ -194,6 +206,6 @@ proptest! {
         let n = 1 << log_n;
         let primes: Vec<u64> =
             bits.iter().enumerate().map(|(i, &b)| ntt_primes(b, n, i + 1).unwrap()[i]).collect();
-        compare(&RnsBasis::new(n, &primes).unwrap(), batch, GemmShape { rows, inner, cols }, kind);
+        compare(&Basis::new(n, &primes).unwrap(), batch, GemmShape { rows, inner, cols }, kind);
     }
 }

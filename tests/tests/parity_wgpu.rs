@@ -6,10 +6,10 @@
 use blindvox_engine::bfv::ReplyParams;
 use blindvox_engine::cpu::Body;
 use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60, ntt_primes};
-use blindvox_engine::ring::{Modulus, RnsBasis};
+use blindvox_engine::ring::{Basis, Modulus};
 use blindvox_engine::rlwe::{Ciphertexts, Params, PublicKey, SecretKey, SeededCiphertexts};
 use blindvox_engine::wgpu::{GpuOptions, adapters};
-use blindvox_engine::{Coeff, Device, Error, GemmShape, Ntt, PolyBatch, Prng};
+use blindvox_engine::{Coeff, Device, Error, GemmShape, Integers, Ntt, PolyBatch, Prng};
 use blindvox_tests::gpu_devices;
 
 fn primes(bits: u32, n: usize, count: usize) -> Vec<u64> {
@@ -17,17 +17,17 @@ fn primes(bits: u32, n: usize, count: usize) -> Vec<u64> {
 }
 
 /// Bases of 30 to 60 bits; the widths in one basis differ where that matters (dropping a limb).
-fn bases(n: usize) -> Vec<RnsBasis> {
+fn bases(n: usize) -> Vec<Basis> {
     let mixed = [primes(60, n, 1)[0], primes(30, n, 1)[0], primes(59, n, 1)[0]];
     let falling = [primes(30, n, 1)[0], primes(45, n, 1)[0], primes(60, n, 1)[0]];
     [&primes(30, n, 1)[..], &DEFAULT_50[..2], &DEFAULT_60, &mixed, &falling]
         .iter()
-        .map(|q| RnsBasis::new(n, q).unwrap())
+        .map(|q| Basis::new(n, q).unwrap())
         .collect()
 }
 
 /// Random residues; the first polynomial's rows open with extremes, the second, if there is one, is all q - 1.
-fn residues(basis: &RnsBasis, batch: usize, seed: u8) -> Vec<u64> {
+fn residues(basis: &Basis, batch: usize, seed: u8) -> Vec<u64> {
     let mut prng = Prng::from_seed_for_tests([seed; 32]);
     let mut out = Vec::with_capacity(batch * basis.len() * basis.n());
     for poly in 0..batch {
@@ -45,14 +45,14 @@ fn residues(basis: &RnsBasis, batch: usize, seed: u8) -> Vec<u64> {
 }
 
 /// The same computation on the CPU and on a GPU device.
-fn compare(gpu: &Device, what: &str, basis: &RnsBasis, run: impl Fn(&Device) -> Vec<u64>) {
+fn compare(gpu: &Device, what: &str, basis: &Basis, run: impl Fn(&Device) -> Vec<u64>) {
     let (expected, found) = (run(&Device::cpu_with_body(Body::Scalar).unwrap()), run(gpu));
     assert_eq!(expected.len(), found.len());
     if let Some(i) = (0..expected.len()).find(|&i| expected[i] != found[i]) {
         let (n, limbs) = (basis.n(), basis.len());
         panic!(
             "{what} on {gpu:?}, primes {:x?}, n = {n}: polynomial {}, limb {}, place {}: {:#x}, the CPU says {:#x}",
-            basis.primes(),
+            basis.values(),
             i / n / limbs,
             i / n % limbs,
             i % n,
@@ -62,21 +62,21 @@ fn compare(gpu: &Device, what: &str, basis: &RnsBasis, run: impl Fn(&Device) -> 
     }
 }
 
-fn coeff(device: &Device, basis: &RnsBasis, batch: usize, seed: u8) -> PolyBatch<Coeff> {
+fn coeff(device: &Device, basis: &Basis, batch: usize, seed: u8) -> PolyBatch<Coeff> {
     PolyBatch::upload(device, basis, &residues(basis, batch, seed)).unwrap()
 }
 
-fn ntt(device: &Device, basis: &RnsBasis, batch: usize, seed: u8) -> PolyBatch<Ntt> {
+fn ntt(device: &Device, basis: &Basis, batch: usize, seed: u8) -> PolyBatch<Ntt> {
     PolyBatch::upload(device, basis, &residues(basis, batch, seed)).unwrap()
 }
 
-fn check_transforms(gpu: &Device, basis: &RnsBasis, batch: usize) {
+fn check_transforms(gpu: &Device, basis: &Basis, batch: usize) {
     compare(gpu, "ntt_forward", basis, |d| coeff(d, basis, batch, 1).into_ntt().unwrap().download().unwrap());
     compare(gpu, "ntt_inverse", basis, |d| ntt(d, basis, batch, 2).into_coeff().unwrap().download().unwrap());
 }
 
 /// Transforms that take pointwise products along, with as many factors as polynomials and with one.
-fn check_fused(gpu: &Device, basis: &RnsBasis, batch: usize) {
+fn check_fused(gpu: &Device, basis: &Basis, batch: usize) {
     for others in if batch > 1 { vec![batch, 1] } else { vec![1] } {
         compare(gpu, "ntt_inverse_of_product", basis, |d| {
             ntt(d, basis, batch, 2).into_product(&ntt(d, basis, others, 3)).unwrap().download().unwrap()
@@ -90,7 +90,7 @@ fn check_fused(gpu: &Device, basis: &RnsBasis, batch: usize) {
     }
 }
 
-fn check_pointwise(gpu: &Device, basis: &RnsBasis) {
+fn check_pointwise(gpu: &Device, basis: &Basis) {
     let batch = 3;
     compare(gpu, "add", basis, |d| {
         let mut a = coeff(d, basis, batch, 3);
@@ -141,14 +141,52 @@ fn check_pointwise(gpu: &Device, basis: &RnsBasis) {
             [a, ntt(d, basis, batch, 20).automorphism(element).unwrap().download().unwrap()].concat()
         });
     }
-    if basis.len() > 1 {
-        compare(gpu, "drop_last_limb", basis, |d| {
-            coeff(d, basis, batch, 16).drop_last_limb().unwrap().download().unwrap()
+    check_rns(gpu, basis, batch);
+}
+
+/// Division by the last primes in either domain, conversion to others, and integers.
+fn check_rns(gpu: &Device, basis: &Basis, batch: usize) {
+    for kept in 1..basis.len() {
+        compare(gpu, "mod_down", basis, |d| {
+            let points = ntt(d, basis, batch, 16).mod_down(kept).unwrap().download().unwrap();
+            [coeff(d, basis, batch, 16).mod_down(kept).unwrap().download().unwrap(), points].concat()
+        });
+    }
+    let n = basis.n();
+    let to = Basis::new(n, &[primes(60, n, 3)[2], primes(36, n, 2)[1], primes(50, n, 3)[2]]).unwrap();
+    compare(gpu, "mod_up", basis, |d| {
+        let x = coeff(d, basis, batch, 17);
+        let ends = [0, basis.len() - 1].map(|l| basis.modulus(l).value());
+        let view = Basis::new(n, &ends[..basis.len().min(2)]).unwrap();
+        let apart = x.limbs(&view).unwrap().mod_up(&to).unwrap().download().unwrap();
+        let last = basis.range(basis.len() - 1..basis.len()).unwrap();
+        let last = x.limbs(&last).unwrap().mod_up(&to).unwrap().download().unwrap();
+        [x.mod_up(&to).unwrap().download().unwrap(), apart, last].concat()
+    });
+    let mut one: Vec<i64> = Prng::from_seed_for_tests([18; 32]).fill(batch * n);
+    one[..5].copy_from_slice(&[i64::MIN, i64::MAX, 0, -1, 1]);
+    let mut two: Vec<i128> = one.iter().rev().map(|&x| i128::from(x) * i128::from(one[7]) + 1).collect();
+    two[..6].copy_from_slice(&[i128::MIN, i128::MAX, 0, -1, -(1 << 64), 1 << 64]);
+    compare(gpu, "reduce", basis, |d| {
+        let one = PolyBatch::reduce(d, basis, Integers::One(&one)).unwrap().download().unwrap();
+        [one, PolyBatch::reduce(d, basis, Integers::Two(&two)).unwrap().download().unwrap()].concat()
+    });
+}
+
+/// Sums of more products than fit one word, of the largest residues.
+#[test]
+fn conversions_of_many_primes_agree() {
+    for gpu in gpu_devices(false) {
+        let chain = Basis::new(1024, &primes(60, 1024, 19)).unwrap();
+        let (to, many) = (chain.level(2).unwrap(), chain.range(2..19).unwrap());
+        compare(&gpu, "mod_up of 17 primes", &to, |d| coeff(d, &many, 2, 23).mod_up(&to).unwrap().download().unwrap());
+        compare(&gpu, "mod_down by 17 primes", &to, |d| {
+            coeff(d, &chain, 2, 24).mod_down(2).unwrap().download().unwrap()
         });
     }
 }
 
-fn check_gemm(gpu: &Device, basis: &RnsBasis, rows: usize, inner: usize, cols: usize) {
+fn check_gemm(gpu: &Device, basis: &Basis, rows: usize, inner: usize, cols: usize) {
     compare(gpu, &format!("gemm {rows} x {inner} x {cols}"), basis, |d| {
         let (w, x) = (ntt(d, basis, rows * inner, 17), ntt(d, basis, inner * cols, 18));
         w.gemm([&x], GemmShape { rows, inner, cols }).unwrap()[0].download().unwrap()
@@ -194,7 +232,30 @@ fn matrix_products_agree() {
                 check_gemm(&gpu, &basis, rows, inner, cols);
             }
         }
-        check_gemm(&gpu, &RnsBasis::new(8192, &DEFAULT_60).unwrap(), 2, 11, 2);
+        check_gemm(&gpu, &Basis::new(8192, &DEFAULT_60).unwrap(), 2, 11, 2);
+    }
+}
+
+/// Limbs of a larger basis: copies of them, and products whose left factor is stored once for all levels.
+#[test]
+fn views_of_limbs_agree() {
+    for gpu in gpu_devices(false) {
+        let chain = Basis::new(1024, &primes(50, 1024, 3)).unwrap();
+        let all = chain.joined(&Basis::new(1024, &primes(60, 1024, 2)).unwrap()).unwrap();
+        let special = all.range(3..5).unwrap();
+        for basis in [chain.level(1).unwrap(), chain.level(2).unwrap().joined(&special).unwrap(), special] {
+            compare(&gpu, "limbs", &basis, |d| {
+                let points = ntt(d, &all, 3, 21).limbs(&basis).unwrap().to_batch().unwrap().download().unwrap();
+                let coefficients = coeff(d, &all, 2, 22);
+                [points, coefficients.limbs(&basis).unwrap().to_batch().unwrap().download().unwrap()].concat()
+            });
+            for (rows, inner, cols) in [(2, 3, 1), (5, 9, 6)] {
+                compare(&gpu, "gemm of a view", &basis, |d| {
+                    let (w, x) = (ntt(d, &all, rows * inner, 17), ntt(d, &basis, inner * cols, 18));
+                    w.limbs(&basis).unwrap().gemm([&x], GemmShape { rows, inner, cols }).unwrap()[0].download().unwrap()
+                });
+            }
+        }
     }
 }
 
@@ -202,7 +263,7 @@ fn matrix_products_agree() {
 fn lazy_sums_hold_the_largest_residues() {
     for gpu in gpu_devices(false) {
         for bits in [60, 59, 50] {
-            let basis = RnsBasis::new(1024, &primes(bits, 1024, 1)).unwrap();
+            let basis = Basis::new(1024, &primes(bits, 1024, 1)).unwrap();
             let (rows, inner, cols) = (2, 70, 2);
             compare(&gpu, "gemm of q - 1", &basis, |d| {
                 let all = |count: usize| vec![basis.modulus(0).value() - 1; count * 1024];
@@ -218,7 +279,7 @@ fn lazy_sums_hold_the_largest_residues() {
 fn kernels_agree_with_all_runtime_checks_on() {
     for gpu in gpu_devices(true) {
         for n in [1024, 2048, 4096, 16384] {
-            let basis = RnsBasis::new(n, &DEFAULT_60).unwrap();
+            let basis = Basis::new(n, &DEFAULT_60).unwrap();
             check_transforms(&gpu, &basis, 2);
             if n == 4096 {
                 check_fused(&gpu, &basis, 2);
@@ -232,7 +293,7 @@ fn kernels_agree_with_all_runtime_checks_on() {
 #[test]
 fn uniform_and_zero_polynomials_and_copies_agree_on_reused_memory() {
     for gpu in gpu_devices(false) {
-        let basis = RnsBasis::new(2048, &DEFAULT_60).unwrap();
+        let basis = Basis::new(2048, &DEFAULT_60).unwrap();
         for first in [0, 7, u32::MAX - 4] {
             compare(&gpu, "expand_uniform", &basis, |d| {
                 let uniform = PolyBatch::uniform(d, &basis, &[5; 16], first, 4).unwrap();
@@ -251,7 +312,7 @@ fn a_batch_longer_than_a_window_is_split() {
     let words = 4096 * DEFAULT_50[..2].len();
     for gpu in gpu_devices(false) {
         let window = adapters().iter().map(|a| a.max_binding_bytes).min().unwrap() as usize;
-        let basis = RnsBasis::new(4096, &DEFAULT_50[..2]).unwrap();
+        let basis = Basis::new(4096, &DEFAULT_50[..2]).unwrap();
         let batch = (window / (8 * words)).min(2048) + 3;
         let round_trip = |d: &Device| {
             let mut a = coeff(d, &basis, batch, 19);
@@ -271,9 +332,9 @@ fn what_cannot_be_had_is_an_error() {
     let none = GpuOptions { adapter: Some("no such adapter".to_owned()), ..GpuOptions::default() };
     assert!(matches!(Device::gpu_with(&none), Err(Error::Device(_))));
     for gpu in gpu_devices(false) {
-        let small = RnsBasis::new(512, &DEFAULT_50[..1]).unwrap();
+        let small = Basis::new(512, &DEFAULT_50[..1]).unwrap();
         assert!(matches!(PolyBatch::<Coeff>::zeros(&gpu, &small, 1), Err(Error::Parameters(_))));
-        let basis = RnsBasis::new(65536, &DEFAULT_50[..1]).unwrap();
+        let basis = Basis::new(65536, &DEFAULT_50[..1]).unwrap();
         assert!(matches!(PolyBatch::<Coeff>::zeros(&gpu, &basis, 1 << 40), Err(Error::Device(_))));
         let mut a = PolyBatch::<Coeff>::zeros(&gpu, &basis, 1).unwrap();
         let cpu = PolyBatch::<Coeff>::zeros(&Device::cpu(), &basis, 1).unwrap();

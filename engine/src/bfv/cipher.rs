@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::encoding::{Decoder, Encoder};
 use crate::error::{Error, Result};
-use crate::poly_batch::{Coeff, PolyBatch};
+use crate::poly::{Coeff, PolyBatch};
 use crate::prng::Prng;
 use crate::ring::sampler::{self, PublicSeed};
 use crate::rlwe::{SecretKey, SeededCiphertexts};

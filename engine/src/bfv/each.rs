@@ -12,10 +12,10 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::cipher::{Encryptor, add_messages};
 use super::encoding::{Decoder, Encoder};
 use super::reply::{Draws, Kind, ReplyParams};
-use crate::backend::parts;
+use crate::backend::{Backend, parts};
 use crate::device::{Device, DeviceTables};
 use crate::error::Result;
-use crate::poly_batch::PolyBatch;
+use crate::poly::PolyBatch;
 use crate::prng::Prng;
 use crate::ring::sampler::{self, PublicSeed};
 use crate::rlwe::{Ciphertexts, Params, PublicKey, SecretKey};
@@ -58,8 +58,8 @@ impl Encryptor<'_> {
         let (first, key, seed) = (self.advance(batch)?, self.key, self.seed());
         let (basis, plain, n) = (key.params().basis(), key.params().plain(), key.params().n());
         let series = prng.series();
-        let tables = key.device().cached_tables(basis)?;
-        let DeviceTables::Cpu(tables) = &*tables else {
+        let tables = key.device().tables(basis)?;
+        let DeviceTables::Cpu(tables) = &tables else {
             let noise = sampler::each(&series, 0..batch, n, sampler::fill_noise);
             let mut c0 = key.zeros(&seed, first, &noise)?;
             add_messages(&mut c0, &messages(0..batch, n, message), plain)?;
@@ -108,8 +108,8 @@ impl Ciphertexts {
         let (basis, plain, n) = (params.basis(), params.plain(), params.n());
         let size = basis.len() * n;
         let c1 = PolyBatch::uniform(device, basis, seed, 0, batch)?;
-        let tables = device.cached_tables(basis)?;
-        let DeviceTables::Cpu(tables) = &*tables else {
+        let tables = device.tables(basis)?;
+        let DeviceTables::Cpu(tables) = &tables else {
             let mut words = vec![0; batch * size];
             words.par_chunks_exact_mut(size).enumerate().try_for_each(|(i, rows)| half(i, rows))?;
             let mut c0 = PolyBatch::upload(device, basis, &words)?;
@@ -147,9 +147,9 @@ impl PublicKey {
         self.check(products)?;
         let (batch, series, first) = (range.len(), prng.series(), range.start);
         let (basis, plain, n) = (self.params().basis(), self.params().plain(), self.params().n());
-        let tables = self.device().cached_tables(basis)?;
+        let tables = self.device().tables(basis)?;
         let rows = [&products.c0, &products.c1, &self.b, &self.a].map(PolyBatch::rows);
-        let (DeviceTables::Cpu(tables), [Some(p0), Some(p1), Some(b), Some(a)]) = (&*tables, &rows) else {
+        let (DeviceTables::Cpu(tables), [Some(p0), Some(p1), Some(b), Some(a)]) = (&tables, &rows) else {
             let messages = messages(0..batch, n, message);
             let (c0, c1) = (products.c0.extract(range.clone())?, products.c1.extract(range)?);
             let reply = self.randomise(Ciphertexts { c0, c1 }, &messages, &Draws::new(&series, 0..batch, n, how))?;
@@ -225,8 +225,8 @@ impl SecretKey {
         take: impl Fn(usize, &[u32]) -> T + Sync,
     ) -> Result<Vec<T>> {
         let (basis, plain, n) = (self.reply_basis(), self.params().plain(), self.params().n());
-        let tables = self.device().cached_tables(basis)?;
-        let (DeviceTables::Cpu(tables), Some(s)) = (&*tables, self.for_basis(1)?.rows()) else {
+        let tables = self.device().tables(basis)?;
+        let (DeviceTables::Cpu(tables), Some(s)) = (&tables, self.for_basis(1)?.rows()) else {
             let (mut c0, mut c1) = (vec![0; batch * n], vec![0; batch * n]);
             let rows = c0.par_chunks_exact_mut(n).zip(c1.par_chunks_exact_mut(n));
             rows.enumerate().for_each(|(i, (c0, c1))| halves(i, c0, c1));

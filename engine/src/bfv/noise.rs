@@ -3,7 +3,7 @@
 //! Bounds are 8 standard deviations (2^-49 a coefficient) of sums of independent terms.
 
 use crate::error::{Error, Result};
-use crate::poly_batch::{Coeff, PolyBatch};
+use crate::poly::{Coeff, PolyBatch};
 use crate::ring::sampler::NOISE_SIGMA;
 use crate::rlwe::{Params, SecretKey};
 

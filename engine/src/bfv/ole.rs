@@ -16,19 +16,20 @@
 mod batches;
 mod rows;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::SlotEncoder;
 use super::encoding::{Decoder, Encoder};
+use crate::backend::Backend;
 use crate::cpu::CpuTables;
 use crate::device::{Device, DeviceTables};
 use crate::error::{Error, Result};
 use crate::prng::Prng;
 use crate::ring::sampler::{self, PublicSeed};
-use crate::ring::{Modulus, RnsBasis};
+use crate::ring::{Basis, Modulus};
 use crate::rlwe::{Params, PublicKey, SecretKey, wire};
 use crate::simd::wide;
 
@@ -36,13 +37,13 @@ use crate::simd::wide;
 struct Tools {
     params: Params,
     /// The first prime alone: where replies are.
-    first: RnsBasis,
+    first: Basis,
     device: Device,
     slots: SlotEncoder,
     encoder: Encoder,
     decoder: Decoder,
     /// Of the ciphertexts and of the slots.
-    tables: [Arc<DeviceTables>; 2],
+    tables: [DeviceTables; 2],
     scratch: Mutex<Vec<Scratch>>,
 }
 
@@ -82,18 +83,14 @@ struct Scratch {
 impl Tools {
     fn new(params: &Params, device: &Device) -> Result<Self> {
         let (basis, plain) = (params.basis(), params.plain());
-        let mut first = basis.clone();
-        while first.len() > 1 {
-            first = first.dropped()?;
-        }
         let slots = SlotEncoder::new(device, params.n(), plain)?;
         Ok(Self {
             params: params.clone(),
             device: device.clone(),
             encoder: Encoder::new(basis, plain),
             decoder: Decoder::new(basis.modulus(0), plain)?,
-            tables: [device.cached_tables(basis)?, device.cached_tables(slots.basis())?],
-            first,
+            tables: [device.tables(basis)?, device.tables(slots.basis())?],
+            first: basis.level(1)?,
             slots,
             scratch: Mutex::default(),
         })
@@ -101,7 +98,7 @@ impl Tools {
 
     /// The tables of the ciphertexts and of the slots, where this is a CPU.
     fn cpu(&self) -> Option<[&CpuTables; 2]> {
-        match self.tables.each_ref().map(AsRef::as_ref) {
+        match &self.tables {
             [DeviceTables::Cpu(ciphertexts), DeviceTables::Cpu(slots)] => Some([ciphertexts, slots]),
             _ => None,
         }

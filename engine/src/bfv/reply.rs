@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::cipher::add_messages;
 use crate::error::{Error, Result};
-use crate::poly_batch::{Coeff, PolyBatch};
+use crate::poly::{Coeff, PolyBatch};
 use crate::prng::{Prng, PrngSeries};
 use crate::ring::sampler;
 use crate::rlwe::{Ciphertexts, PublicKey};
@@ -70,8 +70,8 @@ impl PublicKey {
         add_messages(&mut c0, messages, self.params().plain())?;
 
         while c0.basis().len() > 1 {
-            c0 = c0.drop_last_limb()?;
-            c1 = c1.drop_last_limb()?;
+            let kept = c0.basis().len() - 1;
+            (c0, c1) = (c0.mod_down(kept)?, c1.mod_down(kept)?);
         }
         if let Some(flood) = &draws.flood {
             c0.add_lifted(flood, &[1])?;

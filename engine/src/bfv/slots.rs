@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly_batch::{Ntt, PolyBatch};
-use crate::ring::{Modulus, RnsBasis};
+use crate::poly::{Ntt, PolyBatch};
+use crate::ring::{Basis, Modulus};
 
 /// 2^32 - 2^20 + 1, prime and 1 mod 2^20: the plaintext modulus of square pairs.
 pub const P: u32 = 4_293_918_721;
@@ -15,7 +15,7 @@ pub const P: u32 = 4_293_918_721;
 /// Encodes for one ring dimension and prime, on a device.
 pub struct SlotEncoder {
     device: Device,
-    basis: RnsBasis,
+    basis: Basis,
 }
 
 impl SlotEncoder {
@@ -24,11 +24,11 @@ impl SlotEncoder {
         if plain >= 1 << 32 {
             return Err(Error::Parameters(format!("slots modulo {plain}: must be below 2^32")));
         }
-        Ok(Self { device: device.clone(), basis: RnsBasis::new(n, &[plain])? })
+        Ok(Self { device: device.clone(), basis: Basis::new(n, &[plain])? })
     }
 
     /// The slots' ring: n and p.
-    pub(crate) fn basis(&self) -> &RnsBasis {
+    pub(crate) fn basis(&self) -> &Basis {
         &self.basis
     }
 

@@ -7,6 +7,7 @@
 //! | `buffer`, `panels` | residues in memory; the layout of NTT-domain data |
 //! | `groups` | rows of neighbouring polynomials to panels and back |
 //! | `limb` | the kernels of one prime on one body |
+//! | `rns` | conversions between bases, of integers to residues |
 //! | `rows` | the same for callers that work row by row |
 //! | `ifma`, `dq` | arithmetic on AVX-512 registers, for primes up to 50 and 60 bits |
 //! | `twiddles`, `transform512`, `rows512`, `vec512` | the transforms and row kernels over either |
@@ -19,6 +20,7 @@ mod gemm;
 mod groups;
 mod limb;
 mod panels;
+mod rns;
 mod rows;
 pub mod scalar;
 
@@ -43,19 +45,22 @@ mod twiddles;
 #[cfg(target_arch = "x86_64")]
 mod vec512;
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
-use crate::backend::{Backend, Domain, GemmShape, Part, Shape, parts};
+use crate::backend::{Backend, Domain, GemmShape, Integers, Limbs, Part, Shape, TableUse, parts};
 use crate::error::Result;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
-use crate::ring::{Galois, RnsBasis};
+use crate::ring::{Basis, Conversion, Galois, Prime};
 
 pub use body::{Body, CpuTables};
 pub use buffer::CpuBuffer;
 use buffer::Layout;
 use gemm::{Panel, Side};
+use limb::Limb;
 use panels::{Order, PanelView, Panels};
 pub use rows::PointRows;
 
@@ -63,21 +68,24 @@ pub use rows::PointRows;
 const SERIAL_WORDS: usize = 1 << 14;
 
 /// The processor this runs on.
-#[derive(Debug)]
 pub struct Cpu {
     body: Body,
+    /// Every prime that was ever used, with its kernels.
+    limbs: Mutex<HashMap<Prime, Arc<Limb>>>,
+    /// Constants by the bases they lead from and to.
+    conversions: Mutex<HashMap<(Basis, Basis), Arc<Conversion>>>,
 }
 
 impl Default for Cpu {
     fn default() -> Self {
-        Self { body: Body::best() }
+        Self { body: Body::best(), limbs: Mutex::default(), conversions: Mutex::default() }
     }
 }
 
 impl Cpu {
     /// With a code path of one's choice, for tests and benchmarks; an error if the processor lacks it.
     pub fn with_body(body: Body) -> Result<Self> {
-        Ok(Self { body: body.check()? })
+        Ok(Self { body: body.check()?, ..Self::default() })
     }
 }
 
@@ -112,8 +120,15 @@ impl Backend for Cpu {
         format!("CPU, {:?}, {} threads", self.body, rayon::current_num_threads())
     }
 
-    fn tables(&self, basis: &RnsBasis) -> Result<CpuTables> {
-        Ok(CpuTables::new(self.body, basis))
+    fn tables(&self, basis: &Basis) -> Result<CpuTables> {
+        let mut known = self.limbs.lock().unwrap_or_else(|e| e.into_inner());
+        let limb = |q: &Prime| known.entry(q.clone()).or_insert_with(|| Arc::new(Limb::new(self.body, q))).clone();
+        Ok(CpuTables { n: basis.n(), basis: basis.clone(), limbs: basis.primes().iter().map(limb).collect() })
+    }
+
+    fn table_use(&self) -> TableUse {
+        let known = self.limbs.lock().unwrap_or_else(|e| e.into_inner());
+        TableUse { primes: known.len(), bytes: known.values().map(|limb| limb.bytes()).sum() }
     }
 
     fn upload(&self, _: &CpuTables, shape: Shape, domain: Domain, host: &[u64]) -> Result<CpuBuffer> {
@@ -230,6 +245,23 @@ impl Backend for Cpu {
         Ok(out)
     }
 
+    fn limbs(&self, _: &CpuTables, shape: Shape, _: Domain, from: Limbs<'_, CpuBuffer>) -> Result<CpuBuffer> {
+        let (n, layout, words) = (shape.n, from.buffer.layout, from.buffer.words());
+        let mut out = CpuBuffer::new(shape.words(), layout);
+        match layout {
+            Layout::Zero => {}
+            Layout::Rows => for_each_chunk(out.words_mut(), n, |row, out| {
+                let (poly, limb) = (row / shape.limbs, from.map[row % shape.limbs]);
+                out.copy_from_slice(&words[(poly * from.limbs + limb) * n..][..n]);
+            }),
+            Layout::Panels => for_each_chunk(out.words_mut(), n, |chunk, out| {
+                let (limb, part) = (from.map[chunk / shape.batch], chunk % shape.batch);
+                out.copy_from_slice(&words[(limb * shape.batch + part) * n..][..n]);
+            }),
+        }
+        Ok(out)
+    }
+
     fn ntt_inverse(&self, t: &CpuTables, shape: Shape, mut buffer: CpuBuffer) -> Result<CpuBuffer> {
         if shape.batch == 1 {
             buffer.layout = Layout::Rows;
@@ -304,19 +336,21 @@ impl Backend for Cpu {
     fn gemm(
         &self,
         t: &CpuTables,
-        limbs: usize,
         size: GemmShape,
-        w: &CpuBuffer,
+        w: Limbs<'_, CpuBuffer>,
         x: &[&CpuBuffer],
     ) -> Result<Vec<CpuBuffer>> {
-        let words = size.rows * size.inner * panels::width(t.n);
-        Ok(product(t, limbs, size, x, |i| &w.words()[i * words..]))
+        let (words, panels) = (size.rows * size.inner * panels::width(t.n), t.n / panels::width(t.n));
+        Ok(product(t, size, x, |i| {
+            let panel = w.map[i / panels] * panels + i % panels;
+            &w.buffer.words()[panel * words..]
+        }))
     }
 
     fn gemm_constants(
         &self,
         t: &CpuTables,
-        basis: &RnsBasis,
+        basis: &Basis,
         size: GemmShape,
         w: &[i32],
         x: &[&CpuBuffer],
@@ -328,20 +362,19 @@ impl Backend for Cpu {
             line.fill(basis.modulus(i / w.len()).from_signed(i64::from(w[i % w.len()])));
         }
         let (words, panels) = (w.len() * width, t.n / width);
-        Ok(product(t, basis.len(), size, x, |i| &lines.words()[i / panels * words..]))
+        Ok(product(t, size, x, |i| &lines.words()[i / panels * words..]))
     }
 
-    fn drop_last_limb(&self, t: &CpuTables, shape: Shape, buffer: CpuBuffer) -> Result<CpuBuffer> {
-        let Shape { limbs, n, .. } = shape;
-        let kept = limbs - 1;
-        let mut out = CpuBuffer::new(shape.batch * kept * n, Layout::Rows);
-        for_each_chunk(out.words_mut(), n, |row, out| {
-            let (poly, limb) = (row / kept, row % kept);
-            let x = &buffer.words()[poly * limbs * n..][..limbs * n];
-            out.copy_from_slice(&x[limb * n..][..n]);
-            t.limbs[limb].drop_limb(t.modulus(kept), out, &x[kept * n..]);
-        });
-        Ok(out)
+    fn mod_up(&self, t: &CpuTables, to: &CpuTables, shape: Shape, from: Limbs<'_, CpuBuffer>) -> Result<CpuBuffer> {
+        self.convert(t, to, shape, from)
+    }
+
+    fn mod_down(&self, t: &CpuTables, shape: Shape, kept: usize, buffer: CpuBuffer) -> Result<CpuBuffer> {
+        self.divide(t, shape, kept, &buffer)
+    }
+
+    fn reduce(&self, t: &CpuTables, shape: Shape, values: Integers<'_>) -> Result<CpuBuffer> {
+        Ok(self.residues(t, shape, values))
     }
 
     fn automorphism(
@@ -395,14 +428,13 @@ fn automorphism_ntt(shape: Shape, buffer: &CpuBuffer, galois: Galois) -> CpuBuff
 /// The matrix products whose left factor's panel `i` is at the start of `w(i)`, counted over limbs and frequencies.
 fn product<'w>(
     t: &CpuTables,
-    limbs: usize,
     size: GemmShape,
     x: &[&CpuBuffer],
     w: impl Fn(usize) -> &'w [u64] + Send + Sync,
 ) -> Vec<CpuBuffer> {
     let GemmShape { rows, inner, cols } = size;
     let (n, width) = (t.n, panels::width(t.n));
-    let words = rows * cols * limbs * n;
+    let words = rows * cols * t.limbs.len() * n;
     let mut y: Vec<_> = x.iter().map(|_| CpuBuffer::new(words, Layout::Panels)).collect();
     let (x_words, y_words) = (inner * cols * width, rows * cols * width);
     let mut panels: Vec<Vec<Side<'_>>> = (0..words / y_words).map(|_| Vec::with_capacity(x.len())).collect();
@@ -440,7 +472,7 @@ mod tests {
     #[test]
     fn automorphisms_of_panels_are_the_definition() {
         for (n, batch, element) in [(4, 1, 3), (32, 2, 5), (64, 1, 127), (256, 3, 77), (4096, 2, 4095)] {
-            let basis = RnsBasis::new(n, &DEFAULT_50[..2]).unwrap();
+            let basis = Basis::new(n, &DEFAULT_50[..2]).unwrap();
             let (cpu, shape, galois) = (Cpu::default(), Shape { batch, limbs: 2, n }, Galois::new(n, element).unwrap());
             let t = cpu.tables(&basis).unwrap();
             let points: Vec<u64> = (0..shape.words() as u64).collect();

@@ -8,9 +8,9 @@ use super::params::Params;
 use super::wire;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly_batch::{Coeff, Ntt, PolyBatch};
+use crate::poly::{Coeff, Ntt, PolyBatch};
 use crate::prng::Prng;
-use crate::ring::RnsBasis;
+use crate::ring::Basis;
 use crate::ring::sampler::{self, PublicSeed};
 
 /// The client's secret key on its device.
@@ -33,10 +33,7 @@ impl SecretKey {
     /// A fresh key.
     pub fn generate(params: &Params, device: &Device, prng: &mut Prng) -> Result<Self> {
         let s = Zeroizing::new(sampler::ternary(prng, params.n()));
-        let mut first = params.basis().clone();
-        while first.len() > 1 {
-            first = first.dropped()?;
-        }
+        let first = params.basis().level(1)?;
         let on = |basis| PolyBatch::lift(device, basis, &s, &vec![1; basis.len()])?.into_ntt();
         Ok(Self { params: params.clone(), device: device.clone(), full: on(params.basis())?, first: on(&first)? })
     }
@@ -57,7 +54,7 @@ impl SecretKey {
     }
 
     /// The basis of replies: the first prime.
-    pub fn reply_basis(&self) -> &RnsBasis {
+    pub fn reply_basis(&self) -> &Basis {
         self.first.basis()
     }
 

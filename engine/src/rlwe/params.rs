@@ -5,7 +5,7 @@
 
 use crate::bfv::slots::P;
 use crate::error::{Error, Result};
-use crate::ring::RnsBasis;
+use crate::ring::Basis;
 use crate::ring::primes::{DEFAULT_50, DEFAULT_60};
 
 /// (n, largest log2 Q), key-switching primes included.
@@ -15,7 +15,7 @@ pub const SECURITY_TABLE: [(usize, u32); 6] =
 /// Ring, primes and plaintext modulus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Params {
-    basis: RnsBasis,
+    basis: Basis,
     plain: u64,
     secure: bool,
 }
@@ -38,7 +38,7 @@ impl Params {
     }
 
     fn unchecked(n: usize, primes: &[u64], plain: u64) -> Result<Self> {
-        let basis = RnsBasis::new(n, primes)?;
+        let basis = Basis::new(n, primes)?;
         if !(2..=1 << 32).contains(&plain) || !(plain % 2 == 1 || plain.is_power_of_two()) || primes.contains(&plain) {
             return Err(Error::Parameters(format!(
                 "plaintext modulus {plain}: must be in 2..=2^32, odd or a power of two, and none of the primes"
@@ -73,7 +73,7 @@ impl Params {
     }
 
     /// The ciphertext primes.
-    pub fn basis(&self) -> &RnsBasis {
+    pub fn basis(&self) -> &Basis {
         &self.basis
     }
 

@@ -5,9 +5,10 @@
 //! | [`adapter`] | which adapters there are, how one is chosen |
 //! | `context` | the open device: recording, uploads, downloads, errors |
 //! | `pool`, `pipeline` | memory and compiled kernels, kept |
+//! | `tables` | primes and bases on the device |
 //! | [`probe`] | measured limits of the adapter |
 //! | [`garble`] | half-gates over many instances, labels and tables resident |
-//! | `pointwise`, `add_lifted`, `ntt`, `gemm`, `drop_last_limb`, `automorphism` | one a kernel file of the same name: windows, parameters, workgroups |
+//! | `pointwise`, `add_lifted`, `ntt`, `gemm`, `rns`, `reduce`, `automorphism` | one a kernel file of the same name: windows, parameters, workgroups |
 //!
 //! Residues are `[batch, limbs, n]` pairs (lo, hi) of u32, 64 bits little-endian, in both domains: neighbouring lanes are
 //! neighbouring points, so every kernel reads and writes contiguously and needs no other layout.
@@ -17,7 +18,6 @@ pub mod adapter;
 mod add_lifted;
 mod automorphism;
 mod context;
-mod drop_last_limb;
 pub mod garble;
 mod gemm;
 mod ntt;
@@ -25,22 +25,28 @@ mod pipeline;
 mod pointwise;
 mod pool;
 pub mod probe;
+mod reduce;
+mod rns;
+mod tables;
 
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub use adapter::{AdapterReport, GpuOptions, Word, adapters};
 pub use garble::{GateBatch, GateBatchSize, PendingColours, PendingTables};
 pub use pool::GpuBuffer;
 pub use probe::Rates;
 use rayon::prelude::*;
+pub use tables::GpuTables;
 
 use self::context::{Context, Window};
-use crate::backend::{Backend, Domain, GemmShape, Shape};
+use self::tables::Tables;
+use crate::backend::{Backend, Domain, GemmShape, Integers, Limbs, Shape, TableUse};
 use crate::error::{Error, Result};
 use crate::ring::ntt_table::Factor;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
-use crate::ring::{Galois, Modulus, RnsBasis};
+use crate::ring::{Basis, Galois};
 
 /// Bytes of a residue.
 const WORD: usize = 8;
@@ -56,28 +62,16 @@ const MIN_N: usize = 1024;
 /// An open adapter.
 pub struct Wgpu {
     context: Arc<Context>,
-}
-
-/// The constants of a basis on the device.
-pub struct GpuTables {
-    basis: RnsBasis,
-    /// Eight words a limb, as `modulus.wgsl` says.
-    moduli: GpuBuffer,
-    /// `[limbs, n]` factors with companions.
-    forward: GpuBuffer,
-    inverse: GpuBuffer,
-}
-
-impl GpuTables {
-    fn moduli(&self) -> Window<'_> {
-        whole(&self.moduli)
-    }
+    tables: Tables,
+    /// Constants by the bases they lead from and to.
+    conversions: Mutex<HashMap<(Basis, Basis), Arc<GpuBuffer>>>,
 }
 
 impl Wgpu {
     /// Opens the adapter that the options ask for.
     pub fn open(options: &GpuOptions) -> Result<Self> {
-        Ok(Self { context: Arc::new(Context::open(options)?) })
+        let context = Arc::new(Context::open(options)?);
+        Ok(Self { context, tables: Tables::default(), conversions: Mutex::default() })
     }
 
     /// Whether shaders run on the CPU.
@@ -87,6 +81,17 @@ impl Wgpu {
 
     fn zeros_of(&self, shape: Shape) -> Result<GpuBuffer> {
         GpuBuffer::zeros(&self.context, shape.words() * WORD)
+    }
+
+    fn copy_limbs(&self, shape: Shape, from: &Limbs<'_, GpuBuffer>) -> Result<GpuBuffer> {
+        let (copy, row) = (self.zeros_of(shape)?, shape.n * WORD);
+        for run in runs(from.map) {
+            for poly in 0..shape.batch {
+                let rows = part(from.buffer, row, poly * from.limbs + from.map[run.start], run.len());
+                self.context.copy(rows, &copy, (poly * shape.limbs + run.start) * row);
+            }
+        }
+        Ok(copy)
     }
 
     /// Polynomials of `poly_bytes` that one window holds, at least one.
@@ -115,29 +120,19 @@ fn part(buffer: &GpuBuffer, poly_bytes: usize, first: usize, count: usize) -> Wi
     Window { buffer, offset: first * poly_bytes, bytes: count * poly_bytes }
 }
 
+/// The ranges of a map whose limbs follow each other.
+fn runs(map: &[usize]) -> impl Iterator<Item = Range<usize>> {
+    let mut first = 0;
+    std::iter::from_fn(move || {
+        let rest = map.get(first..).filter(|rest| !rest.is_empty())?;
+        let len = 1 + rest.windows(2).take_while(|pair| pair[1] == pair[0] + 1).count();
+        first += len;
+        Some(first - len..first)
+    })
+}
+
 fn words(f: Factor) -> [u32; 4] {
     [f.value as u32, (f.value >> 32) as u32, f.shoup as u32, (f.shoup >> 32) as u32]
-}
-
-/// The table of `modulus.wgsl`.
-fn moduli_table(basis: &RnsBasis) -> Vec<u64> {
-    let last = basis.modulus(basis.len() - 1).value();
-    let entry = |limb: usize| {
-        let q = basis.modulus(limb);
-        let ratio = u128::MAX / u128::from(q.value());
-        let n_inv = basis.tables()[limb].n_inv();
-        let last_inv = if limb + 1 == basis.len() { 0 } else { q.inv(q.reduce(last)) };
-        let (split, block) = lazy_sums(q);
-        let lazy = u64::from(split) | u64::from(block) << 32;
-        [q.value(), ratio as u64, (ratio >> 64) as u64, n_inv.value, n_inv.shoup, last_inv, q.shoup(last_inv), lazy]
-    };
-    (0..basis.len()).flat_map(entry).collect()
-}
-
-/// How `gemm.wgsl` splits residues, bits, and how many products it sums before it folds.
-fn lazy_sums(q: Modulus) -> (u32, u32) {
-    let split = q.bits().div_ceil(2);
-    (split, 1 << (63 - 2 * split).min(30))
 }
 
 impl Backend for Wgpu {
@@ -148,26 +143,12 @@ impl Backend for Wgpu {
         self.context.name().to_owned()
     }
 
-    fn tables(&self, basis: &RnsBasis) -> Result<GpuTables> {
-        if basis.n() < MIN_N {
-            return Err(Error::Parameters(format!("n = {}: the GPU backend needs at least {MIN_N}", basis.n())));
-        }
-        let upload = |factors: &dyn Fn(&crate::ring::NttTable) -> Vec<Factor>| {
-            let table: Vec<[u32; 4]> = basis.tables().iter().flat_map(factors).map(words).collect();
-            GpuBuffer::upload(&self.context, bytemuck::cast_slice(&table))
-        };
-        Ok(GpuTables {
-            basis: basis.clone(),
-            moduli: GpuBuffer::upload(&self.context, bytemuck::cast_slice(&moduli_table(basis)))?,
-            forward: upload(&|t| t.forward_factors().to_vec())?,
-            // Number 0 belongs to no node: the last stage's root times n^-1.
-            inverse: upload(&|t| {
-                let mut factors = t.inverse_factors().to_vec();
-                let last = t.modulus().mul(factors[1].value, t.n_inv().value);
-                factors[0] = Factor { value: last, shoup: t.modulus().shoup(last) };
-                factors
-            })?,
-        })
+    fn tables(&self, basis: &Basis) -> Result<GpuTables> {
+        self.tables.of(&self.context, basis)
+    }
+
+    fn table_use(&self) -> TableUse {
+        self.tables.used()
     }
 
     fn upload(&self, _: &GpuTables, _: Shape, _: Domain, host: &[u64]) -> Result<GpuBuffer> {
@@ -186,7 +167,7 @@ impl Backend for Wgpu {
 
     fn duplicate(&self, buffer: &GpuBuffer) -> Result<GpuBuffer> {
         let copy = GpuBuffer::zeros(&self.context, buffer.bytes())?;
-        self.context.copy(whole(buffer), &copy);
+        self.context.copy(whole(buffer), &copy, 0);
         Ok(copy)
     }
 
@@ -225,8 +206,12 @@ impl Backend for Wgpu {
     fn extract(&self, _: &GpuTables, shape: Shape, buffer: &GpuBuffer, range: Range<usize>) -> Result<GpuBuffer> {
         let poly = shape.limbs * shape.n * WORD;
         let copy = GpuBuffer::zeros(&self.context, range.len() * poly)?;
-        self.context.copy(part(buffer, poly, range.start, range.len()), &copy);
+        self.context.copy(part(buffer, poly, range.start, range.len()), &copy, 0);
         Ok(copy)
+    }
+
+    fn limbs(&self, _: &GpuTables, shape: Shape, _: Domain, from: Limbs<'_, GpuBuffer>) -> Result<GpuBuffer> {
+        self.copy_limbs(shape, &from)
     }
 
     fn ntt_inverse(&self, t: &GpuTables, shape: Shape, buffer: GpuBuffer) -> Result<GpuBuffer> {
@@ -293,18 +278,17 @@ impl Backend for Wgpu {
     fn gemm(
         &self,
         t: &GpuTables,
-        limbs: usize,
         size: GemmShape,
-        w: &GpuBuffer,
+        w: Limbs<'_, GpuBuffer>,
         x: &[&GpuBuffer],
     ) -> Result<Vec<GpuBuffer>> {
-        x.iter().map(|x| self.run_gemm(t, limbs, size, w, x)).collect()
+        x.iter().map(|x| self.run_gemm(t, size, &w, x)).collect()
     }
 
     fn gemm_constants(
         &self,
         t: &GpuTables,
-        _: &RnsBasis,
+        _: &Basis,
         size: GemmShape,
         w: &[i32],
         x: &[&GpuBuffer],
@@ -312,8 +296,16 @@ impl Backend for Wgpu {
         self.run_gemm_constants(t, size, w, x)
     }
 
-    fn drop_last_limb(&self, t: &GpuTables, shape: Shape, buffer: GpuBuffer) -> Result<GpuBuffer> {
-        self.run_drop_last_limb(t, shape, &buffer)
+    fn mod_up(&self, t: &GpuTables, to: &GpuTables, shape: Shape, from: Limbs<'_, GpuBuffer>) -> Result<GpuBuffer> {
+        self.run_mod_up(t, to, shape, &from)
+    }
+
+    fn mod_down(&self, t: &GpuTables, shape: Shape, kept: usize, buffer: GpuBuffer) -> Result<GpuBuffer> {
+        self.run_mod_down(t, shape, kept, &buffer)
+    }
+
+    fn reduce(&self, t: &GpuTables, shape: Shape, values: Integers<'_>) -> Result<GpuBuffer> {
+        self.run_reduce(t, shape, values)
     }
 
     fn automorphism(

@@ -29,7 +29,7 @@ struct Pass<'a> {
 impl Wgpu {
     pub(super) fn run_ntt_forward(&self, t: &GpuTables, shape: Shape, buffer: &GpuBuffer) -> Result<()> {
         let passes = [self.head(NTT_HEAD_FORWARD, shape.n), Some(self.chunk(NTT_FORWARD, shape.n, &[], &[]))];
-        self.run_ntt(t, shape, buffer, &t.forward, passes, shape.batch)
+        self.run_ntt(t, shape, buffer, &self.tables.roots(shape.n).forward, passes, shape.batch)
     }
 
     /// `sums[k] += NTT(buffer) * factors[k]`, the factors of `factor_batch` polynomials: all of the batch, or one.
@@ -44,12 +44,12 @@ impl Wgpu {
     ) -> Result<()> {
         let chunk = self.chunk(NTT_FORWARD_MUL_ADD, shape.n, &sums, &factors);
         let passes = [self.head(NTT_HEAD_FORWARD, shape.n), Some(chunk)];
-        self.run_ntt(t, shape, buffer, &t.forward, passes, factor_batch)
+        self.run_ntt(t, shape, buffer, &self.tables.roots(shape.n).forward, passes, factor_batch)
     }
 
     pub(super) fn run_ntt_inverse(&self, t: &GpuTables, shape: Shape, buffer: &GpuBuffer) -> Result<()> {
         let passes = [Some(self.chunk(NTT_INVERSE, shape.n, &[], &[])), self.head(NTT_HEAD_INVERSE, shape.n)];
-        self.run_ntt(t, shape, buffer, &t.inverse, passes, shape.batch)
+        self.run_ntt(t, shape, buffer, &self.tables.roots(shape.n).inverse, passes, shape.batch)
     }
 
     /// The inverse of `buffer * factor`.
@@ -64,7 +64,7 @@ impl Wgpu {
         let factors = [factor];
         let chunk = self.chunk(NTT_INVERSE_OF_PRODUCT, shape.n, &[], &factors);
         let passes = [Some(chunk), self.head(NTT_HEAD_INVERSE, shape.n)];
-        self.run_ntt(t, shape, buffer, &t.inverse, passes, factor_batch)
+        self.run_ntt(t, shape, buffer, &self.tables.roots(shape.n).inverse, passes, factor_batch)
     }
 
     /// The pass within chunks.

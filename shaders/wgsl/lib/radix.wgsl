@@ -24,7 +24,7 @@ fn start(limb: u32, n: u32) {
     two_q = w_double(q);
     four_q = w_double(two_q);
     eight_q = w_double(four_q);
-    roots_at = limb * n;
+    roots_at = moduli[limb * MODULUS_WORDS + 6u].x * n;
 }
 
 // No node has number 0: among the inverse roots it holds the root of node 1 times n^-1.

@@ -1,7 +1,7 @@
 //! Batches of polynomials step by step, on any device: the definition.
 
 use super::*;
-use crate::poly_batch::{Coeff, Ntt, PolyBatch};
+use crate::poly::{Coeff, Ntt, PolyBatch};
 use crate::rlwe::Ciphertexts;
 
 impl OleReceiver {
@@ -79,7 +79,8 @@ impl OleSender {
         c0.add_lifted(&Zeroizing::new(encoder.signed(&mask)), encoder.scale())?;
         c1.add_lifted(&e1, &ones)?;
         while c0.basis().len() > 1 {
-            (c0, c1) = (c0.drop_last_limb()?, c1.drop_last_limb()?);
+            let kept = c0.basis().len() - 1;
+            (c0, c1) = (c0.mod_down(kept)?, c1.mod_down(kept)?);
         }
         c0.add_lifted(&flood, &[1])?;
         for (c0, c1) in c0.download()?.chunks_exact(n).zip(c1.download()?.chunks_exact(n)) {

@@ -1,0 +1,59 @@
+//! What the primes of a deep chain cost: their roots once, whatever levels, digits and joined bases are in use.
+
+use blindvox_engine::ring::primes::ntt_primes;
+use blindvox_engine::{Backend, Basis, Device, Ntt, PolyBatch};
+use blindvox_tests::gpu_devices;
+
+const N: usize = 32768;
+/// Primes of the chain, and of key switching beside it.
+const CHAIN: usize = 12;
+const SPECIAL: usize = 4;
+
+/// The resident set in bytes, where the system says.
+fn resident() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<usize>().ok()? << 10)
+}
+
+/// Every level and every level joined with the special primes.
+fn bases() -> Vec<Basis> {
+    let [chain, special] =
+        [(50, CHAIN), (55, SPECIAL)].map(|(bits, count)| Basis::new(N, &ntt_primes(bits, N, count).unwrap()).unwrap());
+    let levels = (1..=CHAIN).map(|l| chain.level(l).unwrap());
+    levels.flat_map(|level| [level.joined(&special).unwrap(), level]).collect()
+}
+
+#[test]
+fn a_deep_chain_takes_the_memory_of_its_primes() {
+    let device = Device::cpu();
+    let before = resident();
+    let bases = bases();
+    let handles: Vec<_> = bases.iter().map(|basis| device.tables(basis).unwrap()).collect();
+    let used = device.table_use();
+    assert_eq!((handles.len(), used.primes), (2 * CHAIN, CHAIN + SPECIAL));
+    assert!(used.bytes <= 40 << 20, "{} bytes of tables", used.bytes);
+    if let (Some(before), Some(after)) = (before, resident()) {
+        assert!(after.saturating_sub(before) <= 40 << 20, "{} bytes more resident", after - before);
+    }
+}
+
+#[test]
+fn each_prime_is_uploaded_once() {
+    for gpu in gpu_devices(false) {
+        for basis in bases() {
+            gpu.tables(&basis).unwrap();
+        }
+        let used = gpu.table_use();
+        // Two factors of 16 bytes a root; the table grows by doubling.
+        let roots = (CHAIN + SPECIAL) * N * 2 * 16;
+        assert!(used.primes == CHAIN + SPECIAL && (roots..2 * roots).contains(&used.bytes), "{used:?}");
+        // Primes that were there before the table grew, and those that came last.
+        let all = bases().swap_remove(2 * CHAIN - 2);
+        let round_trip = |device: &Device| {
+            let points = PolyBatch::<Ntt>::uniform(device, &all, &[3; 16], 0, 1).unwrap();
+            points.into_coeff().unwrap().download().unwrap()
+        };
+        assert!(round_trip(&gpu) == round_trip(&Device::cpu()), "{gpu:?}");
+    }
+}
