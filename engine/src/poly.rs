@@ -7,7 +7,9 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::backend::{Backend, Domain, GemmShape, Integers, Limbs, Shape};
+use crate::backend::{
+    Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Pointwise, Product, Rns, Shape, Transform,
+};
 use crate::cpu::PointRows;
 use crate::device::{Device, DeviceBuffer, DeviceTables};
 use crate::error::{Error, Result};

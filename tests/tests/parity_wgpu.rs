@@ -3,13 +3,14 @@
 //!
 //! Without a Vulkan adapter the tests say so and pass, except under `CI`, where one must be there.
 
+use blindvox_engine::backend::kernels::{Case, Fill, KERNELS};
 use blindvox_engine::bfv::ReplyParams;
 use blindvox_engine::cpu::Body;
 use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60, ntt_primes};
-use blindvox_engine::ring::{Basis, Modulus};
+use blindvox_engine::ring::Basis;
 use blindvox_engine::rlwe::{Ciphertexts, Params, PublicKey, SecretKey, SeededCiphertexts};
 use blindvox_engine::wgpu::{GpuOptions, adapters};
-use blindvox_engine::{Coeff, Device, Error, GemmShape, Integers, Ntt, PolyBatch, Prng};
+use blindvox_engine::{Coeff, Device, Error, GemmShape, Ntt, PolyBatch, Prng};
 use blindvox_tests::gpu_devices;
 
 fn primes(bits: u32, n: usize, count: usize) -> Vec<u64> {
@@ -70,107 +71,55 @@ fn ntt(device: &Device, basis: &Basis, batch: usize, seed: u8) -> PolyBatch<Ntt>
     PolyBatch::upload(device, basis, &residues(basis, batch, seed)).unwrap()
 }
 
-fn check_transforms(gpu: &Device, basis: &Basis, batch: usize) {
-    compare(gpu, "ntt_forward", basis, |d| coeff(d, basis, batch, 1).into_ntt().unwrap().download().unwrap());
-    compare(gpu, "ntt_inverse", basis, |d| ntt(d, basis, batch, 2).into_coeff().unwrap().download().unwrap());
-}
-
-/// Transforms that take pointwise products along, with as many factors as polynomials and with one.
-fn check_fused(gpu: &Device, basis: &Basis, batch: usize) {
-    for others in if batch > 1 { vec![batch, 1] } else { vec![1] } {
-        compare(gpu, "ntt_inverse_of_product", basis, |d| {
-            ntt(d, basis, batch, 2).into_product(&ntt(d, basis, others, 3)).unwrap().download().unwrap()
-        });
-        compare(gpu, "ntt_forward_mul_add", basis, |d| {
-            let [mut s0, mut s1] = [4, 5].map(|seed| ntt(d, basis, batch, seed));
-            let [f0, f1] = [6, 7].map(|seed| ntt(d, basis, others, seed));
-            coeff(d, basis, batch, 8).mul_add_into([&mut s0, &mut s1], [&f0, &f1]).unwrap();
-            [s0.download().unwrap(), s1.download().unwrap()].concat()
-        });
+/// Every kernel of the one list.
+fn compare_all(gpu: &Device, basis: &Basis, batch: usize, size: GemmShape, fill: Fill) {
+    for kernel in KERNELS {
+        compare(gpu, kernel.name, basis, |device| (kernel.run)(&Case { device, basis, batch, size, fill }).unwrap());
     }
 }
 
-fn check_pointwise(gpu: &Device, basis: &Basis) {
-    let batch = 3;
-    compare(gpu, "add", basis, |d| {
-        let mut a = coeff(d, basis, batch, 3);
-        a.add_assign(&coeff(d, basis, batch, 4)).unwrap();
-        a.download().unwrap()
-    });
-    compare(gpu, "sub", basis, |d| {
-        let mut a = ntt(d, basis, batch, 5);
-        a.sub_assign(&ntt(d, basis, batch, 6)).unwrap();
-        a.download().unwrap()
-    });
-    compare(gpu, "negate", basis, |d| {
-        let mut a = coeff(d, basis, batch, 7);
-        a.negate().unwrap();
-        a.download().unwrap()
-    });
-    for others in [batch, 1] {
-        compare(gpu, "mul", basis, |d| {
-            let mut a = ntt(d, basis, batch, 8);
-            a.mul_assign(&ntt(d, basis, others, 9)).unwrap();
-            a.download().unwrap()
-        });
-        compare(gpu, "mul_add", basis, |d| {
-            let mut acc = ntt(d, basis, batch, 10);
-            acc.mul_add_assign(&ntt(d, basis, batch, 11), &ntt(d, basis, others, 12)).unwrap();
-            acc.download().unwrap()
-        });
+const SIZE: GemmShape = GemmShape { rows: 3, inner: 10, cols: 5 };
+
+#[test]
+fn kernels_agree() {
+    for gpu in gpu_devices(false) {
+        for n in [1024, 4096] {
+            bases(n).iter().for_each(|basis| compare_all(&gpu, basis, 3, SIZE, Fill::Random));
+        }
+        let size = GemmShape { rows: 1, inner: 2, cols: 1 };
+        compare_all(&gpu, &bases(65536)[4], 1, size, Fill::Random);
+        for fill in Fill::ALL {
+            compare_all(&gpu, &bases(2048)[4], 2, SIZE, fill);
+        }
     }
-    for pick in [|q: Modulus| q.value() - 1, |_| 0, |q: Modulus| q.value() / 3] {
-        let scalars: Vec<u64> = (0..basis.len()).map(|limb| pick(basis.modulus(limb))).collect();
-        compare(gpu, "mul_scalar", basis, |d| {
-            let mut a = ntt(d, basis, batch, 13);
-            a.mul_scalar(&scalars).unwrap();
-            a.download().unwrap()
-        });
-        compare(gpu, "add_lifted", basis, |d| {
-            let mut a = coeff(d, basis, batch, 14);
-            let mut prng = Prng::from_seed_for_tests([15; 32]);
-            let mut values: Vec<i32> = prng.fill(batch * basis.n());
-            values[..5].copy_from_slice(&[i32::MIN, i32::MAX, 0, -1, 1]);
-            a.add_lifted(&values, &scalars).unwrap();
-            a.download().unwrap()
-        });
-    }
-    for element in [1, 3, basis.n() + 1, 2 * basis.n() - 1] {
-        compare(gpu, &format!("automorphism {element}"), basis, |d| {
-            let a = coeff(d, basis, batch, 20).automorphism(element).unwrap().download().unwrap();
-            [a, ntt(d, basis, batch, 20).automorphism(element).unwrap().download().unwrap()].concat()
-        });
-    }
-    check_rns(gpu, basis, batch);
 }
 
-/// Division by the last primes in either domain, conversion to others, and integers.
-fn check_rns(gpu: &Device, basis: &Basis, batch: usize) {
-    for kept in 1..basis.len() {
-        compare(gpu, "mod_down", basis, |d| {
-            let points = ntt(d, basis, batch, 16).mod_down(kept).unwrap().download().unwrap();
-            [coeff(d, basis, batch, 16).mod_down(kept).unwrap().download().unwrap(), points].concat()
-        });
+#[test]
+fn transforms_agree_for_every_dimension() {
+    for gpu in gpu_devices(false) {
+        for n in [2048, 8192, 16384, 32768] {
+            for basis in bases(n) {
+                compare(&gpu, "ntt_forward", &basis, |d| coeff(d, &basis, 2, 1).into_ntt().unwrap().download().unwrap());
+                compare(&gpu, "ntt_inverse", &basis, |d| ntt(d, &basis, 2, 2).into_coeff().unwrap().download().unwrap());
+            }
+        }
     }
-    let n = basis.n();
-    let to = Basis::new(n, &[primes(60, n, 3)[2], primes(36, n, 2)[1], primes(50, n, 3)[2]]).unwrap();
-    compare(gpu, "mod_up", basis, |d| {
-        let x = coeff(d, basis, batch, 17);
-        let ends = [0, basis.len() - 1].map(|l| basis.modulus(l).value());
-        let view = Basis::new(n, &ends[..basis.len().min(2)]).unwrap();
-        let apart = x.limbs(&view).unwrap().mod_up(&to).unwrap().download().unwrap();
-        let last = basis.range(basis.len() - 1..basis.len()).unwrap();
-        let last = x.limbs(&last).unwrap().mod_up(&to).unwrap().download().unwrap();
-        [x.mod_up(&to).unwrap().download().unwrap(), apart, last].concat()
-    });
-    let mut one: Vec<i64> = Prng::from_seed_for_tests([18; 32]).fill(batch * n);
-    one[..5].copy_from_slice(&[i64::MIN, i64::MAX, 0, -1, 1]);
-    let mut two: Vec<i128> = one.iter().rev().map(|&x| i128::from(x) * i128::from(one[7]) + 1).collect();
-    two[..6].copy_from_slice(&[i128::MIN, i128::MAX, 0, -1, -(1 << 64), 1 << 64]);
-    compare(gpu, "reduce", basis, |d| {
-        let one = PolyBatch::reduce(d, basis, Integers::One(&one)).unwrap().download().unwrap();
-        [one, PolyBatch::reduce(d, basis, Integers::Two(&two)).unwrap().download().unwrap()].concat()
-    });
+}
+
+#[test]
+fn matrix_products_of_every_tile_agree() {
+    let only = |name: &str| matches!(name, "gemm" | "gemm of a view" | "gemm_constants");
+    for gpu in gpu_devices(false) {
+        for basis in bases(1024) {
+            for (rows, inner, cols) in [(1, 1, 1), (1, 40, 1), (2, 9, 3), (5, 17, 6), (4, 8, 4), (3, 2, 9)] {
+                let (size, fill) = (GemmShape { rows, inner, cols }, Fill::Random);
+                for kernel in KERNELS.iter().filter(|k| only(k.name)) {
+                    let run = |device: &Device| (kernel.run)(&Case { device, basis: &basis, batch: 1, size, fill });
+                    compare(&gpu, kernel.name, &basis, |d| run(d).unwrap());
+                }
+            }
+        }
+    }
 }
 
 /// Sums of more products than fit one word, of the largest residues.
@@ -183,79 +132,6 @@ fn conversions_of_many_primes_agree() {
         compare(&gpu, "mod_down by 17 primes", &to, |d| {
             coeff(d, &chain, 2, 24).mod_down(2).unwrap().download().unwrap()
         });
-    }
-}
-
-fn check_gemm(gpu: &Device, basis: &Basis, rows: usize, inner: usize, cols: usize) {
-    compare(gpu, &format!("gemm {rows} x {inner} x {cols}"), basis, |d| {
-        let (w, x) = (ntt(d, basis, rows * inner, 17), ntt(d, basis, inner * cols, 18));
-        w.gemm([&x], GemmShape { rows, inner, cols }).unwrap()[0].download().unwrap()
-    });
-    compare(gpu, &format!("gemm_constants {rows} x {inner} x {cols}"), basis, |d| {
-        let w: Vec<i32> = (0..rows * inner).map(|i| [i32::MIN, -2048, -1, 0, 1, 2047, i32::MAX][i % 7]).collect();
-        let x = ntt(d, basis, inner * cols, 18);
-        PolyBatch::gemm_constants(&w, [&x], GemmShape { rows, inner, cols }).unwrap()[0].download().unwrap()
-    });
-}
-
-#[test]
-fn transforms_agree() {
-    for gpu in gpu_devices(false) {
-        for n in [1024, 2048, 4096, 8192, 16384, 32768, 65536] {
-            for basis in bases(n) {
-                check_transforms(&gpu, &basis, if n > 8192 { 1 } else { 2 });
-            }
-        }
-        // One chunk a row, and several; the widest primes, and widths that differ.
-        for (n, batch) in [(2048, 2), (4096, 2), (65536, 1)] {
-            for basis in [&bases(n)[2], &bases(n)[4]] {
-                check_fused(&gpu, basis, batch);
-            }
-        }
-    }
-}
-
-#[test]
-fn pointwise_kernels_agree() {
-    for gpu in gpu_devices(false) {
-        for n in [1024, 4096, 65536] {
-            bases(n).iter().for_each(|basis| check_pointwise(&gpu, basis));
-        }
-    }
-}
-
-#[test]
-fn matrix_products_agree() {
-    for gpu in gpu_devices(false) {
-        for basis in bases(1024) {
-            for (rows, inner, cols) in [(1, 1, 1), (1, 40, 1), (2, 9, 3), (5, 17, 6), (4, 8, 4), (3, 2, 9)] {
-                check_gemm(&gpu, &basis, rows, inner, cols);
-            }
-        }
-        check_gemm(&gpu, &Basis::new(8192, &DEFAULT_60).unwrap(), 2, 11, 2);
-    }
-}
-
-/// Limbs of a larger basis: copies of them, and products whose left factor is stored once for all levels.
-#[test]
-fn views_of_limbs_agree() {
-    for gpu in gpu_devices(false) {
-        let chain = Basis::new(1024, &primes(50, 1024, 3)).unwrap();
-        let all = chain.joined(&Basis::new(1024, &primes(60, 1024, 2)).unwrap()).unwrap();
-        let special = all.range(3..5).unwrap();
-        for basis in [chain.level(1).unwrap(), chain.level(2).unwrap().joined(&special).unwrap(), special] {
-            compare(&gpu, "limbs", &basis, |d| {
-                let points = ntt(d, &all, 3, 21).limbs(&basis).unwrap().to_batch().unwrap().download().unwrap();
-                let coefficients = coeff(d, &all, 2, 22);
-                [points, coefficients.limbs(&basis).unwrap().to_batch().unwrap().download().unwrap()].concat()
-            });
-            for (rows, inner, cols) in [(2, 3, 1), (5, 9, 6)] {
-                compare(&gpu, "gemm of a view", &basis, |d| {
-                    let (w, x) = (ntt(d, &all, rows * inner, 17), ntt(d, &basis, inner * cols, 18));
-                    w.limbs(&basis).unwrap().gemm([&x], GemmShape { rows, inner, cols }).unwrap()[0].download().unwrap()
-                });
-            }
-        }
     }
 }
 
@@ -280,12 +156,7 @@ fn kernels_agree_with_all_runtime_checks_on() {
     for gpu in gpu_devices(true) {
         for n in [1024, 2048, 4096, 16384] {
             let basis = Basis::new(n, &DEFAULT_60).unwrap();
-            check_transforms(&gpu, &basis, 2);
-            if n == 4096 {
-                check_fused(&gpu, &basis, 2);
-            }
-            check_pointwise(&gpu, &basis);
-            check_gemm(&gpu, &basis, 3, 10, 5);
+            compare_all(&gpu, &basis, 2, SIZE, Fill::Random);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What the primes of a deep chain cost: their roots once, whatever levels, digits and joined bases are in use.
 
 use blindvox_engine::ring::primes::ntt_primes;
-use blindvox_engine::{Backend, Basis, Device, Ntt, PolyBatch};
+use blindvox_engine::backend::Memory;
+use blindvox_engine::{Basis, Device, Ntt, PolyBatch};
 use blindvox_tests::gpu_devices;
 
 const N: usize = 32768;

@@ -12,7 +12,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::cipher::{Encryptor, add_messages};
 use super::encoding::{Decoder, Encoder};
 use super::reply::{Draws, Kind, ReplyParams};
-use crate::backend::{Backend, parts};
+use crate::backend::{Memory, parts};
 use crate::device::{Device, DeviceTables};
 use crate::error::Result;
 use crate::poly::PolyBatch;

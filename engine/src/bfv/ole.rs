@@ -23,7 +23,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::SlotEncoder;
 use super::encoding::{Decoder, Encoder};
-use crate::backend::Backend;
+use crate::backend::Memory;
 use crate::cpu::CpuTables;
 use crate::device::{Device, DeviceTables};
 use crate::error::{Error, Result};

@@ -51,7 +51,10 @@ use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
-use crate::backend::{Backend, Domain, GemmShape, Integers, Limbs, Part, Shape, TableUse, parts};
+use crate::backend::{
+    Backend, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Part, Pointwise, Product, Rns, Shape, TableUse, Transform,
+    parts,
+};
 use crate::error::Result;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
 use crate::ring::{Basis, Conversion, Galois, Prime};
@@ -112,13 +115,9 @@ fn common(a: Layout, b: Layout) -> Layout {
     a
 }
 
-impl Backend for Cpu {
+impl Memory for Cpu {
     type Buffer = CpuBuffer;
     type Tables = CpuTables;
-
-    fn describe(&self) -> String {
-        format!("CPU, {:?}, {} threads", self.body, rayon::current_num_threads())
-    }
 
     fn tables(&self, basis: &Basis) -> Result<CpuTables> {
         let mut known = self.limbs.lock().unwrap_or_else(|e| e.into_inner());
@@ -161,6 +160,35 @@ impl Backend for Cpu {
         Ok(buffer.clone())
     }
 
+    fn extract(&self, _: &CpuTables, shape: Shape, buffer: &CpuBuffer, range: Range<usize>) -> Result<CpuBuffer> {
+        let width = panels::width(shape.n);
+        let mut out = CpuBuffer::new(range.len() * shape.limbs * shape.n, buffer.layout);
+        let lines = out.words_mut().chunks_exact_mut(range.len() * width);
+        for (to, panel) in lines.zip(buffer.words().chunks_exact(shape.batch * width)) {
+            to.copy_from_slice(&panel[range.start * width..range.end * width]);
+        }
+        Ok(out)
+    }
+
+    fn limbs(&self, _: &CpuTables, shape: Shape, _: Domain, from: Limbs<'_, CpuBuffer>) -> Result<CpuBuffer> {
+        let (n, layout, words) = (shape.n, from.buffer.layout, from.buffer.words());
+        let mut out = CpuBuffer::new(shape.words(), layout);
+        match layout {
+            Layout::Zero => {}
+            Layout::Rows => for_each_chunk(out.words_mut(), n, |row, out| {
+                let (poly, limb) = (row / shape.limbs, from.map[row % shape.limbs]);
+                out.copy_from_slice(&words[(poly * from.limbs + limb) * n..][..n]);
+            }),
+            Layout::Panels => for_each_chunk(out.words_mut(), n, |chunk, out| {
+                let (limb, part) = (from.map[chunk / shape.batch], chunk % shape.batch);
+                out.copy_from_slice(&words[(limb * shape.batch + part) * n..][..n]);
+            }),
+        }
+        Ok(out)
+    }
+}
+
+impl Lift for Cpu {
     fn add_lifted(
         &self,
         t: &CpuTables,
@@ -197,6 +225,12 @@ impl Backend for Cpu {
         }))
     }
 
+    fn reduce(&self, t: &CpuTables, shape: Shape, values: Integers<'_>) -> Result<CpuBuffer> {
+        Ok(self.residues(t, shape, values))
+    }
+}
+
+impl Transform for Cpu {
     fn ntt_forward(&self, t: &CpuTables, shape: Shape, mut buffer: CpuBuffer) -> Result<CpuBuffer> {
         if shape.batch == 1 {
             // Panels of one polynomial are its rows.
@@ -235,33 +269,6 @@ impl Backend for Cpu {
         Ok(out)
     }
 
-    fn extract(&self, _: &CpuTables, shape: Shape, buffer: &CpuBuffer, range: Range<usize>) -> Result<CpuBuffer> {
-        let width = panels::width(shape.n);
-        let mut out = CpuBuffer::new(range.len() * shape.limbs * shape.n, buffer.layout);
-        let lines = out.words_mut().chunks_exact_mut(range.len() * width);
-        for (to, panel) in lines.zip(buffer.words().chunks_exact(shape.batch * width)) {
-            to.copy_from_slice(&panel[range.start * width..range.end * width]);
-        }
-        Ok(out)
-    }
-
-    fn limbs(&self, _: &CpuTables, shape: Shape, _: Domain, from: Limbs<'_, CpuBuffer>) -> Result<CpuBuffer> {
-        let (n, layout, words) = (shape.n, from.buffer.layout, from.buffer.words());
-        let mut out = CpuBuffer::new(shape.words(), layout);
-        match layout {
-            Layout::Zero => {}
-            Layout::Rows => for_each_chunk(out.words_mut(), n, |row, out| {
-                let (poly, limb) = (row / shape.limbs, from.map[row % shape.limbs]);
-                out.copy_from_slice(&words[(poly * from.limbs + limb) * n..][..n]);
-            }),
-            Layout::Panels => for_each_chunk(out.words_mut(), n, |chunk, out| {
-                let (limb, part) = (from.map[chunk / shape.batch], chunk % shape.batch);
-                out.copy_from_slice(&words[(limb * shape.batch + part) * n..][..n]);
-            }),
-        }
-        Ok(out)
-    }
-
     fn ntt_inverse(&self, t: &CpuTables, shape: Shape, mut buffer: CpuBuffer) -> Result<CpuBuffer> {
         if shape.batch == 1 {
             buffer.layout = Layout::Rows;
@@ -279,7 +286,9 @@ impl Backend for Cpu {
         });
         Ok(out)
     }
+}
 
+impl Pointwise for Cpu {
     fn add_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, b: &CpuBuffer) -> Result<()> {
         a.layout = common(a.layout, b.layout);
         let (n, limb) = (shape.n, limb_of(a.layout, shape));
@@ -332,7 +341,9 @@ impl Backend for Cpu {
         for_each_chunk(a.words_mut(), shape.n, |i, a| t.limbs[limb(i)].mul_scalar(a, scalars[limb(i)]));
         Ok(())
     }
+}
 
+impl Product for Cpu {
     fn gemm(
         &self,
         t: &CpuTables,
@@ -364,7 +375,9 @@ impl Backend for Cpu {
         let (words, panels) = (w.len() * width, t.n / width);
         Ok(product(t, size, x, |i| &lines.words()[i / panels * words..]))
     }
+}
 
+impl Rns for Cpu {
     fn mod_up(&self, t: &CpuTables, to: &CpuTables, shape: Shape, from: Limbs<'_, CpuBuffer>) -> Result<CpuBuffer> {
         self.convert(t, to, shape, from)
     }
@@ -372,11 +385,9 @@ impl Backend for Cpu {
     fn mod_down(&self, t: &CpuTables, shape: Shape, kept: usize, buffer: CpuBuffer) -> Result<CpuBuffer> {
         self.divide(t, shape, kept, &buffer)
     }
+}
 
-    fn reduce(&self, t: &CpuTables, shape: Shape, values: Integers<'_>) -> Result<CpuBuffer> {
-        Ok(self.residues(t, shape, values))
-    }
-
+impl GaloisMaps for Cpu {
     fn automorphism(
         &self,
         t: &CpuTables,
@@ -398,6 +409,12 @@ impl Backend for Cpu {
             }
             Layout::Panels => automorphism_ntt(shape, buffer, galois),
         })
+    }
+}
+
+impl Backend for Cpu {
+    fn describe(&self) -> String {
+        format!("CPU, {:?}, {} threads", self.body, rayon::current_num_threads())
     }
 }
 

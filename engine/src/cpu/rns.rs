@@ -196,7 +196,7 @@ fn add_fractions(m: Modulus, ratio: u64, y: &[u64], sums: &mut [u64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::Backend;
+    use crate::backend::Memory;
     use crate::ring::primes::ntt_primes;
 
     /// The known answer of the method's reference.

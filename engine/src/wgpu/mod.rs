@@ -42,7 +42,9 @@ pub use tables::GpuTables;
 
 use self::context::{Context, Window};
 use self::tables::Tables;
-use crate::backend::{Backend, Domain, GemmShape, Integers, Limbs, Shape, TableUse};
+use crate::backend::{
+    Backend, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Pointwise, Product, Rns, Shape, TableUse, Transform,
+};
 use crate::error::{Error, Result};
 use crate::ring::ntt_table::Factor;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
@@ -135,13 +137,9 @@ fn words(f: Factor) -> [u32; 4] {
     [f.value as u32, (f.value >> 32) as u32, f.shoup as u32, (f.shoup >> 32) as u32]
 }
 
-impl Backend for Wgpu {
+impl Memory for Wgpu {
     type Buffer = GpuBuffer;
     type Tables = GpuTables;
-
-    fn describe(&self) -> String {
-        self.context.name().to_owned()
-    }
 
     fn tables(&self, basis: &Basis) -> Result<GpuTables> {
         self.tables.of(&self.context, basis)
@@ -171,6 +169,19 @@ impl Backend for Wgpu {
         Ok(copy)
     }
 
+    fn extract(&self, _: &GpuTables, shape: Shape, buffer: &GpuBuffer, range: Range<usize>) -> Result<GpuBuffer> {
+        let poly = shape.limbs * shape.n * WORD;
+        let copy = GpuBuffer::zeros(&self.context, range.len() * poly)?;
+        self.context.copy(part(buffer, poly, range.start, range.len()), &copy, 0);
+        Ok(copy)
+    }
+
+    fn limbs(&self, _: &GpuTables, shape: Shape, _: Domain, from: Limbs<'_, GpuBuffer>) -> Result<GpuBuffer> {
+        self.copy_limbs(shape, &from)
+    }
+}
+
+impl Lift for Wgpu {
     fn add_lifted(
         &self,
         t: &GpuTables,
@@ -198,20 +209,15 @@ impl Backend for Wgpu {
         Ok(out)
     }
 
+    fn reduce(&self, t: &GpuTables, shape: Shape, values: Integers<'_>) -> Result<GpuBuffer> {
+        self.run_reduce(t, shape, values)
+    }
+}
+
+impl Transform for Wgpu {
     fn ntt_forward(&self, t: &GpuTables, shape: Shape, buffer: GpuBuffer) -> Result<GpuBuffer> {
         self.run_ntt_forward(t, shape, &buffer)?;
         Ok(buffer)
-    }
-
-    fn extract(&self, _: &GpuTables, shape: Shape, buffer: &GpuBuffer, range: Range<usize>) -> Result<GpuBuffer> {
-        let poly = shape.limbs * shape.n * WORD;
-        let copy = GpuBuffer::zeros(&self.context, range.len() * poly)?;
-        self.context.copy(part(buffer, poly, range.start, range.len()), &copy, 0);
-        Ok(copy)
-    }
-
-    fn limbs(&self, _: &GpuTables, shape: Shape, _: Domain, from: Limbs<'_, GpuBuffer>) -> Result<GpuBuffer> {
-        self.copy_limbs(shape, &from)
     }
 
     fn ntt_inverse(&self, t: &GpuTables, shape: Shape, buffer: GpuBuffer) -> Result<GpuBuffer> {
@@ -242,7 +248,9 @@ impl Backend for Wgpu {
     ) -> Result<()> {
         self.run_ntt_forward_mul_add(t, shape, &x, sums.map(|sum| &*sum), factors, factor_batch)
     }
+}
 
+impl Pointwise for Wgpu {
     fn add_assign(&self, t: &GpuTables, shape: Shape, a: &mut GpuBuffer, b: &GpuBuffer) -> Result<()> {
         self.run_pointwise(blindvox_shaders::ADD, t, shape, a, &[b], shape.batch)
     }
@@ -274,7 +282,9 @@ impl Backend for Wgpu {
     fn mul_scalar_assign(&self, t: &GpuTables, shape: Shape, a: &mut GpuBuffer, scalars: &[u64]) -> Result<()> {
         self.run_mul_scalar(t, shape, a, scalars)
     }
+}
 
+impl Product for Wgpu {
     fn gemm(
         &self,
         t: &GpuTables,
@@ -295,7 +305,9 @@ impl Backend for Wgpu {
     ) -> Result<Vec<GpuBuffer>> {
         self.run_gemm_constants(t, size, w, x)
     }
+}
 
+impl Rns for Wgpu {
     fn mod_up(&self, t: &GpuTables, to: &GpuTables, shape: Shape, from: Limbs<'_, GpuBuffer>) -> Result<GpuBuffer> {
         self.run_mod_up(t, to, shape, &from)
     }
@@ -303,11 +315,9 @@ impl Backend for Wgpu {
     fn mod_down(&self, t: &GpuTables, shape: Shape, kept: usize, buffer: GpuBuffer) -> Result<GpuBuffer> {
         self.run_mod_down(t, shape, kept, &buffer)
     }
+}
 
-    fn reduce(&self, t: &GpuTables, shape: Shape, values: Integers<'_>) -> Result<GpuBuffer> {
-        self.run_reduce(t, shape, values)
-    }
-
+impl GaloisMaps for Wgpu {
     fn automorphism(
         &self,
         t: &GpuTables,
@@ -317,5 +327,11 @@ impl Backend for Wgpu {
         galois: Galois,
     ) -> Result<GpuBuffer> {
         self.run_automorphism(t, shape, domain, buffer, galois)
+    }
+}
+
+impl Backend for Wgpu {
+    fn describe(&self) -> String {
+        self.context.name().to_owned()
     }
 }
