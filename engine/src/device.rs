@@ -5,8 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::backend::{
-    Backend, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Part, Pointwise, Product, Rns, Shape, TableUse, Transform,
+    Backend, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Part, Pointwise, Product, Ran, Rns, Run,
+    Shape, TableUse, Transform,
 };
+use crate::chain::{Chain, Items};
 use crate::cpu::{self, Cpu};
 use crate::error::{Error, Result};
 use crate::garble::GateHash;
@@ -145,6 +147,8 @@ pub enum DeviceKind {
 
 struct State {
     inner: Inner,
+    /// Whether chains go step by step although the backend has a way of its own.
+    by_steps: bool,
 }
 
 /// A handle to one device; clones are the same device.
@@ -163,7 +167,7 @@ fn mismatch() -> Error {
 
 impl Device {
     fn new(inner: Inner) -> Self {
-        Self(Arc::new(State { inner }))
+        Self(Arc::new(State { inner, by_steps: false }))
     }
 
     /// The CPU.
@@ -174,6 +178,11 @@ impl Device {
     /// The CPU with a code path of one's choice, for tests and benchmarks; an error if the processor lacks it.
     pub fn cpu_with_body(body: cpu::Body) -> Result<Self> {
         Ok(Self::new(Inner::Cpu(Cpu::with_body(body)?)))
+    }
+
+    /// The CPU, chains going step by step over whole batches as on other devices: for tests and benchmarks.
+    pub fn cpu_by_steps() -> Self {
+        Self(Arc::new(State { inner: Inner::Cpu(Cpu::default()), by_steps: true }))
     }
 
     /// The first usable adapter with default options.
@@ -236,6 +245,28 @@ impl Device {
     /// Whether both are handles to one device.
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Run for Device {
+    fn run<I: Items>(
+        &self,
+        chain: &Chain<'_>,
+        buffers: &[&DeviceBuffer],
+        batch: usize,
+        items: &I,
+    ) -> Option<Ran<I::Output, DeviceBuffer>> {
+        if self.0.by_steps {
+            return None;
+        }
+        on!(self, B, b => {
+            let buffers = match buffers.iter().map(|x| B::of(x)).collect::<Result<Vec<_>>>() {
+                Ok(buffers) => buffers,
+                Err(e) => return Some(Err(e)),
+            };
+            let done = b.run(chain, &buffers, batch, items)?;
+            Some(done.map(|(outputs, points)| (outputs, points.map(B::wrap))))
+        })
     }
 }
 

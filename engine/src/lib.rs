@@ -9,6 +9,7 @@
 //! | [`cpu`] | the CPU backend |
 //! | [`mod@wgpu`] | the GPU backend |
 //! | [`poly`] | batches of polynomials on a device, checked |
+//! | [`chain`] | steps over a few polynomials, written once for all devices |
 //! | [`aes`] | batched AES-128 and the hash of garbling and OT |
 //! | [`chacha`] | the other gate hash |
 //! | [`garble`] | half-gates, one gate over many instances |
@@ -21,6 +22,7 @@ pub mod aes;
 pub mod backend;
 pub mod bfv;
 pub mod chacha;
+pub mod chain;
 pub mod cpu;
 pub mod device;
 pub mod error;

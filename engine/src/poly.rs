@@ -10,7 +10,6 @@ use std::sync::Arc;
 use crate::backend::{
     Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Pointwise, Product, Rns, Shape, Transform,
 };
-use crate::cpu::PointRows;
 use crate::device::{Device, DeviceBuffer, DeviceTables};
 use crate::error::{Error, Result};
 use crate::ring::sampler::PublicSeed;
@@ -345,26 +344,13 @@ impl PolyBatch<Ntt> {
         })
     }
 
-    /// The transforms of `batch` polynomials, `[limbs, n]` reduced residues that `fill(i, rows)` writes over anything, each while
-    /// it is in cache. On a CPU only.
-    pub(crate) fn from_rows(
-        device: &Device,
-        basis: &Basis,
-        batch: usize,
-        fill: impl Fn(usize, &mut [u64]) -> Result<()> + Sync,
-    ) -> Result<Self> {
-        Self::wrap(device, basis, batch, |tables, shape| match tables {
-            DeviceTables::Cpu(tables) => Ok(DeviceBuffer::Cpu(tables.forward_rows(shape, fill)?)),
-            _ => Err(Error::DeviceMismatch("rows are in main memory".to_owned())),
-        })
+    /// Of a buffer that a chain left.
+    pub(crate) fn from_buffer(device: &Device, basis: &Basis, batch: usize, buffer: DeviceBuffer) -> Result<Self> {
+        Self::wrap(device, basis, batch, |_, _| Ok(buffer))
     }
 
-    /// The rows, where they are in main memory.
-    pub(crate) fn rows(&self) -> Option<PointRows<'_>> {
-        match &self.buffer {
-            DeviceBuffer::Cpu(buffer) => Some(PointRows::new(buffer, self.shape())),
-            _ => None,
-        }
+    pub(crate) fn buffer(&self) -> &DeviceBuffer {
+        &self.buffer
     }
 
     /// A copy of the polynomials `range`.

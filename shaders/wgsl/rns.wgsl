@@ -59,14 +59,14 @@ fn fold(m: Modulus) {
     high = W_ZERO;
 }
 
-fn target_at(target: u32) -> u32 {
-    return params.sources * SOURCE_WORDS + target * (params.sources + 3u);
+fn constants_at(prime: u32) -> u32 {
+    return params.sources * SOURCE_WORDS + prime * (params.sources + 3u);
 }
 
 // The conversion of coefficient x of polynomial z to a prime of the target.
-fn converted(x: u32, target: u32, z: u32) -> Word {
-    let m = modulus(target);
-    let weights = target_at(target) + 2u;
+fn converted(x: u32, prime: u32, z: u32) -> Word {
+    let m = modulus(prime);
+    let weights = constants_at(prime) + 2u;
     let one = params.sources == 1u;
     var fractions = W_ZERO;
     low = W_ZERO;
@@ -114,7 +114,7 @@ fn mod_down(@builtin(global_invocation_id) id: vec3<u32>) {
     if id.x < params.n {
         let q = modulus(id.y).q;
         let x = w_from(residues[(id.z * params.limbs + id.y) * params.n + id.x]);
-        let at = target_at(id.y);
+        let at = constants_at(id.y);
         let quotient = Factor(w_from(constants[at]), w_from(constants[at + 1u]));
         let result = mod_mul_factor(mod_sub(x, converted(id.x, id.y, id.z), q), quotient, q);
         out[(id.z * params.targets + id.y) * params.n + id.x] = w_to(result);

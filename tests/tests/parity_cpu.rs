@@ -86,7 +86,10 @@ fn compare(basis: &Basis, batch: usize, size: GemmShape, fill: Fill) {
         let expected = run(&scalar);
         for (body, device) in &bodies {
             let (name, values) = (kernel.name, basis.values());
-            assert!(run(device) == expected, "{name} on {body:?}, {fill:?}, {batch} polynomials, {size:?}, primes {values:?}");
+            assert!(
+                run(device) == expected,
+                "{name} on {body:?}, {fill:?}, {batch} polynomials, {size:?}, primes {values:?}"
+            );
         }
     }
 }

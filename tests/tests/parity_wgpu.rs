@@ -3,11 +3,12 @@
 //!
 //! Without a Vulkan adapter the tests say so and pass, except under `CI`, where one must be there.
 
+use blindvox_engine::backend::Memory;
 use blindvox_engine::backend::kernels::{Case, Fill, KERNELS};
 use blindvox_engine::bfv::ReplyParams;
 use blindvox_engine::cpu::Body;
-use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60, ntt_primes};
 use blindvox_engine::ring::Basis;
+use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60, ntt_primes};
 use blindvox_engine::rlwe::{Ciphertexts, Params, PublicKey, SecretKey, SeededCiphertexts};
 use blindvox_engine::wgpu::{GpuOptions, adapters};
 use blindvox_engine::{Coeff, Device, Error, GemmShape, Ntt, PolyBatch, Prng};
@@ -99,8 +100,12 @@ fn transforms_agree_for_every_dimension() {
     for gpu in gpu_devices(false) {
         for n in [2048, 8192, 16384, 32768] {
             for basis in bases(n) {
-                compare(&gpu, "ntt_forward", &basis, |d| coeff(d, &basis, 2, 1).into_ntt().unwrap().download().unwrap());
-                compare(&gpu, "ntt_inverse", &basis, |d| ntt(d, &basis, 2, 2).into_coeff().unwrap().download().unwrap());
+                compare(&gpu, "ntt_forward", &basis, |d| {
+                    coeff(d, &basis, 2, 1).into_ntt().unwrap().download().unwrap()
+                });
+                compare(&gpu, "ntt_inverse", &basis, |d| {
+                    ntt(d, &basis, 2, 2).into_coeff().unwrap().download().unwrap()
+                });
             }
         }
     }
@@ -132,6 +137,26 @@ fn conversions_of_many_primes_agree() {
         compare(&gpu, "mod_down by 17 primes", &to, |d| {
             coeff(d, &chain, 2, 24).mod_down(2).unwrap().download().unwrap()
         });
+    }
+}
+
+/// A chain of primes, its levels, and levels joined with other primes: the roots of each are on the device once.
+#[test]
+fn each_prime_is_uploaded_once() {
+    let (n, levels, others) = (8192, 12, 4);
+    let [chain, special] = [(50, levels), (55, others)].map(|(b, count)| Basis::new(n, &primes(b, n, count)).unwrap());
+    let bases =
+        || (1..=levels).flat_map(|l| [chain.level(l).unwrap(), chain.level(l).unwrap().joined(&special).unwrap()]);
+    for gpu in gpu_devices(false) {
+        bases().for_each(|basis| drop(gpu.tables(&basis).unwrap()));
+        let used = gpu.table_use();
+        // Two factors of 16 bytes a root; the table grows by doubling.
+        let roots = (levels + others) * n * 2 * 16;
+        assert!(used.primes == levels + others && (roots..2 * roots).contains(&used.bytes), "{used:?}");
+        // Primes that were there before the table grew, and those that came last.
+        for basis in bases().skip(2 * levels - 2) {
+            compare(&gpu, "ntt_inverse", &basis, |d| ntt(d, &basis, 1, 3).into_coeff().unwrap().download().unwrap());
+        }
     }
 }
 
@@ -238,7 +263,7 @@ fn layer(device: &Device, params: &Params) -> (Vec<u8>, Vec<u32>) {
     let [c0, c1] = w.gemm([&x.c0, &x.c1], size).unwrap();
     let products = Ciphertexts { c0, c1 };
     let masks: Vec<u32> = prng.fill(rows * cols * n);
-    let reply = public.reply(products, &masks, ReplyParams { flood_bits: Some(10) }, &mut prng).unwrap();
+    let reply = public.reply(&products, &masks, ReplyParams { flood_bits: Some(10) }, &mut prng).unwrap();
     for half in [&reply.c0, &reply.c1] {
         wire.extend(half.download().unwrap().iter().flat_map(|r| r.to_le_bytes()));
     }

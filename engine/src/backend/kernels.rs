@@ -160,10 +160,7 @@ pub const KERNELS: &[Kernel] = &[
         name: "mod_up of limbs apart",
         run: |c| c.coefficients(41)?.limbs(&c.ends()?)?.mod_up(&c.others()?)?.download(),
     },
-    Kernel {
-        name: "mod_down",
-        run: |c| c.each_level(|kept| c.coefficients(42)?.mod_down(kept)?.download()),
-    },
+    Kernel { name: "mod_down", run: |c| c.each_level(|kept| c.coefficients(42)?.mod_down(kept)?.download()) },
     Kernel { name: "mod_down of points", run: |c| c.each_level(|kept| c.points(43)?.mod_down(kept)?.download()) },
     Kernel { name: "automorphism", run: |c| c.each_element(|g| c.coefficients(44)?.automorphism(g)?.download()) },
     Kernel { name: "automorphism of points", run: |c| c.each_element(|g| c.points(45)?.automorphism(g)?.download()) },

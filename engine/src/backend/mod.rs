@@ -9,6 +9,7 @@
 //! | [`Product`] | matrix products at every point |
 //! | [`Rns`] | between bases |
 //! | [`GaloisMaps`] | the automorphisms x -> x^g |
+//! | [`Run`] | chains |
 //!
 //! Coefficient-domain data is `[batch, limbs, n]`, each residue in `[0, q_limb)`. In the NTT domain the *order* of
 //! points is that of [`NttTable`](crate::ring::NttTable) everywhere, while the *layout* in memory is the backend's own; `upload` and
@@ -25,6 +26,7 @@ mod memory;
 mod pointwise;
 mod product;
 mod rns;
+mod run;
 mod transform;
 
 pub use galois::GaloisMaps;
@@ -33,6 +35,7 @@ pub use memory::Memory;
 pub use pointwise::Pointwise;
 pub use product::Product;
 pub use rns::Rns;
+pub use run::{Ran, Run};
 pub use transform::Transform;
 
 use std::ops::Range;
@@ -131,7 +134,7 @@ pub(crate) fn parts(batch: usize, grain: usize) -> impl Iterator<Item = Range<us
 pub type Part<'a, B> = &'a (dyn Fn(Range<usize>) -> Result<B> + Sync);
 
 /// A device with its kernels.
-pub trait Backend: Lift + Transform + Product + Rns + GaloisMaps {
+pub trait Backend: Lift + Transform + Product + Rns + GaloisMaps + Run {
     /// The device in words, for reports.
     fn describe(&self) -> String;
 }

@@ -6,13 +6,11 @@
 //! | [`encoding`] | coefficients mod t to residues and back |
 //! | [`slots`] | vectors mod a prime as products of slots |
 //! | [`cipher`] | seeded encryption, decryption |
-//! | [`each`] | encryption, replies and decryption, one ciphertext after the other |
 //! | [`reply`] | circuit-private replies: re-randomise, mask, switch the modulus, flood |
 //! | [`ole`] | oblivious linear evaluation in slots |
 //! | [`noise`] | bounds, and noise as measured |
 
 pub mod cipher;
-pub mod each;
 pub mod encoding;
 pub mod noise;
 pub mod ole;

@@ -160,7 +160,7 @@ mod tests {
         let budget = budget(key.params(), norm).unwrap();
         let mask: Vec<u32> = prng.fill(n);
         let how = ReplyParams { flood_bits: Some(budget.flood_bits) };
-        let reply = public.reply(product(), &mask, how, &mut prng).unwrap();
+        let reply = public.reply(&product(), &mask, how, &mut prng).unwrap();
         let sum: Vec<u32> = expected.iter().zip(&mask).map(|(&a, &b)| a.wrapping_add(b)).collect();
         let noise = key.noise(&reply.c0, reply.c1.duplicate().unwrap(), &sum).unwrap();
         let largest = noise.iter().map(|e| e.unsigned_abs()).max().unwrap() as f64;

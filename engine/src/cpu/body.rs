@@ -57,17 +57,41 @@ pub struct CpuTables {
 }
 
 impl CpuTables {
-    #[cfg(test)]
-    pub(super) fn new(body: Body, basis: &Basis) -> Self {
-        Self {
-            n: basis.n(),
-            basis: basis.clone(),
-            limbs: basis.primes().iter().map(|q| Arc::new(Limb::new(body, q))).collect(),
-        }
-    }
-
     pub(super) fn modulus(&self, limb: usize) -> Modulus {
         self.limbs[limb].modulus()
+    }
+}
+
+/// One prime's transforms on single polynomials of the host, points in the order of [`NttTable`](crate::ring::NttTable).
+pub struct RowTransform(Limb);
+
+impl RowTransform {
+    /// For dimension `n` and prime `q`.
+    pub fn new(n: usize, q: u64) -> Result<Self> {
+        Ok(Self(Limb::new(Body::best(), &Prime::new(n, q)?)))
+    }
+
+    /// The prime.
+    pub fn modulus(&self) -> Modulus {
+        self.0.modulus()
+    }
+
+    /// Coefficients to points in place. Residues in `[0, q)` in and out.
+    ///
+    /// # Panics
+    /// If the length is not n.
+    pub fn forward(&self, a: &mut [u64]) {
+        assert_eq!(a.len(), self.0.n());
+        self.0.forward(a, Order::Canonical);
+    }
+
+    /// Points to coefficients in place, 1/n included. Residues in `[0, q)` in and out.
+    ///
+    /// # Panics
+    /// If the length is not n.
+    pub fn inverse(&self, a: &mut [u64]) {
+        assert_eq!(a.len(), self.0.n());
+        self.0.inverse(a, Order::Canonical);
     }
 }
 

@@ -294,3 +294,40 @@ impl Limb {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::primes::{DEFAULT_50, DEFAULT_60};
+
+    #[test]
+    fn rows_are_the_definitions_rows() {
+        for primes in [&DEFAULT_50[..2], &DEFAULT_60[..2]] {
+            let [prime, last] = [0, 1].map(|i| Prime::new(512, primes[i]).unwrap());
+            let q = prime.modulus();
+            let values: Vec<i32> = (0..512).map(|i| [0, 1, -1, i32::MAX, i32::MIN, 77 * i][i as usize % 6]).collect();
+            let [x, y] = [3, 5].map(|s| (0..512).map(|i| q.reduce((i + 1) * s * 0x9e37_79b9_7f4a)).collect::<Vec<_>>());
+            for body in Body::available() {
+                let t = Limb::new(body, &prime);
+                let run = |f: &dyn Fn(&mut [u64])| {
+                    let mut row = x.clone();
+                    f(&mut row);
+                    row
+                };
+                assert_eq!(run(&|a| t.forward(a, Order::Canonical)), run(&|a| prime.roots().forward(a)));
+                assert_eq!(run(&|a| t.inverse(a, Order::Canonical)), run(&|a| prime.roots().inverse(a)));
+                assert_eq!(run(&|a| t.mul(a, &y)), run(&|a| scalar::mul(q, a, &y)));
+                assert_eq!(run(&|a| t.mul_add(a, &y, &x)), run(&|a| scalar::mul_add(q, a, &y, &x)));
+                assert_eq!(run(&|a| t.add(a, &y)), run(&|a| scalar::add(q, a, &y)));
+                assert_eq!(run(&|a| t.sub(a, &y)), run(&|a| scalar::sub(q, a, &y)));
+                assert_eq!(run(&|a| t.negate(a)), run(&|a| scalar::negate(q, a)));
+                let scaled = |scale| run(&|a| scalar::add_lifted(q, a, &values, scale));
+                assert_eq!(run(&|a| t.add_lifted(a, &values, 12345)), scaled(12345));
+                let lifted = |a: &mut [u64]| a.iter_mut().zip(&values).for_each(|(a, &v)| *a = q.from_signed(v.into()));
+                assert_eq!(run(&|a| t.lift(a, &values)), run(&lifted));
+                let dropped = |a: &mut [u64]| scalar::drop_limb(q, last.modulus(), a, &y);
+                assert_eq!(run(&|a| t.drop_limb(last.modulus(), a, &y)), run(&dropped));
+            }
+        }
+    }
+}

@@ -8,7 +8,7 @@
 //! | `groups` | rows of neighbouring polynomials to panels and back |
 //! | `limb` | the kernels of one prime on one body |
 //! | `rns` | conversions between bases, of integers to residues |
-//! | `rows` | the same for callers that work row by row |
+//! | `chain` | chains, item by item |
 //! | `ifma`, `dq` | arithmetic on AVX-512 registers, for primes up to 50 and 60 bits |
 //! | `twiddles`, `transform512`, `rows512`, `vec512` | the transforms and row kernels over either |
 //! | `avx2`, `rows256` | the transforms and the other kernels on AVX2 registers |
@@ -16,12 +16,12 @@
 
 pub mod body;
 mod buffer;
+mod chain;
 mod gemm;
 mod groups;
 mod limb;
 mod panels;
 mod rns;
-mod rows;
 pub mod scalar;
 
 #[cfg(target_arch = "x86_64")]
@@ -52,20 +52,20 @@ use std::sync::{Arc, Mutex};
 use rayon::prelude::*;
 
 use crate::backend::{
-    Backend, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Part, Pointwise, Product, Rns, Shape, TableUse, Transform,
-    parts,
+    Backend, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Part, Pointwise, Product, Ran, Rns, Run,
+    Shape, TableUse, Transform, parts,
 };
+use crate::chain::{Chain, Items};
 use crate::error::Result;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
 use crate::ring::{Basis, Conversion, Galois, Prime};
 
-pub use body::{Body, CpuTables};
+pub use body::{Body, CpuTables, RowTransform};
 pub use buffer::CpuBuffer;
 use buffer::Layout;
 use gemm::{Panel, Side};
 use limb::Limb;
 use panels::{Order, PanelView, Panels};
-pub use rows::PointRows;
 
 /// Batches of at most so many words are not worth waking other threads.
 const SERIAL_WORDS: usize = 1 << 14;
@@ -384,6 +384,19 @@ impl Rns for Cpu {
 
     fn mod_down(&self, t: &CpuTables, shape: Shape, kept: usize, buffer: CpuBuffer) -> Result<CpuBuffer> {
         self.divide(t, shape, kept, &buffer)
+    }
+}
+
+impl Run for Cpu {
+    fn run<I: Items>(
+        &self,
+        chain: &Chain<'_>,
+        buffers: &[&CpuBuffer],
+        batch: usize,
+        items: &I,
+    ) -> Option<Ran<I::Output, CpuBuffer>> {
+        let run = |t: CpuTables| chain::Runner::new(self.body, &t, chain, buffers, batch).run(items);
+        Some(self.tables(&chain.basis).and_then(run))
     }
 }
 

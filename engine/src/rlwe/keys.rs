@@ -48,11 +48,6 @@ impl SecretKey {
         &self.device
     }
 
-    /// s on the whole basis, `[limbs, n]` points. As secret as the key.
-    pub(crate) fn points(&self) -> Result<Vec<u64>> {
-        self.full.download()
-    }
-
     /// The basis of replies: the first prime.
     pub fn reply_basis(&self) -> &Basis {
         self.first.basis()

@@ -43,7 +43,8 @@ pub use tables::GpuTables;
 use self::context::{Context, Window};
 use self::tables::Tables;
 use crate::backend::{
-    Backend, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Pointwise, Product, Rns, Shape, TableUse, Transform,
+    Backend, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Pointwise, Product, Rns, Run, Shape,
+    TableUse, Transform,
 };
 use crate::error::{Error, Result};
 use crate::ring::ntt_table::Factor;
@@ -329,6 +330,8 @@ impl GaloisMaps for Wgpu {
         self.run_automorphism(t, shape, domain, buffer, galois)
     }
 }
+
+impl Run for Wgpu {}
 
 impl Backend for Wgpu {
     fn describe(&self) -> String {
