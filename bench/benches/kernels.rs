@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use blindvox_bench::setup::{DIMENSIONS, Gates, PRIMES, factors, residues};
 use blindvox_engine::aes::Aes128;
+use blindvox_engine::bfv::{Params, SecretKey};
 use blindvox_engine::cpu::{Body, body::Transform};
 use blindvox_engine::garble::GateHash;
 use blindvox_engine::ring::Basis;
-use blindvox_engine::rlwe::{Params, SecretKey};
 use blindvox_engine::{Device, GemmShape, PolyBatch, Prng};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 

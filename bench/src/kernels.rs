@@ -14,10 +14,12 @@ use std::time::Instant;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use blindvox_bench::setup::{AlignedRow, DIMENSIONS, Gates, PRIMES, factors, residues};
 use blindvox_engine::aes::Aes128;
+use blindvox_engine::backend::Memory;
+use blindvox_engine::bfv::{Params, SecretKey};
 use blindvox_engine::cpu::{Body, body::Transform};
 use blindvox_engine::garble::GateHash;
 use blindvox_engine::ring::Basis;
-use blindvox_engine::rlwe::{Params, SecretKey};
+use blindvox_engine::ring::primes::ntt_primes;
 use blindvox_engine::{Backend as _, Coeff, Device, GemmShape, PolyBatch, Prng};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -115,6 +117,7 @@ fn on_cpu(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     table.batched_transforms(args.batch)?;
     table.gemm(args.columns)?;
     table.encrypt()?;
+    table.prime_tables()?;
     Ok(table.rows)
 }
 
@@ -374,6 +377,24 @@ impl Table {
                 self.row(kernel, (0, 128, m), false, times);
             }
         }
+        Ok(())
+    }
+
+    /// The roots of a deep chain's primes, for all its levels and those joined with the primes of key switching; an item is a prime.
+    fn prime_tables(&mut self) -> Outcome {
+        let n = 32768;
+        let [chain, special] = [(50, 12), (55, 4)].map(|(bits, count)| Basis::new(n, &ntt_primes(bits, n, count)?));
+        let (chain, special, device) = (chain?, special?, Device::cpu());
+        let start = Instant::now();
+        for level in 1..=chain.len() {
+            let level = chain.level(level)?;
+            device.tables(&level.joined(&special)?)?;
+            device.tables(&level)?;
+        }
+        let (elapsed, used) = (start.elapsed().as_nanos() as f64, device.table_use());
+        let variant = Some(format!("{:.1} MB", used.bytes as f64 / 1e6));
+        let times = Times { ns: elapsed / used.primes as f64, peer: None, limit: None, variant };
+        self.row("prime_tables", (n, 50, used.primes), false, times);
         Ok(())
     }
 

@@ -1,8 +1,9 @@
-//! Chains: a straight line of steps over a few polynomials, the same for every item of a batch, written once and run as suits the device.
+//! Chains: a straight line of steps over a few polynomials, the same for every item of a batch, written once and run as
+//! suits the device.
 //!
-//! A CPU takes each item from its first step to its last while it is in cache; other devices take all items through one step after the
-//! other. What is random or comes from outside is an item's own, by number, so both give the same residues, and neither order nor
-//! threads matter.
+//! A CPU takes each item from its first step to its last while it is in cache; other devices take all items through one
+//! step after the other. What is random or comes from outside is an item's own, by number, so both give the same
+//! residues, and neither order nor threads matter.
 //!
 //! Registers are typed by their domain, so a product of coefficients does not compile:
 //!
@@ -389,8 +390,8 @@ impl<'a> Chain<'a> {
     /// What each of `batch` items comes to.
     ///
     /// # Errors
-    /// Those of the items, [`Error::Decode`] for residues from an item that are not reduced, [`Error::Shape`] for batches of other
-    /// sizes or primes than the chain's.
+    /// Those of the items, [`Error::Decode`] for residues from an item that are not reduced, [`Error::Shape`] for
+    /// batches of other sizes or primes than the chain's.
     pub fn run<I: Items>(&self, device: &Device, batch: usize, items: &I) -> Result<Vec<I::Output>> {
         self.check(device, batch)?;
         if let Some(done) = device.run(self, &self.buffers(), batch, items) {

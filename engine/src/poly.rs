@@ -238,8 +238,8 @@ impl PolyBatch<Coeff> {
         Self::wrap(device, basis, values.len() / basis.n(), |t, shape| device.reduce(t, shape, values))
     }
 
-    /// Divides by the product of all primes but the first `kept`, rounding, and leaves their limbs out: a modulus switch, a
-    /// rescaling, the end of a key switch.
+    /// Divides by the product of all primes but the first `kept`, rounding, and leaves their limbs out: a modulus
+    /// switch, a rescaling, the end of a key switch.
     ///
     /// # Errors
     /// [`Error::Parameters`] unless there are both limbs to keep and limbs to drop, or for primes that
@@ -302,8 +302,8 @@ impl PolyBatch<Ntt> {
         self.device.mul_add_assign(&self.tables, shape, &mut self.buffer, &a.buffer, &b.buffer, b.batch)
     }
 
-    /// The matrix products of `self`, `rows x inner`, with each `x`, `inner x cols`, row by row in the batch: `self` is read
-    /// from memory once for all of them.
+    /// The matrix products of `self`, `rows x inner`, with each `x`, `inner x cols`, row by row in the batch: `self` is
+    /// read from memory once for all of them.
     pub fn gemm<const X: usize>(&self, x: [&Self; X], size: GemmShape) -> Result<[Self; X]> {
         self.limbs(&self.basis)?.gemm(x, size)
     }

@@ -1,10 +1,10 @@
-// Exact conversion between bases in the coefficient domain: mod_up to other primes, mod_down by the product of some. For residues
-// x_i modulo primes m_i of product D and b_i bits, y_i = x_i (D/m_i)^-1 mod m_i, and v counts the whole D in sum of y_i D/m_i: of
-// several primes, of at least 30 bits, by 32-bit fractions of each y_i / m_i, of one by comparing with D/2. The representative
-// nearest zero is then sum of y_i [D/m_i] - v D, in each prime of the target.
+// Exact conversion between bases in the coefficient domain: mod_up to other primes, mod_down by the product of some.
+// For residues x_i modulo primes m_i of product D and b_i bits, y_i = x_i (D/m_i)^-1 mod m_i, and v counts the whole D
+// in sum of y_i D/m_i: of several primes, of at least 30 bits, by 32-bit fractions of each y_i / m_i, of one by
+// comparing with D/2. The representative nearest zero is then sum of y_i [D/m_i] - v D, in each prime of the target.
 //
-// One lane a residue of the result: x along n, y the prime of the target, z the polynomial. Words are split at 30 bits whatever the
-// width of the target's prime, as y_i may be wider; sums of eight products are folded.
+// One lane a residue of the result: x along n, y the prime of the target, z the polynomial. Words are split at 30 bits
+// whatever the width of the target's prime, as y_i may be wider; sums of eight products are folded.
 //
 // Constants of a conversion, in words: five a source prime,
 //   0  m_i   1  (D/m_i)^-1   2  its companion   3  floor(2^(b + 30) / m_i), below 2^31   4  b - 30

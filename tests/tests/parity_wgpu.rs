@@ -5,11 +5,11 @@
 
 use blindvox_engine::backend::Memory;
 use blindvox_engine::backend::kernels::{Case, Fill, KERNELS};
-use blindvox_engine::bfv::ReplyParams;
+use blindvox_engine::bfv::{Params, PublicKey, ReplyParams, SecretKey};
 use blindvox_engine::cpu::Body;
 use blindvox_engine::ring::Basis;
 use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60, ntt_primes};
-use blindvox_engine::rlwe::{Ciphertexts, Params, PublicKey, SecretKey, SeededCiphertexts};
+use blindvox_engine::rlwe::{Ciphertexts, SeededCiphertexts};
 use blindvox_engine::wgpu::{GpuOptions, adapters};
 use blindvox_engine::{Coeff, Device, Error, GemmShape, Ntt, PolyBatch, Prng};
 use blindvox_tests::gpu_devices;

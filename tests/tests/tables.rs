@@ -1,5 +1,5 @@
-//! What the primes of a deep chain cost: their roots once, whatever levels and joined bases are in use. The one test of its process,
-//! whose resident set it looks at.
+//! What the primes of a deep chain cost: their roots once, whatever levels and joined bases are in use. The one test of
+//! its process, whose resident set it looks at.
 
 use blindvox_engine::backend::Memory;
 use blindvox_engine::ring::primes::ntt_primes;

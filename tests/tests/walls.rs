@@ -1,5 +1,5 @@
-//! The walls inside the engine, held by reading what each folder names: schemes and polynomials name no backend, and what schemes share
-//! names no scheme.
+//! The walls inside the engine, held by reading what each folder names: schemes and polynomials name no backend, and
+//! what schemes share names no scheme.
 
 use std::fs;
 use std::path::{Path, PathBuf};

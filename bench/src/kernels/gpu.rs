@@ -7,9 +7,9 @@
 use std::time::Instant;
 
 use blindvox_bench::setup::{PRIMES, factors, residues};
+use blindvox_engine::bfv::{Params, SecretKey};
 use blindvox_engine::garble::{AndInputs, GateHash, GateKeys};
 use blindvox_engine::ring::Basis;
-use blindvox_engine::rlwe::{Params, SecretKey};
 use blindvox_engine::wgpu::{GateBatchSize, GpuOptions, Rates, Word, adapters};
 use blindvox_engine::{Backend as _, Coeff, Device, DeviceKind, GemmShape, PolyBatch, Prng};
 

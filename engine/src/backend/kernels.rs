@@ -1,5 +1,5 @@
-//! Every kernel, once: one list for all that runs them in turn. A case says where, over which primes and on what residues; its results
-//! are the same on every device, bit for bit.
+//! Every kernel, once: one list for all that runs them in turn. A case says where, over which primes and on what
+//! residues; its results are the same on every device, bit for bit.
 
 use std::ops::Range;
 

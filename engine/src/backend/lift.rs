@@ -4,8 +4,8 @@ use super::*;
 
 /// Polynomials from small or public things: host integers and seeds.
 pub trait Lift: Memory {
-    /// Coefficient domain: `acc[b][l][i] += values[b][i] * scale[l] mod q_l` for signed 32-bit host `values` `[batch, n]`
-    /// and `scale[l]` in `[0, q_l)`.
+    /// Coefficient domain: `acc[b][l][i] += values[b][i] * scale[l] mod q_l` for signed 32-bit host `values` `[batch,
+    /// n]` and `scale[l]` in `[0, q_l)`.
     fn add_lifted(
         &self,
         t: &Self::Tables,

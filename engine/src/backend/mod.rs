@@ -12,12 +12,12 @@
 //! | [`Run`] | chains |
 //!
 //! Coefficient-domain data is `[batch, limbs, n]`, each residue in `[0, q_limb)`. In the NTT domain the *order* of
-//! points is that of [`NttTable`](crate::ring::NttTable) everywhere, while the *layout* in memory is the backend's own; `upload` and
-//! `download` always speak `[batch, limbs, n]`. Kernels may only be enqueued; `download` waits. All shapes and reduced inputs are
-//! checked by [`PolyBatch`](crate::PolyBatch), the only caller.
+//! points is that of [`NttTable`](crate::ring::NttTable) everywhere, while the *layout* in memory is the backend's own;
+//! `upload` and `download` always speak `[batch, limbs, n]`. Kernels may only be enqueued; `download` waits. All shapes
+//! and reduced inputs are checked by [`PolyBatch`](crate::PolyBatch), the only caller.
 //!
-//! Every kernel has a scalar twin in [`crate::cpu::scalar`], must agree with it bit for bit, and is in the one list of them,
-//! [`kernels::KERNELS`].
+//! Every kernel has a scalar twin in [`crate::cpu::scalar`], must agree with it bit for bit, and is in the one list of
+//! them, [`kernels::KERNELS`].
 
 mod galois;
 pub mod kernels;

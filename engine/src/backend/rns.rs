@@ -14,7 +14,8 @@ pub trait Rns: Memory {
         from: Limbs<'_, Self::Buffer>,
     ) -> Result<Self::Buffer>;
 
-    /// Coefficient domain: divides by the product D of all primes but the first `kept`, rounding, in the limbs of those:
-    /// `(x_l - [x]) / D mod q_l`, with `[x]` what [`Self::mod_up`] makes of the other limbs. `shape` is that of the buffer.
+    /// Coefficient domain: divides by the product D of all primes but the first `kept`, rounding, in the limbs of
+    /// those: `(x_l - [x]) / D mod q_l`, with `[x]` what [`Self::mod_up`] makes of the other limbs. `shape` is that of
+    /// the buffer.
     fn mod_down(&self, t: &Self::Tables, shape: Shape, kept: usize, buffer: Self::Buffer) -> Result<Self::Buffer>;
 }

@@ -8,8 +8,8 @@ pub type Ran<T, B> = Result<(Vec<T>, Option<B>)>;
 
 /// Chains, where a device has a way of its own to run them.
 pub trait Run: Memory {
-    /// Runs a chain item by item. `buffers` are those of the chain's batches, in order. None where whole batches are better taken step
-    /// by step.
+    /// Runs a chain item by item. `buffers` are those of the chain's batches, in order. None where whole batches are
+    /// better taken step by step.
     fn run<I: Items>(
         &self,
         _chain: &Chain<'_>,

@@ -3,13 +3,15 @@
 use zeroize::Zeroizing;
 
 use super::encoding::{Decoder, Encoder};
+use super::keys::SecretKey;
+use super::params::Params;
 use crate::chain::{Chain, Each, Item};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::poly::{Coeff, PolyBatch};
 use crate::prng::Prng;
 use crate::ring::sampler::{self, PublicSeed};
-use crate::rlwe::{Ciphertexts, Params, SecretKey, SeededCiphertexts};
+use crate::rlwe::{Ciphertexts, SeededCiphertexts};
 
 /// Encrypts piece by piece under one public seed, each piece going on where the one before ended.
 pub struct Encryptor<'k> {
@@ -29,8 +31,8 @@ impl Encryptor<'_> {
         self.seed
     }
 
-    /// Encrypts the next `batch` messages in `[0, t)`: `message(i, m)` writes message i over n zeros, `take(i, c0)` is given the
-    /// half that holds it, `[limbs, n]` coefficients.
+    /// Encrypts the next `batch` messages in `[0, t)`: `message(i, m)` writes message i over n zeros, `take(i, c0)` is
+    /// given the half that holds it, `[limbs, n]` coefficients.
     pub fn encrypt_each<T: Send>(
         &mut self,
         batch: usize,
@@ -41,10 +43,11 @@ impl Encryptor<'_> {
         let (first, key) = (self.advance(batch)?, self.key);
         let basis = key.params().basis();
         let (encoder, series) = (Encoder::new(basis, key.params().plain()), prng.series());
+        let s = key.key.on(basis)?;
         let mut chain = Chain::new(basis);
         let (noise, text) = (chain.small(), chain.small());
         let c0 = chain.uniform(&self.seed, first);
-        chain.mul(&c0, key.for_basis(basis.len())?);
+        chain.mul(&c0, &s);
         let c0 = chain.inverse(c0);
         chain.negate(&c0);
         chain.add_lifted(&c0, noise, &vec![1; basis.len()]);
@@ -86,8 +89,9 @@ impl Encryptor<'_> {
 }
 
 impl Ciphertexts {
-    /// The `batch` ciphertexts under a seed, with messages added, ready to be multiplied: `half(i, c0)` writes what was sent for
-    /// ciphertext i, `[limbs, n]` coefficients, and `message(i, m)` the message in `[0, t)` to be added over n zeros.
+    /// The `batch` ciphertexts under a seed, with messages added, ready to be multiplied: `half(i, c0)` writes what was
+    /// sent for ciphertext i, `[limbs, n]` coefficients, and `message(i, m)` the message in `[0, t)` to be added over n
+    /// zeros.
     ///
     /// # Errors
     /// Those of `half`, and [`Error::Decode`] for residues that are not reduced.
@@ -136,8 +140,8 @@ impl SecretKey {
         Ok(SeededCiphertexts::new(encryptor.seed(), c0))
     }
 
-    /// Decrypts `batch` replies: `halves(i, c0, c1)` writes reply i on the first prime, coefficients, over zeros, and `take(i, m)` is
-    /// given its message.
+    /// Decrypts `batch` replies: `halves(i, c0, c1)` writes reply i on the first prime, coefficients, over zeros, and
+    /// `take(i, m)` is given its message.
     ///
     /// # Errors
     /// [`Error::Decode`] for residues that are not reduced.
@@ -149,12 +153,13 @@ impl SecretKey {
     ) -> Result<Vec<T>> {
         let basis = self.reply_basis();
         let decoder = Decoder::new(basis.modulus(0), self.params().plain())?;
+        let s = self.key.on(basis)?;
         let mut chain = Chain::new(basis);
         // For the message, which no step reads.
         let _ = chain.small();
         let (c0, c1) = (chain.given(), chain.given());
         let c1 = chain.forward(c1);
-        chain.mul(&c1, self.for_basis(1)?);
+        chain.mul(&c1, &s);
         let c1 = chain.inverse(c1);
         chain.add(&c0, &c1);
         chain.output(c0);
@@ -172,7 +177,8 @@ impl SecretKey {
         chain.run(self.device(), batch, &Each::new(prepare, finish))
     }
 
-    /// Decrypts replies on the first prime, both halves `[batch, n]` in the coefficient domain, to `[batch, n]` messages.
+    /// Decrypts replies on the first prime, both halves `[batch, n]` in the coefficient domain, to `[batch, n]`
+    /// messages.
     pub fn decrypt(&self, c0: PolyBatch<Coeff>, c1: PolyBatch<Coeff>) -> Result<Vec<u32>> {
         let (n, basis) = (self.params().n(), self.reply_basis());
         if c0.basis() != basis || c1.basis() != basis || c0.batch() != c1.batch() {

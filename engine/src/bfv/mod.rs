@@ -3,6 +3,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`params`], [`keys`] | ring, primes and plaintext modulus; keys for them |
 //! | [`encoding`] | coefficients mod t to residues and back |
 //! | [`slots`] | vectors mod a prime as products of slots |
 //! | [`cipher`] | seeded encryption, decryption |
@@ -12,12 +13,17 @@
 
 pub mod cipher;
 pub mod encoding;
+pub mod keys;
 pub mod noise;
 pub mod ole;
+pub mod params;
 pub mod reply;
 pub mod slots;
 
+pub use cipher::Encryptor;
 pub use encoding::{Decoder, Encoder};
+pub use keys::{PublicKey, SecretKey};
 pub use ole::{OleReceiver, OleSender};
+pub use params::Params;
 pub use reply::{Reply, ReplyParams};
 pub use slots::SlotEncoder;

@@ -5,7 +5,9 @@
 use crate::error::{Error, Result};
 use crate::poly::{Coeff, PolyBatch};
 use crate::ring::sampler::NOISE_SIGMA;
-use crate::rlwe::{Params, SecretKey};
+
+use super::keys::SecretKey;
+use super::params::Params;
 
 use super::encoding::Encoder;
 
@@ -75,7 +77,7 @@ impl SecretKey {
     pub fn noise(&self, c0: &PolyBatch<Coeff>, c1: PolyBatch<Coeff>, messages: &[u32]) -> Result<Vec<i128>> {
         let basis = c0.basis().clone();
         let encoder = Encoder::new(&basis, self.params().plain());
-        let mut phase = self.times_secret(c1.into_ntt()?)?;
+        let mut phase = self.key.times_secret(c1.into_ntt()?)?;
         phase.add_assign(c0)?;
         let minus: Vec<u64> = encoder.scale().iter().enumerate().map(|(l, &s)| basis.modulus(l).neg(s)).collect();
         phase.add_lifted(&encoder.signed(messages), &minus)?;
@@ -174,5 +176,5 @@ mod tests {
         assert!(refused.contains("decryption corrects"), "{refused}");
     }
 
-    use crate::rlwe::PublicKey;
+    use crate::bfv::PublicKey;
 }

@@ -1,5 +1,5 @@
-//! Oblivious linear evaluation in slots: shares of sums of x·w mod p, for vectors x of the key's holder (the receiver) and w
-//! of the other party (the sender).
+//! Oblivious linear evaluation in slots: shares of sums of x·w mod p, for vectors x of the key's holder (the receiver)
+//! and w of the other party (the sender).
 //!
 //! # | from -> to           | content                                                        | bytes
 //! --|----------------------|----------------------------------------------------------------|------
@@ -9,21 +9,23 @@
 //! The receiver's share is what it decrypts, the sender's -r for uniform r. Vectors are `[batch, n]` values mod p. See
 //! [`reply`](super::reply) for what hides w, and why it comes in that order.
 //!
-//! Either message is one chain. Whatever is random about a ciphertext comes from a generator of its own, so neither order nor threads
-//! matter.
+//! Either message is one chain. Whatever is random about a ciphertext comes from a generator of its own, so neither
+//! order nor threads matter.
 
 use std::sync::Mutex;
 
 use super::SlotEncoder;
 use super::cipher::rows;
 use super::encoding::{Decoder, Encoder};
+use super::keys::{PublicKey, SecretKey};
+use super::params::Params;
 use crate::chain::{Chain, Each, Item};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::prng::Prng;
 use crate::ring::sampler::{self, PublicSeed};
 use crate::ring::{Basis, Modulus};
-use crate::rlwe::{Params, PublicKey, SecretKey, wire};
+use crate::rlwe::wire;
 use crate::simd::wide;
 
 /// What both parties work with.
@@ -138,13 +140,14 @@ impl OleReceiver {
         let prngs = parts(forks(prng, batch));
         let Tools { params, slots, encoder, .. } = &self.tools;
         let (basis, n, start) = (params.basis(), params.n(), out.len());
+        let s = self.key.key.on(basis)?;
         let mut chain = Chain::new(basis);
         let (noise, text) = (chain.small(), chain.small());
         let c0 = chain.lift(noise);
         chain.add_lifted(&c0, text, encoder.scale());
         let c0 = chain.forward(c0);
         let c1 = chain.uniform(&seed, 0);
-        chain.mul(&c1, self.key.for_basis(basis.len())?);
+        chain.mul(&c1, &s);
         chain.sub(&c0, &c1);
         chain.output(c0);
         let prepare = |item: Item<'_>| {
@@ -179,10 +182,11 @@ impl OleReceiver {
         }
         let Tools { params, first, slots, decoder, .. } = &self.tools;
         let (row, bits) = (self.tools.row_len(0), self.tools.bits(0));
+        let s = self.key.key.on(first)?;
         let mut chain = Chain::new(first);
         let (c0, c1) = (chain.given(), chain.given());
         let c1 = chain.forward(c1);
-        chain.mul(&c1, self.key.for_basis(1)?);
+        chain.mul(&c1, &s);
         let c1 = chain.inverse(c1);
         chain.add(&c0, &c1);
         chain.output(c0);
@@ -218,7 +222,8 @@ impl OleSender {
         Ok(size_of::<PublicSeed>() + packed)
     }
 
-    /// Appends message 2 for the sum of the terms, at least one, and adds the sender's shares to `acc`, `[batch, n]`, below p.
+    /// Appends message 2 for the sum of the terms, at least one, and adds the sender's shares to `acc`, `[batch, n]`,
+    /// below p.
     ///
     /// # Errors
     /// [`Error::Decode`] where what the receiver asked is no message 1 for so many values.
@@ -239,8 +244,8 @@ impl OleSender {
         let c1 = chain.lift(u);
         let c1 = chain.forward(c1);
         let c0 = chain.copy(&c1);
-        chain.mul(&c0, &self.key.b);
-        chain.mul(&c1, &self.key.a);
+        chain.mul(&c0, &self.key.key.b);
+        chain.mul(&c1, &self.key.key.a);
         for term in terms {
             let factor = chain.small();
             let asked = chain.load();

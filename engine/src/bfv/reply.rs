@@ -16,12 +16,13 @@ use std::ops::Range;
 
 use super::cipher::rows;
 use super::encoding::Encoder;
+use super::keys::PublicKey;
 use crate::chain::{Chain, Each, Item};
 use crate::error::{Error, Result};
 use crate::poly::{Coeff, PolyBatch};
 use crate::prng::Prng;
 use crate::ring::sampler;
-use crate::rlwe::{Ciphertexts, PublicKey};
+use crate::rlwe::Ciphertexts;
 
 /// How replies are flooded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +55,9 @@ impl PublicKey {
         Ok(Reply { c0: upload(c0)?, c1: upload(c1)? })
     }
 
-    /// Replies of the products `range`, numbered from 0: `message(i, m)` writes what reply i carries besides its product over n
-    /// zeros, in `[0, t)`, and `take(i, c0, c1, m)` is given the reply on the first prime, coefficients, and that message again.
+    /// Replies of the products `range`, numbered from 0: `message(i, m)` writes what reply i carries besides its
+    /// product over n zeros, in `[0, t)`, and `take(i, c0, c1, m)` is given the reply on the first prime, coefficients,
+    /// and that message again.
     pub fn reply_each<T: Send>(
         &self,
         products: &Ciphertexts,
@@ -73,8 +75,8 @@ impl PublicKey {
         // The order is the argument: see above.
         let u = chain.lift(u);
         let u = chain.forward(u);
-        chain.mul_add(&c0, &u, &self.b);
-        chain.mul_add(&c1, &u, &self.a);
+        chain.mul_add(&c0, &u, &self.key.b);
+        chain.mul_add(&c1, &u, &self.key.a);
         let c0 = chain.inverse(c0);
         chain.add_lifted(&c0, noise0, &ones);
         chain.add_lifted(&c0, text, encoder.scale());

@@ -1,7 +1,7 @@
 //! Vectors mod a prime p = 1 mod 2n, one element a slot: products of polynomials are products of vectors.
 //!
-//! The slots are the values at the 2n-th roots of unity mod p, in the order of [`NttTable`](crate::ring::NttTable). Vectors come from the
-//! host and go to it, so they are transformed there, row by row.
+//! The slots are the values at the 2n-th roots of unity mod p, in the order of [`NttTable`](crate::ring::NttTable).
+//! Vectors come from the host and go to it, so they are transformed there, row by row.
 
 use crate::chain::RowTransform;
 use crate::error::{Error, Result};

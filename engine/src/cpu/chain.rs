@@ -1,5 +1,5 @@
-//! Chains on a CPU: each item is taken from its first step to its last while it is in cache. Between divisions, which read all limbs,
-//! steps go limb by limb, so a register that lives between two of them takes one row.
+//! Chains on a CPU: each item is taken from its first step to its last while it is in cache. Between divisions, which
+//! read all limbs, steps go limb by limb, so a register that lives between two of them takes one row.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -293,8 +293,8 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// The order of points: that of batches if there are any, that of what comes from outside if anything does, else the one that costs
-/// less.
+/// The order of points: that of batches if there are any, that of what comes from outside if anything does, else the
+/// one that costs less.
 fn order(body: Body, chain: &Chain<'_>) -> Order {
     let batches = chain.gathered.is_some() || chain.sources.iter().any(|s| matches!(s, Source::Batch { .. }));
     let outside = chain.steps.iter().any(|s| matches!(s, Step::Uniform { .. } | Step::Load { .. }))

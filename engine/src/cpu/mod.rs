@@ -12,15 +12,18 @@
 //! | `ifma`, `dq` | arithmetic on AVX-512 registers, for primes up to 50 and 60 bits |
 //! | `twiddles`, `transform512`, `rows512`, `vec512` | the transforms and row kernels over either |
 //! | `avx2`, `rows256` | the transforms and the other kernels on AVX2 registers |
+//! | `pointwise`, `galois` | residue by residue; automorphisms |
 //! | `gemm`, `gemm_ifma`, `gemm_dq` | the matrix product at each frequency |
 
 pub mod body;
 mod buffer;
 mod chain;
+mod galois;
 mod gemm;
 mod groups;
 mod limb;
 mod panels;
+mod pointwise;
 mod rns;
 pub mod scalar;
 
@@ -52,13 +55,13 @@ use std::sync::{Arc, Mutex};
 use rayon::prelude::*;
 
 use crate::backend::{
-    Backend, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Part, Pointwise, Product, Ran, Rns, Run,
-    Shape, TableUse, Transform, parts,
+    Backend, Domain, GemmShape, Integers, Lift, Limbs, Memory, Part, Product, Ran, Rns, Run, Shape, TableUse,
+    Transform, parts,
 };
 use crate::chain::{Chain, Items};
 use crate::error::Result;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
-use crate::ring::{Basis, Conversion, Galois, Prime};
+use crate::ring::{Basis, Conversion, Prime};
 
 pub use body::{Body, CpuTables, RowTransform};
 pub use buffer::CpuBuffer;
@@ -99,11 +102,6 @@ fn for_each_chunk(words: &mut [u64], size: usize, f: impl Fn(usize, &mut [u64]) 
     } else {
         words.par_chunks_mut(size).enumerate().for_each(|(i, c)| f(i, c));
     }
-}
-
-/// The limb of each chunk of n words.
-fn limb_of(layout: Layout, shape: Shape) -> impl Fn(usize) -> usize + Sync {
-    move |chunk| if layout == Layout::Rows { chunk % shape.limbs } else { chunk / shape.batch }
 }
 
 /// The layout of a result of operands that must agree unless one is zero.
@@ -288,61 +286,6 @@ impl Transform for Cpu {
     }
 }
 
-impl Pointwise for Cpu {
-    fn add_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, b: &CpuBuffer) -> Result<()> {
-        a.layout = common(a.layout, b.layout);
-        let (n, limb) = (shape.n, limb_of(a.layout, shape));
-        for_each_chunk(a.words_mut(), n, |i, a| t.limbs[limb(i)].add(a, &b.words()[i * n..][..n]));
-        Ok(())
-    }
-
-    fn sub_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, b: &CpuBuffer) -> Result<()> {
-        a.layout = common(a.layout, b.layout);
-        let (n, limb) = (shape.n, limb_of(a.layout, shape));
-        for_each_chunk(a.words_mut(), n, |i, a| t.limbs[limb(i)].sub(a, &b.words()[i * n..][..n]));
-        Ok(())
-    }
-
-    fn negate_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer) -> Result<()> {
-        let limb = limb_of(a.layout, shape);
-        for_each_chunk(a.words_mut(), shape.n, |i, a| t.limbs[limb(i)].negate(a));
-        Ok(())
-    }
-
-    fn mul_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, b: &CpuBuffer, b_batch: usize) -> Result<()> {
-        a.layout = common(a.layout, b.layout);
-        let (size, period, limb) = product_chunks(shape, b_batch);
-        for_each_chunk(a.words_mut(), size, |i, a| {
-            t.limbs[limb(i)].mul(a, &b.words()[i * period..][..period]);
-        });
-        Ok(())
-    }
-
-    fn mul_add_assign(
-        &self,
-        t: &CpuTables,
-        shape: Shape,
-        acc: &mut CpuBuffer,
-        a: &CpuBuffer,
-        b: &CpuBuffer,
-        b_batch: usize,
-    ) -> Result<()> {
-        acc.layout = common(common(acc.layout, Layout::Panels), common(a.layout, b.layout));
-        let (size, period, limb) = product_chunks(shape, b_batch);
-        for_each_chunk(acc.words_mut(), size, |i, s| {
-            let (a, b) = (&a.words()[i * size..][..size], &b.words()[i * period..][..period]);
-            t.limbs[limb(i)].mul_add(s, a, b);
-        });
-        Ok(())
-    }
-
-    fn mul_scalar_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, scalars: &[u64]) -> Result<()> {
-        let limb = limb_of(a.layout, shape);
-        for_each_chunk(a.words_mut(), shape.n, |i, a| t.limbs[limb(i)].mul_scalar(a, scalars[limb(i)]));
-        Ok(())
-    }
-}
-
 impl Product for Cpu {
     fn gemm(
         &self,
@@ -400,59 +343,10 @@ impl Run for Cpu {
     }
 }
 
-impl GaloisMaps for Cpu {
-    fn automorphism(
-        &self,
-        t: &CpuTables,
-        shape: Shape,
-        _: Domain,
-        buffer: &CpuBuffer,
-        galois: Galois,
-    ) -> Result<CpuBuffer> {
-        let Shape { limbs, n, .. } = shape;
-        Ok(match buffer.layout {
-            Layout::Zero => CpuBuffer::zeros(shape.words()),
-            Layout::Rows => {
-                let mut out = CpuBuffer::new(shape.words(), Layout::Rows);
-                for_each_chunk(out.words_mut(), n, |row, out| {
-                    let a = &buffer.words()[row * n..][..n];
-                    scalar::automorphism_coeff(t.modulus(row % limbs), galois, out, a);
-                });
-                out
-            }
-            Layout::Panels => automorphism_ntt(shape, buffer, galois),
-        })
-    }
-}
-
 impl Backend for Cpu {
     fn describe(&self) -> String {
         format!("CPU, {:?}, {} threads", self.body, rayon::current_num_threads())
     }
-}
-
-/// The automorphism of panels.
-fn automorphism_ntt(shape: Shape, buffer: &CpuBuffer, galois: Galois) -> CpuBuffer {
-    let Shape { batch, n, .. } = shape;
-    let width = panels::width(n);
-    // Where the point of each place comes from in the first polynomial of a limb: the same for all of the batch.
-    let from: Vec<usize> = (0..n)
-        .map(|i| panels::place(n, galois.point(panels::place(n, i))))
-        .map(|i| i / width * batch * width + i % width)
-        .collect();
-    let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
-    let chunk = n.min(64);
-    for_each_chunk(out.words_mut(), chunk * batch, |i, out| {
-        let (limb, first) = (i * chunk / n, i * chunk % n);
-        let words = &buffer.words()[limb * n * batch..][..n * batch];
-        let panels = out.chunks_exact_mut(width * batch).zip(from[first..].chunks_exact(width));
-        for (panel, from) in panels {
-            for (poly, line) in panel.chunks_exact_mut(width).enumerate() {
-                line.iter_mut().zip(from).for_each(|(out, &i)| *out = words[i + poly * width]);
-            }
-        }
-    });
-    out
 }
 
 /// The matrix products whose left factor's panel `i` is at the start of `w(i)`, counted over limbs and frequencies.
@@ -483,36 +377,4 @@ fn product<'w>(
         panels.into_par_iter().enumerate().for_each_init(Vec::new, one);
     }
     y
-}
-
-/// Chunks of a product of panels: their size, that of the other factor's (which repeats within), and their limbs.
-fn product_chunks(shape: Shape, b_batch: usize) -> (usize, usize, impl Fn(usize) -> usize + Sync) {
-    let Shape { batch, n, .. } = shape;
-    let width = panels::width(n);
-    // A whole limb's worth of equal batches in chunks of n, or one line against a panel.
-    let (size, period) = if b_batch == batch { (n, n) } else { (batch * width, width) };
-    (size, period, move |chunk| chunk * size / (batch * n))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ring::primes::DEFAULT_50;
-
-    #[test]
-    fn automorphisms_of_panels_are_the_definition() {
-        for (n, batch, element) in [(4, 1, 3), (32, 2, 5), (64, 1, 127), (256, 3, 77), (4096, 2, 4095)] {
-            let basis = Basis::new(n, &DEFAULT_50[..2]).unwrap();
-            let (cpu, shape, galois) = (Cpu::default(), Shape { batch, limbs: 2, n }, Galois::new(n, element).unwrap());
-            let t = cpu.tables(&basis).unwrap();
-            let points: Vec<u64> = (0..shape.words() as u64).collect();
-            let panels = cpu.upload(&t, shape, Domain::Ntt, &points).unwrap();
-            let image = cpu.automorphism(&t, shape, Domain::Ntt, &panels, galois).unwrap();
-            let mut expected = vec![0; shape.words()];
-            for (out, row) in expected.chunks_exact_mut(n).zip(points.chunks_exact(n)) {
-                scalar::automorphism_ntt(galois, out, |i| row[i]);
-            }
-            assert!(cpu.download(&t, shape, Domain::Ntt, &image).unwrap() == expected, "n = {n}, element {element}");
-        }
-    }
 }

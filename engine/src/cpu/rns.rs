@@ -1,5 +1,5 @@
-//! Conversions from one basis to another and of integers to residues. Both are sums of rows times constants of the target prime, which
-//! every body takes as a matrix product of one row.
+//! Conversions from one basis to another and of integers to residues. Both are sums of rows times constants of the
+//! target prime, which every body takes as a matrix product of one row.
 
 use std::sync::Arc;
 
@@ -149,7 +149,8 @@ impl Cpu {
             });
             return out;
         }
-        // Offset by half of the range, so that no sign is left, and cut in pieces; the last row takes the offset off again.
+        // Offset by half of the range, so that no sign is left, and cut in pieces; the last row takes the offset off
+        // again.
         let (sign, pieces) = match values {
             Integers::One(_) => (63, 2),
             Integers::Two(_) => (127, 3),

@@ -1,4 +1,5 @@
-//! Some of a batch's limbs: what a level or a digit sees of elements over a larger basis. Nothing is copied until it is asked for.
+//! Some of a batch's limbs: what a level or a digit sees of elements over a larger basis. Nothing is copied until it is
+//! asked for.
 
 use super::*;
 
@@ -62,8 +63,8 @@ impl PolyBatch<Coeff> {
 }
 
 impl LimbView<'_, Ntt> {
-    /// The matrix products of the view, `rows x inner`, with each `x`, `inner x cols`, whose basis is the view's: an `x` at any level
-    /// meets a left factor that is stored once.
+    /// The matrix products of the view, `rows x inner`, with each `x`, `inner x cols`, whose basis is the view's: an
+    /// `x` at any level meets a left factor that is stored once.
     pub fn gemm<const X: usize>(&self, x: [&PolyBatch<Ntt>; X], size: GemmShape) -> Result<[PolyBatch<Ntt>; X]> {
         let Some(place) = x.first() else { return Err(Error::Shape("a product with no right factor".to_owned())) };
         for x in x {

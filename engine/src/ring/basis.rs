@@ -1,5 +1,5 @@
-//! Several NTT primes together: Q = q_0 * q_1 * ... A basis is a view of primes that own their roots: the levels and digits of a
-//! chain of primes, and a level with the primes of key switching, cost a pointer a prime.
+//! Several NTT primes together: Q = q_0 * q_1 * ... A basis is a view of primes that own their roots: the levels and
+//! digits of a chain of primes, and a level with the primes of key switching, cost a pointer a prime.
 
 use std::hash::{Hash, Hasher};
 use std::ops::Range;

@@ -9,9 +9,9 @@
 //! out = sum y_i [D/m_i] - v D                                     mod p
 //! ```
 //!
-//! The result is the residue of the representative of x nearest zero, or of its neighbour if x is within 13 a 2^-32 D of D/2, for a
-//! primes. No floating point takes part, so all backends agree bit for bit. For one prime, which may be of any width, v is whether
-//! x > D/2, and the representative is the nearest always; several have 30 bits or more.
+//! The result is the residue of the representative of x nearest zero, or of its neighbour if x is within 13 a 2^-32 D
+//! of D/2, for a primes. No floating point takes part, so all backends agree bit for bit. For one prime, which may be
+//! of any width, v is whether x > D/2, and the representative is the nearest always; several have 30 bits or more.
 
 use super::basis::Basis;
 use super::modulus::Modulus;
@@ -36,7 +36,8 @@ impl Conversion {
     /// From the primes of one basis to those of another.
     ///
     /// # Errors
-    /// [`Error::Parameters`] for several primes one of which has fewer than 30 bits, more than 64 of them, or different dimensions.
+    /// [`Error::Parameters`] for several primes one of which has fewer than 30 bits, more than 64 of them, or different
+    /// dimensions.
     pub fn new(from: &Basis, to: &Basis) -> Result<Self> {
         let narrow = from.primes().iter().find(|m| from.len() > 1 && m.modulus().bits() < MIN_BITS);
         if narrow.is_some() || from.len() > MOST || from.n() != to.n() {

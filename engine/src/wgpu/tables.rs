@@ -1,5 +1,5 @@
-//! Roots on the device: each prime's once, at a number that it keeps, whatever bases have it. A basis is the list of its primes'
-//! constants and numbers, 56 bytes a prime.
+//! Roots on the device: each prime's once, at a number that it keeps, whatever bases have it. A basis is the list of
+//! its primes' constants and numbers, 56 bytes a prime.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use blindvox_engine::rlwe::Params;
+use blindvox_engine::bfv::Params;
 use blindvox_engine::{Backend, Device};
 use blindvox_protocols::dice::dice;
 use blindvox_protocols::infer::report::{LayerReport, Total, peak_memory_bytes};
