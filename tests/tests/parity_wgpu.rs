@@ -84,9 +84,8 @@ const SIZE: GemmShape = GemmShape { rows: 3, inner: 10, cols: 5 };
 #[test]
 fn kernels_agree() {
     for gpu in gpu_devices(false) {
-        for n in [1024, 4096] {
-            bases(n).iter().for_each(|basis| compare_all(&gpu, basis, 3, SIZE, Fill::Random));
-        }
+        bases(1024).iter().for_each(|basis| compare_all(&gpu, basis, 3, SIZE, Fill::Random));
+        compare_all(&gpu, &bases(4096)[3], 3, SIZE, Fill::Random);
         let size = GemmShape { rows: 1, inner: 2, cols: 1 };
         compare_all(&gpu, &bases(65536)[4], 1, size, Fill::Random);
         for fill in Fill::ALL {

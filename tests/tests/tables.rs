@@ -9,6 +9,8 @@ const N: usize = 32768;
 /// Primes of the chain, and of key switching beside it.
 const CHAIN: usize = 12;
 const SPECIAL: usize = 4;
+/// Bytes of tables, at most: 40 MB.
+const LIMIT: usize = 40_000_000;
 
 /// The resident set in bytes, where the system says.
 fn resident() -> Option<usize> {
@@ -33,8 +35,8 @@ fn a_deep_chain_takes_the_memory_of_its_primes() {
     let handles: Vec<_> = bases.iter().map(|basis| device.tables(basis).unwrap()).collect();
     let used = device.table_use();
     assert_eq!((handles.len(), used.primes), (2 * CHAIN, CHAIN + SPECIAL));
-    assert!(used.bytes <= 40 << 20, "{} bytes of tables", used.bytes);
+    assert!(used.bytes <= LIMIT, "{} bytes of tables", used.bytes);
     if let (Some(before), Some(after)) = (before, resident()) {
-        assert!(after.saturating_sub(before) <= 40 << 20, "{} bytes more resident", after - before);
+        assert!(after.saturating_sub(before) <= LIMIT, "{} bytes more resident", after - before);
     }
 }

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use super::{Chain, Factor, Item, Items, Source, Step};
-use crate::backend::Domain;
+use crate::backend::{Domain, Ran};
 use crate::device::Device;
 use crate::error::Result;
 use crate::poly::{Coeff, Ntt, PolyBatch};
@@ -52,7 +52,7 @@ pub(super) fn run<I: Items>(
     device: &Device,
     batch: usize,
     items: &I,
-) -> Result<(Vec<I::Output>, Option<PolyBatch<Ntt>>)> {
+) -> Ran<I::Output, PolyBatch<Ntt>> {
     let (n, basis) = (chain.basis.n(), &chain.basis);
     let size = basis.len() * n;
     let mut small = vec![Zeroizing::new(vec![0; batch * n]); chain.small];

@@ -107,7 +107,6 @@ impl<'a> Runner<'a> {
         };
         let groups: Vec<_> = parts(self.batch, self.group).collect();
         let outputs: Vec<Vec<_>> = groups.into_par_iter().map(one).collect::<Result<_>>()?;
-        drop(panels);
         Ok((outputs.into_iter().flatten().collect(), points))
     }
 

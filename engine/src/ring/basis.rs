@@ -126,8 +126,8 @@ impl Basis {
     /// # Errors
     /// [`Error::Decode`] where one is not reduced.
     pub fn check_reduced(&self, rows: &[u64]) -> Result<()> {
-        let rows = rows.chunks_exact(self.n).zip(self.primes.iter().cycle());
-        rows.map(|(row, q)| q.modulus().check_reduced(row)).collect()
+        let mut rows = rows.chunks_exact(self.n).zip(self.primes.iter().cycle());
+        rows.try_for_each(|(row, q)| q.modulus().check_reduced(row))
     }
 
     /// Q mod m.
