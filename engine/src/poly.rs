@@ -43,7 +43,7 @@ impl DomainTag for Ntt {
     const DOMAIN: Domain = Domain::Ntt;
 }
 
-/// `batch` elements of Z_Q[x]/(x^n + 1), `[batch, limbs, n]` residues on `device`.
+/// `batch` elements of Z_Q\[x\]/(x^n + 1), `[batch, limbs, n]` residues on `device`.
 pub struct PolyBatch<D> {
     device: Device,
     basis: Basis,
@@ -243,7 +243,7 @@ impl PolyBatch<Coeff> {
     ///
     /// # Errors
     /// [`Error::Parameters`] unless there are both limbs to keep and limbs to drop, or for primes that
-    /// [`Conversion`](crate::ring::Conversion) refuses.
+    /// [`Conversion`] refuses.
     pub fn mod_down(self, kept: usize) -> Result<Self> {
         let (shape, basis, _) = self.divided(kept)?;
         let Self { device, tables, batch, buffer, .. } = self;

@@ -15,7 +15,7 @@ pub trait Transform: Pointwise {
     /// NTT to coefficient domain, 1/n included.
     fn ntt_inverse(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer>;
 
-    /// NTT to coefficient domain: the polynomials `a * b`, `b` as in [`Self::mul_assign`].
+    /// NTT to coefficient domain: the polynomials `a * b`, `b` as in [`Pointwise::mul_assign`].
     fn ntt_inverse_of_product(
         &self,
         t: &Self::Tables,
@@ -29,7 +29,7 @@ pub trait Transform: Pointwise {
     }
 
     /// `sums[k] += x * factors[k]` in the NTT domain, for `x` in the coefficient domain; factors as `b` in
-    /// [`Self::mul_assign`].
+    /// [`Pointwise::mul_assign`].
     fn ntt_forward_mul_add(
         &self,
         t: &Self::Tables,
