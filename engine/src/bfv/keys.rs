@@ -1,6 +1,8 @@
 //! Keys with the messages that they are for: what the scheme does with them is in [`cipher`](super::cipher) and
 //! [`reply`](super::reply).
 
+use std::fmt;
+
 use super::params::Params;
 use crate::device::Device;
 use crate::error::Result;
@@ -9,12 +11,17 @@ use crate::ring::Basis;
 use crate::rlwe;
 
 /// The client's secret key on its device.
-#[derive(Debug)]
 pub struct SecretKey {
     params: Params,
     pub(super) key: rlwe::SecretKey,
     /// The first prime: where replies are.
     first: Basis,
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretKey({}, ..)", self.params.describe())
+    }
 }
 
 impl SecretKey {
