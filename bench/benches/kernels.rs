@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use blindvox_bench::setup::{DIMENSIONS, Gates, PRIMES, factors, residues};
 use blindvox_engine::aes::Aes128;
+use blindvox_engine::bfv::{Params, SecretKey};
 use blindvox_engine::cpu::{Body, body::Transform};
 use blindvox_engine::garble::GateHash;
-use blindvox_engine::ring::RnsBasis;
-use blindvox_engine::rlwe::{Params, SecretKey};
+use blindvox_engine::ring::Basis;
 use blindvox_engine::{Device, GemmShape, PolyBatch, Prng};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 
@@ -45,7 +45,7 @@ fn transforms(criterion: &mut Criterion) {
 
 fn rows(criterion: &mut Criterion) {
     for (bits, q) in PRIMES {
-        let basis = RnsBasis::new(4096, &[q]).unwrap();
+        let basis = Basis::new(4096, &[q]).unwrap();
         for body in Body::available() {
             let device = Device::cpu_with_body(body).unwrap();
             let uniform = |seed| PolyBatch::uniform(&device, &basis, &[seed; 16], 0, BATCH).unwrap();
@@ -68,7 +68,7 @@ fn rows(criterion: &mut Criterion) {
 fn gemm(criterion: &mut Criterion) {
     let size = GemmShape { rows: 16, inner: 16, cols: 16 };
     for (bits, q) in PRIMES {
-        let basis = RnsBasis::new(4096, &[q]).unwrap();
+        let basis = Basis::new(4096, &[q]).unwrap();
         for body in Body::available() {
             let device = Device::cpu_with_body(body).unwrap();
             let (w, x) = factors(&device, &basis, size).unwrap();

@@ -14,10 +14,12 @@ use std::time::Instant;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use blindvox_bench::setup::{AlignedRow, DIMENSIONS, Gates, PRIMES, factors, residues};
 use blindvox_engine::aes::Aes128;
+use blindvox_engine::backend::Memory;
+use blindvox_engine::bfv::{Params, SecretKey};
 use blindvox_engine::cpu::{Body, body::Transform};
 use blindvox_engine::garble::GateHash;
-use blindvox_engine::ring::RnsBasis;
-use blindvox_engine::rlwe::{Params, SecretKey};
+use blindvox_engine::ring::Basis;
+use blindvox_engine::ring::primes::ntt_primes;
 use blindvox_engine::{Backend as _, Coeff, Device, GemmShape, PolyBatch, Prng};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -133,6 +135,9 @@ fn on_cpu(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     }
     if args.wants("encrypt") {
         table.encrypt()?;
+    }
+    if args.wants("tables") {
+        table.prime_tables()?;
     }
     Ok(table.rows)
 }
@@ -267,11 +272,11 @@ impl Table {
         for (bits, q) in PRIMES {
             for n in DIMENSIONS {
                 let batch = (batch * 4096 / n).max(1);
-                let basis = RnsBasis::new(n, &[q])?;
+                let basis = Basis::new(n, &[q])?;
                 let plan = Plan::try_new(n, q).ok_or("tfhe-ntt refuses the prime")?;
                 let a = self.residues(q, batch * n);
                 let mut expected = a.clone();
-                expected.chunks_exact_mut(n).for_each(|e| basis.tables()[0].forward(e));
+                expected.chunks_exact_mut(n).for_each(|e| basis.primes()[0].roots().forward(e));
                 let mut peer = AlignedRow::new(&a);
                 let peer = peer.words_mut();
                 for all in [false, true] {
@@ -319,7 +324,7 @@ impl Table {
     }
 
     /// Waits until the device has done all that was asked of it.
-    fn wait(&self, basis: &RnsBasis) -> Outcome {
+    fn wait(&self, basis: &Basis) -> Outcome {
         PolyBatch::<Coeff>::zeros(&self.device, basis, 1)?.download()?;
         Ok(())
     }
@@ -329,7 +334,7 @@ impl Table {
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
         for (bits, q) in PRIMES {
             let plan = Plan::try_new(n, q).ok_or("tfhe-ntt refuses the prime")?;
-            let basis = RnsBasis::new(n, &[q])?;
+            let basis = Basis::new(n, &[q])?;
             let size = GemmShape { rows, inner, cols };
             let (w, x) = factors(&self.device, &basis, size)?;
             // Both halves of the ciphertexts.
@@ -396,6 +401,24 @@ impl Table {
         Ok(())
     }
 
+    /// The roots of a deep chain's primes, for all its levels and those joined with the primes of key switching; an item is a prime.
+    fn prime_tables(&mut self) -> Outcome {
+        let n = 32768;
+        let [chain, special] = [(50, 12), (55, 4)].map(|(bits, count)| Basis::new(n, &ntt_primes(bits, n, count)?));
+        let (chain, special, device) = (chain?, special?, Device::cpu());
+        let start = Instant::now();
+        for level in 1..=chain.len() {
+            let level = chain.level(level)?;
+            device.tables(&level.joined(&special)?)?;
+            device.tables(&level)?;
+        }
+        let (elapsed, used) = (start.elapsed().as_nanos() as f64, device.table_use());
+        let variant = Some(format!("{:.1} MB", used.bytes as f64 / 1e6));
+        let times = Times { ns: elapsed / used.primes as f64, peer: None, limit: None, variant };
+        self.row("prime_tables", (n, 50, used.primes), false, times);
+        Ok(())
+    }
+
     fn encrypt(&mut self) -> Outcome {
         let params = Params::hom_conv();
         let (n, batch) = (params.n(), 64);
@@ -412,8 +435,8 @@ impl Table {
                 self.wait(params.basis())?;
                 times.push(start.elapsed().as_nanos() as f64 / batch as f64);
                 let opened = sealed.expand()?;
-                let c1 = opened.c1.into_coeff()?.drop_last_limb()?;
-                check(key.decrypt(opened.c0.into_coeff()?.drop_last_limb()?, c1)? == messages, "encrypt_seeded")?;
+                let c1 = opened.c1.into_coeff()?.mod_down(1)?;
+                check(key.decrypt(opened.c0.into_coeff()?.mod_down(1)?, c1)? == messages, "encrypt_seeded")?;
             }
             let times = Times { ns: median(times), peer: None, limit: None, variant: None };
             self.row("encrypt_seeded", (n, 50, batch), all, times);

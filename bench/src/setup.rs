@@ -2,7 +2,7 @@
 
 use blindvox_engine::aes::INSTANCES_PER_KEY;
 use blindvox_engine::garble::{AndInputs, GateHash, GateKeys};
-use blindvox_engine::ring::RnsBasis;
+use blindvox_engine::ring::Basis;
 use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60};
 use blindvox_engine::{Device, GemmShape, Ntt, PolyBatch, Prng, Result};
 
@@ -40,7 +40,7 @@ impl AlignedRow {
 }
 
 /// The factors `(w, x)` of a matrix product of polynomials.
-pub fn factors(device: &Device, basis: &RnsBasis, size: GemmShape) -> Result<(PolyBatch<Ntt>, PolyBatch<Ntt>)> {
+pub fn factors(device: &Device, basis: &Basis, size: GemmShape) -> Result<(PolyBatch<Ntt>, PolyBatch<Ntt>)> {
     let uniform = |seed, count| PolyBatch::<Ntt>::uniform(device, basis, &[seed; 16], 0, count);
     Ok((uniform(1, size.rows * size.inner)?, uniform(2, size.inner * size.cols)?))
 }

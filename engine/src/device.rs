@@ -2,14 +2,18 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use crate::backend::{Backend, Domain, GemmShape, Part, Shape};
+use crate::backend::{
+    Backend, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Part, Pointwise, Product, Ran, Rns, Run,
+    Shape, TableUse, Transform,
+};
+use crate::chain::{Chain, Items};
 use crate::cpu::{self, Cpu};
 use crate::error::{Error, Result};
 use crate::garble::GateHash;
 use crate::ring::sampler::PublicSeed;
-use crate::ring::{Galois, RnsBasis};
+use crate::ring::{Basis, Galois};
 use crate::wgpu::{GateBatch, GateBatchSize, GpuOptions, Rates, Wgpu};
 
 /// Gives a concrete backend its own kind of an object out of a [`DeviceBuffer`] or [`DeviceTables`].
@@ -27,11 +31,11 @@ macro_rules! backends {
 
         /// A buffer of one of the backends.
         #[non_exhaustive]
-        pub enum DeviceBuffer { $($(#[$doc])* $Name(<$Type as Backend>::Buffer)),* }
+        pub enum DeviceBuffer { $($(#[$doc])* $Name(<$Type as Memory>::Buffer)),* }
 
         /// Tables of one of the backends.
         #[non_exhaustive]
-        pub enum DeviceTables { $($(#[$doc])* $Name(<$Type as Backend>::Tables)),* }
+        pub enum DeviceTables { $($(#[$doc])* $Name(<$Type as Memory>::Tables)),* }
 
         $(impl Variant for $Type {
             fn wrap(buffer: Self::Buffer) -> DeviceBuffer { DeviceBuffer::$Name(buffer) }
@@ -54,7 +58,7 @@ macro_rules! backends {
         })*
 
         impl State {
-            fn upload_tables(&self, basis: &RnsBasis) -> Result<DeviceTables> {
+            fn tables(&self, basis: &Basis) -> Result<DeviceTables> {
                 match &self.inner { $(Inner::$Name(b) => Ok(DeviceTables::$Name(b.tables(basis)?))),* }
             }
         }
@@ -74,6 +78,62 @@ backends! {
     Wgpu(Wgpu),
 }
 
+/// The type of a parameter in a row of [`delegate`], and what the backend is given for it.
+macro_rules! parameter {
+    (type tables) => { &DeviceTables };
+    (type owned) => { DeviceBuffer };
+    (type shared) => { &DeviceBuffer };
+    (type exclusive) => { &mut DeviceBuffer };
+    (type shared_pair) => { [&DeviceBuffer; 2] };
+    (type exclusive_pair) => { [&mut DeviceBuffer; 2] };
+    (type many) => { &[&DeviceBuffer] };
+    (type view) => { Limbs<'_, DeviceBuffer> };
+    (type part) => { Part<'_, DeviceBuffer> };
+    (type ($Type:ty)) => { $Type };
+    ($B:ident, $x:ident, tables) => { $B::tables_of($x)? };
+    ($B:ident, $x:ident, owned) => { $B::own($x)? };
+    ($B:ident, $x:ident, shared) => { $B::of($x)? };
+    ($B:ident, $x:ident, exclusive) => { $B::of_mut($x)? };
+    ($B:ident, $x:ident, shared_pair) => {{
+        let [first, second] = $x;
+        [$B::of(first)?, $B::of(second)?]
+    }};
+    ($B:ident, $x:ident, exclusive_pair) => {{
+        let [first, second] = $x;
+        [$B::of_mut(first)?, $B::of_mut(second)?]
+    }};
+    ($B:ident, $x:ident, many) => { &$x.iter().map(|x| $B::of(x)).collect::<Result<Vec<_>>>()? };
+    ($B:ident, $x:ident, view) => { Limbs { buffer: $B::of($x.buffer)?, limbs: $x.limbs, map: $x.map } };
+    ($B:ident, $x:ident, part) => { &|range| $B::own($x(range)?) };
+    ($B:ident, $x:ident, ($Type:ty)) => { $x };
+}
+
+/// The type that a row of [`delegate`] returns, and how it is made of what the backend does.
+macro_rules! returned {
+    (type buffer) => { DeviceBuffer };
+    (type buffers) => { Vec<DeviceBuffer> };
+    (type ($Type:ty)) => { $Type };
+    ($B:ident, $call:expr, buffer) => { Ok($B::wrap($call?)) };
+    ($B:ident, $call:expr, buffers) => { Ok($call?.into_iter().map($B::wrap).collect()) };
+    ($B:ident, $call:expr, ($Type:ty)) => { $call };
+}
+
+/// Implements the traits of kernels by handing each on to the backend that the device is: a row a kernel.
+macro_rules! delegate {
+    ($($Trait:ident { $($own:tt)* } { $($name:ident($($x:ident: $kind:tt),* $(,)?) -> $ret:tt;)* })*) => {
+        $(impl $Trait for Device {
+            $($own)*
+            $(fn $name(&self, $($x: parameter!(type $kind)),*) -> Result<returned!(type $ret)> {
+                on!(self, B, b => returned!(B, b.$name($(parameter!(B, $x, $kind)),*), $ret))
+            })*
+        })*
+
+        /// The names of all kernels.
+        #[cfg(test)]
+        pub(crate) const NAMES: &[&str] = &[$($(stringify!($name)),*),*];
+    };
+}
+
 /// What a device's kernels run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceKind {
@@ -87,8 +147,8 @@ pub enum DeviceKind {
 
 struct State {
     inner: Inner,
-    /// Tables by basis; few, and shared by all batches.
-    tables: Mutex<Vec<(RnsBasis, Arc<DeviceTables>)>>,
+    /// Whether chains go step by step although the backend has a way of its own.
+    by_steps: bool,
 }
 
 /// A handle to one device; clones are the same device.
@@ -107,7 +167,7 @@ fn mismatch() -> Error {
 
 impl Device {
     fn new(inner: Inner) -> Self {
-        Self(Arc::new(State { inner, tables: Mutex::default() }))
+        Self(Arc::new(State { inner, by_steps: false }))
     }
 
     /// The CPU.
@@ -118,6 +178,11 @@ impl Device {
     /// The CPU with a code path of one's choice, for tests and benchmarks; an error if the processor lacks it.
     pub fn cpu_with_body(body: cpu::Body) -> Result<Self> {
         Ok(Self::new(Inner::Cpu(Cpu::with_body(body)?)))
+    }
+
+    /// The CPU, chains going step by step over whole batches as on other devices: for tests and benchmarks.
+    pub fn cpu_by_steps() -> Self {
+        Self(Arc::new(State { inner: Inner::Cpu(Cpu::default()), by_steps: true }))
     }
 
     /// The first usable adapter with default options.
@@ -192,197 +257,88 @@ impl Device {
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+}
 
-    /// The tables of a basis, uploaded at first use.
-    pub fn cached_tables(&self, basis: &RnsBasis) -> Result<Arc<DeviceTables>> {
-        let mut known = self.0.tables.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some((_, tables)) = known.iter().find(|(b, _)| b == basis) {
-            return Ok(tables.clone());
+impl Run for Device {
+    fn run<I: Items>(
+        &self,
+        chain: &Chain<'_>,
+        buffers: &[&DeviceBuffer],
+        batch: usize,
+        items: &I,
+    ) -> Option<Ran<I::Output, DeviceBuffer>> {
+        if self.0.by_steps {
+            return None;
         }
-        let tables = Arc::new(self.tables(basis)?);
-        known.push((basis.clone(), tables.clone()));
-        Ok(tables)
+        on!(self, B, b => {
+            let buffers = match buffers.iter().map(|x| B::of(x)).collect::<Result<Vec<_>>>() {
+                Ok(buffers) => buffers,
+                Err(e) => return Some(Err(e)),
+            };
+            let done = b.run(chain, &buffers, batch, items)?;
+            Some(done.map(|(outputs, points)| (outputs, points.map(B::wrap))))
+        })
     }
 }
 
 impl Backend for Device {
-    type Buffer = DeviceBuffer;
-    type Tables = DeviceTables;
-
     fn describe(&self) -> String {
         on!(self, B, b => B::describe(b))
     }
+}
 
-    fn tables(&self, basis: &RnsBasis) -> Result<DeviceTables> {
-        self.0.upload_tables(basis)
+delegate! {
+    Memory {
+        type Buffer = DeviceBuffer;
+        type Tables = DeviceTables;
+
+        fn tables(&self, basis: &Basis) -> Result<DeviceTables> {
+            self.0.tables(basis)
+        }
+
+        fn table_use(&self) -> TableUse {
+            on!(self, B, b => B::table_use(b))
+        }
+    } {
+        upload(t: tables, shape: (Shape), domain: (Domain), host: (&[u64])) -> buffer;
+        download(t: tables, shape: (Shape), domain: (Domain), a: shared) -> (Vec<u64>);
+        zeros(t: tables, shape: (Shape)) -> buffer;
+        duplicate(a: shared) -> buffer;
+        extract(t: tables, shape: (Shape), a: shared, range: (Range<usize>)) -> buffer;
+        limbs(t: tables, shape: (Shape), domain: (Domain), from: view) -> buffer;
     }
-
-    fn upload(&self, t: &DeviceTables, shape: Shape, domain: Domain, host: &[u64]) -> Result<DeviceBuffer> {
-        on!(self, B, b => Ok(B::wrap(b.upload(B::tables_of(t)?, shape, domain, host)?)))
+    Lift {} {
+        add_lifted(t: tables, shape: (Shape), acc: exclusive, values: (&[i32]), scale: (&[u64])) -> (());
+        lift(t: tables, shape: (Shape), values: (&[i32]), scale: (&[u64])) -> buffer;
+        expand_uniform(t: tables, shape: (Shape), seed: (&PublicSeed), first: (u32)) -> buffer;
+        reduce(t: tables, shape: (Shape), values: (Integers<'_>)) -> buffer;
     }
-
-    fn download(&self, t: &DeviceTables, shape: Shape, domain: Domain, buffer: &DeviceBuffer) -> Result<Vec<u64>> {
-        on!(self, B, b => b.download(B::tables_of(t)?, shape, domain, B::of(buffer)?))
+    Transform {} {
+        ntt_forward(t: tables, shape: (Shape), a: owned) -> buffer;
+        ntt_forward_parts(t: tables, shape: (Shape), part: part) -> buffer;
+        ntt_inverse(t: tables, shape: (Shape), a: owned) -> buffer;
+        ntt_inverse_of_product(t: tables, shape: (Shape), a: owned, b: shared, b_batch: (usize)) -> buffer;
+        ntt_forward_mul_add(
+            t: tables, shape: (Shape), x: owned, sums: exclusive_pair, factors: shared_pair, factor_batch: (usize)
+        ) -> (());
     }
-
-    fn zeros(&self, t: &DeviceTables, shape: Shape) -> Result<DeviceBuffer> {
-        on!(self, B, b => Ok(B::wrap(b.zeros(B::tables_of(t)?, shape)?)))
+    Pointwise {} {
+        add_assign(t: tables, shape: (Shape), a: exclusive, b: shared) -> (());
+        sub_assign(t: tables, shape: (Shape), a: exclusive, b: shared) -> (());
+        negate_assign(t: tables, shape: (Shape), a: exclusive) -> (());
+        mul_assign(t: tables, shape: (Shape), a: exclusive, b: shared, b_batch: (usize)) -> (());
+        mul_add_assign(t: tables, shape: (Shape), acc: exclusive, a: shared, b: shared, b_batch: (usize)) -> (());
+        mul_scalar_assign(t: tables, shape: (Shape), a: exclusive, scalars: (&[u64])) -> (());
     }
-
-    fn duplicate(&self, buffer: &DeviceBuffer) -> Result<DeviceBuffer> {
-        on!(self, B, b => Ok(B::wrap(b.duplicate(B::of(buffer)?)?)))
+    Product {} {
+        gemm(t: tables, size: (GemmShape), w: view, x: many) -> buffers;
+        gemm_constants(t: tables, basis: (&Basis), size: (GemmShape), w: (&[i32]), x: many) -> buffers;
     }
-
-    fn add_lifted(
-        &self,
-        t: &DeviceTables,
-        shape: Shape,
-        acc: &mut DeviceBuffer,
-        values: &[i32],
-        scale: &[u64],
-    ) -> Result<()> {
-        on!(self, B, b => b.add_lifted(B::tables_of(t)?, shape, B::of_mut(acc)?, values, scale))
+    Rns {} {
+        mod_up(t: tables, to: tables, shape: (Shape), from: view) -> buffer;
+        mod_down(t: tables, shape: (Shape), kept: (usize), a: owned) -> buffer;
     }
-
-    fn lift(&self, t: &DeviceTables, shape: Shape, values: &[i32], scale: &[u64]) -> Result<DeviceBuffer> {
-        on!(self, B, b => Ok(B::wrap(b.lift(B::tables_of(t)?, shape, values, scale)?)))
-    }
-
-    fn expand_uniform(&self, t: &DeviceTables, shape: Shape, seed: &PublicSeed, first: u32) -> Result<DeviceBuffer> {
-        on!(self, B, b => Ok(B::wrap(b.expand_uniform(B::tables_of(t)?, shape, seed, first)?)))
-    }
-
-    fn ntt_forward(&self, t: &DeviceTables, shape: Shape, buffer: DeviceBuffer) -> Result<DeviceBuffer> {
-        on!(self, B, b => Ok(B::wrap(b.ntt_forward(B::tables_of(t)?, shape, B::own(buffer)?)?)))
-    }
-
-    fn ntt_forward_parts(&self, t: &DeviceTables, shape: Shape, part: Part<'_, DeviceBuffer>) -> Result<DeviceBuffer> {
-        on!(self, B, b => {
-            Ok(B::wrap(b.ntt_forward_parts(B::tables_of(t)?, shape, &|range| B::own(part(range)?))?))
-        })
-    }
-
-    fn extract(
-        &self,
-        t: &DeviceTables,
-        shape: Shape,
-        buffer: &DeviceBuffer,
-        range: Range<usize>,
-    ) -> Result<DeviceBuffer> {
-        on!(self, B, b => Ok(B::wrap(b.extract(B::tables_of(t)?, shape, B::of(buffer)?, range)?)))
-    }
-
-    fn ntt_inverse(&self, t: &DeviceTables, shape: Shape, buffer: DeviceBuffer) -> Result<DeviceBuffer> {
-        on!(self, B, b => Ok(B::wrap(b.ntt_inverse(B::tables_of(t)?, shape, B::own(buffer)?)?)))
-    }
-
-    fn ntt_inverse_of_product(
-        &self,
-        t: &DeviceTables,
-        shape: Shape,
-        x: DeviceBuffer,
-        y: &DeviceBuffer,
-        y_batch: usize,
-    ) -> Result<DeviceBuffer> {
-        on!(self, B, b => {
-            Ok(B::wrap(b.ntt_inverse_of_product(B::tables_of(t)?, shape, B::own(x)?, B::of(y)?, y_batch)?))
-        })
-    }
-
-    fn ntt_forward_mul_add(
-        &self,
-        t: &DeviceTables,
-        shape: Shape,
-        x: DeviceBuffer,
-        [s0, s1]: [&mut DeviceBuffer; 2],
-        [f0, f1]: [&DeviceBuffer; 2],
-        factor_batch: usize,
-    ) -> Result<()> {
-        on!(self, B, b => {
-            let (sums, factors) = ([B::of_mut(s0)?, B::of_mut(s1)?], [B::of(f0)?, B::of(f1)?]);
-            b.ntt_forward_mul_add(B::tables_of(t)?, shape, B::own(x)?, sums, factors, factor_batch)
-        })
-    }
-
-    fn add_assign(&self, t: &DeviceTables, shape: Shape, x: &mut DeviceBuffer, y: &DeviceBuffer) -> Result<()> {
-        on!(self, B, b => b.add_assign(B::tables_of(t)?, shape, B::of_mut(x)?, B::of(y)?))
-    }
-
-    fn sub_assign(&self, t: &DeviceTables, shape: Shape, x: &mut DeviceBuffer, y: &DeviceBuffer) -> Result<()> {
-        on!(self, B, b => b.sub_assign(B::tables_of(t)?, shape, B::of_mut(x)?, B::of(y)?))
-    }
-
-    fn negate_assign(&self, t: &DeviceTables, shape: Shape, x: &mut DeviceBuffer) -> Result<()> {
-        on!(self, B, b => b.negate_assign(B::tables_of(t)?, shape, B::of_mut(x)?))
-    }
-
-    fn mul_assign(
-        &self,
-        t: &DeviceTables,
-        shape: Shape,
-        x: &mut DeviceBuffer,
-        y: &DeviceBuffer,
-        y_batch: usize,
-    ) -> Result<()> {
-        on!(self, B, b => b.mul_assign(B::tables_of(t)?, shape, B::of_mut(x)?, B::of(y)?, y_batch))
-    }
-
-    fn mul_add_assign(
-        &self,
-        t: &DeviceTables,
-        shape: Shape,
-        acc: &mut DeviceBuffer,
-        x: &DeviceBuffer,
-        y: &DeviceBuffer,
-        y_batch: usize,
-    ) -> Result<()> {
-        on!(self, B, b => b.mul_add_assign(B::tables_of(t)?, shape, B::of_mut(acc)?, B::of(x)?, B::of(y)?, y_batch))
-    }
-
-    fn mul_scalar_assign(&self, t: &DeviceTables, shape: Shape, x: &mut DeviceBuffer, scalars: &[u64]) -> Result<()> {
-        on!(self, B, b => b.mul_scalar_assign(B::tables_of(t)?, shape, B::of_mut(x)?, scalars))
-    }
-
-    fn gemm(
-        &self,
-        t: &DeviceTables,
-        limbs: usize,
-        size: GemmShape,
-        w: &DeviceBuffer,
-        x: &[&DeviceBuffer],
-    ) -> Result<Vec<DeviceBuffer>> {
-        on!(self, B, b => {
-            let x = x.iter().map(|x| B::of(x)).collect::<Result<Vec<_>>>()?;
-            Ok(b.gemm(B::tables_of(t)?, limbs, size, B::of(w)?, &x)?.into_iter().map(B::wrap).collect())
-        })
-    }
-
-    fn gemm_constants(
-        &self,
-        t: &DeviceTables,
-        basis: &RnsBasis,
-        size: GemmShape,
-        w: &[i32],
-        x: &[&DeviceBuffer],
-    ) -> Result<Vec<DeviceBuffer>> {
-        on!(self, B, b => {
-            let x = x.iter().map(|x| B::of(x)).collect::<Result<Vec<_>>>()?;
-            Ok(b.gemm_constants(B::tables_of(t)?, basis, size, w, &x)?.into_iter().map(B::wrap).collect())
-        })
-    }
-
-    fn drop_last_limb(&self, t: &DeviceTables, shape: Shape, buffer: DeviceBuffer) -> Result<DeviceBuffer> {
-        on!(self, B, b => Ok(B::wrap(b.drop_last_limb(B::tables_of(t)?, shape, B::own(buffer)?)?)))
-    }
-
-    fn automorphism(
-        &self,
-        t: &DeviceTables,
-        shape: Shape,
-        domain: Domain,
-        buffer: &DeviceBuffer,
-        galois: Galois,
-    ) -> Result<DeviceBuffer> {
-        on!(self, B, b => Ok(B::wrap(b.automorphism(B::tables_of(t)?, shape, domain, B::of(buffer)?, galois)?)))
+    GaloisMaps {} {
+        automorphism(t: tables, shape: (Shape), domain: (Domain), a: shared, galois: (Galois)) -> buffer;
     }
 }

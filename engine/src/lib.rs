@@ -8,7 +8,8 @@
 //! | [`backend`], [`device`] | the kernels a device has, and the one list of devices |
 //! | [`cpu`] | the CPU backend |
 //! | [`mod@wgpu`] | the GPU backend |
-//! | [`poly_batch`] | batches of polynomials on a device, checked |
+//! | [`poly`] | batches of polynomials on a device, checked |
+//! | [`chain`] | steps over a few polynomials, written once for all devices |
 //! | [`aes`] | batched AES-128 and the hash of garbling and OT |
 //! | [`chacha`] | the other gate hash |
 //! | [`garble`] | half-gates, one gate over many instances |
@@ -22,11 +23,12 @@ pub mod aes;
 pub mod backend;
 pub mod bfv;
 pub mod chacha;
+pub mod chain;
 pub mod cpu;
 pub mod device;
 pub mod error;
 pub mod garble;
-pub mod poly_batch;
+pub mod poly;
 pub mod prng;
 pub mod ring;
 pub mod rlwe;
@@ -34,8 +36,9 @@ pub mod simd;
 pub mod stack;
 pub mod wgpu;
 
-pub use backend::{Backend, Domain, GemmShape, Shape};
+pub use backend::{Backend, Domain, GemmShape, Integers, Shape};
 pub use device::{Device, DeviceKind};
 pub use error::{Error, Result};
-pub use poly_batch::{Coeff, Ntt, PolyBatch};
+pub use poly::{Coeff, LimbView, Ntt, PolyBatch};
 pub use prng::Prng;
+pub use ring::Basis;

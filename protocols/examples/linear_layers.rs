@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use blindvox_engine::rlwe::{Params, SecretKey};
+use blindvox_engine::bfv::{Params, SecretKey};
 use blindvox_engine::{Device, Prng};
 use blindvox_protocols::channel::local_pair;
 use blindvox_protocols::linear::hom_conv::{client, ideal, server};

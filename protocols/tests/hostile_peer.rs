@@ -10,7 +10,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use blindvox_engine::rlwe::{Params, PublicKey, SecretKey, SeededCiphertexts};
+use blindvox_engine::bfv::{Params, PublicKey, SecretKey};
+use blindvox_engine::rlwe::SeededCiphertexts;
 use blindvox_engine::{Device, Prng};
 use blindvox_protocols::channel::{Channel, MAX_MESSAGE, Party, local_pair};
 use blindvox_protocols::infer::session::plans;

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use blindvox_engine::rlwe::{Params, SecretKey};
+use blindvox_engine::bfv::{Params, SecretKey};
 use blindvox_engine::{Device, Prng};
 use blindvox_protocols::channel::{Channel, Party, local_pair};
 use blindvox_protocols::infer::local::{self, Randomness};

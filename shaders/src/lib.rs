@@ -14,7 +14,8 @@
 //! | `lib/points.wgsl`, `lib/points_product.wgsl`, `lib/points_accumulate.wgsl` | what transforms do with their points on the way |
 //! | `ntt_forward.wgsl`, `ntt_inverse.wgsl`, `ntt_head.wgsl` | the transforms |
 //! | `gemm.wgsl` | matrix product at every point |
-//! | `drop_last_limb.wgsl` | modulus switch |
+//! | `rns.wgsl` | conversion to other primes, division by some |
+//! | `reduce.wgsl` | integers of one or two words to residues |
 //! | `automorphism.wgsl` | x -> x^g in either domain |
 //! | `lib/aes.wgsl`, `lib/chacha.wgsl` | the two gate hashes |
 //! | `probe.wgsl` | the adapter's limits, measured |
@@ -90,8 +91,14 @@ kernels! {
     MUL_SCALAR = Residues, "pointwise.wgsl", "mul_scalar", 2;
     /// `acc += values * scale` on one limb.
     ADD_LIFTED = Residues, "add_lifted.wgsl", "add_lifted", 3;
-    /// Modulus switch.
-    DROP_LAST_LIMB = Residues, "drop_last_limb.wgsl", "drop_last_limb", 3;
+    /// Residues modulo other primes.
+    MOD_UP = Residues, "rns.wgsl", "mod_up", 4;
+    /// Division by some of the primes.
+    MOD_DOWN = Residues, "rns.wgsl", "mod_down", 4;
+    /// Residues of 64-bit integers.
+    REDUCE_ONE = Residues, "reduce.wgsl", "reduce_one", 3;
+    /// Residues of 128-bit integers.
+    REDUCE_TWO = Residues, "reduce.wgsl", "reduce_two", 3;
     /// x -> x^g in the coefficient domain.
     AUTOMORPHISM_COEFF = Residues, "automorphism.wgsl", "automorphism_coeff", 3;
     /// x -> x^g in the NTT domain.

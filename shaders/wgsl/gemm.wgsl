@@ -24,6 +24,10 @@ struct Params {
     accumulate: u32,
     // The window's first entry of w.
     w_first: u32,
+    // Limbs of an entry of w; the first limb of this dispatch, and which of w's it is.
+    w_limbs: u32,
+    limb_first: u32,
+    w_limb_first: u32,
 }
 
 var<immediate> params: Params;
@@ -63,20 +67,21 @@ fn finish(s: Sum, at: u32, m: Modulus, split: u32) {
 
 @compute @workgroup_size(64 * DOWN * ACROSS)
 fn gemm(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) group: vec3<u32>) {
-    let limb = group.z;
+    let limb = params.limb_first + group.z;
+    let w_limb = params.w_limb_first + group.z;
     let lane = index % 64u;
     let tile = index / 64u;
     let tiles_across = (params.cols + COLS * ACROSS - 1u) / (COLS * ACROSS);
     let col = ((group.x % tiles_across) * ACROSS + tile % ACROSS) * COLS;
     let row = ((group.x / tiles_across) * DOWN + tile / ACROSS) * ROWS;
     let m = modulus(limb);
-    let split = moduli[limb * MODULUS_WORDS + 7u].x;
-    let block = moduli[limb * MODULUS_WORDS + 7u].y;
+    let split = moduli[limb * MODULUS_WORDS + 5u].x;
+    let block = moduli[limb * MODULUS_WORDS + 5u].y;
     let poly = params.limbs * params.n;
     let point = limb * params.n + group.y * 64u + lane;
 
-    let w_entry = select(poly, params.limbs, CONSTANTS == 1u);
-    let w_point = select(point, limb, CONSTANTS == 1u);
+    let w_entry = select(params.w_limbs * params.n, params.w_limbs, CONSTANTS == 1u);
+    let w_point = select(w_limb * params.n + group.y * 64u + lane, w_limb, CONSTANTS == 1u);
     let x_step = params.x_stride * poly;
 
     // Past the edge the last row or column is computed again and not stored.

@@ -39,8 +39,8 @@ fn ntt_forward(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id
     let block = lane / STEP;
     let middle = block * LANES + lane % STEP;
     // Where the factors of the three passes start.
-    let wide_at = limb * params.n;
-    let own_at = limb * params.n + lane;
+    let wide_at = roots_of(limb) * params.n;
+    let own_at = wide_at + lane;
     @i<16 var v$i: Word;
     @i<16 v$i = w_from(data[base + lane + $iu * LANES]);
     @range 8

@@ -13,7 +13,7 @@ fn ntt_head_forward(@builtin(global_invocation_id) id: vec3<u32>) {
     let two_q = w_double(q);
     let four_q = w_double(two_q);
     let eight_q = w_double(four_q);
-    let roots_at = limb * params.n;
+    let roots_at = roots_of(limb) * params.n;
     let at = id.y * params.n + id.x;
     let step = params.n / RADIX;
     @i<RADIX var v$i = w_from(data[at + $iu * step]);
@@ -31,7 +31,7 @@ fn ntt_head_inverse(@builtin(global_invocation_id) id: vec3<u32>) {
     let two_q = w_double(q);
     let four_q = w_double(two_q);
     let eight_q = w_double(four_q);
-    let roots_at = limb * params.n;
+    let roots_at = roots_of(limb) * params.n;
     let at = id.y * params.n + id.x;
     let step = params.n / RADIX;
     @i<RADIX var v$i = w_from(data[at + $iu * step]);

@@ -36,8 +36,8 @@ fn ntt_inverse(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id
     let block = lane / STEP;
     let middle = block * LANES + lane % STEP;
     // Where the factors of the three passes start.
-    let wide_at = limb * params.n;
-    let own_at = limb * params.n + lane;
+    let wide_at = roots_of(limb) * params.n;
+    let own_at = wide_at + lane;
     @i<16 var v$i: Word;
     if THROUGH_TILE == 1u {
         // Neighbouring lanes read neighbouring words.
@@ -64,7 +64,7 @@ fn ntt_inverse(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id
     @i<16 v$i = w_from(tile[swizzle(lane + $iu * LANES)]);
     @i<16 tile[swizzle(lane + $iu * LANES)] = vec2<u32>(0u);
     let n_inv = modulus_factor(limb, 3u);
-    let last_root = root(limb * params.n);
+    let last_root = root(wide_at);
     @range 2
     @inverse 16 16 LAST root(wide_at + (node << $lu) + $ju)
     @below 2

@@ -1,10 +1,11 @@
 //! Every code path of the CPU backend against the scalar one, bit for bit, kernel by kernel, and against `tfhe-ntt`.
 
+use blindvox_engine::backend::kernels::{Case, Fill, KERNELS};
 use blindvox_engine::cpu::Body;
 use blindvox_engine::cpu::body::Transform;
-use blindvox_engine::ring::RnsBasis;
+use blindvox_engine::ring::Basis;
 use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60, ntt_primes};
-use blindvox_engine::{Coeff, Device, GemmShape, Ntt, PolyBatch, Prng, Result};
+use blindvox_engine::{Coeff, Device, GemmShape, PolyBatch, Prng};
 use proptest::prelude::*;
 
 fn fast_bodies() -> impl Iterator<Item = Body> {
@@ -20,12 +21,6 @@ fn residues(kind: usize, q: u64, count: usize, prng: &mut Prng) -> Vec<u64> {
             2 => q - 1,
             _ => [0, q - 1, 1, q / 2][prng.next_u32() as usize & 3] * u64::from(i % 3 != 0),
         })
-        .collect()
-}
-
-fn rows(kind: usize, basis: &RnsBasis, batch: usize, prng: &mut Prng) -> Vec<u64> {
-    (0..batch * basis.len())
-        .flat_map(|row| residues(kind, basis.modulus(row % basis.len()).value(), basis.n(), prng))
         .collect()
 }
 
@@ -72,7 +67,7 @@ fn products_agree_with_tfhe_ntt() {
             plan.fwd(&mut y);
             plan.mul_assign_normalize(&mut x, &y);
             plan.inv(&mut x);
-            let basis = RnsBasis::new(n, &[q]).unwrap();
+            let basis = Basis::new(n, &[q]).unwrap();
             let device = Device::cpu();
             let ntt = |v: &[u64]| PolyBatch::<Coeff>::upload(&device, &basis, v).unwrap().into_ntt().unwrap();
             let mut product = ntt(&a);
@@ -82,74 +77,19 @@ fn products_agree_with_tfhe_ntt() {
     }
 }
 
-/// Every kernel in turn on one device: what it gives, in the order of calls.
-fn all_kernels(device: &Device, basis: &RnsBasis, batch: usize, size: GemmShape, kind: usize) -> Result<Vec<Vec<u64>>> {
-    let mut prng = Prng::from_seed_for_tests([kind as u8; 32]);
-    let prng = &mut prng;
-    let mut results = Vec::new();
-    let a = rows(kind, basis, batch, prng);
-    let b = rows(0, basis, batch, prng);
-    let scalars: Vec<u64> =
-        basis.primes().iter().map(|&q| if kind == 2 { q - 1 } else { prng.next_u64() % q }).collect();
-    let extremes = [i32::MIN, i32::MAX, -1, 0];
-    let values: Vec<i32> = (0..batch * basis.n())
-        .map(|i| if kind == 0 { prng.next_u32() as i32 } else { extremes[(i + kind) % 4] })
-        .collect();
-
-    let mut x = PolyBatch::<Coeff>::upload(device, basis, &a)?;
-    let y = PolyBatch::<Coeff>::upload(device, basis, &b)?;
-    x.add_lifted(&values, &scalars)?;
-    results.push(x.download()?);
-    let element = 2 * (prng.next_u32() as usize % basis.n()) + 1;
-    results.push(x.automorphism(element)?.download()?);
-    x.sub_assign(&y)?;
-    results.push(x.download()?);
-    x.negate()?;
-    x.mul_scalar(&scalars)?;
-    results.push(x.download()?);
-    x.add_assign(&y)?;
-    if basis.len() > 1 {
-        results.push(x.duplicate()?.drop_last_limb()?.download()?);
-        results.push(PolyBatch::<Coeff>::upload(device, basis, &a)?.drop_last_limb()?.download()?);
-    }
-    let mut x = x.into_ntt()?;
-    results.push(x.download()?);
-    let y = PolyBatch::<Ntt>::upload(device, basis, &a)?;
-    let one = PolyBatch::<Ntt>::upload(device, basis, &b[..basis.len() * basis.n()])?;
-    let uniform = PolyBatch::uniform(device, basis, &[kind as u8; 16], 5, batch)?;
-    results.push(uniform.download()?);
-    x.mul_assign(&y)?;
-    results.push(x.download()?);
-    results.push(x.automorphism(element)?.download()?);
-    x.mul_assign(&one)?;
-    x.mul_add_assign(&y, &y)?;
-    results.push(x.download()?);
-    x.mul_add_assign(&uniform, &one)?;
-    x.add_assign(&y)?;
-    x.sub_assign(&uniform)?;
-    x.negate()?;
-    x.mul_scalar(&scalars)?;
-    results.push(x.download()?);
-    results.push(x.into_coeff()?.download()?);
-    let mut zero = PolyBatch::<Ntt>::zeros(device, basis, batch)?;
-    zero.sub_assign(&uniform)?;
-    zero.mul_add_assign(&y, &uniform)?;
-    results.push(zero.download()?);
-
-    let w = PolyBatch::<Ntt>::upload(device, basis, &rows(kind, basis, size.rows * size.inner, prng))?;
-    let v = PolyBatch::<Ntt>::upload(device, basis, &rows(kind, basis, size.inner * size.cols, prng))?;
-    results.push(w.gemm([&v], size)?[0].download()?);
-    let constants: Vec<i32> = values.iter().cycle().take(w.batch()).copied().collect();
-    results.push(PolyBatch::gemm_constants(&constants, [&v], size)?[0].download()?);
-    Ok(results)
-}
-
-fn compare(basis: &RnsBasis, batch: usize, size: GemmShape, kind: usize) {
-    let expected = all_kernels(&Device::cpu_with_body(Body::Scalar).unwrap(), basis, batch, size, kind).unwrap();
-    for body in fast_bodies() {
-        let got = all_kernels(&Device::cpu_with_body(body).unwrap(), basis, batch, size, kind).unwrap();
-        for (i, (g, e)) in got.iter().zip(&expected).enumerate() {
-            assert!(g == e, "{body:?}, result {i}, kind {kind}, {size:?}, primes {:?}", basis.primes());
+/// Every kernel of the one list, on every body against the scalar one.
+fn compare(basis: &Basis, batch: usize, size: GemmShape, fill: Fill) {
+    let scalar = Device::cpu_with_body(Body::Scalar).unwrap();
+    let bodies: Vec<_> = fast_bodies().map(|body| (body, Device::cpu_with_body(body).unwrap())).collect();
+    for kernel in KERNELS {
+        let run = |device: &Device| (kernel.run)(&Case { device, basis, batch, size, fill }).unwrap();
+        let expected = run(&scalar);
+        for (body, device) in &bodies {
+            let (name, values) = (kernel.name, basis.values());
+            assert!(
+                run(device) == expected,
+                "{name} on {body:?}, {fill:?}, {batch} polynomials, {size:?}, primes {values:?}"
+            );
         }
     }
 }
@@ -159,25 +99,25 @@ fn kernels_agree_on_the_default_primes_and_extremes() {
     let mixed = [DEFAULT_60[0], DEFAULT_50[0], DEFAULT_60[1]];
     for primes in [&DEFAULT_50[..2], &DEFAULT_60[..], &mixed[..]] {
         for n in [4, 8, 64, 1024] {
-            let basis = RnsBasis::new(n, primes).unwrap();
-            for kind in 0..4 {
-                compare(&basis, 3, GemmShape { rows: 5, inner: 7, cols: 4 }, kind);
+            let basis = Basis::new(n, primes).unwrap();
+            for fill in Fill::ALL {
+                compare(&basis, 3, GemmShape { rows: 5, inner: 7, cols: 4 }, fill);
             }
         }
     }
     // Long sums of the largest products, past every block of the lazy accumulation.
     for primes in [&DEFAULT_50[..1], &DEFAULT_60[..1]] {
-        let basis = RnsBasis::new(64, primes).unwrap();
+        let basis = Basis::new(64, primes).unwrap();
         for inner in [15, 16, 17, 64, 127, 128, 129, 600] {
-            compare(&basis, 1, GemmShape { rows: 3, inner, cols: 2 }, 2);
+            compare(&basis, 1, GemmShape { rows: 3, inner, cols: 2 }, Fill::Largest);
         }
     }
 }
 
 #[test]
 fn large_batches_agree() {
-    let basis = RnsBasis::new(4096, &DEFAULT_50[..2]).unwrap();
-    compare(&basis, 9, GemmShape { rows: 9, inner: 3, cols: 7 }, 0);
+    let basis = Basis::new(4096, &DEFAULT_50[..2]).unwrap();
+    compare(&basis, 9, GemmShape { rows: 9, inner: 3, cols: 7 }, Fill::Random);
 }
 
 proptest! {
@@ -189,11 +129,11 @@ proptest! {
         log_n in 2u32..9,
         batch in 1usize..6,
         (rows, inner, cols) in (1usize..10, 1usize..20, 1usize..10),
-        kind in 0usize..4,
+        fill in prop::sample::select(&Fill::ALL[..]),
     ) {
         let n = 1 << log_n;
         let primes: Vec<u64> =
             bits.iter().enumerate().map(|(i, &b)| ntt_primes(b, n, i + 1).unwrap()[i]).collect();
-        compare(&RnsBasis::new(n, &primes).unwrap(), batch, GemmShape { rows, inner, cols }, kind);
+        compare(&Basis::new(n, &primes).unwrap(), batch, GemmShape { rows, inner, cols }, fill);
     }
 }

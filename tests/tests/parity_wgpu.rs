@@ -3,11 +3,13 @@
 //!
 //! Without a Vulkan adapter the tests say so and pass, except under `CI`, where one must be there.
 
-use blindvox_engine::bfv::ReplyParams;
+use blindvox_engine::backend::Memory;
+use blindvox_engine::backend::kernels::{Case, Fill, KERNELS};
+use blindvox_engine::bfv::{Params, PublicKey, ReplyParams, SecretKey};
 use blindvox_engine::cpu::Body;
+use blindvox_engine::ring::Basis;
 use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60, ntt_primes};
-use blindvox_engine::ring::{Modulus, RnsBasis};
-use blindvox_engine::rlwe::{Ciphertexts, Params, PublicKey, SecretKey, SeededCiphertexts};
+use blindvox_engine::rlwe::{Ciphertexts, SeededCiphertexts};
 use blindvox_engine::wgpu::{GpuOptions, adapters};
 use blindvox_engine::{Coeff, Device, Error, GemmShape, Ntt, PolyBatch, Prng};
 use blindvox_tests::gpu_devices;
@@ -17,17 +19,17 @@ fn primes(bits: u32, n: usize, count: usize) -> Vec<u64> {
 }
 
 /// Bases of 30 to 60 bits; the widths in one basis differ where that matters (dropping a limb).
-fn bases(n: usize) -> Vec<RnsBasis> {
+fn bases(n: usize) -> Vec<Basis> {
     let mixed = [primes(60, n, 1)[0], primes(30, n, 1)[0], primes(59, n, 1)[0]];
     let falling = [primes(30, n, 1)[0], primes(45, n, 1)[0], primes(60, n, 1)[0]];
     [&primes(30, n, 1)[..], &DEFAULT_50[..2], &DEFAULT_60, &mixed, &falling]
         .iter()
-        .map(|q| RnsBasis::new(n, q).unwrap())
+        .map(|q| Basis::new(n, q).unwrap())
         .collect()
 }
 
 /// Random residues; the first polynomial's rows open with extremes, the second, if there is one, is all q - 1.
-fn residues(basis: &RnsBasis, batch: usize, seed: u8) -> Vec<u64> {
+fn residues(basis: &Basis, batch: usize, seed: u8) -> Vec<u64> {
     let mut prng = Prng::from_seed_for_tests([seed; 32]);
     let mut out = Vec::with_capacity(batch * basis.len() * basis.n());
     for poly in 0..batch {
@@ -45,14 +47,14 @@ fn residues(basis: &RnsBasis, batch: usize, seed: u8) -> Vec<u64> {
 }
 
 /// The same computation on the CPU and on a GPU device.
-fn compare(gpu: &Device, what: &str, basis: &RnsBasis, run: impl Fn(&Device) -> Vec<u64>) {
+fn compare(gpu: &Device, what: &str, basis: &Basis, run: impl Fn(&Device) -> Vec<u64>) {
     let (expected, found) = (run(&Device::cpu_with_body(Body::Scalar).unwrap()), run(gpu));
     assert_eq!(expected.len(), found.len());
     if let Some(i) = (0..expected.len()).find(|&i| expected[i] != found[i]) {
         let (n, limbs) = (basis.n(), basis.len());
         panic!(
             "{what} on {gpu:?}, primes {:x?}, n = {n}: polynomial {}, limb {}, place {}: {:#x}, the CPU says {:#x}",
-            basis.primes(),
+            basis.values(),
             i / n / limbs,
             i / n % limbs,
             i % n,
@@ -62,139 +64,98 @@ fn compare(gpu: &Device, what: &str, basis: &RnsBasis, run: impl Fn(&Device) -> 
     }
 }
 
-fn coeff(device: &Device, basis: &RnsBasis, batch: usize, seed: u8) -> PolyBatch<Coeff> {
+fn coeff(device: &Device, basis: &Basis, batch: usize, seed: u8) -> PolyBatch<Coeff> {
     PolyBatch::upload(device, basis, &residues(basis, batch, seed)).unwrap()
 }
 
-fn ntt(device: &Device, basis: &RnsBasis, batch: usize, seed: u8) -> PolyBatch<Ntt> {
+fn ntt(device: &Device, basis: &Basis, batch: usize, seed: u8) -> PolyBatch<Ntt> {
     PolyBatch::upload(device, basis, &residues(basis, batch, seed)).unwrap()
 }
 
-fn check_transforms(gpu: &Device, basis: &RnsBasis, batch: usize) {
-    compare(gpu, "ntt_forward", basis, |d| coeff(d, basis, batch, 1).into_ntt().unwrap().download().unwrap());
-    compare(gpu, "ntt_inverse", basis, |d| ntt(d, basis, batch, 2).into_coeff().unwrap().download().unwrap());
-}
-
-/// Transforms that take pointwise products along, with as many factors as polynomials and with one.
-fn check_fused(gpu: &Device, basis: &RnsBasis, batch: usize) {
-    for others in if batch > 1 { vec![batch, 1] } else { vec![1] } {
-        compare(gpu, "ntt_inverse_of_product", basis, |d| {
-            ntt(d, basis, batch, 2).into_product(&ntt(d, basis, others, 3)).unwrap().download().unwrap()
-        });
-        compare(gpu, "ntt_forward_mul_add", basis, |d| {
-            let [mut s0, mut s1] = [4, 5].map(|seed| ntt(d, basis, batch, seed));
-            let [f0, f1] = [6, 7].map(|seed| ntt(d, basis, others, seed));
-            coeff(d, basis, batch, 8).mul_add_into([&mut s0, &mut s1], [&f0, &f1]).unwrap();
-            [s0.download().unwrap(), s1.download().unwrap()].concat()
-        });
+/// Every kernel of the one list.
+fn compare_all(gpu: &Device, basis: &Basis, batch: usize, size: GemmShape, fill: Fill) {
+    for kernel in KERNELS {
+        compare(gpu, kernel.name, basis, |device| (kernel.run)(&Case { device, basis, batch, size, fill }).unwrap());
     }
 }
 
-fn check_pointwise(gpu: &Device, basis: &RnsBasis) {
-    let batch = 3;
-    compare(gpu, "add", basis, |d| {
-        let mut a = coeff(d, basis, batch, 3);
-        a.add_assign(&coeff(d, basis, batch, 4)).unwrap();
-        a.download().unwrap()
-    });
-    compare(gpu, "sub", basis, |d| {
-        let mut a = ntt(d, basis, batch, 5);
-        a.sub_assign(&ntt(d, basis, batch, 6)).unwrap();
-        a.download().unwrap()
-    });
-    compare(gpu, "negate", basis, |d| {
-        let mut a = coeff(d, basis, batch, 7);
-        a.negate().unwrap();
-        a.download().unwrap()
-    });
-    for others in [batch, 1] {
-        compare(gpu, "mul", basis, |d| {
-            let mut a = ntt(d, basis, batch, 8);
-            a.mul_assign(&ntt(d, basis, others, 9)).unwrap();
-            a.download().unwrap()
-        });
-        compare(gpu, "mul_add", basis, |d| {
-            let mut acc = ntt(d, basis, batch, 10);
-            acc.mul_add_assign(&ntt(d, basis, batch, 11), &ntt(d, basis, others, 12)).unwrap();
-            acc.download().unwrap()
-        });
-    }
-    for pick in [|q: Modulus| q.value() - 1, |_| 0, |q: Modulus| q.value() / 3] {
-        let scalars: Vec<u64> = (0..basis.len()).map(|limb| pick(basis.modulus(limb))).collect();
-        compare(gpu, "mul_scalar", basis, |d| {
-            let mut a = ntt(d, basis, batch, 13);
-            a.mul_scalar(&scalars).unwrap();
-            a.download().unwrap()
-        });
-        compare(gpu, "add_lifted", basis, |d| {
-            let mut a = coeff(d, basis, batch, 14);
-            let mut prng = Prng::from_seed_for_tests([15; 32]);
-            let mut values: Vec<i32> = prng.fill(batch * basis.n());
-            values[..5].copy_from_slice(&[i32::MIN, i32::MAX, 0, -1, 1]);
-            a.add_lifted(&values, &scalars).unwrap();
-            a.download().unwrap()
-        });
-    }
-    for element in [1, 3, basis.n() + 1, 2 * basis.n() - 1] {
-        compare(gpu, &format!("automorphism {element}"), basis, |d| {
-            let a = coeff(d, basis, batch, 20).automorphism(element).unwrap().download().unwrap();
-            [a, ntt(d, basis, batch, 20).automorphism(element).unwrap().download().unwrap()].concat()
-        });
-    }
-    if basis.len() > 1 {
-        compare(gpu, "drop_last_limb", basis, |d| {
-            coeff(d, basis, batch, 16).drop_last_limb().unwrap().download().unwrap()
-        });
-    }
-}
+const SIZE: GemmShape = GemmShape { rows: 3, inner: 10, cols: 5 };
 
-fn check_gemm(gpu: &Device, basis: &RnsBasis, rows: usize, inner: usize, cols: usize) {
-    compare(gpu, &format!("gemm {rows} x {inner} x {cols}"), basis, |d| {
-        let (w, x) = (ntt(d, basis, rows * inner, 17), ntt(d, basis, inner * cols, 18));
-        w.gemm([&x], GemmShape { rows, inner, cols }).unwrap()[0].download().unwrap()
-    });
-    compare(gpu, &format!("gemm_constants {rows} x {inner} x {cols}"), basis, |d| {
-        let w: Vec<i32> = (0..rows * inner).map(|i| [i32::MIN, -2048, -1, 0, 1, 2047, i32::MAX][i % 7]).collect();
-        let x = ntt(d, basis, inner * cols, 18);
-        PolyBatch::gemm_constants(&w, [&x], GemmShape { rows, inner, cols }).unwrap()[0].download().unwrap()
-    });
+#[test]
+fn kernels_agree() {
+    for gpu in gpu_devices(false) {
+        bases(1024).iter().for_each(|basis| compare_all(&gpu, basis, 3, SIZE, Fill::Random));
+        compare_all(&gpu, &bases(4096)[3], 3, SIZE, Fill::Random);
+        let size = GemmShape { rows: 1, inner: 2, cols: 1 };
+        compare_all(&gpu, &bases(65536)[4], 1, size, Fill::Random);
+        for fill in Fill::ALL {
+            compare_all(&gpu, &bases(2048)[4], 2, SIZE, fill);
+        }
+    }
 }
 
 #[test]
-fn transforms_agree() {
+fn transforms_agree_for_every_dimension() {
     for gpu in gpu_devices(false) {
-        for n in [1024, 2048, 4096, 8192, 16384, 32768, 65536] {
+        for n in [2048, 8192, 16384, 32768] {
             for basis in bases(n) {
-                check_transforms(&gpu, &basis, if n > 8192 { 1 } else { 2 });
-            }
-        }
-        // One chunk a row, and several; the widest primes, and widths that differ.
-        for (n, batch) in [(2048, 2), (4096, 2), (65536, 1)] {
-            for basis in [&bases(n)[2], &bases(n)[4]] {
-                check_fused(&gpu, basis, batch);
+                compare(&gpu, "ntt_forward", &basis, |d| {
+                    coeff(d, &basis, 2, 1).into_ntt().unwrap().download().unwrap()
+                });
+                compare(&gpu, "ntt_inverse", &basis, |d| {
+                    ntt(d, &basis, 2, 2).into_coeff().unwrap().download().unwrap()
+                });
             }
         }
     }
 }
 
 #[test]
-fn pointwise_kernels_agree() {
-    for gpu in gpu_devices(false) {
-        for n in [1024, 4096, 65536] {
-            bases(n).iter().for_each(|basis| check_pointwise(&gpu, basis));
-        }
-    }
-}
-
-#[test]
-fn matrix_products_agree() {
+fn matrix_products_of_every_tile_agree() {
+    let only = |name: &str| matches!(name, "gemm" | "gemm of a view" | "gemm_constants");
     for gpu in gpu_devices(false) {
         for basis in bases(1024) {
             for (rows, inner, cols) in [(1, 1, 1), (1, 40, 1), (2, 9, 3), (5, 17, 6), (4, 8, 4), (3, 2, 9)] {
-                check_gemm(&gpu, &basis, rows, inner, cols);
+                let (size, fill) = (GemmShape { rows, inner, cols }, Fill::Random);
+                for kernel in KERNELS.iter().filter(|k| only(k.name)) {
+                    let run = |device: &Device| (kernel.run)(&Case { device, basis: &basis, batch: 1, size, fill });
+                    compare(&gpu, kernel.name, &basis, |d| run(d).unwrap());
+                }
             }
         }
-        check_gemm(&gpu, &RnsBasis::new(8192, &DEFAULT_60).unwrap(), 2, 11, 2);
+    }
+}
+
+/// Sums of more products than fit one word, of the largest residues.
+#[test]
+fn conversions_of_many_primes_agree() {
+    for gpu in gpu_devices(false) {
+        let chain = Basis::new(1024, &primes(60, 1024, 19)).unwrap();
+        let (to, many) = (chain.level(2).unwrap(), chain.range(2..19).unwrap());
+        compare(&gpu, "mod_up of 17 primes", &to, |d| coeff(d, &many, 2, 23).mod_up(&to).unwrap().download().unwrap());
+        compare(&gpu, "mod_down by 17 primes", &to, |d| {
+            coeff(d, &chain, 2, 24).mod_down(2).unwrap().download().unwrap()
+        });
+    }
+}
+
+/// A chain of primes, its levels, and levels joined with other primes: the roots of each are on the device once.
+#[test]
+fn each_prime_is_uploaded_once() {
+    let (n, levels, others) = (8192, 12, 4);
+    let [chain, special] = [(50, levels), (55, others)].map(|(b, count)| Basis::new(n, &primes(b, n, count)).unwrap());
+    let bases =
+        || (1..=levels).flat_map(|l| [chain.level(l).unwrap(), chain.level(l).unwrap().joined(&special).unwrap()]);
+    for gpu in gpu_devices(false) {
+        bases().for_each(|basis| drop(gpu.tables(&basis).unwrap()));
+        let used = gpu.table_use();
+        // Two factors of 16 bytes a root; the table grows by doubling.
+        let roots = (levels + others) * n * 2 * 16;
+        assert!(used.primes == levels + others && (roots..2 * roots).contains(&used.bytes), "{used:?}");
+        // Primes that were there before the table grew, and those that came last.
+        for basis in bases().skip(2 * levels - 2) {
+            compare(&gpu, "ntt_inverse", &basis, |d| ntt(d, &basis, 1, 3).into_coeff().unwrap().download().unwrap());
+        }
     }
 }
 
@@ -202,7 +163,7 @@ fn matrix_products_agree() {
 fn lazy_sums_hold_the_largest_residues() {
     for gpu in gpu_devices(false) {
         for bits in [60, 59, 50] {
-            let basis = RnsBasis::new(1024, &primes(bits, 1024, 1)).unwrap();
+            let basis = Basis::new(1024, &primes(bits, 1024, 1)).unwrap();
             let (rows, inner, cols) = (2, 70, 2);
             compare(&gpu, "gemm of q - 1", &basis, |d| {
                 let all = |count: usize| vec![basis.modulus(0).value() - 1; count * 1024];
@@ -218,13 +179,8 @@ fn lazy_sums_hold_the_largest_residues() {
 fn kernels_agree_with_all_runtime_checks_on() {
     for gpu in gpu_devices(true) {
         for n in [1024, 2048, 4096, 16384] {
-            let basis = RnsBasis::new(n, &DEFAULT_60).unwrap();
-            check_transforms(&gpu, &basis, 2);
-            if n == 4096 {
-                check_fused(&gpu, &basis, 2);
-            }
-            check_pointwise(&gpu, &basis);
-            check_gemm(&gpu, &basis, 3, 10, 5);
+            let basis = Basis::new(n, &DEFAULT_60).unwrap();
+            compare_all(&gpu, &basis, 2, SIZE, Fill::Random);
         }
     }
 }
@@ -232,7 +188,7 @@ fn kernels_agree_with_all_runtime_checks_on() {
 #[test]
 fn uniform_and_zero_polynomials_and_copies_agree_on_reused_memory() {
     for gpu in gpu_devices(false) {
-        let basis = RnsBasis::new(2048, &DEFAULT_60).unwrap();
+        let basis = Basis::new(2048, &DEFAULT_60).unwrap();
         for first in [0, 7, u32::MAX - 4] {
             compare(&gpu, "expand_uniform", &basis, |d| {
                 let uniform = PolyBatch::uniform(d, &basis, &[5; 16], first, 4).unwrap();
@@ -251,7 +207,7 @@ fn a_batch_longer_than_a_window_is_split() {
     let words = 4096 * DEFAULT_50[..2].len();
     for gpu in gpu_devices(false) {
         let window = adapters().iter().map(|a| a.max_binding_bytes).min().unwrap() as usize;
-        let basis = RnsBasis::new(4096, &DEFAULT_50[..2]).unwrap();
+        let basis = Basis::new(4096, &DEFAULT_50[..2]).unwrap();
         let batch = (window / (8 * words)).min(2048) + 3;
         let round_trip = |d: &Device| {
             let mut a = coeff(d, &basis, batch, 19);
@@ -271,9 +227,9 @@ fn what_cannot_be_had_is_an_error() {
     let none = GpuOptions { adapter: Some("no such adapter".to_owned()), ..GpuOptions::default() };
     assert!(matches!(Device::gpu_with(&none), Err(Error::Device(_))));
     for gpu in gpu_devices(false) {
-        let small = RnsBasis::new(512, &DEFAULT_50[..1]).unwrap();
+        let small = Basis::new(512, &DEFAULT_50[..1]).unwrap();
         assert!(matches!(PolyBatch::<Coeff>::zeros(&gpu, &small, 1), Err(Error::Parameters(_))));
-        let basis = RnsBasis::new(65536, &DEFAULT_50[..1]).unwrap();
+        let basis = Basis::new(65536, &DEFAULT_50[..1]).unwrap();
         assert!(matches!(PolyBatch::<Coeff>::zeros(&gpu, &basis, 1 << 40), Err(Error::Device(_))));
         let mut a = PolyBatch::<Coeff>::zeros(&gpu, &basis, 1).unwrap();
         let cpu = PolyBatch::<Coeff>::zeros(&Device::cpu(), &basis, 1).unwrap();
@@ -306,7 +262,7 @@ fn layer(device: &Device, params: &Params) -> (Vec<u8>, Vec<u32>) {
     let [c0, c1] = w.gemm([&x.c0, &x.c1], size).unwrap();
     let products = Ciphertexts { c0, c1 };
     let masks: Vec<u32> = prng.fill(rows * cols * n);
-    let reply = public.reply(products, &masks, ReplyParams { flood_bits: Some(10) }, &mut prng).unwrap();
+    let reply = public.reply(&products, &masks, ReplyParams { flood_bits: Some(10) }, &mut prng).unwrap();
     for half in [&reply.c0, &reply.c1] {
         wire.extend(half.download().unwrap().iter().flat_map(|r| r.to_le_bytes()));
     }

@@ -7,9 +7,9 @@
 use std::time::{Duration, Instant};
 
 use blindvox_bench::setup::{PRIMES, factors, residues};
+use blindvox_engine::bfv::{Params, SecretKey};
 use blindvox_engine::garble::{AndInputs, GateHash, GateKeys};
-use blindvox_engine::ring::RnsBasis;
-use blindvox_engine::rlwe::{Params, SecretKey};
+use blindvox_engine::ring::Basis;
 use blindvox_engine::wgpu::{GateBatchSize, GpuOptions, Rates, Word, adapters};
 use blindvox_engine::{Backend as _, Coeff, Device, DeviceKind, GemmShape, PolyBatch, Prng};
 
@@ -207,7 +207,7 @@ impl Table {
     }
 
     fn transform(&mut self, gpu: &Gpu, bits: u32, q: u64, n: usize, batches: &[usize]) -> Outcome {
-        let basis = RnsBasis::new(n, &[q])?;
+        let basis = Basis::new(n, &[q])?;
         let most = batches.iter().map(|b| self.polys(*b, n)).max().unwrap_or(1);
         let a = residues(&mut self.prng, q, most * n);
         let (mut cpu, mut expected) = ([f64::INFINITY; 2], vec![]);
@@ -275,7 +275,7 @@ impl Table {
         let size = GemmShape { cols, ..self.scale.gemm };
         let (n, items) = (4096, size.rows * size.inner * cols);
         for (bits, q) in PRIMES {
-            let basis = RnsBasis::new(n, &[q])?;
+            let basis = Basis::new(n, &[q])?;
             let (w, x) = factors(&self.cpu, &basis, size)?;
             let (mut cpu, mut expected) = (f64::INFINITY, vec![]);
             for _ in 0..3 {
@@ -402,8 +402,8 @@ impl Table {
                 device.synchronize()?;
                 times.extend((run > 0).then_some(start.elapsed().as_nanos() as f64 / batch as f64));
                 let opened = sealed.expand()?;
-                let c1 = opened.c1.into_coeff()?.drop_last_limb()?;
-                check(key.decrypt(opened.c0.into_coeff()?.drop_last_limb()?, c1)? == messages, "encrypt_seeded")?;
+                let c1 = opened.c1.into_coeff()?.mod_down(1)?;
+                check(key.decrypt(opened.c0.into_coeff()?.mod_down(1)?, c1)? == messages, "encrypt_seeded")?;
             }
             *ns = median(times);
         }

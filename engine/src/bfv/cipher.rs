@@ -1,20 +1,28 @@
-//! Encryption and decryption of messages mod t, coefficient by coefficient.
+//! Encryption and decryption of messages mod t, coefficient by coefficient. Each direction is one chain.
 
-use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use super::encoding::{Decoder, Encoder};
+use super::keys::SecretKey;
+use super::params::Params;
+use crate::chain::{Chain, Each, Item};
+use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly_batch::{Coeff, PolyBatch};
+use crate::poly::{Coeff, PolyBatch};
 use crate::prng::Prng;
 use crate::ring::sampler::{self, PublicSeed};
-use crate::rlwe::{SecretKey, SeededCiphertexts};
+use crate::rlwe::{Ciphertexts, SeededCiphertexts};
 
 /// Encrypts piece by piece under one public seed, each piece going on where the one before ended.
 pub struct Encryptor<'k> {
-    pub(super) key: &'k SecretKey,
+    key: &'k SecretKey,
     seed: PublicSeed,
     next: u32,
+}
+
+/// The item's rows of small values, as many as were recorded.
+pub(super) fn rows<const K: usize>(small: Vec<&mut [i32]>) -> [&mut [i32]; K] {
+    small.try_into().unwrap_or_else(|_| unreachable!("as many rows as were recorded"))
 }
 
 impl Encryptor<'_> {
@@ -23,21 +31,55 @@ impl Encryptor<'_> {
         self.seed
     }
 
+    /// Encrypts the next `batch` messages in `[0, t)`: `message(i, m)` writes message i over n zeros, `take(i, c0)` is
+    /// given the half that holds it, `[limbs, n]` coefficients.
+    pub fn encrypt_each<T: Send>(
+        &mut self,
+        batch: usize,
+        prng: &mut Prng,
+        message: impl Fn(usize, &mut [u32]) + Sync,
+        take: impl Fn(usize, &[u64]) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let (first, key) = (self.advance(batch)?, self.key);
+        let basis = key.params().basis();
+        let (encoder, series) = (Encoder::new(basis, key.params().plain()), prng.series());
+        let s = key.key.on(basis)?;
+        let mut chain = Chain::new(basis);
+        let (noise, text) = (chain.small(), chain.small());
+        let c0 = chain.uniform(&self.seed, first);
+        chain.mul(&c0, &s);
+        let c0 = chain.inverse(c0);
+        chain.negate(&c0);
+        chain.add_lifted(&c0, noise, &vec![1; basis.len()]);
+        chain.add_lifted(&c0, text, encoder.scale());
+        chain.output(c0);
+        let prepare = |item: Item<'_>| {
+            let [noise, text] = rows(item.small);
+            // The message is where the noise will be.
+            let words: &mut [u32] = bytemuck::cast_slice_mut(noise);
+            words.fill(0);
+            message(item.number, words);
+            encoder.fill_signed(words, text);
+            sampler::fill_noise(&mut series.at(item.number), noise);
+            Ok(())
+        };
+        let finish = |item: Item<'_>, outputs: &[&[u64]]| take(item.number, outputs[0]);
+        chain.run(key.device(), batch, &Each::new(prepare, finish))
+    }
+
     /// The c0 halves for the next `[batch, n]` messages in `[0, t)`.
     pub fn encrypt(&mut self, messages: &[u32], prng: &mut Prng) -> Result<PolyBatch<Coeff>> {
-        let n = self.key.params().n();
+        let (n, key) = (self.key.params().n(), self.key);
         if messages.is_empty() || !messages.len().is_multiple_of(n) {
             return Err(Error::Shape(format!("{} messages are not a positive multiple of n = {n}", messages.len())));
         }
-        let first = self.advance(messages.len() / n)?;
-        let noise = Zeroizing::new(sampler::noise(prng, messages.len()));
-        let mut c0 = self.key.zeros(&self.seed, first, &noise)?;
-        add_messages(&mut c0, messages, self.key.params().plain())?;
-        Ok(c0)
+        let message = |i: usize, m: &mut [u32]| m.copy_from_slice(&messages[i * n..][..n]);
+        let halves = self.encrypt_each(messages.len() / n, prng, message, |_, c0| Ok(c0.to_vec()))?;
+        PolyBatch::upload(key.device(), key.params().basis(), &halves.concat())
     }
 
     /// The number of the first of the next `batch` polynomials under the seed, each used once.
-    pub(super) fn advance(&mut self, batch: usize) -> Result<u32> {
+    fn advance(&mut self, batch: usize) -> Result<u32> {
         let next = u32::try_from(batch).ok().and_then(|b| self.next.checked_add(b));
         let Some(next) = next else {
             return Err(Error::Shape("more than 2^32 ciphertexts under one seed".to_owned()));
@@ -46,10 +88,41 @@ impl Encryptor<'_> {
     }
 }
 
-/// Adds `[batch, n]` messages in `[0, plain)`.
-pub(crate) fn add_messages(c0: &mut PolyBatch<Coeff>, messages: &[u32], plain: u64) -> Result<()> {
-    let encoder = Encoder::new(c0.basis(), plain);
-    c0.add_lifted(&Zeroizing::new(encoder.signed(messages)), encoder.scale())
+impl Ciphertexts {
+    /// The `batch` ciphertexts under a seed, with messages added, ready to be multiplied: `half(i, c0)` writes what was
+    /// sent for ciphertext i, `[limbs, n]` coefficients, and `message(i, m)` the message in `[0, t)` to be added over n
+    /// zeros.
+    ///
+    /// # Errors
+    /// Those of `half`, and [`Error::Decode`] for residues that are not reduced.
+    pub fn expand_each(
+        device: &Device,
+        params: &Params,
+        seed: &PublicSeed,
+        batch: usize,
+        half: impl Fn(usize, &mut [u64]) -> Result<()> + Sync,
+        message: impl Fn(usize, &mut [u32]) + Sync,
+    ) -> Result<Self> {
+        let basis = params.basis();
+        let encoder = Encoder::new(basis, params.plain());
+        let mut chain = Chain::new(basis);
+        // One for the words of the message, which no step reads.
+        let (_, text) = (chain.small(), chain.small());
+        let c0 = chain.given();
+        chain.add_lifted(&c0, text, encoder.scale());
+        let c0 = chain.forward(c0);
+        let prepare = |mut item: Item<'_>| {
+            let [words, text] = rows(item.small);
+            half(item.number, item.given[0])?;
+            let words: &mut [u32] = bytemuck::cast_slice_mut(words);
+            words.fill(0);
+            message(item.number, words);
+            encoder.fill_signed(words, text);
+            Ok(())
+        };
+        let c0 = chain.gather(c0, device, batch, &Each::new(prepare, |_: Item<'_>, _: &[&[u64]]| Ok(())))?;
+        Ok(Self { c0, c1: PolyBatch::uniform(device, basis, seed, 0, batch)? })
+    }
 }
 
 impl SecretKey {
@@ -67,14 +140,59 @@ impl SecretKey {
         Ok(SeededCiphertexts::new(encryptor.seed(), c0))
     }
 
-    /// Decrypts replies on the first prime, both halves `[batch, n]` in the coefficient domain, to `[batch, n]` messages.
+    /// Decrypts `batch` replies: `halves(i, c0, c1)` writes reply i on the first prime, coefficients, over zeros, and
+    /// `take(i, m)` is given its message.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] for residues that are not reduced.
+    pub fn decrypt_each<T: Send>(
+        &self,
+        batch: usize,
+        halves: impl Fn(usize, &mut [u64], &mut [u64]) + Sync,
+        take: impl Fn(usize, &[u32]) -> T + Sync,
+    ) -> Result<Vec<T>> {
+        let basis = self.reply_basis();
+        let decoder = Decoder::new(basis.modulus(0), self.params().plain())?;
+        let s = self.key.on(basis)?;
+        let mut chain = Chain::new(basis);
+        // For the message, which no step reads.
+        let _ = chain.small();
+        let (c0, c1) = (chain.given(), chain.given());
+        let c1 = chain.forward(c1);
+        chain.mul(&c1, &s);
+        let c1 = chain.inverse(c1);
+        chain.add(&c0, &c1);
+        chain.output(c0);
+        let prepare = |item: Item<'_>| {
+            let [c0, c1] = item.given.try_into().unwrap_or_else(|_| unreachable!("two were recorded"));
+            halves(item.number, c0, c1);
+            Ok(())
+        };
+        let finish = |item: Item<'_>, outputs: &[&[u64]]| {
+            let [message] = rows(item.small);
+            let message: &mut [u32] = bytemuck::cast_slice_mut(message);
+            message.iter_mut().zip(outputs[0]).for_each(|(m, &phase)| *m = decoder.decode(phase));
+            Ok(take(item.number, message))
+        };
+        chain.run(self.device(), batch, &Each::new(prepare, finish))
+    }
+
+    /// Decrypts replies on the first prime, both halves `[batch, n]` in the coefficient domain, to `[batch, n]`
+    /// messages.
     pub fn decrypt(&self, c0: PolyBatch<Coeff>, c1: PolyBatch<Coeff>) -> Result<Vec<u32>> {
-        let mut phase = self.times_secret(c1.into_ntt()?)?;
-        phase.add_assign(&c0)?;
-        let decoder = Decoder::new(self.params().basis().modulus(0), self.params().plain())?;
-        let phase = Zeroizing::new(phase.download()?);
-        let decode = |&x: &u64| decoder.decode(x);
-        let serial = phase.len() <= 4 * self.params().n();
-        Ok(if serial { phase.iter().map(decode).collect() } else { phase.par_iter().map(decode).collect() })
+        let (n, basis) = (self.params().n(), self.reply_basis());
+        if c0.basis() != basis || c1.basis() != basis || c0.batch() != c1.batch() {
+            return Err(Error::Shape(format!("replies of {} and {} polynomials", c0.batch(), c1.batch())));
+        }
+        let (first, second) = (Zeroizing::new(c0.download()?), c1.download()?);
+        let halves = |i: usize, c0: &mut [u64], c1: &mut [u64]| {
+            c0.copy_from_slice(&first[i * n..][..n]);
+            c1.copy_from_slice(&second[i * n..][..n]);
+        };
+        Ok(self
+            .decrypt_each(c0.batch(), halves, |_, m| Zeroizing::new(m.to_vec()))?
+            .iter()
+            .flat_map(|m| m.iter().copied())
+            .collect())
     }
 }

@@ -4,7 +4,7 @@
 //! -r / t: a signed 32-bit value times one constant a limb. For t = 2^32 and primes that are 1 mod 2^32, r = m.
 
 use crate::error::{Error, Result};
-use crate::ring::{Modulus, RnsBasis};
+use crate::ring::{Basis, Modulus};
 use crate::simd::wide;
 
 /// Encodes messages for one basis.
@@ -18,7 +18,7 @@ pub struct Encoder {
 
 impl Encoder {
     /// For plaintext modulus `plain` in 2..=2^32.
-    pub fn new(basis: &RnsBasis, plain: u64) -> Self {
+    pub fn new(basis: &Basis, plain: u64) -> Self {
         let minus_inverse = |q: Modulus| q.neg(q.inv(q.reduce(plain)));
         Self {
             plain,
@@ -109,7 +109,7 @@ mod tests {
         fn encodes_the_nearest_multiple_and_decodes_it_with_noise(m: u32, noise in -100_000i64..100_000) {
             let primes = [DEFAULT_50[0], DEFAULT_60[0], ntt_primes(55, 64, 1).unwrap()[0]];
             for (q, t) in primes.into_iter().flat_map(|q| [(q, 1 << 32), (q, 1 << 20), (q, 4_293_918_721), (q, 65_537)]) {
-                let basis = RnsBasis::new(64, &[q]).unwrap();
+                let basis = Basis::new(64, &[q]).unwrap();
                 let (modulus, m) = (basis.modulus(0), (u64::from(m) % t) as u32);
                 let encoder = Encoder::new(&basis, t);
                 let signed = encoder.signed(&[m])[0];

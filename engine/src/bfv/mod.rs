@@ -3,10 +3,10 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`params`], [`keys`] | ring, primes and plaintext modulus; keys for them |
 //! | [`encoding`] | coefficients mod t to residues and back |
 //! | [`slots`] | vectors mod a prime as products of slots |
 //! | [`cipher`] | seeded encryption, decryption |
-//! | [`each`] | encryption, replies and decryption, one ciphertext after the other |
 //! | [`reply`] | circuit-private replies: re-randomise, mask, switch the modulus, flood |
 //! | [`ole`] | oblivious linear evaluation in slots |
 //! | [`noise`] | bounds, and noise as measured |
@@ -14,14 +14,18 @@
 pub mod cipher;
 #[cfg(test)]
 mod distance_tests;
-pub mod each;
 pub mod encoding;
+pub mod keys;
 pub mod noise;
 pub mod ole;
+pub mod params;
 pub mod reply;
 pub mod slots;
 
+pub use cipher::Encryptor;
 pub use encoding::{Decoder, Encoder};
+pub use keys::{PublicKey, SecretKey};
 pub use ole::{OleReceiver, OleSender};
+pub use params::Params;
 pub use reply::{Reply, ReplyParams};
 pub use slots::SlotEncoder;

@@ -3,9 +3,11 @@
 //! Bounds are 8 standard deviations (2^-49 a coefficient) of sums of independent terms.
 
 use crate::error::{Error, Result};
-use crate::poly_batch::{Coeff, PolyBatch};
+use crate::poly::{Coeff, PolyBatch};
 use crate::ring::sampler::NOISE_SIGMA;
-use crate::rlwe::{Params, SecretKey};
+
+use super::keys::SecretKey;
+use super::params::Params;
 
 use super::encoding::Encoder;
 
@@ -102,7 +104,7 @@ impl SecretKey {
     pub fn noise(&self, c0: &PolyBatch<Coeff>, c1: PolyBatch<Coeff>, messages: &[u32]) -> Result<Vec<i128>> {
         let basis = c0.basis().clone();
         let encoder = Encoder::new(&basis, self.params().plain());
-        let mut phase = self.times_secret(c1.into_ntt()?)?;
+        let mut phase = self.key.times_secret(c1.into_ntt()?)?;
         phase.add_assign(c0)?;
         let minus: Vec<u64> = encoder.scale().iter().enumerate().map(|(l, &s)| basis.modulus(l).neg(s)).collect();
         phase.add_lifted(&encoder.signed(messages), &minus)?;
@@ -187,7 +189,7 @@ mod tests {
         let budget = budget(key.params(), norm).unwrap();
         let mask: Vec<u32> = prng.fill(n);
         let how = ReplyParams { flood_bits: Some(budget.flood_bits) };
-        let reply = public.reply(product(), &mask, how, &mut prng).unwrap();
+        let reply = public.reply(&product(), &mask, how, &mut prng).unwrap();
         let sum: Vec<u32> = expected.iter().zip(&mask).map(|(&a, &b)| a.wrapping_add(b)).collect();
         let noise = key.noise(&reply.c0, reply.c1.duplicate().unwrap(), &sum).unwrap();
         let largest = noise.iter().map(|e| e.unsigned_abs()).max().unwrap() as f64;
@@ -236,5 +238,5 @@ mod tests {
         }
     }
 
-    use crate::rlwe::PublicKey;
+    use crate::bfv::PublicKey;
 }

@@ -1,5 +1,5 @@
-//! Oblivious linear evaluation in slots: shares of sums of x·w mod p, for vectors x of the key's holder (the receiver) and w
-//! of the other party (the sender).
+//! Oblivious linear evaluation in slots: shares of sums of x·w mod p, for vectors x of the key's holder (the receiver)
+//! and w of the other party (the sender).
 //!
 //! # | from -> to           | content                                                        | bytes
 //! --|----------------------|----------------------------------------------------------------|------
@@ -9,57 +9,44 @@
 //! The receiver's share is what it decrypts, the sender's -r for uniform r. Vectors are `[batch, n]` values mod p. See
 //! [`reply`](super::reply) for what hides w, and why it comes in that order.
 //!
-//! Two ways lead to the same bytes. On a CPU each ciphertext is taken from its first random draw to its packed bytes while it is in
-//! cache; on other devices, and as the definition, batches of polynomials go step by step. Whatever is random about a ciphertext
-//! comes from a generator of its own, so neither order nor threads matter.
+//! Either message is one chain. Whatever is random about a ciphertext comes from a generator of its own, so neither
+//! order nor threads matter.
 
-mod batches;
-mod rows;
-
-use std::sync::{Arc, Mutex};
-
-use rayon::prelude::*;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use std::sync::Mutex;
 
 use super::SlotEncoder;
+use super::cipher::rows;
 use super::encoding::{Decoder, Encoder};
-use crate::cpu::CpuTables;
-use crate::device::{Device, DeviceTables};
+use super::keys::{PublicKey, SecretKey};
+use super::params::Params;
+use crate::chain::{Chain, Each, Item};
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::prng::Prng;
 use crate::ring::sampler::{self, PublicSeed};
-use crate::ring::{Modulus, RnsBasis};
-use crate::rlwe::{Params, PublicKey, SecretKey, wire};
+use crate::ring::{Basis, Modulus};
+use crate::rlwe::wire;
 use crate::simd::wide;
 
 /// What both parties work with.
 struct Tools {
     params: Params,
     /// The first prime alone: where replies are.
-    first: RnsBasis,
-    device: Device,
+    first: Basis,
     slots: SlotEncoder,
     encoder: Encoder,
     decoder: Decoder,
-    /// Of the ciphertexts and of the slots.
-    tables: [Arc<DeviceTables>; 2],
-    scratch: Mutex<Vec<Scratch>>,
 }
 
 /// The party that encrypts, and learns sums with a mask.
 pub struct OleReceiver {
     key: SecretKey,
-    /// The key's points, `[limbs, n]`.
-    s: Zeroizing<Vec<u64>>,
     tools: Tools,
 }
 
 /// The party that multiplies.
 pub struct OleSender {
     key: PublicKey,
-    /// The public key's halves, `[limbs, n]`.
-    b: Vec<u64>,
-    a: Vec<u64>,
     flood_bits: u32,
     tools: Tools,
 }
@@ -72,53 +59,16 @@ pub struct Term<'a> {
     pub factor: &'a [u32],
 }
 
-/// Space for one ciphertext on its way; kept for the next.
-#[derive(Default, Zeroize, ZeroizeOnDrop)]
-struct Scratch {
-    residues: Vec<u64>,
-    values: Vec<i32>,
-}
-
 impl Tools {
-    fn new(params: &Params, device: &Device) -> Result<Self> {
+    fn new(params: &Params) -> Result<Self> {
         let (basis, plain) = (params.basis(), params.plain());
-        let mut first = basis.clone();
-        while first.len() > 1 {
-            first = first.dropped()?;
-        }
-        let slots = SlotEncoder::new(device, params.n(), plain)?;
         Ok(Self {
-            params: params.clone(),
-            device: device.clone(),
+            first: basis.level(1)?,
+            slots: SlotEncoder::new(params.n(), plain)?,
             encoder: Encoder::new(basis, plain),
             decoder: Decoder::new(basis.modulus(0), plain)?,
-            tables: [device.cached_tables(basis)?, device.cached_tables(slots.basis())?],
-            first,
-            slots,
-            scratch: Mutex::default(),
+            params: params.clone(),
         })
-    }
-
-    /// The tables of the ciphertexts and of the slots, where this is a CPU.
-    fn cpu(&self) -> Option<[&CpuTables; 2]> {
-        match self.tables.each_ref().map(AsRef::as_ref) {
-            [DeviceTables::Cpu(ciphertexts), DeviceTables::Cpu(slots)] => Some([ciphertexts, slots]),
-            _ => None,
-        }
-    }
-
-    /// Runs `f` on `rows` rows of residues and as many of small values as asked for; their contents are anything.
-    fn with_scratch<T>(&self, [rows, values]: [usize; 2], f: impl FnOnce(&mut [u64], &mut [i32]) -> T) -> T {
-        let pool = || self.scratch.lock().unwrap_or_else(|e| e.into_inner());
-        let mut scratch = pool().pop().unwrap_or_default();
-        let n = self.params.n();
-        if scratch.residues.len() < rows * n || scratch.values.len() < values * n {
-            scratch = Scratch { residues: vec![0; rows * n], values: vec![0; values * n] };
-        }
-        let (residues, small) = (&mut scratch.residues[..rows * n], &mut scratch.values[..values * n]);
-        let result = f(residues, small);
-        pool().push(scratch);
-        result
     }
 
     /// The number of ciphertexts that hold `values`.
@@ -143,12 +93,16 @@ impl Tools {
     fn row_len(&self, limb: usize) -> usize {
         wire::packed_len(self.params.n(), self.bits(limb))
     }
+}
 
-    /// Unpacks a row of limb `limb` and checks it.
-    fn unpack(&self, limb: usize, bytes: &[u8], row: &mut [u64]) -> Result<()> {
-        wire::unpack_into(bytes, self.bits(limb), row);
-        self.params.basis().modulus(limb).check_reduced(row)
-    }
+/// What each item has to itself: rows of outputs, generators.
+fn parts<T>(parts: impl IntoIterator<Item = T>) -> Vec<Mutex<T>> {
+    parts.into_iter().map(Mutex::new).collect()
+}
+
+/// An item's own.
+fn own<T>(part: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    part.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 /// A generator for each ciphertext.
@@ -164,9 +118,7 @@ fn add_to(p: Modulus, acc: &mut [u32], x: impl Iterator<Item = u64>) {
 impl OleReceiver {
     /// With a fresh key of its own; the parameters' plaintext modulus must be an NTT prime for their n.
     pub fn new(params: &Params, device: &Device, prng: &mut Prng) -> Result<Self> {
-        let key = SecretKey::generate(params, device, prng)?;
-        let s = Zeroizing::new(key.points()?);
-        Ok(Self { key, s, tools: Tools::new(params, device)? })
+        Ok(Self { key: SecretKey::generate(params, device, prng)?, tools: Tools::new(params)? })
     }
 
     /// The public key that the sender needs, in bytes.
@@ -185,12 +137,38 @@ impl OleReceiver {
         let mut seed = PublicSeed::default();
         prng.fill_bytes(&mut seed);
         out.extend(seed);
-        let prngs = forks(prng, batch);
-        match self.tools.cpu() {
-            Some(tables) => self.ask_by_rows(tables, &seed, x, prngs, out),
-            None => self.ask_by_batches(&seed, x, prngs, out)?,
-        }
-        Ok(())
+        let prngs = parts(forks(prng, batch));
+        let Tools { params, slots, encoder, .. } = &self.tools;
+        let (basis, n, start) = (params.basis(), params.n(), out.len());
+        let s = self.key.key.on(basis)?;
+        let mut chain = Chain::new(basis);
+        let (noise, text) = (chain.small(), chain.small());
+        let c0 = chain.lift(noise);
+        chain.add_lifted(&c0, text, encoder.scale());
+        let c0 = chain.forward(c0);
+        let c1 = chain.uniform(&seed, 0);
+        chain.mul(&c1, &s);
+        chain.sub(&c0, &c1);
+        chain.output(c0);
+        let prepare = |item: Item<'_>| {
+            let [noise, text] = rows(item.small);
+            slots.encode(&x[item.number * n..][..n], item.row);
+            encoder.fill_signed(item.row, text);
+            sampler::fill_noise(&mut own(&prngs[item.number]), noise);
+            Ok(())
+        };
+        let len = wire::packed_rows_len(basis, 1);
+        out.resize(start + batch * len, 0);
+        let bytes = parts(out[start..].chunks_exact_mut(len));
+        let finish = |item: Item<'_>, outputs: &[&[u64]]| {
+            let (mut guard, mut at) = (own(&bytes[item.number]), 0);
+            for (limb, row) in outputs[0].chunks_exact(n).enumerate() {
+                wire::pack_into(row, self.tools.bits(limb), &mut guard[at..][..self.tools.row_len(limb)]);
+                at += self.tools.row_len(limb);
+            }
+            Ok(())
+        };
+        chain.run(self.key.device(), batch, &Each::new(prepare, finish)).map(drop)
     }
 
     /// Reads message 2 and adds the receiver's shares to `acc`, `[batch, n]`, below p.
@@ -202,14 +180,30 @@ impl OleReceiver {
         if replies.len() != expected {
             return Err(Error::Decode(format!("{} bytes of replies, expected {expected}", replies.len())));
         }
-        match self.tools.cpu() {
-            Some(tables) => {
-                let n = self.tools.params.n();
-                let rows = replies.par_chunks_exact(len).zip(acc.par_chunks_exact_mut(n));
-                rows.try_for_each(|(bytes, acc)| self.receive_by_rows(tables, bytes, acc))
-            }
-            None => self.receive_by_batches(replies, acc),
-        }
+        let Tools { params, first, slots, decoder, .. } = &self.tools;
+        let (row, bits) = (self.tools.row_len(0), self.tools.bits(0));
+        let s = self.key.key.on(first)?;
+        let mut chain = Chain::new(first);
+        let (c0, c1) = (chain.given(), chain.given());
+        let c1 = chain.forward(c1);
+        chain.mul(&c1, &s);
+        let c1 = chain.inverse(c1);
+        chain.add(&c0, &c1);
+        chain.output(c0);
+        let prepare = |mut item: Item<'_>| {
+            let halves = replies[item.number * len..][..len].chunks_exact(row);
+            halves.zip(&mut item.given).for_each(|(bytes, half)| wire::unpack_into(bytes, bits, half));
+            Ok(())
+        };
+        let batch = replies.len() / len;
+        let acc = parts(acc.chunks_exact_mut(params.n()));
+        let finish = |item: Item<'_>, outputs: &[&[u64]]| {
+            item.row.iter_mut().zip(outputs[0]).for_each(|(x, &phase)| *x = decoder.decode(phase).into());
+            slots.decode(item.row);
+            add_to(slots.modulus(), &mut own(&acc[item.number]), item.row.iter().copied());
+            Ok(())
+        };
+        chain.run(self.key.device(), batch, &Each::new(prepare, finish)).map(drop)
     }
 }
 
@@ -219,9 +213,7 @@ impl OleSender {
     /// # Errors
     /// [`Error::Decode`] for bytes that are no public key.
     pub fn new(params: &Params, device: &Device, public_key: &[u8], flood_bits: u32) -> Result<Self> {
-        let key = PublicKey::from_bytes(params, device, public_key)?;
-        let [b, a] = [key.b.download()?, key.a.download()?];
-        Ok(Self { key, b, a, flood_bits, tools: Tools::new(params, device)? })
+        Ok(Self { key: PublicKey::from_bytes(params, device, public_key)?, flood_bits, tools: Tools::new(params)? })
     }
 
     /// Bytes of message 1 for `[batch, n]` values.
@@ -230,7 +222,8 @@ impl OleSender {
         Ok(size_of::<PublicSeed>() + packed)
     }
 
-    /// Appends message 2 for the sum of the terms, at least one, and adds the sender's shares to `acc`, `[batch, n]`, below p.
+    /// Appends message 2 for the sum of the terms, at least one, and adds the sender's shares to `acc`, `[batch, n]`,
+    /// below p.
     ///
     /// # Errors
     /// [`Error::Decode`] where what the receiver asked is no message 1 for so many values.
@@ -242,11 +235,81 @@ impl OleSender {
                 return Err(Error::Decode(format!("{found:?} bytes and factors, expected {:?}", [len, acc.len()])));
             }
         }
-        let prngs = forks(prng, batch);
-        match self.tools.cpu() {
-            Some(tables) => self.answer_by_rows(tables, terms, prngs, acc, out),
-            None => self.answer_by_batches(terms, prngs, acc, out),
+        let Tools { params, slots, encoder, .. } = &self.tools;
+        let (basis, n, p) = (params.basis(), params.n(), slots.modulus());
+        let ones = vec![1; basis.len()];
+        let mut chain = Chain::new(basis);
+        let [text, u, noise0, noise1, flood] = std::array::from_fn(|_| chain.small());
+        // The encryption of zero, u (b, a), and products on top.
+        let c1 = chain.lift(u);
+        let c1 = chain.forward(c1);
+        let c0 = chain.copy(&c1);
+        chain.mul(&c0, &self.key.key.b);
+        chain.mul(&c1, &self.key.key.a);
+        for term in terms {
+            let factor = chain.small();
+            let asked = chain.load();
+            let uniform = chain.uniform(&split_seed(term.asked)?.0, 0);
+            let factor = chain.lift(factor);
+            let factor = chain.forward(factor);
+            chain.mul_add_own(&c0, &factor, &asked);
+            chain.mul_add_own(&c1, &factor, &uniform);
         }
+        let c0 = chain.inverse(c0);
+        chain.add_lifted(&c0, noise0, &ones);
+        chain.add_lifted(&c0, text, encoder.scale());
+        let c1 = chain.inverse(c1);
+        chain.add_lifted(&c1, noise1, &ones);
+        chain.mod_down_to_first(&c0);
+        chain.mod_down_to_first(&c1);
+        chain.add_lifted(&c0, flood, &ones);
+        chain.output(c0);
+        chain.output(c1);
+
+        let prngs = parts(forks(prng, batch));
+        let acc = parts(acc.chunks_exact_mut(n));
+        let prepare = |mut item: Item<'_>| {
+            let i = item.number;
+            let (own_rows, factors) = item.small.split_at_mut(5);
+            let [text, u, noise0, noise1, flood] = own_rows else { unreachable!("five were recorded first") };
+            for (factor, term) in factors.iter_mut().zip(terms) {
+                slots.encode(&term.factor[i * n..][..n], item.row);
+                wide(|| factor.iter_mut().zip(&*item.row).for_each(|(c, &x)| *c = p.to_signed(x) as i32));
+            }
+            let prng = &mut *own(&prngs[i]);
+            // The mask is where the flooding will be.
+            let mask: &mut [u32] = bytemuck::cast_slice_mut(flood);
+            sampler::fill_residues(prng, p.value() as u32, mask);
+            encoder.fill_signed(mask, text);
+            item.row.iter_mut().zip(&*mask).for_each(|(r, &m)| *r = m.into());
+            slots.decode(item.row);
+            add_to(p, &mut own(&acc[i]), item.row.iter().map(|&r| p.neg(r)));
+            sampler::fill_ternary(prng, u);
+            sampler::fill_noise(prng, noise0);
+            sampler::fill_noise(prng, noise1);
+            sampler::fill_flood(prng, flood, self.flood_bits);
+            Ok(())
+        };
+        let packed = wire::packed_rows_len(basis, 1);
+        let before: Vec<usize> = (0..basis.len()).map(|l| (0..l).map(|l| self.tools.row_len(l)).sum()).collect();
+        let load = |i: usize, term: usize, limb: usize, row: &mut [u64]| {
+            let (_, asked) = split_seed(terms[term].asked)?;
+            let bytes = &asked[i * packed + before[limb]..][..self.tools.row_len(limb)];
+            wire::unpack_into(bytes, self.tools.bits(limb), row);
+            Ok(())
+        };
+        let (start, len, row, bits) = (out.len(), self.tools.reply_len(), self.tools.row_len(0), self.tools.bits(0));
+        out.resize(start + batch * len, 0);
+        let bytes = parts(out[start..].chunks_exact_mut(len));
+        let finish = |item: Item<'_>, outputs: &[&[u64]]| {
+            let mut bytes = own(&bytes[item.number]);
+            outputs
+                .iter()
+                .zip(bytes.chunks_exact_mut(row))
+                .for_each(|(half, bytes)| wire::pack_into(half, bits, bytes));
+            Ok(())
+        };
+        chain.run(self.key.device(), batch, &Each::with_loads(prepare, load, finish)).map(drop)
     }
 }
 
@@ -274,43 +337,31 @@ mod tests {
         x
     }
 
-    /// One exchange of `terms` terms, by rows or by batches: both messages and both shares.
-    fn exchange(params: &Params, device: &Device, rows: bool, terms: u8) -> (Vec<Vec<u8>>, Vec<u8>, [Vec<u32>; 2]) {
+    /// One exchange of `terms` terms: both messages and both shares.
+    fn exchange(params: &Params, device: &Device, terms: u8) -> (Vec<Vec<u8>>, Vec<u8>, [Vec<u32>; 2]) {
         let count = BATCH * params.n();
         let mut prng = Prng::from_seed_for_tests([1; 32]);
         let receiver = OleReceiver::new(params, device, &mut prng).unwrap();
         let sender = OleSender::new(params, device, &receiver.public_key(&mut prng).unwrap(), 14).unwrap();
-        let seed = PublicSeed::default();
         let ask = |k: u8| {
-            let (x, prngs) = (vector(10 + k, count), forks(&mut Prng::from_seed_for_tests([k; 32]), BATCH));
-            let mut out = seed.to_vec();
-            match receiver.tools.cpu().filter(|_| rows) {
-                Some(tables) => receiver.ask_by_rows(tables, &seed, &x, prngs, &mut out),
-                None => receiver.ask_by_batches(&seed, &x, prngs, &mut out).unwrap(),
-            }
+            let mut out = vec![];
+            receiver.ask(&vector(10 + k, count), &mut Prng::from_seed_for_tests([k; 32]), &mut out).unwrap();
             out
         };
         let asked: Vec<_> = (0..terms).map(ask).collect();
         let factors: Vec<_> = (0..terms).map(|k| vector(20 + k, count)).collect();
         let terms: Vec<_> = asked.iter().zip(&factors).map(|(asked, factor)| Term { asked, factor }).collect();
         let (mut mine, mut theirs, mut reply) = (vector(30, count), vector(31, count), vec![]);
-        let prngs = forks(&mut prng, BATCH);
-        match sender.tools.cpu().filter(|_| rows) {
-            Some(tables) => sender.answer_by_rows(tables, &terms, prngs, &mut theirs, &mut reply).unwrap(),
-            None => sender.answer_by_batches(&terms, prngs, &mut theirs, &mut reply).unwrap(),
-        }
-        match receiver.tools.cpu().filter(|_| rows) {
-            Some(_) => receiver.receive(&reply, &mut mine).unwrap(),
-            None => receiver.receive_by_batches(&reply, &mut mine).unwrap(),
-        }
+        sender.answer(&terms, &mut prng, &mut theirs, &mut reply).unwrap();
+        receiver.receive(&reply, &mut mine).unwrap();
         (asked, reply, [mine, theirs])
     }
 
     #[test]
-    fn shares_add_up_to_the_sums_and_both_ways_agree() {
+    fn shares_add_up_to_the_sums_however_chains_run() {
         let params = Params::insecure_for_tests(512, &DEFAULT_50, u64::from(P)).unwrap();
         for terms in [1, 2] {
-            let expected = exchange(&params, &Device::cpu(), false, terms);
+            let expected = exchange(&params, &Device::cpu_by_steps(), terms);
             let [mine, theirs] = &expected.2;
             let count = mine.len();
             let start = [vector(30, count), vector(31, count)];
@@ -322,7 +373,7 @@ mod tests {
             }
             for body in Body::available() {
                 let device = Device::cpu_with_body(body).unwrap();
-                assert!(exchange(&params, &device, true, terms) == expected, "{terms} terms on {body:?}");
+                assert!(exchange(&params, &device, terms) == expected, "{terms} terms on {body:?}");
             }
         }
     }

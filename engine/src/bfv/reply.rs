@@ -14,15 +14,15 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-use zeroize::Zeroizing;
-
-use super::cipher::add_messages;
+use super::cipher::rows;
+use super::encoding::Encoder;
+use super::keys::PublicKey;
+use crate::chain::{Chain, Each, Item};
 use crate::error::{Error, Result};
-use crate::poly_batch::{Coeff, PolyBatch};
-use crate::prng::{Prng, PrngSeries};
+use crate::poly::{Coeff, PolyBatch};
+use crate::prng::Prng;
 use crate::ring::sampler;
-use crate::rlwe::{Ciphertexts, PublicKey};
+use crate::rlwe::Ciphertexts;
 
 /// How replies are flooded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,91 +41,74 @@ pub struct Reply {
 
 impl PublicKey {
     /// Turns products into replies that carry `product + messages`, `messages` `[batch, n]` in `[0, t)`.
-    pub fn reply(&self, products: Ciphertexts, messages: &[u32], how: ReplyParams, prng: &mut Prng) -> Result<Reply> {
-        let batch = self.check(&products)?;
-        if messages.len() != batch * self.params().n() {
+    pub fn reply(&self, products: &Ciphertexts, messages: &[u32], how: ReplyParams, prng: &mut Prng) -> Result<Reply> {
+        let (batch, n) = (products.c0.batch(), self.params().n());
+        if messages.len() != batch * n {
             return Err(Error::Shape(format!("{} messages for {batch} products", messages.len())));
         }
-        let draws = Draws::new(&prng.series(), 0..batch, self.params().n(), how);
-        self.randomise(products, messages, &draws)
+        let message = |i: usize, m: &mut [u32]| m.copy_from_slice(&messages[i * n..][..n]);
+        let take = |_: usize, c0: &[u64], c1: &[u64], _: &[u32]| Ok((c0.to_vec(), c1.to_vec()));
+        let (c0, c1): (Vec<_>, Vec<_>) =
+            self.reply_each(products, 0..batch, how, prng, message, take)?.into_iter().unzip();
+        let first = self.params().basis().level(1)?;
+        let upload = |half: Vec<Vec<u64>>| PolyBatch::upload(self.device(), &first, &half.concat());
+        Ok(Reply { c0: upload(c0)?, c1: upload(c1)? })
     }
 
-    pub(super) fn check(&self, products: &Ciphertexts) -> Result<usize> {
-        let Ciphertexts { c0, c1 } = products;
-        if c0.basis() != self.params().basis() || c0.batch() != c1.batch() {
-            return Err(Error::Shape(format!("products of {} and {} polynomials", c0.batch(), c1.batch())));
+    /// Replies of the products `range`, numbered from 0: `message(i, m)` writes what reply i carries besides its
+    /// product over n zeros, in `[0, t)`, and `take(i, c0, c1, m)` is given the reply on the first prime, coefficients,
+    /// and that message again.
+    pub fn reply_each<T: Send>(
+        &self,
+        products: &Ciphertexts,
+        range: Range<usize>,
+        how: ReplyParams,
+        prng: &mut Prng,
+        message: impl Fn(usize, &mut [u32]) + Sync,
+        take: impl Fn(usize, &[u64], &[u64], &[u32]) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let basis = self.params().basis();
+        let (encoder, series, ones) = (Encoder::new(basis, self.params().plain()), prng.series(), vec![1; basis.len()]);
+        let mut chain = Chain::new(basis);
+        let [u, noise0, noise1, text, flood, _] = std::array::from_fn(|_| chain.small());
+        let (c0, c1) = (chain.item_of(&products.c0, range.start), chain.item_of(&products.c1, range.start));
+        // The order is the argument: see above.
+        let u = chain.lift(u);
+        let u = chain.forward(u);
+        chain.mul_add(&c0, &u, &self.key.b);
+        chain.mul_add(&c1, &u, &self.key.a);
+        let c0 = chain.inverse(c0);
+        chain.add_lifted(&c0, noise0, &ones);
+        chain.add_lifted(&c0, text, encoder.scale());
+        let c1 = chain.inverse(c1);
+        chain.add_lifted(&c1, noise1, &ones);
+        chain.mod_down_to_first(&c0);
+        chain.mod_down_to_first(&c1);
+        if how.flood_bits.is_some() {
+            chain.add_lifted(&c0, flood, &ones);
         }
-        Ok(c0.batch())
-    }
-
-    pub(super) fn randomise(&self, products: Ciphertexts, messages: &[u32], draws: &Draws) -> Result<Reply> {
-        let Ciphertexts { mut c0, mut c1 } = products;
-        let ones = vec![1; c0.basis().len()];
-
-        let u = PolyBatch::<Coeff>::lift(c0.device(), c0.basis(), &draws.u, &ones)?;
-        u.mul_add_into([&mut c0, &mut c1], [&self.b, &self.a])?;
-        let (mut c0, mut c1) = (c0.into_coeff()?, c1.into_coeff()?);
-        c0.add_lifted(&draws.noise0, &ones)?;
-        c1.add_lifted(&draws.noise1, &ones)?;
-        add_messages(&mut c0, messages, self.params().plain())?;
-
-        while c0.basis().len() > 1 {
-            c0 = c0.drop_last_limb()?;
-            c1 = c1.drop_last_limb()?;
-        }
-        if let Some(flood) = &draws.flood {
-            c0.add_lifted(flood, &[1])?;
-        }
-        Ok(Reply { c0, c1 })
-    }
-}
-
-/// What is drawn for a reply.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    /// The ephemeral secret u.
-    Secret,
-    /// The errors of both halves.
-    Noise0,
-    Noise1,
-    /// Flooding of so many bits.
-    Flood(u32),
-}
-
-impl Kind {
-    /// Fills `out` with what belongs to reply `i`: each kind of each reply has a generator of its own.
-    pub(super) fn fill(self, series: &PrngSeries, i: usize, out: &mut [i32]) {
-        let prng = |kind| series.at(4 * i + kind);
-        match self {
-            Self::Secret => sampler::fill_ternary(&mut prng(0), out),
-            Self::Noise0 => sampler::fill_noise(&mut prng(1), out),
-            Self::Noise1 => sampler::fill_noise(&mut prng(2), out),
-            Self::Flood(bits) => sampler::fill_flood(&mut prng(3), out, bits),
-        }
-    }
-}
-
-/// What makes replies private, `[batch, n]` each: the ephemeral secret, both noises, the flooding.
-pub(super) struct Draws {
-    u: Zeroizing<Vec<i32>>,
-    noise0: Zeroizing<Vec<i32>>,
-    noise1: Zeroizing<Vec<i32>>,
-    flood: Option<Zeroizing<Vec<i32>>>,
-}
-
-impl Draws {
-    /// Those of replies `range`.
-    pub(super) fn new(series: &PrngSeries, range: Range<usize>, n: usize, how: ReplyParams) -> Self {
-        let of = |kind: Kind| {
-            let mut values = Zeroizing::new(vec![0; range.len() * n]);
-            values.par_chunks_exact_mut(n).zip(range.clone()).for_each(|(values, i)| kind.fill(series, i, values));
-            values
+        chain.output(c0);
+        chain.output(c1);
+        // Each kind of each reply has a generator of its own.
+        let prepare = |item: Item<'_>| {
+            let i = item.number;
+            let [u, noise0, noise1, text, flood, words] = rows(item.small);
+            sampler::fill_ternary(&mut series.at(4 * i), u);
+            sampler::fill_noise(&mut series.at(4 * i + 1), noise0);
+            sampler::fill_noise(&mut series.at(4 * i + 2), noise1);
+            if let Some(bits) = how.flood_bits {
+                sampler::fill_flood(&mut series.at(4 * i + 3), flood, bits);
+            }
+            let words: &mut [u32] = bytemuck::cast_slice_mut(words);
+            words.fill(0);
+            message(i, words);
+            encoder.fill_signed(words, text);
+            Ok(())
         };
-        Self {
-            u: of(Kind::Secret),
-            noise0: of(Kind::Noise0),
-            noise1: of(Kind::Noise1),
-            flood: how.flood_bits.map(|bits| of(Kind::Flood(bits))),
-        }
+        let finish = |item: Item<'_>, outputs: &[&[u64]]| {
+            let [.., words] = rows::<6>(item.small);
+            take(item.number, outputs[0], outputs[1], bytemuck::cast_slice(words))
+        };
+        chain.run(self.device(), range.len(), &Each::new(prepare, finish))
     }
 }

@@ -5,7 +5,8 @@ use super::gemm::{Panel, Side};
 use super::panels::{Order, exchange, width};
 use super::scalar;
 use crate::backend::GemmShape;
-use crate::ring::{Modulus, NttTable};
+use crate::ring::modulus::MAX_BITS;
+use crate::ring::{Modulus, NttTable, Prime};
 use crate::simd::wide;
 
 #[cfg(target_arch = "x86_64")]
@@ -30,13 +31,23 @@ pub(super) enum Arithmetic {
 
 /// One prime on one body.
 pub(super) struct Limb {
-    table: NttTable,
+    prime: Prime,
     arithmetic: Arithmetic,
 }
 
 impl Limb {
-    pub(super) fn new(body: Body, table: &NttTable) -> Self {
-        Self { table: table.clone(), arithmetic: Self::arithmetic(body, table) }
+    pub(super) fn new(body: Body, prime: &Prime) -> Self {
+        Self { prime: prime.clone(), arithmetic: Self::arithmetic(body, prime.roots()) }
+    }
+
+    /// Bytes of its roots, the shared ones included.
+    pub(super) fn bytes(&self) -> usize {
+        let own = match &self.arithmetic {
+            #[cfg(target_arch = "x86_64")]
+            Arithmetic::Ifma(roots) | Arithmetic::Dq(roots) => roots.bytes(),
+            _ => 0,
+        };
+        self.prime.roots().bytes() + own
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -60,21 +71,21 @@ impl Limb {
 
     /// The ring dimension.
     pub(super) fn n(&self) -> usize {
-        self.table.n()
+        self.prime.n()
     }
 
     /// The prime.
     pub(super) fn modulus(&self) -> Modulus {
-        self.table.modulus()
+        self.prime.modulus()
     }
 
     /// The forward transform of `a`, in place: `order` is that of the points.
     pub(super) fn forward(&self, a: &mut [u64], order: Order) {
         match &self.arithmetic {
-            Arithmetic::Scalar => self.table.forward(a),
+            Arithmetic::Scalar => self.prime.roots().forward(a),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor with AVX2.
-            Arithmetic::Avx2(constants) => unsafe { avx2::forward_transform(&self.table, constants, a) },
+            Arithmetic::Avx2(constants) => unsafe { avx2::forward_transform(self.prime.roots(), constants, a) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
             Arithmetic::Ifma(roots) => return unsafe { ifma::forward_transform(roots, a, order) },
@@ -102,8 +113,8 @@ impl Limb {
         match &self.arithmetic {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor with AVX2.
-            Arithmetic::Avx2(constants) => unsafe { avx2::inverse_transform(&self.table, constants, a) },
-            _ => self.table.inverse(a),
+            Arithmetic::Avx2(constants) => unsafe { avx2::inverse_transform(self.prime.roots(), constants, a) },
+            _ => self.prime.roots().inverse(a),
         }
     }
 
@@ -249,6 +260,22 @@ impl Limb {
         scalar::drop_limb(self.modulus(), q_last, x, last);
     }
 
+    /// Whether [`Self::combine`] takes words of so many bits.
+    pub(super) fn multiplies(&self, bits: u32) -> bool {
+        match &self.arithmetic {
+            #[cfg(target_arch = "x86_64")]
+            Arithmetic::Ifma(_) => bits <= ifma::MAX_BITS,
+            _ => bits <= MAX_BITS,
+        }
+    }
+
+    /// `out = sum of constant k * row k`: each constant fills a line of `lines`, the rows follow each other.
+    pub(super) fn combine(&self, lines: &[u64], rows: &[u64], out: &mut [u64], packed: &mut Vec<u64>) {
+        let n = self.n();
+        let size = GemmShape { rows: 1, inner: rows.len() / n, cols: n / width(n) };
+        self.gemm(size, Panel { w: lines, sides: vec![Side { x: rows, y: out }], stream: false }, packed);
+    }
+
     /// The matrix product of one panel, entries being its lines; `packed` is scratch space.
     pub(super) fn gemm(&self, size: GemmShape, panel: Panel<'_>, packed: &mut Vec<u64>) {
         match &self.arithmetic {
@@ -264,6 +291,43 @@ impl Limb {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this arithmetic is only chosen on a processor that has its features.
             Arithmetic::Dq(roots) => unsafe { gemm_dq::gemm(roots, size, panel, packed) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::primes::{DEFAULT_50, DEFAULT_60};
+
+    #[test]
+    fn rows_are_the_definitions_rows() {
+        for primes in [&DEFAULT_50[..2], &DEFAULT_60[..2]] {
+            let [prime, last] = [0, 1].map(|i| Prime::new(512, primes[i]).unwrap());
+            let q = prime.modulus();
+            let values: Vec<i32> = (0..512).map(|i| [0, 1, -1, i32::MAX, i32::MIN, 77 * i][i as usize % 6]).collect();
+            let [x, y] = [3, 5].map(|s| (0..512).map(|i| q.reduce((i + 1) * s * 0x9e37_79b9_7f4a)).collect::<Vec<_>>());
+            for body in Body::available() {
+                let t = Limb::new(body, &prime);
+                let run = |f: &dyn Fn(&mut [u64])| {
+                    let mut row = x.clone();
+                    f(&mut row);
+                    row
+                };
+                assert_eq!(run(&|a| t.forward(a, Order::Canonical)), run(&|a| prime.roots().forward(a)));
+                assert_eq!(run(&|a| t.inverse(a, Order::Canonical)), run(&|a| prime.roots().inverse(a)));
+                assert_eq!(run(&|a| t.mul(a, &y)), run(&|a| scalar::mul(q, a, &y)));
+                assert_eq!(run(&|a| t.mul_add(a, &y, &x)), run(&|a| scalar::mul_add(q, a, &y, &x)));
+                assert_eq!(run(&|a| t.add(a, &y)), run(&|a| scalar::add(q, a, &y)));
+                assert_eq!(run(&|a| t.sub(a, &y)), run(&|a| scalar::sub(q, a, &y)));
+                assert_eq!(run(&|a| t.negate(a)), run(&|a| scalar::negate(q, a)));
+                let scaled = |scale| run(&|a| scalar::add_lifted(q, a, &values, scale));
+                assert_eq!(run(&|a| t.add_lifted(a, &values, 12345)), scaled(12345));
+                let lifted = |a: &mut [u64]| a.iter_mut().zip(&values).for_each(|(a, &v)| *a = q.from_signed(v.into()));
+                assert_eq!(run(&|a| t.lift(a, &values)), run(&lifted));
+                let dropped = |a: &mut [u64]| scalar::drop_limb(q, last.modulus(), a, &y);
+                assert_eq!(run(&|a| t.drop_limb(last.modulus(), a, &y)), run(&dropped));
+            }
         }
     }
 }

@@ -7,19 +7,24 @@
 //! | `buffer`, `panels` | residues in memory; the layout of NTT-domain data |
 //! | `groups` | rows of neighbouring polynomials to panels and back |
 //! | `limb` | the kernels of one prime on one body |
-//! | `rows` | the same for callers that work row by row |
+//! | `rns` | conversions between bases, of integers to residues |
+//! | `chain` | chains, item by item |
 //! | `ifma`, `dq` | arithmetic on AVX-512 registers, for primes up to 50 and 60 bits |
 //! | `twiddles`, `transform512`, `rows512`, `vec512` | the transforms and row kernels over either |
 //! | `avx2`, `rows256` | the transforms and the other kernels on AVX2 registers |
+//! | `pointwise`, `galois` | residue by residue; automorphisms |
 //! | `gemm`, `gemm_ifma`, `gemm_dq` | the matrix product at each frequency |
 
 pub mod body;
 mod buffer;
+mod chain;
+mod galois;
 mod gemm;
 mod groups;
 mod limb;
 mod panels;
-mod rows;
+mod pointwise;
+mod rns;
 pub mod scalar;
 
 #[cfg(target_arch = "x86_64")]
@@ -43,41 +48,50 @@ mod twiddles;
 #[cfg(target_arch = "x86_64")]
 mod vec512;
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
-use crate::backend::{Backend, Domain, GemmShape, Part, Shape, parts};
+use crate::backend::{
+    Backend, Domain, GemmShape, Integers, Lift, Limbs, Memory, Part, Product, Ran, Rns, Run, Shape, TableUse,
+    Transform, parts,
+};
+use crate::chain::{Chain, Items};
 use crate::error::Result;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
-use crate::ring::{Galois, RnsBasis};
+use crate::ring::{Basis, Conversion, Prime};
 
-pub use body::{Body, CpuTables};
+pub use body::{Body, CpuTables, RowTransform};
 pub use buffer::CpuBuffer;
 use buffer::Layout;
 use gemm::{Panel, Side};
+use limb::Limb;
 use panels::{Order, PanelView, Panels};
-pub use rows::PointRows;
 
 /// Batches of at most so many words are not worth waking other threads.
 const SERIAL_WORDS: usize = 1 << 14;
 
 /// The processor this runs on.
-#[derive(Debug)]
 pub struct Cpu {
     body: Body,
+    /// Every prime that was ever used, with its kernels.
+    limbs: Mutex<HashMap<Prime, Arc<Limb>>>,
+    /// Constants by the bases they lead from and to.
+    conversions: Mutex<HashMap<(Basis, Basis), Arc<Conversion>>>,
 }
 
 impl Default for Cpu {
     fn default() -> Self {
-        Self { body: Body::best() }
+        Self { body: Body::best(), limbs: Mutex::default(), conversions: Mutex::default() }
     }
 }
 
 impl Cpu {
     /// With a code path of one's choice, for tests and benchmarks; an error if the processor lacks it.
     pub fn with_body(body: Body) -> Result<Self> {
-        Ok(Self { body: body.check()? })
+        Ok(Self { body: body.check()?, ..Self::default() })
     }
 }
 
@@ -90,11 +104,6 @@ fn for_each_chunk(words: &mut [u64], size: usize, f: impl Fn(usize, &mut [u64]) 
     }
 }
 
-/// The limb of each chunk of n words.
-fn limb_of(layout: Layout, shape: Shape) -> impl Fn(usize) -> usize + Sync {
-    move |chunk| if layout == Layout::Rows { chunk % shape.limbs } else { chunk / shape.batch }
-}
-
 /// The layout of a result of operands that must agree unless one is zero.
 fn common(a: Layout, b: Layout) -> Layout {
     if a == Layout::Zero {
@@ -104,16 +113,19 @@ fn common(a: Layout, b: Layout) -> Layout {
     a
 }
 
-impl Backend for Cpu {
+impl Memory for Cpu {
     type Buffer = CpuBuffer;
     type Tables = CpuTables;
 
-    fn describe(&self) -> String {
-        format!("CPU, {:?}, {} threads", self.body, rayon::current_num_threads())
+    fn tables(&self, basis: &Basis) -> Result<CpuTables> {
+        let mut known = self.limbs.lock().unwrap_or_else(|e| e.into_inner());
+        let limb = |q: &Prime| known.entry(q.clone()).or_insert_with(|| Arc::new(Limb::new(self.body, q))).clone();
+        Ok(CpuTables { n: basis.n(), basis: basis.clone(), limbs: basis.primes().iter().map(limb).collect() })
     }
 
-    fn tables(&self, basis: &RnsBasis) -> Result<CpuTables> {
-        Ok(CpuTables::new(self.body, basis))
+    fn table_use(&self) -> TableUse {
+        let known = self.limbs.lock().unwrap_or_else(|e| e.into_inner());
+        TableUse { primes: known.len(), bytes: known.values().map(|limb| limb.bytes()).sum() }
     }
 
     fn upload(&self, _: &CpuTables, shape: Shape, domain: Domain, host: &[u64]) -> Result<CpuBuffer> {
@@ -146,6 +158,35 @@ impl Backend for Cpu {
         Ok(buffer.clone())
     }
 
+    fn extract(&self, _: &CpuTables, shape: Shape, buffer: &CpuBuffer, range: Range<usize>) -> Result<CpuBuffer> {
+        let width = panels::width(shape.n);
+        let mut out = CpuBuffer::new(range.len() * shape.limbs * shape.n, buffer.layout);
+        let lines = out.words_mut().chunks_exact_mut(range.len() * width);
+        for (to, panel) in lines.zip(buffer.words().chunks_exact(shape.batch * width)) {
+            to.copy_from_slice(&panel[range.start * width..range.end * width]);
+        }
+        Ok(out)
+    }
+
+    fn limbs(&self, _: &CpuTables, shape: Shape, _: Domain, from: Limbs<'_, CpuBuffer>) -> Result<CpuBuffer> {
+        let (n, layout, words) = (shape.n, from.buffer.layout, from.buffer.words());
+        let mut out = CpuBuffer::new(shape.words(), layout);
+        match layout {
+            Layout::Zero => {}
+            Layout::Rows => for_each_chunk(out.words_mut(), n, |row, out| {
+                let (poly, limb) = (row / shape.limbs, from.map[row % shape.limbs]);
+                out.copy_from_slice(&words[(poly * from.limbs + limb) * n..][..n]);
+            }),
+            Layout::Panels => for_each_chunk(out.words_mut(), n, |chunk, out| {
+                let (limb, part) = (from.map[chunk / shape.batch], chunk % shape.batch);
+                out.copy_from_slice(&words[(limb * shape.batch + part) * n..][..n]);
+            }),
+        }
+        Ok(out)
+    }
+}
+
+impl Lift for Cpu {
     fn add_lifted(
         &self,
         t: &CpuTables,
@@ -182,6 +223,12 @@ impl Backend for Cpu {
         }))
     }
 
+    fn reduce(&self, t: &CpuTables, shape: Shape, values: Integers<'_>) -> Result<CpuBuffer> {
+        Ok(self.residues(t, shape, values))
+    }
+}
+
+impl Transform for Cpu {
     fn ntt_forward(&self, t: &CpuTables, shape: Shape, mut buffer: CpuBuffer) -> Result<CpuBuffer> {
         if shape.batch == 1 {
             // Panels of one polynomial are its rows.
@@ -220,16 +267,6 @@ impl Backend for Cpu {
         Ok(out)
     }
 
-    fn extract(&self, _: &CpuTables, shape: Shape, buffer: &CpuBuffer, range: Range<usize>) -> Result<CpuBuffer> {
-        let width = panels::width(shape.n);
-        let mut out = CpuBuffer::new(range.len() * shape.limbs * shape.n, buffer.layout);
-        let lines = out.words_mut().chunks_exact_mut(range.len() * width);
-        for (to, panel) in lines.zip(buffer.words().chunks_exact(shape.batch * width)) {
-            to.copy_from_slice(&panel[range.start * width..range.end * width]);
-        }
-        Ok(out)
-    }
-
     fn ntt_inverse(&self, t: &CpuTables, shape: Shape, mut buffer: CpuBuffer) -> Result<CpuBuffer> {
         if shape.batch == 1 {
             buffer.layout = Layout::Rows;
@@ -247,76 +284,27 @@ impl Backend for Cpu {
         });
         Ok(out)
     }
+}
 
-    fn add_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, b: &CpuBuffer) -> Result<()> {
-        a.layout = common(a.layout, b.layout);
-        let (n, limb) = (shape.n, limb_of(a.layout, shape));
-        for_each_chunk(a.words_mut(), n, |i, a| t.limbs[limb(i)].add(a, &b.words()[i * n..][..n]));
-        Ok(())
-    }
-
-    fn sub_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, b: &CpuBuffer) -> Result<()> {
-        a.layout = common(a.layout, b.layout);
-        let (n, limb) = (shape.n, limb_of(a.layout, shape));
-        for_each_chunk(a.words_mut(), n, |i, a| t.limbs[limb(i)].sub(a, &b.words()[i * n..][..n]));
-        Ok(())
-    }
-
-    fn negate_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer) -> Result<()> {
-        let limb = limb_of(a.layout, shape);
-        for_each_chunk(a.words_mut(), shape.n, |i, a| t.limbs[limb(i)].negate(a));
-        Ok(())
-    }
-
-    fn mul_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, b: &CpuBuffer, b_batch: usize) -> Result<()> {
-        a.layout = common(a.layout, b.layout);
-        let (size, period, limb) = product_chunks(shape, b_batch);
-        for_each_chunk(a.words_mut(), size, |i, a| {
-            t.limbs[limb(i)].mul(a, &b.words()[i * period..][..period]);
-        });
-        Ok(())
-    }
-
-    fn mul_add_assign(
-        &self,
-        t: &CpuTables,
-        shape: Shape,
-        acc: &mut CpuBuffer,
-        a: &CpuBuffer,
-        b: &CpuBuffer,
-        b_batch: usize,
-    ) -> Result<()> {
-        acc.layout = common(common(acc.layout, Layout::Panels), common(a.layout, b.layout));
-        let (size, period, limb) = product_chunks(shape, b_batch);
-        for_each_chunk(acc.words_mut(), size, |i, s| {
-            let (a, b) = (&a.words()[i * size..][..size], &b.words()[i * period..][..period]);
-            t.limbs[limb(i)].mul_add(s, a, b);
-        });
-        Ok(())
-    }
-
-    fn mul_scalar_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, scalars: &[u64]) -> Result<()> {
-        let limb = limb_of(a.layout, shape);
-        for_each_chunk(a.words_mut(), shape.n, |i, a| t.limbs[limb(i)].mul_scalar(a, scalars[limb(i)]));
-        Ok(())
-    }
-
+impl Product for Cpu {
     fn gemm(
         &self,
         t: &CpuTables,
-        limbs: usize,
         size: GemmShape,
-        w: &CpuBuffer,
+        w: Limbs<'_, CpuBuffer>,
         x: &[&CpuBuffer],
     ) -> Result<Vec<CpuBuffer>> {
-        let words = size.rows * size.inner * panels::width(t.n);
-        Ok(product(t, limbs, size, x, |i| &w.words()[i * words..]))
+        let (words, panels) = (size.rows * size.inner * panels::width(t.n), t.n / panels::width(t.n));
+        Ok(product(t, size, x, |i| {
+            let panel = w.map[i / panels] * panels + i % panels;
+            &w.buffer.words()[panel * words..]
+        }))
     }
 
     fn gemm_constants(
         &self,
         t: &CpuTables,
-        basis: &RnsBasis,
+        basis: &Basis,
         size: GemmShape,
         w: &[i32],
         x: &[&CpuBuffer],
@@ -328,81 +316,49 @@ impl Backend for Cpu {
             line.fill(basis.modulus(i / w.len()).from_signed(i64::from(w[i % w.len()])));
         }
         let (words, panels) = (w.len() * width, t.n / width);
-        Ok(product(t, basis.len(), size, x, |i| &lines.words()[i / panels * words..]))
-    }
-
-    fn drop_last_limb(&self, t: &CpuTables, shape: Shape, buffer: CpuBuffer) -> Result<CpuBuffer> {
-        let Shape { limbs, n, .. } = shape;
-        let kept = limbs - 1;
-        let mut out = CpuBuffer::new(shape.batch * kept * n, Layout::Rows);
-        for_each_chunk(out.words_mut(), n, |row, out| {
-            let (poly, limb) = (row / kept, row % kept);
-            let x = &buffer.words()[poly * limbs * n..][..limbs * n];
-            out.copy_from_slice(&x[limb * n..][..n]);
-            t.limbs[limb].drop_limb(t.modulus(kept), out, &x[kept * n..]);
-        });
-        Ok(out)
-    }
-
-    fn automorphism(
-        &self,
-        t: &CpuTables,
-        shape: Shape,
-        _: Domain,
-        buffer: &CpuBuffer,
-        galois: Galois,
-    ) -> Result<CpuBuffer> {
-        let Shape { limbs, n, .. } = shape;
-        Ok(match buffer.layout {
-            Layout::Zero => CpuBuffer::zeros(shape.words()),
-            Layout::Rows => {
-                let mut out = CpuBuffer::new(shape.words(), Layout::Rows);
-                for_each_chunk(out.words_mut(), n, |row, out| {
-                    let a = &buffer.words()[row * n..][..n];
-                    scalar::automorphism_coeff(t.modulus(row % limbs), galois, out, a);
-                });
-                out
-            }
-            Layout::Panels => automorphism_ntt(shape, buffer, galois),
-        })
+        Ok(product(t, size, x, |i| &lines.words()[i / panels * words..]))
     }
 }
 
-/// The automorphism of panels.
-fn automorphism_ntt(shape: Shape, buffer: &CpuBuffer, galois: Galois) -> CpuBuffer {
-    let Shape { batch, n, .. } = shape;
-    let width = panels::width(n);
-    // Where the point of each place comes from in the first polynomial of a limb: the same for all of the batch.
-    let from: Vec<usize> = (0..n)
-        .map(|i| panels::place(n, galois.point(panels::place(n, i))))
-        .map(|i| i / width * batch * width + i % width)
-        .collect();
-    let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
-    let chunk = n.min(64);
-    for_each_chunk(out.words_mut(), chunk * batch, |i, out| {
-        let (limb, first) = (i * chunk / n, i * chunk % n);
-        let words = &buffer.words()[limb * n * batch..][..n * batch];
-        let panels = out.chunks_exact_mut(width * batch).zip(from[first..].chunks_exact(width));
-        for (panel, from) in panels {
-            for (poly, line) in panel.chunks_exact_mut(width).enumerate() {
-                line.iter_mut().zip(from).for_each(|(out, &i)| *out = words[i + poly * width]);
-            }
-        }
-    });
-    out
+impl Rns for Cpu {
+    fn mod_up(&self, t: &CpuTables, to: &CpuTables, shape: Shape, from: Limbs<'_, CpuBuffer>) -> Result<CpuBuffer> {
+        self.convert(t, to, shape, from)
+    }
+
+    fn mod_down(&self, t: &CpuTables, shape: Shape, kept: usize, buffer: CpuBuffer) -> Result<CpuBuffer> {
+        self.divide(t, shape, kept, &buffer)
+    }
+}
+
+impl Run for Cpu {
+    fn run<I: Items>(
+        &self,
+        chain: &Chain<'_>,
+        buffers: &[&CpuBuffer],
+        batch: usize,
+        items: &I,
+    ) -> Option<Ran<I::Output, CpuBuffer>> {
+        let run = |t: CpuTables| chain::Runner::new(self.body, &t, chain, buffers, batch).run(items);
+        Some(self.tables(&chain.basis).and_then(run))
+    }
+}
+
+impl Backend for Cpu {
+    fn describe(&self) -> String {
+        format!("CPU, {:?}, {} threads", self.body, rayon::current_num_threads())
+    }
 }
 
 /// The matrix products whose left factor's panel `i` is at the start of `w(i)`, counted over limbs and frequencies.
 fn product<'w>(
     t: &CpuTables,
-    limbs: usize,
     size: GemmShape,
     x: &[&CpuBuffer],
     w: impl Fn(usize) -> &'w [u64] + Send + Sync,
 ) -> Vec<CpuBuffer> {
     let GemmShape { rows, inner, cols } = size;
     let (n, width) = (t.n, panels::width(t.n));
-    let words = rows * cols * limbs * n;
+    let words = rows * cols * t.limbs.len() * n;
     let mut y: Vec<_> = x.iter().map(|_| CpuBuffer::new(words, Layout::Panels)).collect();
     let (x_words, y_words) = (inner * cols * width, rows * cols * width);
     let mut panels: Vec<Vec<Side<'_>>> = (0..words / y_words).map(|_| Vec::with_capacity(x.len())).collect();
@@ -421,36 +377,4 @@ fn product<'w>(
         panels.into_par_iter().enumerate().for_each_init(Vec::new, one);
     }
     y
-}
-
-/// Chunks of a product of panels: their size, that of the other factor's (which repeats within), and their limbs.
-fn product_chunks(shape: Shape, b_batch: usize) -> (usize, usize, impl Fn(usize) -> usize + Sync) {
-    let Shape { batch, n, .. } = shape;
-    let width = panels::width(n);
-    // A whole limb's worth of equal batches in chunks of n, or one line against a panel.
-    let (size, period) = if b_batch == batch { (n, n) } else { (batch * width, width) };
-    (size, period, move |chunk| chunk * size / (batch * n))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ring::primes::DEFAULT_50;
-
-    #[test]
-    fn automorphisms_of_panels_are_the_definition() {
-        for (n, batch, element) in [(4, 1, 3), (32, 2, 5), (64, 1, 127), (256, 3, 77), (4096, 2, 4095)] {
-            let basis = RnsBasis::new(n, &DEFAULT_50[..2]).unwrap();
-            let (cpu, shape, galois) = (Cpu::default(), Shape { batch, limbs: 2, n }, Galois::new(n, element).unwrap());
-            let t = cpu.tables(&basis).unwrap();
-            let points: Vec<u64> = (0..shape.words() as u64).collect();
-            let panels = cpu.upload(&t, shape, Domain::Ntt, &points).unwrap();
-            let image = cpu.automorphism(&t, shape, Domain::Ntt, &panels, galois).unwrap();
-            let mut expected = vec![0; shape.words()];
-            for (out, row) in expected.chunks_exact_mut(n).zip(points.chunks_exact(n)) {
-                scalar::automorphism_ntt(galois, out, |i| row[i]);
-            }
-            assert!(cpu.download(&t, shape, Domain::Ntt, &image).unwrap() == expected, "n = {n}, element {element}");
-        }
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Rows are the n residues of one limb of one polynomial, reduced, in and out.
 
-use crate::backend::GemmShape;
+use crate::backend::{GemmShape, Integers};
 use crate::ring::{Galois, Modulus};
 
 /// `a += b`.
@@ -66,6 +66,29 @@ pub fn drop_limb(q: Modulus, q_last: Modulus, x: &mut [u64], last: &[u64]) {
     let companion = q.shoup(inverse);
     for (x, &l) in x.iter_mut().zip(last) {
         *x = q.mul_shoup(q.sub(*x, q.from_signed(q_last.to_signed(l))), inverse, companion);
+    }
+}
+
+/// `out = sum of constants[k] * row k` of words below 2^60, at most 65 rows of `out`'s length.
+pub fn sum_of_rows(q: Modulus, constants: &[u64], rows: &[u64], out: &mut [u64]) {
+    let n = out.len();
+    for (i, out) in out.iter_mut().enumerate() {
+        let products = constants.iter().enumerate().map(|(k, &c)| u128::from(c) * u128::from(rows[k * n + i]));
+        *out = q.reduce_wide(products.sum());
+    }
+}
+
+/// The residues of the integers from number `first` on.
+pub fn reduce(q: Modulus, values: Integers<'_>, first: usize, out: &mut [u64]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = match values {
+            Integers::One(x) => q.from_signed(x[first + i]),
+            Integers::Two(x) => {
+                let magnitude = q.reduce_wide(x[first + i].unsigned_abs());
+                let negative = (x[first + i] >> 127) as u64;
+                (magnitude & !negative) | (q.neg(magnitude) & negative)
+            }
+        };
     }
 }
 

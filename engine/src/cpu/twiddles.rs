@@ -42,6 +42,10 @@ impl Twiddles {
             lane_companions: lanes(|f| f[1]),
         }
     }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.uniform) + size_of_val(&*self.lane_values) + size_of_val(&*self.lane_companions)
+    }
 }
 
 fn uniform(f: Factor, companion_shift: u32) -> Uniform {
@@ -93,6 +97,11 @@ impl Roots {
             power: Powers { p0: power(0), p30: power(30), p52: power(52), p60: power(60), p92: power(92) },
             companion_shift,
         }
+    }
+
+    /// Bytes of all factors.
+    pub(super) fn bytes(&self) -> usize {
+        [&self.forward, &self.inverse].map(Twiddles::bytes).iter().sum()
     }
 
     /// Any factor in `[0, q)`.

@@ -1,22 +1,28 @@
-//! Arithmetic of Z_q[x]/(x^n + 1) for q a product of word-sized NTT primes.
+//! Arithmetic of Z_q\[x\]/(x^n + 1) for q a product of word-sized NTT primes.
 //!
 //! | module | what |
 //! |---|---|
 //! | [`modulus`] | one prime of at most 60 bits: scalar arithmetic |
 //! | [`primes`] | primality, NTT prime generation, the default primes |
 //! | [`ntt_table`] | roots of one prime and the scalar transforms, the reference of every backend |
+//! | [`mod@prime`] | one prime with its roots, shared |
 //! | [`galois`] | the automorphisms x -> x^g as permutations |
-//! | [`rns_basis`] | several primes together and the constants between them |
+//! | [`basis`] | primes in order: chains, their levels and digits |
+//! | [`conversion`] | constants from one basis to another |
 //! | [`sampler`] | uniform, ternary, centred binomial and flooding coefficients |
 
+pub mod basis;
+pub mod conversion;
 pub mod galois;
 pub mod modulus;
 pub mod ntt_table;
+pub mod prime;
 pub mod primes;
-pub mod rns_basis;
 pub mod sampler;
 
+pub use basis::Basis;
+pub use conversion::Conversion;
 pub use galois::Galois;
 pub use modulus::Modulus;
 pub use ntt_table::NttTable;
-pub use rns_basis::RnsBasis;
+pub use prime::Prime;

@@ -73,6 +73,11 @@ impl NttTable {
         self.modulus
     }
 
+    /// Bytes of all factors.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.forward) + size_of_val(&*self.inverse)
+    }
+
     /// psi^bitrev(i) for i in 0..n. The butterflies of the stage with m groups use entries m..2m.
     pub fn forward_factors(&self) -> &[Factor] {
         &self.forward

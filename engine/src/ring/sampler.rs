@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use super::modulus::Modulus;
-use crate::prng::{Prng, PrngSeries};
+use crate::prng::Prng;
 use crate::simd::wide;
 
 /// The public key that uniform residues are expanded from.
@@ -114,24 +114,6 @@ pub fn fill_ternary(prng: &mut Prng, out: &mut [i32]) {
     from_words(prng, out, |words, out| {
         each_word(words, out, |w| i32::from(w >= THIRDS[0]) + i32::from(w >= THIRDS[1]) - 1);
     });
-}
-
-/// Fills `[range, n]` coefficients: those of number i by generator i of a series.
-pub fn each(
-    series: &PrngSeries,
-    range: std::ops::Range<usize>,
-    n: usize,
-    fill: impl Fn(&mut Prng, &mut [i32]) + Sync,
-) -> Zeroizing<Vec<i32>> {
-    let mut out = Zeroizing::new(vec![0; range.len() * n]);
-    let one = |(i, out): (usize, &mut [i32])| fill(&mut series.at(i), out);
-    if range.len() == 1 {
-        one((range.start, &mut out));
-    } else {
-        let parts = range.into_par_iter().zip(out.par_chunks_exact_mut(n));
-        parts.for_each(one);
-    }
-    out
 }
 
 /// Fills `out` with centred binomial coefficients, eta = 21.

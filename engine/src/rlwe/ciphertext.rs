@@ -4,7 +4,7 @@ use super::params::Params;
 use super::wire;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly_batch::{Coeff, Ntt, PolyBatch};
+use crate::poly::{Coeff, Ntt, PolyBatch};
 use crate::ring::sampler::PublicSeed;
 
 /// Ciphertexts ready to be multiplied.

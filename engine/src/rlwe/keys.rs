@@ -1,6 +1,8 @@
 //! Keys. The secret is uniform ternary; the public key is an encryption of zero, (b, a) = (-a s + e, a).
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Arc, Mutex};
 
 use zeroize::Zeroizing;
 
@@ -8,19 +10,17 @@ use super::params::Params;
 use super::wire;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly_batch::{Coeff, Ntt, PolyBatch};
+use crate::poly::{Coeff, Ntt, PolyBatch};
 use crate::prng::Prng;
-use crate::ring::RnsBasis;
+use crate::ring::Basis;
 use crate::ring::sampler::{self, PublicSeed};
 
-/// The client's secret key on its device.
+/// A secret: its coefficients, and its points on the bases where it was asked for.
 pub struct SecretKey {
     params: Params,
     device: Device,
-    /// s on the whole basis.
-    full: PolyBatch<Ntt>,
-    /// s on the first prime alone, where replies are decrypted.
-    first: PolyBatch<Ntt>,
+    coefficients: Zeroizing<Vec<i32>>,
+    lifted: Mutex<HashMap<Basis, Arc<PolyBatch<Ntt>>>>,
 }
 
 impl fmt::Debug for SecretKey {
@@ -32,13 +32,8 @@ impl fmt::Debug for SecretKey {
 impl SecretKey {
     /// A fresh key.
     pub fn generate(params: &Params, device: &Device, prng: &mut Prng) -> Result<Self> {
-        let s = Zeroizing::new(sampler::ternary(prng, params.n()));
-        let mut first = params.basis().clone();
-        while first.len() > 1 {
-            first = first.dropped()?;
-        }
-        let on = |basis| PolyBatch::lift(device, basis, &s, &vec![1; basis.len()])?.into_ntt();
-        Ok(Self { params: params.clone(), device: device.clone(), full: on(params.basis())?, first: on(&first)? })
+        let coefficients = Zeroizing::new(sampler::ternary(prng, params.n()));
+        Ok(Self { params: params.clone(), device: device.clone(), coefficients, lifted: Mutex::default() })
     }
 
     /// What it is a key for.
@@ -51,33 +46,26 @@ impl SecretKey {
         &self.device
     }
 
-    /// s on the whole basis, `[limbs, n]` points. As secret as the key.
-    pub(crate) fn points(&self) -> Result<Vec<u64>> {
-        self.full.download()
-    }
-
-    /// The basis of replies: the first prime.
-    pub fn reply_basis(&self) -> &RnsBasis {
-        self.first.basis()
-    }
-
-    /// s for a batch on the whole basis or on the first prime alone.
-    pub(crate) fn for_basis(&self, limbs: usize) -> Result<&PolyBatch<Ntt>> {
-        match limbs {
-            l if l == self.full.basis().len() => Ok(&self.full),
-            1 => Ok(&self.first),
-            l => Err(Error::Shape(format!("a secret key for {l} limbs, there are {} and 1", self.full.basis().len()))),
+    /// s on a basis, kept for the next time: a single polynomial.
+    pub fn on(&self, basis: &Basis) -> Result<Arc<PolyBatch<Ntt>>> {
+        let mut lifted = self.lifted.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(s) = lifted.get(basis) {
+            return Ok(s.clone());
         }
+        let ones = vec![1; basis.len()];
+        let s = Arc::new(PolyBatch::lift(&self.device, basis, &self.coefficients, &ones)?.into_ntt()?);
+        lifted.insert(basis.clone(), s.clone());
+        Ok(s)
     }
 
-    /// c1 * s in the coefficient domain, on the whole basis or on the first prime alone.
+    /// c1 * s in the coefficient domain.
     pub fn times_secret(&self, c1: PolyBatch<Ntt>) -> Result<PolyBatch<Coeff>> {
-        let secret = self.for_basis(c1.basis().len())?;
-        c1.into_product(secret)
+        let secret = self.on(c1.basis())?;
+        c1.into_product(&secret)
     }
 
-    /// Encryptions of zero under the secret key, c0 = e - c1 s, with c1 the polynomials `first..` of a public seed, which
-    /// must not have served before, and noise `[batch, n]`.
+    /// Encryptions of zero under the secret key, c0 = e - c1 s, with c1 the polynomials `first..` of a public seed,
+    /// which must not have served before, and noise `[batch, n]`.
     pub(crate) fn zeros(&self, seed: &PublicSeed, first: u32, noise: &[i32]) -> Result<PolyBatch<Coeff>> {
         let c1 = PolyBatch::uniform(&self.device, self.params.basis(), seed, first, noise.len() / self.params.n())?;
         let mut c0 = self.times_secret(c1)?;

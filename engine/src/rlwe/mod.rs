@@ -2,7 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`params`] | ring, primes and plaintext modulus, held to the security table |
+//! | [`params`] | ring and primes, held to the security table |
 //! | [`keys`] | secret and public keys |
 //! | [`ciphertext`] | batches of ciphertexts and their seeded form |
 //! | [`wire`] | residues as packed bits |

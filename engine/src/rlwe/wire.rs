@@ -5,7 +5,7 @@
 mod avx512;
 
 use crate::error::{Error, Result};
-use crate::ring::RnsBasis;
+use crate::ring::Basis;
 
 /// Bytes of `count` values of `bits` bits.
 pub fn packed_len(count: usize, bits: u32) -> usize {
@@ -13,7 +13,7 @@ pub fn packed_len(count: usize, bits: u32) -> usize {
 }
 
 /// Bytes of `[batch, limbs, n]` residues.
-pub fn packed_rows_len(basis: &RnsBasis, batch: usize) -> usize {
+pub fn packed_rows_len(basis: &Basis, batch: usize) -> usize {
     batch * (0..basis.len()).map(|l| packed_len(basis.n(), basis.modulus(l).bits())).sum::<usize>()
 }
 
@@ -100,14 +100,14 @@ fn unpack_portable(bytes: &[u8], bits: u32, values: &mut [u64]) {
 }
 
 /// Packs `[batch, limbs, n]` residues.
-pub fn pack_rows(basis: &RnsBasis, words: &[u64], out: &mut Vec<u8>) {
+pub fn pack_rows(basis: &Basis, words: &[u64], out: &mut Vec<u8>) {
     for (row, values) in words.chunks_exact(basis.n()).enumerate() {
         pack(values, basis.modulus(row % basis.len()).bits(), out);
     }
 }
 
 /// Unpacks `[batch, limbs, n]` residues from exactly [`packed_rows_len`] bytes. That they are reduced is checked at upload.
-pub fn unpack_rows(basis: &RnsBasis, batch: usize, bytes: &[u8]) -> Result<Vec<u64>> {
+pub fn unpack_rows(basis: &Basis, batch: usize, bytes: &[u8]) -> Result<Vec<u64>> {
     if bytes.len() != packed_rows_len(basis, batch) {
         return Err(Error::Decode(format!(
             "{} bytes where {} were expected",
@@ -121,7 +121,7 @@ pub fn unpack_rows(basis: &RnsBasis, batch: usize, bytes: &[u8]) -> Result<Vec<u
 }
 
 /// Unpacks as many `[batch, limbs, n]` residues as there is room for.
-pub fn unpack_rows_into(basis: &RnsBasis, mut bytes: &[u8], words: &mut [u64]) -> Result<()> {
+pub fn unpack_rows_into(basis: &Basis, mut bytes: &[u8], words: &mut [u64]) -> Result<()> {
     for (row, words) in words.chunks_exact_mut(basis.n()).enumerate() {
         let bits = basis.modulus(row % basis.len()).bits();
         let (head, tail) = bytes

@@ -202,10 +202,10 @@ impl Context {
         });
     }
 
-    /// Copies a window to the start of a buffer.
-    pub(super) fn copy(&self, from: Window<'_>, to: &GpuBuffer) {
+    /// Copies a window to byte `at` of a buffer.
+    pub(super) fn copy(&self, from: Window<'_>, to: &GpuBuffer, at: usize) {
         let (offset, bytes) = (from.offset as u64, from.bytes as u64);
-        self.record(1, |e| e.copy_buffer_to_buffer(from.buffer.raw(), offset, to.raw(), 0, bytes));
+        self.record(1, |e| e.copy_buffer_to_buffer(from.buffer.raw(), offset, to.raw(), at as u64, bytes));
     }
 
     /// All zero again, in order with the other commands.
@@ -277,7 +277,7 @@ mod tests {
         let copies: Vec<_> = (0..40).map(|_| GpuBuffer::zeros(&context, 4096).unwrap()).collect();
         let before = lock(&context.recorder).submissions;
         let window = Window { buffer: &from, offset: 0, bytes: 4096 };
-        copies.iter().for_each(|to| context.copy(window, to));
+        copies.iter().for_each(|to| context.copy(window, to, 0));
         assert_eq!(lock(&context.recorder).submissions, before);
         let mut out = vec![0; 4096];
         context.download(&copies[39], 0, &mut out).unwrap();

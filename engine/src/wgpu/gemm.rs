@@ -6,9 +6,10 @@ use blindvox_shaders::GEMM;
 use zeroize::Zeroizing;
 
 use super::pipeline::Pipeline;
-use super::{GpuBuffer, GpuTables, LANES, WORD, Wgpu, part, whole};
-use crate::backend::{GemmShape, Shape};
+use super::{GpuBuffer, GpuTables, LANES, WORD, Wgpu, part, runs, whole};
+use crate::backend::{GemmShape, Limbs, Shape};
 use crate::error::Result;
+use crate::ring::Prime;
 
 /// The largest tile of a lane either way.
 const TILE: usize = 4;
@@ -46,7 +47,7 @@ struct Tiles {
 /// The left factor.
 #[derive(Clone, Copy)]
 enum Left<'a> {
-    Polynomials(&'a GpuBuffer),
+    Polynomials(&'a Limbs<'a, GpuBuffer>),
     /// `[rows, inner, limbs]` residues.
     Constants(&'a GpuBuffer),
 }
@@ -77,12 +78,11 @@ impl Wgpu {
     pub(super) fn run_gemm(
         &self,
         t: &GpuTables,
-        limbs: usize,
         size: GemmShape,
-        w: &GpuBuffer,
+        w: &Limbs<'_, GpuBuffer>,
         x: &GpuBuffer,
     ) -> Result<GpuBuffer> {
-        self.multiply(t, limbs, size, Left::Polynomials(w), x)
+        self.multiply(t, size, Left::Polynomials(w), x)
     }
 
     pub(super) fn run_gemm_constants(
@@ -92,18 +92,25 @@ impl Wgpu {
         w: &[i32],
         x: &[&GpuBuffer],
     ) -> Result<Vec<GpuBuffer>> {
-        let moduli: Vec<_> = t.basis.tables().iter().map(|t| t.modulus()).collect();
+        let moduli: Vec<_> = t.basis.primes().iter().map(Prime::modulus).collect();
         let residues = w.iter().flat_map(|&w| moduli.iter().map(move |q| q.from_signed(i64::from(w))));
         let residues = Zeroizing::new(residues.collect::<Vec<u64>>());
         let w = GpuBuffer::upload(&self.context, bytemuck::cast_slice(&residues))?;
-        x.iter().map(|x| self.multiply(t, moduli.len(), size, Left::Constants(&w), x)).collect()
+        x.iter().map(|x| self.multiply(t, size, Left::Constants(&w), x)).collect()
     }
 
-    fn multiply(&self, t: &GpuTables, limbs: usize, size: GemmShape, w: Left<'_>, x: &GpuBuffer) -> Result<GpuBuffer> {
-        let n = t.basis.n();
+    fn multiply(&self, t: &GpuTables, size: GemmShape, w: Left<'_>, x: &GpuBuffer) -> Result<GpuBuffer> {
+        let (limbs, n) = (t.basis.len(), t.basis.n());
         let poly = limbs * n * WORD;
+        // Of an entry of w: its limbs, and which of them belong to runs of those of x.
+        let all: Vec<usize> = (0..limbs).collect();
+        let (w_limbs, map) = match w {
+            Left::Polynomials(w) => (w.limbs, w.map),
+            Left::Constants(_) => (limbs, &*all),
+        };
+        let w_poly = w_limbs * n * WORD;
         let y = self.zeros_of(Shape { batch: size.rows * size.cols, limbs, n })?;
-        let mut step = window_size(size, self.window_polys(poly)?.min(TILES_A_DISPATCH));
+        let mut step = window_size(size, self.window_polys(poly.max(w_poly))?.min(TILES_A_DISPATCH));
         let row_work = step.inner * step.cols * limbs * n;
         step.rows = step.rows.min((WORK[usize::from(!self.context.software)] / row_work).max(1).next_multiple_of(TILE));
         let constants = u32::from(matches!(w, Left::Constants(_)));
@@ -113,27 +120,30 @@ impl Wgpu {
                 let cols = step.cols.min(size.cols - c);
                 for k in (0..size.inner).step_by(step.inner) {
                     let inner = step.inner.min(size.inner - k);
-                    let part = |buffer, first: usize, rows: usize, stride: usize, width: usize| {
+                    let part = |buffer, poly: usize, first: usize, rows: usize, stride: usize, width: usize| {
                         part(buffer, poly, first, (rows - 1) * stride + width)
                     };
                     let first = r * size.inner + k;
                     let (w, w_first) = match w {
-                        Left::Polynomials(w) => (part(w, first, rows, size.inner, inner), 0),
+                        Left::Polynomials(w) => (part(w.buffer, w_poly, first, rows, size.inner, inner), 0),
                         Left::Constants(w) => (whole(w), first),
                     };
                     let windows = [
                         t.moduli(),
-                        part(&y, r * size.cols + c, rows, size.cols, cols),
+                        part(&y, poly, r * size.cols + c, rows, size.cols, cols),
                         w,
-                        part(x, k * size.cols + c, inner, size.cols, cols),
+                        part(x, poly, k * size.cols + c, inner, size.cols, cols),
                     ];
                     let Tiles { pipeline, rows_a_group, cols_a_group } = self.tiles(rows, cols, constants);
                     let accumulate = usize::from(k > 0);
-                    let parameters =
-                        [n, limbs, rows, inner, cols, size.inner, size.cols, accumulate, w_first].map(|v| v as u32);
+                    let sizes = [n, limbs, rows, inner, cols, size.inner, size.cols, accumulate, w_first];
                     let tiles = cols.div_ceil(cols_a_group) * rows.div_ceil(rows_a_group);
-                    let groups = [tiles, n / LANES, limbs];
-                    self.context.dispatch(&pipeline, &windows, &parameters, groups.map(|g| g as u32));
+                    for run in runs(map) {
+                        let places = [w_limbs, run.start, map[run.start]];
+                        let parameters: Vec<u32> = sizes.iter().chain(&places).map(|&v| v as u32).collect();
+                        let groups = [tiles, n / LANES, run.len()].map(|g| g as u32);
+                        self.context.dispatch(&pipeline, &windows, &parameters, groups);
+                    }
                 }
             }
         }

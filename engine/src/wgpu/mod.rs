@@ -6,9 +6,10 @@
 //! | `instance` | the way to the drivers, one a process |
 //! | `context`, `upload`, `download` | the open device: recording, copies, errors |
 //! | `pool`, `pipeline` | memory and compiled kernels, kept |
+//! | `tables` | primes and bases on the device |
 //! | [`probe`] | measured limits of the adapter |
 //! | [`garble`] | half-gates over many instances, labels and tables resident |
-//! | `pointwise`, `add_lifted`, `ntt`, `gemm`, `drop_last_limb`, `automorphism` | one a kernel file of the same name: windows, parameters, workgroups |
+//! | `pointwise`, `add_lifted`, `ntt`, `gemm`, `rns`, `reduce`, `automorphism` | one a kernel file of the same name: windows, parameters, workgroups |
 //!
 //! Residues are `[batch, limbs, n]` pairs (lo, hi) of u32, 64 bits little-endian, in both domains: neighbouring lanes are
 //! neighbouring points, so every kernel reads and writes contiguously and needs no other layout.
@@ -20,7 +21,6 @@ mod automorphism;
 mod context;
 mod download;
 mod drivers;
-mod drop_last_limb;
 pub mod garble;
 mod gemm;
 mod instance;
@@ -29,23 +29,32 @@ mod pipeline;
 mod pointwise;
 mod pool;
 pub mod probe;
+mod reduce;
+mod rns;
+mod tables;
 mod upload;
 
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub use adapter::{AdapterReport, GpuOptions, Word, adapters, why_no_gpu};
 pub use garble::{GateBatch, GateBatchSize, PendingColours, PendingTables};
 pub use pool::GpuBuffer;
 pub use probe::Rates;
 use rayon::prelude::*;
+pub use tables::GpuTables;
 
 use self::context::{Context, Window};
-use crate::backend::{Backend, Domain, GemmShape, Shape};
+use self::tables::Tables;
+use crate::backend::{
+    Backend, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Pointwise, Product, Rns, Run, Shape,
+    TableUse, Transform,
+};
 use crate::error::{Error, Result};
 use crate::ring::ntt_table::Factor;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
-use crate::ring::{Galois, Modulus, RnsBasis};
+use crate::ring::{Basis, Galois};
 
 /// Bytes of a residue.
 const WORD: usize = 8;
@@ -61,28 +70,16 @@ const MIN_N: usize = 1024;
 /// An open adapter.
 pub struct Wgpu {
     context: Arc<Context>,
-}
-
-/// The constants of a basis on the device.
-pub struct GpuTables {
-    basis: RnsBasis,
-    /// Eight words a limb, as `modulus.wgsl` says.
-    moduli: GpuBuffer,
-    /// `[limbs, n]` factors with companions.
-    forward: GpuBuffer,
-    inverse: GpuBuffer,
-}
-
-impl GpuTables {
-    fn moduli(&self) -> Window<'_> {
-        whole(&self.moduli)
-    }
+    tables: Tables,
+    /// Constants by the bases they lead from and to.
+    conversions: Mutex<HashMap<(Basis, Basis), Arc<GpuBuffer>>>,
 }
 
 impl Wgpu {
     /// Opens the adapter that the options ask for.
     pub fn open(options: &GpuOptions) -> Result<Self> {
-        Ok(Self { context: Arc::new(Context::open(options)?) })
+        let context = Arc::new(Context::open(options)?);
+        Ok(Self { context, tables: Tables::default(), conversions: Mutex::default() })
     }
 
     /// Whether shaders run on the CPU.
@@ -92,6 +89,17 @@ impl Wgpu {
 
     fn zeros_of(&self, shape: Shape) -> Result<GpuBuffer> {
         GpuBuffer::zeros(&self.context, shape.words() * WORD)
+    }
+
+    fn copy_limbs(&self, shape: Shape, from: &Limbs<'_, GpuBuffer>) -> Result<GpuBuffer> {
+        let (copy, row) = (self.zeros_of(shape)?, shape.n * WORD);
+        for run in runs(from.map) {
+            for poly in 0..shape.batch {
+                let rows = part(from.buffer, row, poly * from.limbs + from.map[run.start], run.len());
+                self.context.copy(rows, &copy, (poly * shape.limbs + run.start) * row);
+            }
+        }
+        Ok(copy)
     }
 
     /// Polynomials of `poly_bytes` that one window holds, at least one.
@@ -120,61 +128,34 @@ fn part(buffer: &GpuBuffer, poly_bytes: usize, first: usize, count: usize) -> Wi
     Window { buffer, offset: first * poly_bytes, bytes: count * poly_bytes }
 }
 
+/// The ranges of a map whose limbs follow each other.
+fn runs(map: &[usize]) -> impl Iterator<Item = Range<usize>> {
+    let mut first = 0;
+    std::iter::from_fn(move || {
+        let rest = map.get(first..).filter(|rest| !rest.is_empty())?;
+        let len = 1 + rest.windows(2).take_while(|pair| pair[1] == pair[0] + 1).count();
+        first += len;
+        Some(first - len..first)
+    })
+}
+
 fn words(f: Factor) -> [u32; 4] {
     [f.value as u32, (f.value >> 32) as u32, f.shoup as u32, (f.shoup >> 32) as u32]
 }
 
-/// The table of `modulus.wgsl`.
-fn moduli_table(basis: &RnsBasis) -> Vec<u64> {
-    let last = basis.modulus(basis.len() - 1).value();
-    let entry = |limb: usize| {
-        let q = basis.modulus(limb);
-        let ratio = u128::MAX / u128::from(q.value());
-        let n_inv = basis.tables()[limb].n_inv();
-        let last_inv = if limb + 1 == basis.len() { 0 } else { q.inv(q.reduce(last)) };
-        let (split, block) = lazy_sums(q);
-        let lazy = u64::from(split) | u64::from(block) << 32;
-        [q.value(), ratio as u64, (ratio >> 64) as u64, n_inv.value, n_inv.shoup, last_inv, q.shoup(last_inv), lazy]
-    };
-    (0..basis.len()).flat_map(entry).collect()
-}
-
-/// How `gemm.wgsl` splits residues, bits, and how many products it sums before it folds.
-fn lazy_sums(q: Modulus) -> (u32, u32) {
-    let split = q.bits().div_ceil(2);
-    (split, 1 << (63 - 2 * split).min(30))
-}
-
-impl Backend for Wgpu {
+impl Memory for Wgpu {
     type Buffer = GpuBuffer;
     type Tables = GpuTables;
 
-    fn describe(&self) -> String {
-        self.context.name().to_owned()
+    fn tables(&self, basis: &Basis) -> Result<GpuTables> {
+        if !self.tables.know(basis.n()) {
+            self.compile_ahead(basis.n());
+        }
+        self.tables.of(&self.context, basis)
     }
 
-    fn tables(&self, basis: &RnsBasis) -> Result<GpuTables> {
-        if basis.n() < MIN_N {
-            return Err(Error::Parameters(format!("n = {}: the GPU backend needs at least {MIN_N}", basis.n())));
-        }
-        self.compile_ahead(basis.n());
-        let upload = |factors: &dyn Fn(&crate::ring::NttTable) -> Vec<Factor>| {
-            let by_lane = |t| ntt::by_lane(&factors(t));
-            let table: Vec<[u32; 4]> = basis.tables().iter().flat_map(by_lane).map(words).collect();
-            GpuBuffer::upload(&self.context, bytemuck::cast_slice(&table))
-        };
-        Ok(GpuTables {
-            basis: basis.clone(),
-            moduli: GpuBuffer::upload(&self.context, bytemuck::cast_slice(&moduli_table(basis)))?,
-            forward: upload(&|t| t.forward_factors().to_vec())?,
-            // Number 0 belongs to no node: the last stage's root times n^-1.
-            inverse: upload(&|t| {
-                let mut factors = t.inverse_factors().to_vec();
-                let last = t.modulus().mul(factors[1].value, t.n_inv().value);
-                factors[0] = Factor { value: last, shoup: t.modulus().shoup(last) };
-                factors
-            })?,
-        })
+    fn table_use(&self) -> TableUse {
+        self.tables.used()
     }
 
     fn upload(&self, _: &GpuTables, _: Shape, _: Domain, host: &[u64]) -> Result<GpuBuffer> {
@@ -193,10 +174,23 @@ impl Backend for Wgpu {
 
     fn duplicate(&self, buffer: &GpuBuffer) -> Result<GpuBuffer> {
         let copy = GpuBuffer::zeros(&self.context, buffer.bytes())?;
-        self.context.copy(whole(buffer), &copy);
+        self.context.copy(whole(buffer), &copy, 0);
         Ok(copy)
     }
 
+    fn extract(&self, _: &GpuTables, shape: Shape, buffer: &GpuBuffer, range: Range<usize>) -> Result<GpuBuffer> {
+        let poly = shape.limbs * shape.n * WORD;
+        let copy = GpuBuffer::zeros(&self.context, range.len() * poly)?;
+        self.context.copy(part(buffer, poly, range.start, range.len()), &copy, 0);
+        Ok(copy)
+    }
+
+    fn limbs(&self, _: &GpuTables, shape: Shape, _: Domain, from: Limbs<'_, GpuBuffer>) -> Result<GpuBuffer> {
+        self.copy_limbs(shape, &from)
+    }
+}
+
+impl Lift for Wgpu {
     fn add_lifted(
         &self,
         t: &GpuTables,
@@ -224,16 +218,15 @@ impl Backend for Wgpu {
         Ok(out)
     }
 
+    fn reduce(&self, t: &GpuTables, shape: Shape, values: Integers<'_>) -> Result<GpuBuffer> {
+        self.run_reduce(t, shape, values)
+    }
+}
+
+impl Transform for Wgpu {
     fn ntt_forward(&self, t: &GpuTables, shape: Shape, buffer: GpuBuffer) -> Result<GpuBuffer> {
         self.run_ntt_forward(t, shape, &buffer)?;
         Ok(buffer)
-    }
-
-    fn extract(&self, _: &GpuTables, shape: Shape, buffer: &GpuBuffer, range: Range<usize>) -> Result<GpuBuffer> {
-        let poly = shape.limbs * shape.n * WORD;
-        let copy = GpuBuffer::zeros(&self.context, range.len() * poly)?;
-        self.context.copy(part(buffer, poly, range.start, range.len()), &copy);
-        Ok(copy)
     }
 
     fn ntt_inverse(&self, t: &GpuTables, shape: Shape, buffer: GpuBuffer) -> Result<GpuBuffer> {
@@ -264,7 +257,9 @@ impl Backend for Wgpu {
     ) -> Result<()> {
         self.run_ntt_forward_mul_add(t, shape, &x, sums.map(|sum| &*sum), factors, factor_batch)
     }
+}
 
+impl Pointwise for Wgpu {
     fn add_assign(&self, t: &GpuTables, shape: Shape, a: &mut GpuBuffer, b: &GpuBuffer) -> Result<()> {
         self.run_pointwise(blindvox_shaders::ADD, t, shape, a, &[b], shape.batch)
     }
@@ -296,33 +291,42 @@ impl Backend for Wgpu {
     fn mul_scalar_assign(&self, t: &GpuTables, shape: Shape, a: &mut GpuBuffer, scalars: &[u64]) -> Result<()> {
         self.run_mul_scalar(t, shape, a, scalars)
     }
+}
 
+impl Product for Wgpu {
     fn gemm(
         &self,
         t: &GpuTables,
-        limbs: usize,
         size: GemmShape,
-        w: &GpuBuffer,
+        w: Limbs<'_, GpuBuffer>,
         x: &[&GpuBuffer],
     ) -> Result<Vec<GpuBuffer>> {
-        x.iter().map(|x| self.run_gemm(t, limbs, size, w, x)).collect()
+        x.iter().map(|x| self.run_gemm(t, size, &w, x)).collect()
     }
 
     fn gemm_constants(
         &self,
         t: &GpuTables,
-        _: &RnsBasis,
+        _: &Basis,
         size: GemmShape,
         w: &[i32],
         x: &[&GpuBuffer],
     ) -> Result<Vec<GpuBuffer>> {
         self.run_gemm_constants(t, size, w, x)
     }
+}
 
-    fn drop_last_limb(&self, t: &GpuTables, shape: Shape, buffer: GpuBuffer) -> Result<GpuBuffer> {
-        self.run_drop_last_limb(t, shape, &buffer)
+impl Rns for Wgpu {
+    fn mod_up(&self, t: &GpuTables, to: &GpuTables, shape: Shape, from: Limbs<'_, GpuBuffer>) -> Result<GpuBuffer> {
+        self.run_mod_up(t, to, shape, &from)
     }
 
+    fn mod_down(&self, t: &GpuTables, shape: Shape, kept: usize, buffer: GpuBuffer) -> Result<GpuBuffer> {
+        self.run_mod_down(t, shape, kept, &buffer)
+    }
+}
+
+impl GaloisMaps for Wgpu {
     fn automorphism(
         &self,
         t: &GpuTables,
@@ -332,5 +336,13 @@ impl Backend for Wgpu {
         galois: Galois,
     ) -> Result<GpuBuffer> {
         self.run_automorphism(t, shape, domain, buffer, galois)
+    }
+}
+
+impl Run for Wgpu {}
+
+impl Backend for Wgpu {
+    fn describe(&self) -> String {
+        self.context.name().to_owned()
     }
 }

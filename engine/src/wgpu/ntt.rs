@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use blindvox_shaders::{
-    ADD, ADD_LIFTED, DROP_LAST_LIMB, Kernel, MUL, MUL_ADD, NTT_FORWARD, NTT_FORWARD_MUL_ADD, NTT_HEAD_FORWARD,
+    ADD, ADD_LIFTED, Kernel, MOD_DOWN, MUL, MUL_ADD, NTT_FORWARD, NTT_FORWARD_MUL_ADD, NTT_HEAD_FORWARD,
     NTT_HEAD_INVERSE, NTT_INVERSE, NTT_INVERSE_OF_PRODUCT,
 };
 
@@ -52,7 +52,7 @@ pub(super) fn by_lane<T: Copy>(factors: &[T]) -> Vec<T> {
 impl Wgpu {
     pub(super) fn run_ntt_forward(&self, t: &GpuTables, shape: Shape, buffer: &GpuBuffer) -> Result<()> {
         let passes = [self.head(NTT_HEAD_FORWARD, shape.n), Some(self.chunk(NTT_FORWARD, shape.n, &[], &[]))];
-        self.run_ntt(t, shape, buffer, &t.forward, passes, shape.batch)
+        self.run_ntt(t, shape, buffer, &self.tables.roots(shape.n).forward, passes, shape.batch)
     }
 
     /// `sums[k] += NTT(buffer) * factors[k]`, the factors of `factor_batch` polynomials: all of the batch, or one.
@@ -67,12 +67,12 @@ impl Wgpu {
     ) -> Result<()> {
         let chunk = self.chunk(NTT_FORWARD_MUL_ADD, shape.n, &sums, &factors);
         let passes = [self.head(NTT_HEAD_FORWARD, shape.n), Some(chunk)];
-        self.run_ntt(t, shape, buffer, &t.forward, passes, factor_batch)
+        self.run_ntt(t, shape, buffer, &self.tables.roots(shape.n).forward, passes, factor_batch)
     }
 
     pub(super) fn run_ntt_inverse(&self, t: &GpuTables, shape: Shape, buffer: &GpuBuffer) -> Result<()> {
         let passes = [Some(self.chunk(NTT_INVERSE, shape.n, &[], &[])), self.head(NTT_HEAD_INVERSE, shape.n)];
-        self.run_ntt(t, shape, buffer, &t.inverse, passes, shape.batch)
+        self.run_ntt(t, shape, buffer, &self.tables.roots(shape.n).inverse, passes, shape.batch)
     }
 
     /// The inverse of `buffer * factor`.
@@ -87,7 +87,7 @@ impl Wgpu {
         let factors = [factor];
         let chunk = self.chunk(NTT_INVERSE_OF_PRODUCT, shape.n, &[], &factors);
         let passes = [Some(chunk), self.head(NTT_HEAD_INVERSE, shape.n)];
-        self.run_ntt(t, shape, buffer, &t.inverse, passes, factor_batch)
+        self.run_ntt(t, shape, buffer, &self.tables.roots(shape.n).inverse, passes, factor_batch)
     }
 
     /// Compiles what a ring of dimension n needs at once, by a thread each: a driver takes up to a second for each kernel when it first sees it.
@@ -106,7 +106,7 @@ impl Wgpu {
             for constants in [false, true] {
                 scope.spawn(move || self.compile_gemm(constants));
             }
-            for kernel in [ADD, MUL, MUL_ADD, ADD_LIFTED, DROP_LAST_LIMB] {
+            for kernel in [ADD, MUL, MUL_ADD, ADD_LIFTED, MOD_DOWN] {
                 scope.spawn(move || drop(self.context.pipeline(kernel, &[])));
             }
         });

@@ -13,8 +13,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use blindvox_engine::bfv::{Params, PublicKey, SecretKey};
 use blindvox_engine::garble::GateHash;
-use blindvox_engine::rlwe::{Params, PublicKey, SecretKey};
 use blindvox_engine::stack::leaving_nothing;
 use blindvox_engine::{Device, Prng};
 

@@ -17,10 +17,9 @@
 //! **Memory.** Server: the ciphertexts of one block of tiles, expanded, and of the next as received; the weights are
 //! transformed for a few output channels at a time. Client: one message.
 
-use blindvox_engine::bfv::ReplyParams;
-use blindvox_engine::bfv::cipher::Encryptor;
+use blindvox_engine::bfv::{Encryptor, PublicKey, ReplyParams, SecretKey};
 use blindvox_engine::ring::sampler::PublicSeed;
-use blindvox_engine::rlwe::{Ciphertexts, PublicKey, SecretKey, wire};
+use blindvox_engine::rlwe::{Ciphertexts, wire};
 use blindvox_engine::{Device, GemmShape, Ntt, PolyBatch, Prng};
 use std::ops::Range;
 use zeroize::Zeroizing;

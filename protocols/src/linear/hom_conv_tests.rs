@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
+use blindvox_engine::bfv::Params;
 use blindvox_engine::bfv::noise::{Budget, product_bound};
 use blindvox_engine::ring::primes::DEFAULT_60;
-use blindvox_engine::rlwe::Params;
 
 use super::*;
 use crate::channel::local_pair;

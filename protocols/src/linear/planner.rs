@@ -3,8 +3,8 @@
 //! Both parties plan for themselves and come to the same plan, so nothing about it is sent. The actual weights play no
 //! part, neither in the cost nor in the noise bound: a choice that depended on them would tell about them.
 
+use blindvox_engine::bfv::Params;
 use blindvox_engine::bfv::noise::Budget;
-use blindvox_engine::rlwe::Params;
 
 use super::encoding::{ConvShape, Encoding};
 use super::search::Search;

@@ -23,8 +23,8 @@ use std::ops::Range;
 
 use blindvox_engine::bfv::noise::budget;
 use blindvox_engine::bfv::ole::Term;
-use blindvox_engine::bfv::{OleReceiver, OleSender};
-use blindvox_engine::rlwe::{Params, PublicKey};
+use blindvox_engine::bfv::{OleReceiver, OleSender, Params, PublicKey};
+
 use blindvox_engine::simd::wide;
 use blindvox_engine::{Device, Prng};
 use zeroize::Zeroizing;

@@ -1,17 +1,17 @@
 // Arithmetic modulo one prime below 2^60, over either body of Word. Residues are in [0, q) unless said otherwise.
 //
-// Table of moduli, eight words a limb:
+// Table of moduli, seven words a limb:
 //   0  q              1  ratio low     2  ratio high     floor(2^128 / q)
 //   3  n^-1           4  its companion
-//   5  q_last^-1      6  its companion                   q_last: the last prime of the basis
-//   7  (split, block)                                    for lazy sums of products, see gemm.wgsl
+//   5  (split, block)                                    for lazy sums of products, see gemm.wgsl
+//   6  (number, 0)                                       of the prime in the table of roots
 
 struct Modulus { q: Word, ratio_lo: Word, ratio_hi: Word }
 
 // A fixed factor w and its Shoup companion floor(w * 2^64 / q).
 struct Factor { value: Word, companion: Word }
 
-const MODULUS_WORDS: u32 = 8u;
+const MODULUS_WORDS: u32 = 7u;
 
 @group(0) @binding(0) var<storage, read> moduli: array<vec2<u32>>;
 

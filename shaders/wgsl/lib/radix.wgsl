@@ -9,3 +9,6 @@
 @group(0) @binding(2) var<storage, read> roots: array<vec4<u32>>;
 
 fn root(at: u32) -> Factor { return factor(roots[at]); }
+
+// The number of a limb's prime in the table of roots.
+fn roots_of(limb: u32) -> u32 { return moduli[limb * MODULUS_WORDS + 6u].x; }

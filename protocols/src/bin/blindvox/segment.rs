@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use blindvox_engine::Backend;
-use blindvox_engine::rlwe::Params;
+use blindvox_engine::bfv::Params;
 use blindvox_protocols::atomic;
 use blindvox_protocols::dice::{Overlap, Union};
 use blindvox_protocols::infer::report::{LayerReport, Total, peak_memory_bytes};

@@ -7,12 +7,17 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::backend::{Backend, Domain, GemmShape, Shape};
-use crate::cpu::PointRows;
+use crate::backend::{
+    Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Pointwise, Product, Rns, Shape, Transform,
+};
 use crate::device::{Device, DeviceBuffer, DeviceTables};
 use crate::error::{Error, Result};
 use crate::ring::sampler::PublicSeed;
-use crate::ring::{Galois, RnsBasis};
+use crate::ring::{Basis, Conversion, Galois};
+
+mod view;
+
+pub use view::LimbView;
 
 mod sealed {
     pub trait Sealed {}
@@ -38,10 +43,10 @@ impl DomainTag for Ntt {
     const DOMAIN: Domain = Domain::Ntt;
 }
 
-/// `batch` elements of Z_Q[x]/(x^n + 1), `[batch, limbs, n]` residues on `device`.
+/// `batch` elements of Z_Q\[x\]/(x^n + 1), `[batch, limbs, n]` residues on `device`.
 pub struct PolyBatch<D> {
     device: Device,
-    basis: RnsBasis,
+    basis: Basis,
     tables: Arc<DeviceTables>,
     batch: usize,
     buffer: DeviceBuffer,
@@ -51,22 +56,22 @@ pub struct PolyBatch<D> {
 impl<D: DomainTag> PolyBatch<D> {
     fn wrap(
         device: &Device,
-        basis: &RnsBasis,
+        basis: &Basis,
         batch: usize,
         make: impl FnOnce(&DeviceTables, Shape) -> Result<DeviceBuffer>,
     ) -> Result<Self> {
-        let tables = device.cached_tables(basis)?;
+        let tables = Arc::new(device.tables(basis)?);
         let buffer = make(&tables, shape_of(basis, batch))?;
         Ok(Self { device: device.clone(), basis: basis.clone(), tables, batch, buffer, domain: PhantomData })
     }
 
     /// Zero polynomials.
-    pub fn zeros(device: &Device, basis: &RnsBasis, batch: usize) -> Result<Self> {
+    pub fn zeros(device: &Device, basis: &Basis, batch: usize) -> Result<Self> {
         Self::wrap(device, basis, batch, |t, s| device.zeros(t, s))
     }
 
     /// Uploads `[batch, limbs, n]` residues; `words` must divide into polynomials and be reduced.
-    pub fn upload(device: &Device, basis: &RnsBasis, words: &[u64]) -> Result<Self> {
+    pub fn upload(device: &Device, basis: &Basis, words: &[u64]) -> Result<Self> {
         let size = basis.len() * basis.n();
         if words.is_empty() || !words.len().is_multiple_of(size) {
             return Err(Error::Shape(format!(
@@ -96,7 +101,7 @@ impl<D: DomainTag> PolyBatch<D> {
     }
 
     /// The primes.
-    pub fn basis(&self) -> &RnsBasis {
+    pub fn basis(&self) -> &Basis {
         &self.basis
     }
 
@@ -147,9 +152,14 @@ impl<D: DomainTag> PolyBatch<D> {
     }
 
     /// The same place with other contents.
-    fn with<E>(&self, basis: RnsBasis, batch: usize, buffer: DeviceBuffer) -> Result<PolyBatch<E>> {
-        let tables = if basis == self.basis { self.tables.clone() } else { self.device.cached_tables(&basis)? };
+    fn with<E>(&self, basis: Basis, batch: usize, buffer: DeviceBuffer) -> Result<PolyBatch<E>> {
+        let tables = if basis == self.basis { self.tables.clone() } else { Arc::new(self.device.tables(&basis)?) };
         Ok(PolyBatch { device: self.device.clone(), basis, tables, batch, buffer, domain: PhantomData })
+    }
+
+    /// The shape, the primes kept and those dropped.
+    fn divided(&self, kept: usize) -> Result<(Shape, Basis, Basis)> {
+        Ok((self.shape(), self.basis.level(kept)?, self.basis.range(kept..self.basis.len())?))
     }
 
     fn check_place(&self, other: &Self) -> Result<()> {
@@ -157,7 +167,7 @@ impl<D: DomainTag> PolyBatch<D> {
             return Err(Error::DeviceMismatch(format!("{:?} and {:?}", self.device, other.device)));
         }
         if self.basis != other.basis {
-            return Err(Error::Shape(format!("primes {:?} and {:?}", self.basis.primes(), other.basis.primes())));
+            return Err(Error::Shape(format!("primes {:?} and {:?}", self.basis.values(), other.basis.values())));
         }
         Ok(())
     }
@@ -173,7 +183,7 @@ impl<D: DomainTag> PolyBatch<D> {
 
 impl PolyBatch<Coeff> {
     /// Signed coefficients `[batch, n]` times one scalar a limb.
-    pub fn lift(device: &Device, basis: &RnsBasis, values: &[i32], scale: &[u64]) -> Result<Self> {
+    pub fn lift(device: &Device, basis: &Basis, values: &[i32], scale: &[u64]) -> Result<Self> {
         check_scalars(basis, scale)?;
         if values.is_empty() || !values.len().is_multiple_of(basis.n()) {
             return Err(Error::Shape(format!("{} values for polynomials of n = {}", values.len(), basis.n())));
@@ -220,20 +230,32 @@ impl PolyBatch<Coeff> {
         device.ntt_forward_mul_add(&tables, shape, buffer, sums, [&f0.buffer, &f1.buffer], f0.batch)
     }
 
-    /// Divides by the last prime, rounding, and leaves its limb out (modulus switch).
-    pub fn drop_last_limb(self) -> Result<Self> {
-        let shape = self.shape();
-        let basis = self.basis.dropped()?;
+    /// The residues of signed integers `[batch, n]`.
+    pub fn reduce(device: &Device, basis: &Basis, values: Integers<'_>) -> Result<Self> {
+        if values.is_empty() || !values.len().is_multiple_of(basis.n()) {
+            return Err(Error::Shape(format!("{} integers for polynomials of n = {}", values.len(), basis.n())));
+        }
+        Self::wrap(device, basis, values.len() / basis.n(), |t, shape| device.reduce(t, shape, values))
+    }
+
+    /// Divides by the product of all primes but the first `kept`, rounding, and leaves their limbs out: a modulus
+    /// switch, a rescaling, the end of a key switch.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`] unless there are both limbs to keep and limbs to drop, or for primes that
+    /// [`Conversion`] refuses.
+    pub fn mod_down(self, kept: usize) -> Result<Self> {
+        let (shape, basis, _) = self.divided(kept)?;
         let Self { device, tables, batch, buffer, .. } = self;
-        let buffer = device.drop_last_limb(&tables, shape, buffer)?;
-        let tables = device.cached_tables(&basis)?;
+        let buffer = device.mod_down(&tables, shape, kept, buffer)?;
+        let tables = Arc::new(device.tables(&basis)?);
         Ok(Self { device, basis, tables, batch, buffer, domain: PhantomData })
     }
 }
 
 impl PolyBatch<Ntt> {
     /// Uniform polynomials number `first..first + batch` of a public seed.
-    pub fn uniform(device: &Device, basis: &RnsBasis, seed: &PublicSeed, first: u32, batch: usize) -> Result<Self> {
+    pub fn uniform(device: &Device, basis: &Basis, seed: &PublicSeed, first: u32, batch: usize) -> Result<Self> {
         Self::wrap(device, basis, batch, |t, s| device.expand_uniform(t, s, seed, first))
     }
 
@@ -243,6 +265,17 @@ impl PolyBatch<Ntt> {
         let Self { device, basis, tables, batch, buffer, .. } = self;
         let buffer = device.ntt_inverse(&tables, shape, buffer)?;
         Ok(PolyBatch { device, basis, tables, batch, buffer, domain: PhantomData })
+    }
+
+    /// [`PolyBatch::mod_down`] of points: the limbs dropped are transformed, and what they convert to.
+    pub fn mod_down(&self, kept: usize) -> Result<Self> {
+        let (_, basis, dropped) = self.divided(kept)?;
+        let rest = self.limbs(&dropped)?.to_batch()?.into_coeff()?;
+        let mut quotient = self.limbs(&basis)?.to_batch()?;
+        quotient.sub_assign(&rest.mod_up(&basis)?.into_ntt()?)?;
+        let conversion = Conversion::new(&dropped, &basis)?;
+        quotient.mul_scalar(&conversion.quotients().iter().map(|q| q.value).collect::<Vec<_>>())?;
+        Ok(quotient)
     }
 
     /// `self * other` in the coefficient domain; `other` may be a single one for all.
@@ -269,16 +302,10 @@ impl PolyBatch<Ntt> {
         self.device.mul_add_assign(&self.tables, shape, &mut self.buffer, &a.buffer, &b.buffer, b.batch)
     }
 
-    /// The matrix products of `self`, `rows x inner`, with each `x`, `inner x cols`, row by row in the batch: `self` is read
-    /// from memory once for all of them.
+    /// The matrix products of `self`, `rows x inner`, with each `x`, `inner x cols`, row by row in the batch: `self` is
+    /// read from memory once for all of them.
     pub fn gemm<const X: usize>(&self, x: [&Self; X], size: GemmShape) -> Result<[Self; X]> {
-        for x in x {
-            x.check_product(self.batch, size)?;
-            self.check_place(x)?;
-        }
-        let buffers = x.map(|x| &x.buffer);
-        let products = self.device.gemm(&self.tables, self.basis.len(), size, &self.buffer, &buffers)?;
-        self.products(size, products)
+        self.limbs(&self.basis)?.gemm(x, size)
     }
 
     /// The matrix products of constants `w`, `rows x inner`, with each `x`, `inner x cols`, row by row in the batch.
@@ -302,7 +329,7 @@ impl PolyBatch<Ntt> {
     /// The transforms of `batch` polynomials that `part` makes, range by range, while each part is in cache.
     pub fn from_parts(
         device: &Device,
-        basis: &RnsBasis,
+        basis: &Basis,
         batch: usize,
         part: impl Fn(Range<usize>) -> Result<PolyBatch<Coeff>> + Sync,
     ) -> Result<Self> {
@@ -317,26 +344,13 @@ impl PolyBatch<Ntt> {
         })
     }
 
-    /// The transforms of `batch` polynomials, `[limbs, n]` reduced residues that `fill(i, rows)` writes over anything, each while
-    /// it is in cache. On a CPU only.
-    pub(crate) fn from_rows(
-        device: &Device,
-        basis: &RnsBasis,
-        batch: usize,
-        fill: impl Fn(usize, &mut [u64]) -> Result<()> + Sync,
-    ) -> Result<Self> {
-        Self::wrap(device, basis, batch, |tables, shape| match tables {
-            DeviceTables::Cpu(tables) => Ok(DeviceBuffer::Cpu(tables.forward_rows(shape, fill)?)),
-            _ => Err(Error::DeviceMismatch("rows are in main memory".to_owned())),
-        })
+    /// Of a buffer that a chain left.
+    pub(crate) fn from_buffer(device: &Device, basis: &Basis, batch: usize, buffer: DeviceBuffer) -> Result<Self> {
+        Self::wrap(device, basis, batch, |_, _| Ok(buffer))
     }
 
-    /// The rows, where they are in main memory.
-    pub(crate) fn rows(&self) -> Option<PointRows<'_>> {
-        match &self.buffer {
-            DeviceBuffer::Cpu(buffer) => Some(PointRows::new(buffer, self.shape())),
-            _ => None,
-        }
+    pub(crate) fn buffer(&self) -> &DeviceBuffer {
+        &self.buffer
     }
 
     /// A copy of the polynomials `range`.
@@ -358,12 +372,12 @@ impl PolyBatch<Ntt> {
     }
 }
 
-fn shape_of(basis: &RnsBasis, batch: usize) -> Shape {
+fn shape_of(basis: &Basis, batch: usize) -> Shape {
     Shape { batch, limbs: basis.len(), n: basis.n() }
 }
 
-fn check_scalars(basis: &RnsBasis, scalars: &[u64]) -> Result<()> {
-    let fits = scalars.len() == basis.len() && scalars.iter().zip(basis.primes()).all(|(&s, q)| s < q);
+fn check_scalars(basis: &Basis, scalars: &[u64]) -> Result<()> {
+    let fits = scalars.len() == basis.len() && scalars.iter().zip(basis.primes()).all(|(&s, q)| s < q.value());
     fits.then_some(()).ok_or_else(|| {
         Error::Shape(format!("{} scalars for {} limbs, or one is not reduced", scalars.len(), basis.len()))
     })
@@ -374,8 +388,8 @@ mod tests {
     use super::*;
     use crate::ring::primes::DEFAULT_50;
 
-    fn basis() -> RnsBasis {
-        RnsBasis::new(64, &DEFAULT_50[..2]).unwrap()
+    fn basis() -> Basis {
+        Basis::new(64, &DEFAULT_50[..2]).unwrap()
     }
 
     #[test]
@@ -431,7 +445,7 @@ mod tests {
             words[i] = basis.modulus(0).reduce_wide(x);
             words[64 + i] = basis.modulus(1).reduce_wide(x);
         }
-        let out = PolyBatch::<Coeff>::upload(&device, &basis, &words).unwrap().drop_last_limb().unwrap();
+        let out = PolyBatch::<Coeff>::upload(&device, &basis, &words).unwrap().mod_down(1).unwrap();
         let out = out.download().unwrap();
         assert!(expected.iter().zip(&out).all(|((_, e), o)| e == o), "{out:?}");
     }

@@ -1,0 +1,140 @@
+//! What a device must be able to do: batched kernels on residues that stay on it.
+//!
+//! | trait | kernels |
+//! |---|---|
+//! | [`Memory`] | residues to a device, from it, and copies there |
+//! | [`Lift`] | polynomials from host integers and seeds |
+//! | [`Transform`] | between coefficients and points |
+//! | [`Pointwise`] | residue by residue |
+//! | [`Product`] | matrix products at every point |
+//! | [`Rns`] | between bases |
+//! | [`GaloisMaps`] | the automorphisms x -> x^g |
+//! | [`Run`] | chains |
+//!
+//! Coefficient-domain data is `[batch, limbs, n]`, each residue in `[0, q_limb)`. In the NTT domain the *order* of
+//! points is that of [`NttTable`](crate::ring::NttTable) everywhere, while the *layout* in memory is the backend's own;
+//! `upload` and `download` always speak `[batch, limbs, n]`. Kernels may only be enqueued; `download` waits. All shapes
+//! and reduced inputs are checked by [`PolyBatch`](crate::PolyBatch), the only caller.
+//!
+//! Every kernel has a scalar twin in [`crate::cpu::scalar`], must agree with it bit for bit, and is in the one list of
+//! them, [`kernels::KERNELS`].
+
+mod galois;
+pub mod kernels;
+mod lift;
+mod memory;
+mod pointwise;
+mod product;
+mod rns;
+mod run;
+mod transform;
+
+pub use galois::GaloisMaps;
+pub use lift::Lift;
+pub use memory::Memory;
+pub use pointwise::Pointwise;
+pub use product::Product;
+pub use rns::Rns;
+pub use run::{Ran, Run};
+pub use transform::Transform;
+
+use std::ops::Range;
+
+use crate::error::Result;
+use crate::ring::sampler::PublicSeed;
+use crate::ring::{Basis, Galois};
+
+/// `batch` polynomials of `limbs` residue rows of `n` words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Polynomials.
+    pub batch: usize,
+    /// Primes of the basis.
+    pub limbs: usize,
+    /// Ring dimension.
+    pub n: usize,
+}
+
+impl Shape {
+    /// Words in all.
+    pub fn words(self) -> usize {
+        self.batch * self.limbs * self.n
+    }
+}
+
+/// Which representation a buffer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Domain {
+    /// Coefficients.
+    Coeff,
+    /// Values at the roots.
+    Ntt,
+}
+
+/// The sizes of a matrix product whose entries are polynomials in the NTT domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GemmShape {
+    /// Rows of the left factor and of the product.
+    pub rows: usize,
+    /// Columns of the left, rows of the right factor.
+    pub inner: usize,
+    /// Columns of the right factor and of the product.
+    pub cols: usize,
+}
+
+/// Limbs of a buffer in the order of a basis: what a level or a digit sees of elements over a larger basis.
+pub struct Limbs<'a, B> {
+    /// The elements.
+    pub buffer: &'a B,
+    /// Limbs of each element in the buffer.
+    pub limbs: usize,
+    /// Which of them is each limb of the view.
+    pub map: &'a [usize],
+}
+
+/// Signed integers of one or two words.
+#[derive(Clone, Copy)]
+pub enum Integers<'a> {
+    /// Of 64 bits.
+    One(&'a [i64]),
+    /// Of 128 bits.
+    Two(&'a [i128]),
+}
+
+impl Integers<'_> {
+    /// How many.
+    pub fn len(self) -> usize {
+        match self {
+            Self::One(values) => values.len(),
+            Self::Two(values) => values.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What a device keeps of the primes that it has worked with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableUse {
+    /// Pairs of a ring dimension and a prime.
+    pub primes: usize,
+    /// Bytes of their roots, those that bases share with the device included.
+    pub bytes: usize,
+}
+
+/// `0..batch` in ranges of at most `grain`, all but the last of that size.
+pub(crate) fn parts(batch: usize, grain: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..batch).step_by(grain).map(move |first| first..batch.min(first.saturating_add(grain)))
+}
+
+/// Makes the polynomials of a range, coefficient domain.
+pub type Part<'a, B> = &'a (dyn Fn(Range<usize>) -> Result<B> + Sync);
+
+/// A device with its kernels.
+pub trait Backend: Lift + Transform + Product + Rns + GaloisMaps + Run {
+    /// The device in words, for reports.
+    fn describe(&self) -> String;
+}

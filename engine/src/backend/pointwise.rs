@@ -1,0 +1,39 @@
+//! Residue by residue.
+
+use super::*;
+
+/// Residue by residue.
+pub trait Pointwise: Memory {
+    /// `a += b`, either domain, both of `shape`.
+    fn add_assign(&self, t: &Self::Tables, shape: Shape, a: &mut Self::Buffer, b: &Self::Buffer) -> Result<()>;
+
+    /// `a -= b`, either domain.
+    fn sub_assign(&self, t: &Self::Tables, shape: Shape, a: &mut Self::Buffer, b: &Self::Buffer) -> Result<()>;
+
+    /// `a = -a`, either domain.
+    fn negate_assign(&self, t: &Self::Tables, shape: Shape, a: &mut Self::Buffer) -> Result<()>;
+
+    /// NTT domain: `a *= b` point by point; `b` has `b_batch` polynomials, either `shape.batch` or 1 (used for all).
+    fn mul_assign(
+        &self,
+        t: &Self::Tables,
+        shape: Shape,
+        a: &mut Self::Buffer,
+        b: &Self::Buffer,
+        b_batch: usize,
+    ) -> Result<()>;
+
+    /// NTT domain: `acc += a * b` point by point, `b` as in [`Self::mul_assign`].
+    fn mul_add_assign(
+        &self,
+        t: &Self::Tables,
+        shape: Shape,
+        acc: &mut Self::Buffer,
+        a: &Self::Buffer,
+        b: &Self::Buffer,
+        b_batch: usize,
+    ) -> Result<()>;
+
+    /// Either domain: limb `l` times `scalars[l]` in `[0, q_l)`.
+    fn mul_scalar_assign(&self, t: &Self::Tables, shape: Shape, a: &mut Self::Buffer, scalars: &[u64]) -> Result<()>;
+}

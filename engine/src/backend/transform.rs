@@ -1,0 +1,46 @@
+//! Between coefficients and points, alone and with the products that points go into.
+
+use super::*;
+
+/// Between coefficients and points, alone and with the products that points go into.
+pub trait Transform: Pointwise {
+    /// Coefficient to NTT domain.
+    fn ntt_forward(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer>;
+
+    /// Coefficient to NTT domain, the coefficients being made part by part, of sizes that suit the device.
+    fn ntt_forward_parts(&self, t: &Self::Tables, shape: Shape, part: Part<'_, Self::Buffer>) -> Result<Self::Buffer> {
+        self.ntt_forward(t, shape, part(0..shape.batch)?)
+    }
+
+    /// NTT to coefficient domain, 1/n included.
+    fn ntt_inverse(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer>;
+
+    /// NTT to coefficient domain: the polynomials `a * b`, `b` as in [`Pointwise::mul_assign`].
+    fn ntt_inverse_of_product(
+        &self,
+        t: &Self::Tables,
+        shape: Shape,
+        mut a: Self::Buffer,
+        b: &Self::Buffer,
+        b_batch: usize,
+    ) -> Result<Self::Buffer> {
+        self.mul_assign(t, shape, &mut a, b, b_batch)?;
+        self.ntt_inverse(t, shape, a)
+    }
+
+    /// `sums[k] += x * factors[k]` in the NTT domain, for `x` in the coefficient domain; factors as `b` in
+    /// [`Pointwise::mul_assign`].
+    fn ntt_forward_mul_add(
+        &self,
+        t: &Self::Tables,
+        shape: Shape,
+        x: Self::Buffer,
+        sums: [&mut Self::Buffer; 2],
+        factors: [&Self::Buffer; 2],
+        factor_batch: usize,
+    ) -> Result<()> {
+        let x = self.ntt_forward(t, shape, x)?;
+        let mut all = sums.into_iter().zip(factors);
+        all.try_for_each(|(sum, factor)| self.mul_add_assign(t, shape, sum, &x, factor, factor_batch))
+    }
+}
