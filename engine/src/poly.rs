@@ -43,7 +43,7 @@ impl DomainTag for Ntt {
     const DOMAIN: Domain = Domain::Ntt;
 }
 
-/// `batch` elements of Z_Q\[x\]/(x^n + 1), `[batch, limbs, n]` residues on `device`.
+/// `batch` elements of `Z_Q[x]/(x^n + 1)`, `[batch, limbs, n]` residues on `device`.
 pub struct PolyBatch<D> {
     device: Device,
     basis: Basis,

@@ -1,6 +1,6 @@
 //! A connection between the two parties, with what went over it counted.
 //!
-//! Sending never waits for the peer to read until [`queue::CAPACITY`] bytes are under way, so both
+//! Sending never waits for the peer to read until [`CAPACITY`](crate::transport::queue::CAPACITY) bytes are under way, so both
 //! parties of a symmetric protocol may send first. A round trip is counted where a receive follows a
 //! send. Messages are numbered, so a lost, repeated or displaced one is an error at the receiver.
 

@@ -22,7 +22,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A folder with a calibrated bundle of an 8x8x8 network; its preparation edited.
+/// A folder with a calibrated bundle of an 8x8x8 network that doesn't say what its calibration saw (scans unlike that are told, too);
+/// its preparation edited.
 fn folder(edit: impl FnOnce(&mut Value)) -> TempDir {
     static SHARED: OnceLock<Written> = OnceLock::new();
     let from = SHARED.get_or_init(|| {
@@ -33,6 +34,7 @@ fn folder(edit: impl FnOnce(&mut Value)) -> TempDir {
     let to = tempfile::tempdir().expect("a temporary directory");
     let mut model: Value =
         serde_json::from_slice(&std::fs::read(from.directory.path().join(MODEL_FILE)).expect("a model")).expect("JSON");
+    model.as_object_mut().expect("a map").remove("calibration");
     edit(&mut model);
     std::fs::write(to.path().join(MODEL_FILE), model.to_string()).expect("a write");
     std::fs::copy(from.directory.path().join(WEIGHTS_FILE), to.path().join(WEIGHTS_FILE)).expect("a copy");

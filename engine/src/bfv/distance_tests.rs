@@ -28,7 +28,7 @@ fn dropped(basis: &RnsBasis, prng: &mut Prng, noise: &[i32]) -> [Vec<i64>; 2] {
     let words: Vec<u64> = (0..2 * noise.len())
         .map(|i| {
             let q = basis.modulus(i / N % 2);
-            (u128::from(prng.next_u64()) * u128::from(q.value()) >> 64) as u64
+            ((u128::from(prng.next_u64()) * u128::from(q.value())) >> 64) as u64
         })
         .collect();
     let bare = PolyBatch::<Coeff>::upload(&device, basis, &words).unwrap();

@@ -1,4 +1,4 @@
-//! Arithmetic of Z_q\[x\]/(x^n + 1) for q a product of word-sized NTT primes.
+//! Arithmetic of `Z_q[x]/(x^n + 1)` for q a product of word-sized NTT primes.
 //!
 //! | module | what |
 //! |---|---|

@@ -438,7 +438,7 @@ mod tests {
                 })
             })
             .collect();
-        assert_eq!(dispatches(&steps, 100), [0..10]);
+        assert_eq!(dispatches(&steps, 100), std::slice::from_ref(&(0..10)));
         assert_eq!(dispatches(&steps, 3), [0..5, 5..10]);
         assert_eq!(dispatches(&steps, 0), [0..1, 1..5, 5..7, 7..10]);
     }

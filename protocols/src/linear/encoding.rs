@@ -1,4 +1,4 @@
-//! Convolution as products in Z[x]/(x^n + 1), in any number of dimensions up to three.
+//! Convolution as products in `Z[x]/(x^n + 1)`, in any number of dimensions up to three.
 //!
 //! The volume is cut into equal *tiles* of outputs. A tile and its halo become a block of V consecutive coefficients,
 //! one voxel each; `in_pack` channels follow each other in one polynomial, and one product gives `out_pack` output
@@ -18,7 +18,7 @@
 //! a single tile covers, the halo is zero padding, and one margin of (kernel - 1) / 2 zeros serves as the right
 //! padding of a row and as the left one of the next row, plane or channel.
 //!
-//! **Why outputs don't collide.** The coefficient of output (o, p) collects w[o'][c'][k] times the coefficient of X at
+//! **Why outputs don't collide.** The coefficient of output (o, p) collects `w[o'][c'][k]` times the coefficient of X at
 //! (o - o') in_pack V + c' V + addr(p) + offset(k). For o' = o that is the voxel wanted, or a margin. For other o' it
 //! lies outside of the in_pack V coefficients in use, or, where the address falls below 0 by at most the `reach` of the
 //! shared margins, in a margin of the block before. Modulo n this holds if out_pack in_pack V is n, or is

@@ -198,7 +198,7 @@ mod tests {
                 let bound = factor_norm(&shape, 5, e.out_pack());
                 prop_assert!(square.sqrt() <= bound * (1.0 + 1e-12), "{} above {bound}", square.sqrt());
                 // And it is no larger than need be.
-                let full = out_group + 1 < e.out_groups() || shape.outputs % e.out_pack() == 0;
+                let full = out_group + 1 < e.out_groups() || shape.outputs.is_multiple_of(e.out_pack());
                 prop_assert!(!full || square.sqrt() >= bound * (1.0 - 1e-12));
             }
         }

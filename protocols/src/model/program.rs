@@ -170,12 +170,12 @@ impl fmt::Debug for Linear {
 /// The geometry of a linear step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LinearKind {
-    /// out[z] = sum_k w[k]·in[z + k - kernel/2], zero outside; the grid is kept.
+    /// `out[z] = sum_k w[k]·in[z + k - kernel/2]`, zero outside; the grid is kept.
     Conv {
         /// Odd sizes along D, H, W.
         kernel: [usize; 3],
     },
-    /// out[factor·z + k] = w[k]·in[z] for 0 <= k < factor; the grid grows by `factor`.
+    /// `out[factor·z + k] = w[k]·in[z]` for 0 <= k < factor; the grid grows by `factor`.
     Transposed2 {
         /// `[2, 2, 2]`, or `[1, 2, 2]` in a planar network.
         factor: [usize; 3],

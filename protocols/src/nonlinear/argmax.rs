@@ -1,7 +1,7 @@
 //! Argmax over classes, to the client alone: the labels of a segmentation. The lowest index wins among equals.
 //!
 //! - **Sign and select** (the default), for c classes of k <= 31 bits in c - 1 comparisons of differences: a
-//!   [`tournament`](super::tournament) over the classes, of which the index of the winner is found in a last small circuit
+//!   tournament over the classes, of which the index of the winner is found in a last small circuit
 //!   from the outcomes, which stay shared ([`arithmetic::winner`] has its ANDs). Scores keep a spare bit: a difference has one
 //!   more than its operands. In ceil(log2 c) + 1 rounds.
 //! - **Full circuit** (the published form): one circuit reconstructs the scores of a voxel and keeps the greatest and its index

@@ -1,6 +1,6 @@
 //! Max pooling: the greatest value of each window.
 //!
-//! - **Sign and select** (the default): rounds of a [`tournament`](super::tournament) over pairs, max(a, b) = b + d·(a - b) with d
+//! - **Sign and select** (the default): rounds of a tournament over pairs, max(a, b) = b + d·(a - b) with d
 //!   the sign of a - b by a garbled circuit of k ANDs (a difference has a bit more than its operands) and a
 //!   [selection](super::select).
 //! - **Full circuit**: the whole window in one circuit that re-shares its result, in k + 1 bits so that it can be converted to

@@ -6,13 +6,13 @@
 //! | [`max_pool`] | the greatest of a window |
 //! | [`argmax`] | labels, to the client alone |
 //! | [`select`] | d·x for a shared bit d |
-//! | [`tournament`] | comparison and selection of pairs, round by round |
-//! | [`words`] | how values of either ring enter circuits |
+//! | `tournament` | comparison and selection of pairs, round by round |
+//! | `words` | how values of either ring enter circuits |
 //! | [`avg_pool`] | sums over windows, local |
 //! | [`windows`] | the values of each window side by side |
 //! | [`square`] | x^2 / 2^f from square pairs |
 //! | [`multiply`] | x·y mod p from Beaver triples |
-//! | [`open`] | opening of masked values |
+//! | `open` | opening of masked values |
 
 pub mod argmax;
 pub mod avg_pool;

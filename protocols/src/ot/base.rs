@@ -45,7 +45,8 @@ fn derive(public: &blake3::Hash, index: usize, shared: &RistrettoPoint) -> u128 
     let mut key = Zeroizing::new([0; 16]);
     let mut output = h.finalize_xof();
     output.fill(&mut *key);
-    (h.zeroize(), output.zeroize());
+    h.zeroize();
+    output.zeroize();
     u128::from_le_bytes(*key)
 }
 

@@ -38,7 +38,8 @@ impl Affine {
         let minor =
             |r: [usize; 2], c: [usize; 2]| rows[r[0]][c[0]] * rows[r[1]][c[1]] - rows[r[0]][c[1]] * rows[r[1]][c[0]];
         let others = [[1, 2], [0, 2], [0, 1]];
-        let cofactor = |r: usize, c: usize| if (r + c) % 2 == 0 { 1.0 } else { -1.0 } * minor(others[r], others[c]);
+        let sign = |r: usize, c: usize| if (r + c).is_multiple_of(2) { 1.0 } else { -1.0 };
+        let cofactor = |r: usize, c: usize| sign(r, c) * minor(others[r], others[c]);
         let determinant: f64 = (0..3).map(|c| rows[0][c] * cofactor(0, c)).sum();
         if !(determinant.is_normal() && determinant.abs() > 1e-6 * self.spacing().iter().product::<f64>()) {
             return Err("the axes of its affine don't span space".to_owned());

@@ -182,10 +182,14 @@ fn keys_of_version_2_are_errors_in_version_1() {
         edit(&mut value);
         Model::parse("m", &serde_json::to_vec(&value).expect("JSON")).map(drop).expect_err("a refusal").to_string()
     };
-    mentions(&refused(&|m| m["graph"]["version"] = json!(1)), &["version: found 1 with ", "expected 2"]);
-    let bits = refused(&|m| {
+    let first = |m: &mut Value| {
         m["graph"]["version"] = json!(1);
         m["preparation"] = json!({"normalise": "z_score", "pad_to": [40, 56, 40], "crop": [4, 4, 4]});
+    };
+    mentions(&refused(&|m| m["graph"]["version"] = json!(1)), &["preparation.orientation", "version 1", "version 2"]);
+    mentions(&refused(&first), &["version: found 1 with calibration", "expected 2"]);
+    let bits = refused(&|m| {
+        first(m);
         m.as_object_mut().expect("a map").remove("calibration");
         m["quantization"]["tensors"]["enc.0.0"]["channel_bits"] = json!([0, 1, 0, 0, 0, 0, 0, 0]);
     });

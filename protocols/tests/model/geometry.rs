@@ -90,13 +90,12 @@ impl Way {
         let own = upright.header.affine().expect("an sform");
         let mut rows = [[0.0; 4]; 3];
         let mut first = [0.0; 3];
-        for s in 0..3 {
-            let axis = self.order[s];
-            let sign = if self.turned[s] { -1.0 } else { 1.0 };
-            if self.turned[s] {
+        for (s, (axis, turned)) in self.order.into_iter().zip(self.turned).enumerate() {
+            let sign = if turned { -1.0 } else { 1.0 };
+            if turned {
                 first[axis] = upright.dims[axis] as f64 - 1.0;
             }
-            (0..3).for_each(|w| rows[w][s] = sign * own.0[w][axis]);
+            rows.iter_mut().zip(own.0).for_each(|(row, own)| row[s] = sign * own[axis]);
         }
         let origin = own.apply(first);
         (0..3).for_each(|w| rows[w][3] = origin[w]);
