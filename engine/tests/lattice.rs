@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use blindvox_engine::bfv::Params;
 use blindvox_engine::ring::sampler::NOISE_SIGMA;
-use blindvox_engine::rlwe::Params;
 use blindvox_engine::rlwe::params::SECURITY_TABLE;
 
 /// The block size and the bits of the estimate; none, said aloud, where there is no Python.

@@ -11,9 +11,9 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use blindvox_engine::bfv::Params;
 use blindvox_engine::prng::Seed;
 use blindvox_engine::ring::sampler;
-use blindvox_engine::rlwe::Params;
 use blindvox_engine::stack::{DEEP, leaving_nothing, with_cleared_stack};
 use blindvox_engine::{Coeff, Device, PolyBatch, Prng};
 use blindvox_protocols::Result;

@@ -1,11 +1,11 @@
 //! The bound on what replies tell, measured where it can be seen: at dropped primes of 12 to 18 bits instead of 50.
 
+use super::Params;
 use super::noise::{budget, distance, flood_peak, product_bound, zero_bound};
 use crate::prng::Prng;
-use crate::ring::RnsBasis;
+use crate::ring::Basis;
 use crate::ring::primes::DEFAULT_60;
 use crate::ring::sampler;
-use crate::rlwe::Params;
 use crate::{Coeff, Device, PolyBatch};
 
 /// NTT primes for n = 128 of 12, 14, 16 and 18 bits.
@@ -23,7 +23,7 @@ fn noise(prng: &mut Prng, count: usize) -> Vec<i32> {
 }
 
 /// Phases uniform on the whole basis, once as they are and once with the noise: what is left of both on the first prime.
-fn dropped(basis: &RnsBasis, prng: &mut Prng, noise: &[i32]) -> [Vec<i64>; 2] {
+fn dropped(basis: &Basis, prng: &mut Prng, noise: &[i32]) -> [Vec<i64>; 2] {
     let device = Device::cpu();
     let words: Vec<u64> = (0..2 * noise.len())
         .map(|i| {
@@ -34,7 +34,7 @@ fn dropped(basis: &RnsBasis, prng: &mut Prng, noise: &[i32]) -> [Vec<i64>; 2] {
     let bare = PolyBatch::<Coeff>::upload(&device, basis, &words).unwrap();
     let mut noisy = bare.duplicate().unwrap();
     noisy.add_lifted(noise, &[1, 1]).unwrap();
-    [bare, noisy].map(|x| x.drop_last_limb().unwrap().download().unwrap().iter().map(|&x| x as i64).collect())
+    [bare, noisy].map(|x| x.mod_down(1).unwrap().download().unwrap().iter().map(|&x| x as i64).collect())
 }
 
 /// A flooded coefficient that is above its middle is the best evidence that noise has moved it: how often it says so wrongly is what it
@@ -44,7 +44,7 @@ fn the_advantage_falls_with_the_dropped_prime_as_the_formula_says() {
     let mut prng = Prng::from_seed_for_tests([31; 32]);
     let mut last = f64::INFINITY;
     for dropped_prime in DROPPED {
-        let basis = RnsBasis::new(N, &[DEFAULT_60[0], dropped_prime]).unwrap();
+        let basis = Basis::new(N, &[DEFAULT_60[0], dropped_prime]).unwrap();
         let (mut seen, mut expected, mut samples) = (0u64, 0.0, 0.0);
         for _ in 0..64 {
             let noise = noise(&mut prng, 256 * N);

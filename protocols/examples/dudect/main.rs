@@ -10,11 +10,12 @@
 mod measure;
 
 use blindvox_engine::bfv::{Decoder, Encoder};
+use blindvox_engine::bfv::{Params, SecretKey};
 use blindvox_engine::cpu::Body;
 use blindvox_engine::garble::{AndInputs, GateHash, GateKey, GateKeys, add_selected, evaluate_with, garble_with};
 use blindvox_engine::ring::primes::DEFAULT_50;
-use blindvox_engine::ring::{RnsBasis, sampler};
-use blindvox_engine::rlwe::{Ciphertexts, Params, SecretKey};
+use blindvox_engine::ring::{Basis, sampler};
+use blindvox_engine::rlwe::Ciphertexts;
 use blindvox_engine::{Coeff, Device, GemmShape, Ntt, PolyBatch, Prng, aes};
 use blindvox_protocols::channel::{Channel, Party, local_pair};
 use blindvox_protocols::convert::convert;
@@ -48,7 +49,7 @@ fn classes<T: Copy>(count: usize, fixed: Vec<T>, mut random: impl FnMut() -> Vec
 /// Decoding of phases and encoding of messages; their loops are compiled for the widest registers there are.
 fn words(timer: &mut Timer) {
     let mut prng = Prng::from_os().expect("randomness");
-    let basis = RnsBasis::new(N, &DEFAULT_50[..2]).expect("a basis");
+    let basis = Basis::new(N, &DEFAULT_50[..2]).expect("a basis");
     let q = basis.modulus(0);
     for plain in [1 << 32, u64::from(P)] {
         let (decoder, encoder) = (Decoder::new(q, plain).expect("a decoder"), Encoder::new(&basis, plain));

@@ -4,8 +4,8 @@
 //! and weights. So a search looks at every tile, and for each at every number of input channels a polynomial. A peer's architecture decides
 //! how many those are; [`Search`] counts them, over all layers of a network, and refuses at [`MAX_CANDIDATES`].
 
+use blindvox_engine::bfv::Params;
 use blindvox_engine::bfv::noise::{self, Budget};
-use blindvox_engine::rlwe::Params;
 
 use super::encoding::{ConvShape, Encoding, extents};
 use super::planner::Layout;
