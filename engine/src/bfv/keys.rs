@@ -41,6 +41,11 @@ impl SecretKey {
         self.key.device()
     }
 
+    /// The key without the messages: what all schemes share.
+    pub fn rlwe(&self) -> &rlwe::SecretKey {
+        &self.key
+    }
+
     /// The basis of replies: the first prime.
     pub fn reply_basis(&self) -> &Basis {
         &self.first

@@ -98,7 +98,8 @@ fn polynomials(timer: &mut Timer, body: Body) {
     let q = reply.modulus(0);
     let c1: Vec<u64> = prng.fill::<u64>(N).iter().map(|&x| q.reduce(x)).collect();
     let upload = |half: &[u64]| PolyBatch::<Coeff>::upload(&device, reply, half).expect("residues");
-    let product = key.times_secret(upload(&c1).into_ntt().expect("points")).expect("a product");
+    let points = upload(&c1).into_ntt().expect("points");
+    let product = key.rlwe().times_secret(points).expect("a product");
     let product = product.download().expect("residues");
     let mut halves = |fixed: bool| {
         let phase: Vec<u64> = prng.fill::<u64>(N).iter().map(|&x| if fixed { 3 } else { q.reduce(x) }).collect();
