@@ -33,7 +33,7 @@ fn names(line: &str, module: &str) -> bool {
 fn breaches(folder: &str, modules: &[&str]) -> Vec<String> {
     let at = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/src").join(folder);
     let mut found = Vec::new();
-    for path in sources(&at).iter().filter(|path| !path.ends_with("tests.rs")) {
+    for path in sources(&at).iter().filter(|path| !path.to_string_lossy().ends_with("tests.rs")) {
         let lines = code(path);
         assert!(!lines.is_empty(), "{path:?} is empty");
         let breaks = |line: &&String| modules.iter().any(|module| names(line, module));
