@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use blindvox_engine::{Backend, Device, Prng};
+use blindvox_models::Program;
 use blindvox_protocols::gc::GatePlace;
 use blindvox_protocols::infer::local::{self, LocalOutcome, Randomness};
 use blindvox_protocols::infer::report::{LayerReport, StepCost, Total, peak_memory_bytes};
 use blindvox_protocols::infer::{Observer, Options, sample, trace};
-use blindvox_protocols::model::Program;
 use blindvox_protocols::nonlinear::relu::ReluKind;
 use serde::Serialize;
 

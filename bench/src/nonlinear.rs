@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use blindvox_engine::ring::sampler::fill_residues;
 use blindvox_engine::{Device, Prng};
+use blindvox_net::channel::{Channel, Party, local_pair};
 use blindvox_protocols::Result;
-use blindvox_protocols::channel::{Channel, Party, local_pair};
 use blindvox_protocols::convert::convert;
 use blindvox_protocols::gc::{Half, arithmetic, modular};
 use blindvox_protocols::nonlinear::argmax::argmax;

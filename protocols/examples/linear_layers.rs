@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use blindvox_engine::bfv::{Params, SecretKey};
 use blindvox_engine::{Device, Prng};
-use blindvox_protocols::channel::local_pair;
+use blindvox_models::LinearKind;
+use blindvox_net::channel::local_pair;
 use blindvox_protocols::linear::hom_conv::{client, ideal, server};
 use blindvox_protocols::linear::{Bias, LinearPlan, LinearSpec};
-use blindvox_protocols::model::LinearKind;
 
 const CUBE: LinearKind = LinearKind::Conv { kernel: [3; 3] };
 const UP: LinearKind = LinearKind::Transposed2 { factor: [2; 3] };

@@ -30,11 +30,11 @@
 use blindvox_engine::simd::wide;
 use zeroize::Zeroizing;
 
-use crate::channel::{Channel, Party};
 use crate::error::{Error, Result};
 use crate::ot::OtPair;
 use crate::share::{P, Ring, Shares};
 use crate::truncate::{ceil, floor};
+use blindvox_net::channel::{Channel, Party};
 
 /// Elements in flight at a time: bounds the memory of the OT at any tensor size.
 pub const CHUNK: usize = 1 << 20;

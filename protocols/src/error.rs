@@ -51,13 +51,33 @@ impl Error {
     /// True for what the user can mend: a wrong file, field or flag (exit code 2). A full disk or a broken one is a
     /// failure (exit code 1).
     pub fn is_input(&self) -> bool {
-        use std::io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory, NotFound, PermissionDenied};
         match self {
             Self::Input(_) | Self::Model(_) => true,
-            Self::Io { source, .. } => {
-                matches!(source.kind(), NotFound | PermissionDenied | IsADirectory | NotADirectory | InvalidFilename)
-            }
+            Self::Io { source, .. } => blindvox_models::error::mendable(source.kind()),
             _ => false,
+        }
+    }
+}
+
+impl From<blindvox_net::Error> for Error {
+    fn from(e: blindvox_net::Error) -> Self {
+        match e {
+            blindvox_net::Error::Connection(what) => Self::Connection(what),
+            blindvox_net::Error::Thread { what, source } => Self::Thread { what, source },
+            // What else goes wrong between two parties breaks their protocol.
+            blindvox_net::Error::Protocol(what) => Self::Protocol(what),
+            e => Self::Protocol(e.to_string()),
+        }
+    }
+}
+
+impl From<blindvox_models::Error> for Error {
+    fn from(e: blindvox_models::Error) -> Self {
+        match e {
+            blindvox_models::Error::Model(what) => Self::Model(what),
+            blindvox_models::Error::Io { path, source } => Self::Io { path, source },
+            blindvox_models::Error::Input(what) => Self::Input(what),
+            e => Self::Input(e.to_string()),
         }
     }
 }

@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 
 use blindvox_engine::{Device, Prng};
 
-use crate::channel::{Channel, Party};
 use crate::error::{Error, Result};
 use crate::gc::{Half, Planes, Program, arithmetic};
 use crate::nonlinear::relu::{ReluKind, relu};
 use crate::ot::OtPair;
 use crate::share::{P, Ring};
 use crate::testing::sharings;
-use crate::transport::local;
-use crate::transport::queue::{Popper, Pusher};
 use crate::triples::{Correlations, HeSource};
+use blindvox_net::channel::{Channel, Party};
+use blindvox_net::transport::local;
+use blindvox_net::transport::queue::{Popper, Pusher};
 
 const LONG: Duration = Duration::from_secs(60);
 

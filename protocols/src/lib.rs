@@ -2,7 +2,6 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`channel`], [`transport`] | messages between the two parties, counted |
 //! | [`share`] | additive sharing modulo 2^k or a prime |
 //! | [`pack`] | residues on the wire |
 //! | [`gc`] | garbled circuits, batched and streamed |
@@ -11,15 +10,10 @@
 //! | [`triples`] | square pairs, made in advance |
 //! | [`linear`] | convolutions by homomorphic encryption |
 //! | [`nonlinear`] | squares, pooling |
-//! | [`model`] | graphs, weights, quantisation, the exact integer reference |
 //! | [`infer`] | both parties' run of a model |
 //! | [`atomic`] | files that appear whole or not at all |
-//! | [`volume`], [`dice`] | NIfTI files and the overlap of label maps |
 
-pub mod atomic;
-pub mod channel;
 pub mod convert;
-pub mod dice;
 pub mod error;
 #[cfg(test)]
 mod faults;
@@ -29,16 +23,13 @@ pub mod linear;
 #[cfg(test)]
 #[path = "../tests/common/memory.rs"]
 mod memory;
-pub mod model;
 pub mod nonlinear;
 pub mod ot;
 pub mod pack;
 pub mod share;
 #[cfg(test)]
 mod testing;
-pub mod transport;
 pub mod triples;
 pub mod truncate;
-pub mod volume;
 
 pub use error::{Error, Result};

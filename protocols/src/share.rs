@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use crate::transport::recycle;
+use blindvox_net::transport::recycle;
 
 /// 2^32 - 2^20 + 1, the prime in which squares are computed: NTT-friendly up to n = 2^19, and
 /// p / 2^f is within 2^-f of an integer for f <= 20, so that a wrap is cheap to undo after truncation.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use blindvox_engine::prng::Prng;
 
-use crate::channel::{Channel, Party, Traffic, local_pair};
 use crate::gc::Half;
 use crate::ot::OtPair;
 use crate::share::Ring;
-use crate::transport::queue::queue;
+use blindvox_net::channel::{Channel, Party, Traffic, local_pair};
+use blindvox_net::transport::queue::queue;
 
 /// Runs both parties' halves over a local channel, each in its thread with its OTs set up, and gives the
 /// client's result, the server's, and the traffic after the set-up as the client saw it.

@@ -15,9 +15,9 @@ use blindvox_engine::prng::{Prng, Seed};
 use blindvox_engine::ring::sampler::fill_residues;
 use zeroize::Zeroizing;
 
-use crate::channel::{Channel, Party};
 use crate::error::Result;
 use crate::share::{P, Ring, mul_mod_p};
+use blindvox_net::channel::{Channel, Party};
 
 /// A source of correlated randomness. Both parties ask for the same amounts in the same order.
 pub trait Correlations {
@@ -79,7 +79,7 @@ impl Correlations for Dealer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::local_pair;
+    use blindvox_net::channel::local_pair;
 
     /// Asserts that each opened product is that of the first and the last factor.
     pub(crate) fn assert_products<const C: usize>(client: &Correlated<C>, server: &Correlated<C>) {

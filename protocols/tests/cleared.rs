@@ -2,7 +2,7 @@
 //! break off. And nothing stays behind: the memory alive after a broken run is what it was before, and no seed or key is left anywhere
 //! in the process, stacks and mapped regions included.
 
-mod common;
+use blindvox_models::testing as common;
 #[path = "common/memory.rs"]
 mod memory;
 
@@ -16,8 +16,8 @@ use blindvox_engine::prng::Seed;
 use blindvox_engine::ring::sampler;
 use blindvox_engine::stack::{DEEP, leaving_nothing, with_cleared_stack};
 use blindvox_engine::{Coeff, Device, PolyBatch, Prng};
+use blindvox_net::channel::{Channel, Party, local_pair};
 use blindvox_protocols::Result;
-use blindvox_protocols::channel::{Channel, Party, local_pair};
 use blindvox_protocols::convert::convert;
 use blindvox_protocols::gc::Half;
 use blindvox_protocols::infer::{Options, Role, Session};

@@ -1,7 +1,7 @@
 //! A whole run against a network that spoils it: every fault ends both parties' runs with an error, or with a result where
 //! nothing could tell (security is semi-honest), but never with a panic, and never hangs.
 
-mod common;
+use blindvox_models::testing as common;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,11 +13,11 @@ use std::time::Duration;
 use blindvox_engine::bfv::{Params, PublicKey, SecretKey};
 use blindvox_engine::rlwe::SeededCiphertexts;
 use blindvox_engine::{Device, Prng};
-use blindvox_protocols::channel::{Channel, MAX_MESSAGE, Party, local_pair};
+use blindvox_models::{Program, Step};
+use blindvox_net::channel::{Channel, MAX_MESSAGE, Party, local_pair};
+use blindvox_net::transport::queue::{Message, Popper, Pusher, queue};
 use blindvox_protocols::infer::session::plans;
 use blindvox_protocols::infer::{Options, Outcome, Role, Session, architecture};
-use blindvox_protocols::model::{Program, Step};
-use blindvox_protocols::transport::queue::{Message, Popper, Pusher, queue};
 use blindvox_protocols::{Error, Result};
 use proptest::prelude::*;
 
@@ -442,7 +442,7 @@ fn immense_and_inconsistent_networks_are_refused() {
         ("scores that are no tensor", |p| p.logits = usize::MAX),
         ("more classes than scores", |p| p.classes = 200),
         ("a step before its input", |p| p.steps.reverse()),
-        ("too many tensors", |p| p.tensors = vec![p.tensors[0].clone(); architecture::MAX_STEPS + 1]),
+        ("too many tensors", |p| p.tensors = vec![p.tensors[0].clone(); blindvox_models::program::MAX_STEPS + 1]),
         ("more elements together than any machine has", |p| {
             p.tensors[0].dims = [1 << 10, 1 << 9, 1 << 9];
             p.tensors.extend(vec![p.tensors[0].clone(); 100]);
@@ -460,7 +460,7 @@ fn immense_and_inconsistent_networks_are_refused() {
         }),
         ("an even kernel", |p| {
             let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };
-            l.kind = blindvox_protocols::model::LinearKind::Conv { kernel: [2, 2, 2] };
+            l.kind = blindvox_models::LinearKind::Conv { kernel: [2, 2, 2] };
         }),
         ("a shift of all bits", |p| {
             let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };

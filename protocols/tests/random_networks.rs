@@ -1,6 +1,6 @@
 //! Random small networks, run securely: every step follows from its inputs, and the labels from the scores.
 
-mod common;
+use blindvox_models::testing as common;
 
 use std::sync::Arc;
 

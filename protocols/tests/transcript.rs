@@ -1,6 +1,6 @@
 //! A run with fixed seeds sends the same bytes, today and on every machine.
 
-mod common;
+use blindvox_models::testing as common;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use blindvox_engine::bfv::{Params, SecretKey};
 use blindvox_engine::{Device, Prng};
-use blindvox_protocols::channel::{Channel, Party, local_pair};
+use blindvox_models::Program;
+use blindvox_net::channel::{Channel, Party, local_pair};
 use blindvox_protocols::infer::local::{self, Randomness};
 use blindvox_protocols::infer::report::StepCost;
 use blindvox_protocols::infer::{Options, PairSupply, Role, Session};
-use blindvox_protocols::model::Program;
 use blindvox_protocols::nonlinear::relu::ReluKind;
 use blindvox_protocols::triples::{Correlations, Dealer};
 

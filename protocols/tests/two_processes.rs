@@ -3,7 +3,7 @@
 //! The test starts itself once for each party; a relay between them delays what passes, so that a process is long gone
 //! when its last bytes arrive.
 
-mod common;
+use blindvox_models::testing as common;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use blindvox_engine::{Device, Prng};
-use blindvox_protocols::channel::Channel;
+use blindvox_net::channel::Channel;
 use blindvox_protocols::infer::{Options, Role, Session};
 
 /// Names the party that a process is to play: `server`, `client`, or `sender` and `receiver` of a few messages.

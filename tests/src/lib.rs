@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use blindvox_engine::Device;
 use blindvox_engine::wgpu::{GpuOptions, Word, adapters};
+use blindvox_models::volume::Volume;
+use blindvox_models::{Bundle, Program};
 use blindvox_protocols::infer::local::{self, LocalOutcome, Randomness};
 use blindvox_protocols::infer::{Options, trace};
-use blindvox_protocols::model::{Bundle, Program};
-use blindvox_protocols::volume::Volume;
 
 /// The Decathlon volumes' numbers.
 pub const VOLUMES: [&str; 8] = ["017", "034", "051", "064", "067", "091", "105", "166"];

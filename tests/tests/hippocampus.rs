@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use blindvox_engine::Device;
-use blindvox_protocols::dice::{Overlap, dice, overlap};
-use blindvox_protocols::model::{Rounding, float, plain};
-use blindvox_protocols::volume::{LabelMap, Volume};
+use blindvox_models::dice::{Overlap, dice, overlap};
+use blindvox_models::volume::{LabelMap, Volume};
+use blindvox_models::{Rounding, float, plain};
 use blindvox_tests::{VOLUMES, bundle, check_steps, decathlon, demo, gpu_devices, secure_run, volume};
 
 /// Labels of every volume of the Decathlon against the exact integer network, and Dice against the float network.

@@ -5,7 +5,7 @@
 use blindvox_engine::aes::Body;
 use blindvox_engine::garble::GateHash;
 use blindvox_engine::{Device, DeviceKind, Prng};
-use blindvox_protocols::channel::{Channel, Party, local_pair};
+use blindvox_net::channel::{Channel, Party, local_pair};
 use blindvox_protocols::gc::{Circuit, Garbling, GatePlace, Half, Planes, Program, arithmetic, modular};
 use blindvox_protocols::infer::Options;
 use blindvox_tests::gpu_devices;

@@ -10,10 +10,10 @@
 
 use std::collections::HashMap;
 
+use blindvox_models::{Linear, Program, Step};
 use blindvox_protocols::Result;
 use blindvox_protocols::gc::arithmetic;
 use blindvox_protocols::linear::{LinearPlan, LinearSpec};
-use blindvox_protocols::model::{Linear, Program, Step};
 use blindvox_protocols::nonlinear::relu::ReluKind;
 
 use crate::process;

@@ -15,7 +15,7 @@
 //! network of squares doubles every relative deviation a layer, and its values would overflow or vanish.
 
 use blindvox_engine::Prng;
-use blindvox_protocols::model::{Linear, LinearKind, Program, Step, TensorId, TensorInfo};
+use blindvox_models::{Linear, LinearKind, Program, Step, TensorId, TensorInfo};
 
 /// Deviation of a linear layer's output.
 const RMS: f64 = 1024.0;
@@ -209,7 +209,7 @@ fn uniform(prng: &mut Prng, count: usize, bound: f64) -> Vec<i32> {
 
 #[cfg(test)]
 mod tests {
-    use blindvox_protocols::model::plain::{Rounding, run_with_trace};
+    use blindvox_models::plain::{Rounding, run_with_trace};
 
     use super::*;
 

@@ -17,7 +17,7 @@ use blindvox_engine::ring::primes::DEFAULT_50;
 use blindvox_engine::ring::{Basis, sampler};
 use blindvox_engine::rlwe::Ciphertexts;
 use blindvox_engine::{Coeff, Device, GemmShape, Ntt, PolyBatch, Prng, aes};
-use blindvox_protocols::channel::{Channel, Party, local_pair};
+use blindvox_net::channel::{Channel, Party, local_pair};
 use blindvox_protocols::convert::convert;
 use blindvox_protocols::nonlinear::select::select;
 use blindvox_protocols::ot::OtPair;

@@ -26,9 +26,9 @@ use super::program::{Program, Step};
 use super::public::Public;
 use super::stream::{ActiveLabels, TableReader, TableWriter, UNITS, WINDOW, ZeroLabels};
 use super::{INSTANCES, Planes};
-use crate::channel::Channel;
 use crate::error::Result;
 use crate::ot::{OtReceiver, OtSender};
+use blindvox_net::channel::Channel;
 
 /// Bytes of tables, and of labels, of a batch at most.
 const MOST_BYTES: usize = 32 << 20;

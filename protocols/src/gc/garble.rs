@@ -24,9 +24,9 @@ use super::program::{Program, Step};
 use super::public::Public;
 use super::stream::{ActiveLabels, TableReader, TableWriter, ZeroLabels};
 use super::{INSTANCES, Plane, Planes};
-use crate::channel::{Channel, Party};
 use crate::error::{Error, Result};
 use crate::ot::{OtPair, OtReceiver, OtSender};
+use blindvox_net::channel::{Channel, Party};
 
 /// Labels of a chunk, by slot.
 struct Wires(Vec<Vec<u128>>);
@@ -130,7 +130,7 @@ impl Garbler {
 
     /// Lets the evaluator learn outputs: sends this party's shares of them.
     pub fn reveal(&self, channel: &mut Channel, shares: &Planes) -> Result<()> {
-        channel.send_pod(shares.all())
+        Ok(channel.send_pod(shares.all())?)
     }
 }
 
@@ -339,8 +339,8 @@ impl Half {
 pub(crate) mod tests {
     use super::super::arithmetic;
     use super::*;
-    use crate::channel::local_pair;
     use crate::ot::LOCAL_WIDTH;
+    use blindvox_net::channel::local_pair;
 
     /// Both parties, set up.
     pub(crate) fn pair() -> ((Half, Channel), (Half, Channel)) {

@@ -10,10 +10,10 @@ use blindvox_engine::garble::Row;
 use zeroize::Zeroizing;
 
 use super::INSTANCES;
-use crate::channel::Channel;
 use crate::error::Result;
 use crate::ot::{OtReceiver, OtSender};
-use crate::transport::recycle;
+use blindvox_net::channel::Channel;
+use blindvox_net::transport::recycle;
 
 /// Gates of a chunk in a message.
 pub(super) const UNITS: usize = 64;
@@ -82,7 +82,7 @@ impl TableWriter {
         self.message.extend_from_slice(unit.as_flattened());
         self.layout.next += 1;
         self.left -= rows;
-        if self.left == 0 { channel.send(std::mem::take(&mut self.message)) } else { Ok(()) }
+        if self.left == 0 { Ok(channel.send(std::mem::take(&mut self.message))?) } else { Ok(()) }
     }
 }
 

@@ -4,20 +4,15 @@
 //! from it: indices, shapes against the steps that make them, and sizes against [`MAX_ELEMENTS`].
 
 use crate::error::{Error, Result};
-use crate::model::quantize::{MAX_LINEAR_SHIFT, MAX_SQUARE_SHIFT};
-use crate::model::{Linear, LinearKind, Program, Step, TensorId, TensorInfo};
+use blindvox_models::program::{MAX_STEPS, MAX_TOTAL_ELEMENTS};
+use blindvox_models::quantize::{MAX_LINEAR_SHIFT, MAX_SQUARE_SHIFT};
+use blindvox_models::{Linear, LinearKind, Program, Step, TensorId, TensorInfo};
 
 /// The most elements a tensor may have (1 GiB of shares).
 pub const MAX_ELEMENTS: usize = 1 << 28;
 
-/// The most elements all tensors may have together (8 GiB of shares, were they all alive).
-pub const MAX_TOTAL_ELEMENTS: usize = 1 << 31;
-
 /// The most channels a tensor, or what a layer reads, may have: as in a bundle.
-pub const MAX_CHANNELS: usize = crate::model::graph::MAX_CHANNELS;
-
-/// The most steps and tensors a network may have.
-pub const MAX_STEPS: usize = 4096;
+pub const MAX_CHANNELS: usize = blindvox_models::graph::MAX_CHANNELS;
 
 /// The largest pooling window, in elements.
 pub const MAX_WINDOW: usize = 512;

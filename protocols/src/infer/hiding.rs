@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::linear::LinearPlan;
-use crate::model::Program;
 use crate::triples::he;
+use blindvox_models::Program;
 
 use super::preprocess::squares;
 

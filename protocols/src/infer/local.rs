@@ -7,9 +7,9 @@ use blindvox_engine::Prng;
 
 use super::online::{Observer, Outcome};
 use super::session::{Options, Role, Session};
-use crate::channel::{Channel, local_pair};
 use crate::error::{Error, Result};
-use crate::model::Program;
+use blindvox_models::Program;
+use blindvox_net::channel::{Channel, local_pair};
 
 /// Randomness of a local run.
 #[derive(Clone, Copy, Debug)]

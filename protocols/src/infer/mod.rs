@@ -1,4 +1,4 @@
-//! Secure inference of any program of [`crate::model`]: U-Nets of any depth and width, planar or volumetric.
+//! Secure inference of any program of [`blindvox_models`]: U-Nets of any depth and width, planar or volumetric.
 //!
 //! | module | what |
 //! |---|---|

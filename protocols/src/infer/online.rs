@@ -25,14 +25,14 @@ use super::report::StepCost;
 use super::sample::Samples;
 use super::session::{ConvKey, Session};
 use super::trace::Trace;
-use crate::channel::Party;
 use crate::convert::convert;
 use crate::error::{Error, Result};
 use crate::linear::{Bias, hom_conv};
-use crate::model::{Linear, Program, Step, TensorId};
 use crate::nonlinear::{argmax, avg_pool, max_pool, relu, square, windows};
 use crate::share::{P, Ring, Shares};
 use crate::truncate::truncate;
+use blindvox_models::{Linear, Program, Step, TensorId};
+use blindvox_net::channel::Party;
 
 /// Told of progress.
 pub trait Observer {

@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use super::report::StepCost;
 use super::session::Session;
-use crate::channel::Channel;
 use crate::error::{Error, Result};
-use crate::model::{Program, Step};
 use crate::triples::{BeaverTriples, Correlations, HeSource, SquarePairs};
+use blindvox_models::{Program, Step};
+use blindvox_net::channel::Channel;
 
 /// When square pairs are made; both parties must choose alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

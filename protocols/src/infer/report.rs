@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::channel::Traffic;
+use blindvox_net::channel::Traffic;
 
 /// One party's account of one step.
 #[derive(Clone, Debug)]

@@ -6,8 +6,8 @@
 
 use super::trace::StepCheck;
 use crate::error::{Error, Result};
-use crate::model::{Linear, LinearKind, Program, Step, TensorId};
 use crate::share::Ring;
+use blindvox_models::{Linear, LinearKind, Program, Step, TensorId};
 
 /// One party's shares around the sampled positions of every step.
 #[derive(Clone)]
@@ -222,8 +222,8 @@ fn sums(program: &Program, linear: &Linear, voxel: usize, x: &[i64]) -> Vec<i64>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::TensorInfo;
-    use crate::model::plain::{Rounding, run_with_trace};
+    use blindvox_models::TensorInfo;
+    use blindvox_models::plain::{Rounding, run_with_trace};
 
     fn weights(count: usize) -> Vec<i32> {
         (0..count as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as i32 - 32).collect()
@@ -288,7 +288,7 @@ mod tests {
                 samples.read(program, at, &inputs, Ring::FULL);
                 if let Step::Linear(_) = step {
                     let values: Vec<&[i32]> = step.inputs().iter().map(|&t| &values[t][..]).collect();
-                    let (exact, _) = crate::model::plain::before_shift(program, step, &values);
+                    let (exact, _) = blindvox_models::plain::before_shift(program, step, &values);
                     samples.summed(program, at, &exact.iter().map(|&v| v as u32 * part).collect::<Vec<_>>());
                 }
                 if let Some(output) = step.output() {

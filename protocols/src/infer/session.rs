@@ -20,13 +20,13 @@ use blindvox_engine::{Device, Prng};
 
 use super::architecture;
 use super::preprocess::{PairSupply, Ready};
-use crate::channel::{Channel, Party};
 use crate::error::{Error, Result};
 use crate::gc;
 use crate::linear::{LinearPlan, LinearSpec, Search};
-use crate::model::{Program, Step};
 use crate::nonlinear::relu::ReluKind;
 use crate::ot::OtPair;
+use blindvox_models::{Program, Step};
+use blindvox_net::channel::{Channel, Party};
 
 /// The first bytes of a connection.
 const MAGIC: [u8; 8] = *b"blindvox";
@@ -246,9 +246,9 @@ fn greet(party: Party, options: &Options, channel: &mut Channel) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::local_pair;
     use crate::linear::search::MAX_CANDIDATES;
-    use crate::model::{Linear, LinearKind, TensorInfo};
+    use blindvox_models::{Linear, LinearKind, TensorInfo};
+    use blindvox_net::channel::local_pair;
 
     /// Somebody who changes what a party reads before the OTs, without its notice, ends up with parties that share no key.
     #[test]

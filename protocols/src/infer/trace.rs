@@ -5,8 +5,8 @@
 //! for tests and benches alone.
 
 use crate::error::{Error, Result};
-use crate::model::{Program, Step, TensorId, plain};
 use crate::share::Ring;
+use blindvox_models::{Program, Step, TensorId, plain};
 
 /// One party's shares along a run.
 #[derive(Clone)]

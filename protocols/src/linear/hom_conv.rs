@@ -26,12 +26,12 @@ use zeroize::Zeroizing;
 
 use super::encoding::{self, ConvShape, Run};
 use super::planner::{LinearPlan, LinearSpec, cropped};
-use crate::channel::{CHUNK, Channel};
 use crate::error::{Error, Result};
-use crate::model::LinearKind;
 use crate::pack::{packed_len, unpack};
 use crate::share::Shares;
-use crate::transport::recycle;
+use blindvox_models::LinearKind;
+use blindvox_net::channel::{CHUNK, Channel};
+use blindvox_net::transport::recycle;
 
 /// Bytes of the public seed of a block.
 pub(super) const SEED_BYTES: usize = size_of::<PublicSeed>();

@@ -5,9 +5,9 @@ use blindvox_engine::bfv::noise::{Budget, product_bound};
 use blindvox_engine::ring::primes::DEFAULT_60;
 
 use super::*;
-use crate::channel::local_pair;
 use crate::linear::LinearSpec;
 use crate::linear::encoding::{ConvShape, Encoding};
+use blindvox_net::channel::local_pair;
 
 fn prng(seed: u8) -> Prng {
     Prng::from_seed_for_tests([seed; 32])

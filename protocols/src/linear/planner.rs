@@ -8,10 +8,10 @@ use blindvox_engine::bfv::noise::Budget;
 
 use super::encoding::{ConvShape, Encoding};
 use super::search::Search;
-use crate::channel::CHUNK;
 use crate::error::{Error, Result};
-use crate::model::{Linear, LinearKind, Program};
 use crate::pack::packed_len;
+use blindvox_models::{Linear, LinearKind, Program};
+use blindvox_net::channel::CHUNK;
 
 /// A linear layer as both parties know it.
 #[derive(Clone, Debug, PartialEq, Eq)]

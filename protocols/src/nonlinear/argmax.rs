@@ -24,11 +24,11 @@
 use super::relu::ReluKind;
 use super::tournament::Tournament;
 use super::words::Words;
-use crate::channel::{Channel, Party};
 use crate::error::{Error, Result};
 use crate::gc::{Half, INSTANCES, Planes, Program, arithmetic};
 use crate::ot::OtPair;
 use crate::share::{Ring, Shares};
+use blindvox_net::channel::{Channel, Party};
 
 /// Scores in flight at a time: bounds memory at any size.
 const BATCH: usize = 1 << 20;

@@ -20,12 +20,12 @@
 use super::relu::ReluKind;
 use super::tournament::Tournament;
 use super::words::Words;
-use crate::channel::{Channel, Party};
 use crate::convert::convert;
 use crate::error::Result;
 use crate::gc::{Half, Program};
 use crate::ot::OtPair;
 use crate::share::{Ring, Shares};
+use blindvox_net::channel::{Channel, Party};
 
 /// Values in flight at a time: bounds memory at any tensor size.
 const BATCH: usize = 1 << 20;

@@ -21,12 +21,12 @@
 //! At 16 bits: 560 bytes against 1512. Rows 1, 3 and the choices of 4 and 5 are counted in whole chunks of 256 or 128 elements.
 //! The client learns nothing: not the sign either.
 
-use crate::channel::{Channel, Party};
 use crate::convert::convert;
 use crate::error::Result;
 use crate::gc::{Half, Program};
 use crate::ot::OtPair;
 use crate::share::{Ring, Shares};
+use blindvox_net::channel::{Channel, Party};
 
 use super::select::select;
 use super::words::Words;
@@ -114,11 +114,11 @@ pub(super) mod tests {
     use blindvox_engine::Prng;
 
     use super::*;
-    use crate::channel::Traffic;
     use crate::gc::modular;
     use crate::ot::{LOCAL_WIDTH, cot_bytes};
     use crate::share::P;
     use crate::testing::{Tampered, run_both, sharings};
+    use blindvox_net::channel::Traffic;
 
     /// Bytes by which the evaluator chooses the labels of an input bit of 256 instances.
     pub(in super::super) const LABELS: usize = 256 * 16 / LOCAL_WIDTH;

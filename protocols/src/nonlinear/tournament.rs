@@ -14,11 +14,11 @@ use zeroize::Zeroizing;
 
 use super::select::select;
 use super::words::Words;
-use crate::channel::{Channel, Party};
 use crate::error::Result;
 use crate::gc::{Half, Program};
 use crate::ot::OtPair;
 use crate::share::{Ring, Shares};
+use blindvox_net::channel::{Channel, Party};
 
 /// The comparison of all rounds.
 pub(super) struct Tournament {

@@ -14,10 +14,10 @@
 
 use zeroize::Zeroizing;
 
-use crate::channel::{Channel, Party};
 use crate::error::{Error, Result};
 use crate::gc::{Circuit, Half, Planes, Program, arithmetic, modular};
 use crate::share::{Ring, Shares};
+use blindvox_net::channel::{Channel, Party};
 
 /// The words of a ring's values.
 #[derive(Clone, Copy)]

@@ -19,10 +19,10 @@ use zeroize::Zeroizing;
 use super::pack::{bits, pack, pack_choices, packed_len, unpack};
 use super::softspoken::{CHUNK_WORDS, chunks};
 use super::{OtReceiver, OtSender};
-use crate::channel::Channel;
 use crate::error::Result;
 use crate::share::{Ring, Shares};
-use crate::transport::recycle;
+use blindvox_net::channel::Channel;
+use blindvox_net::transport::recycle;
 
 const CHUNK: usize = 128 * CHUNK_WORDS;
 
@@ -113,7 +113,7 @@ impl OtSender {
     pub fn offer(&mut self, channel: &mut Channel, messages: &[[u128; 2]]) -> Result<()> {
         let mut masked = self.rot(channel, messages.len())?;
         masked.iter_mut().zip(messages).for_each(|(k, m)| *k = [k[0] ^ m[0], k[1] ^ m[1]]);
-        channel.send_pod(&masked)
+        Ok(channel.send_pod(&masked)?)
     }
 
     /// Correlated OT: this party's s_i for its correlations c_i, reduced in `ring`; the peer calls

@@ -1,7 +1,7 @@
 //! Tight packing: ring elements to their own number of bits, choices to one bit.
 
 use crate::share::Ring;
-use crate::transport::recycle;
+use blindvox_net::transport::recycle;
 
 /// Bits of an element on the wire.
 pub(super) fn bits(ring: Ring) -> u32 {

@@ -50,14 +50,19 @@ use zeroize::{Zeroize, Zeroizing};
 use super::base::{BaseReceiver, BaseSender, POINT};
 use super::columns::{self, Column, TILE, WORDS};
 use super::tree;
-use crate::channel::Channel;
 use crate::error::{Error, Result};
-use crate::transport::recycle;
+use blindvox_net::channel::Channel;
+use blindvox_net::transport::recycle;
 
 /// The block width on a link: 4 bytes a transfer.
 pub const LINK_WIDTH: usize = 4;
 /// The block width in one process: 8 bytes a transfer, and a third less work.
 pub const LOCAL_WIDTH: usize = 2;
+
+/// The block width over this channel: public, and the peer's is held to it.
+fn width_of(channel: &Channel) -> usize {
+    if channel.is_local() { LOCAL_WIDTH } else { LINK_WIDTH }
+}
 /// Transfers of one message, in words of 128.
 pub(crate) const CHUNK_WORDS: usize = 512;
 /// The largest block width.
@@ -159,7 +164,7 @@ impl OtSender {
     /// Agrees with the peer's [`OtReceiver::setup`], at the width of the channel's kind. Delta is random but for its lowest bit, which is 1
     /// (the colour bit of garbled labels).
     pub fn setup(channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
-        Self::setup_with_width(channel, prng, channel.ot_width())
+        Self::setup_with_width(channel, prng, width_of(channel))
     }
 
     /// The same with a block width of 1 (IKNP) to 8; both parties must name the same.
@@ -174,7 +179,7 @@ impl OtSender {
 
     /// Takes the base transfers from the other direction; agrees with the peer's [`OtReceiver::setup_from`].
     pub fn setup_from(first: &mut OtReceiver, channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
-        Self::agree(channel, prng, channel.ot_width(), 0, |channel, _, _, choices| {
+        Self::agree(channel, prng, width_of(channel), 0, |channel, _, _, choices| {
             let place = first.place();
             Ok((Zeroizing::new(first.rot(channel, choices)?), place))
         })
@@ -281,7 +286,7 @@ impl OtSender {
 impl OtReceiver {
     /// Agrees with the peer's [`OtSender::setup`].
     pub fn setup(channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
-        Self::setup_with_width(channel, prng, channel.ot_width())
+        Self::setup_with_width(channel, prng, width_of(channel))
     }
 
     /// The same with a block width of 1 (IKNP) to 8; both parties must name the same.
@@ -295,7 +300,7 @@ impl OtReceiver {
 
     /// Takes the base transfers from the other direction; agrees with the peer's [`OtSender::setup_from`].
     pub fn setup_from(first: &mut OtSender, channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
-        Self::agree(channel, prng, channel.ot_width(), &[], |channel| {
+        Self::agree(channel, prng, width_of(channel), &[], |channel| {
             let place = first.place();
             Ok((Zeroizing::new(first.rot(channel, 128)?), place))
         })
@@ -355,7 +360,7 @@ impl OtReceiver {
                 message.extend_from_slice(bytemuck::cast_slice(&c[..chosen.len()]));
             });
         }
-        channel.send(message)
+        Ok(channel.send(message)?)
     }
 
     /// The labels that `choices` (0 or 1 each) select; the peer calls [`OtSender::labels`].
@@ -395,9 +400,9 @@ pub(super) mod tests {
 
     use super::super::OtPair;
     use super::*;
-    use crate::channel::{Party, local_pair};
     use crate::memory::{Pattern, find};
     use crate::share::Ring;
+    use blindvox_net::channel::{Party, local_pair};
 
     pub(in super::super) fn pair(k: usize) -> ((OtSender, Channel), (OtReceiver, Channel)) {
         let (mut client, mut server) = local_pair();
@@ -555,7 +560,7 @@ pub(super) mod tests {
     #[test]
     fn the_channel_decides_the_width() {
         let (mut client, mut server) = local_pair();
-        assert_eq!((client.ot_width(), server.ot_width()), (LOCAL_WIDTH, LOCAL_WIDTH));
+        assert_eq!((width_of(&client), width_of(&server)), (LOCAL_WIDTH, LOCAL_WIDTH));
         // A peer that took the other kind's width.
         let mut prng = Prng::from_seed_for_tests([1; 32]);
         let there = std::thread::spawn(move || {
@@ -568,7 +573,7 @@ pub(super) mod tests {
         assert!(there.join().unwrap().is_some());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        assert_eq!(Channel::tcp(socket).unwrap().ot_width(), LINK_WIDTH);
+        assert_eq!(width_of(&Channel::tcp(socket).unwrap()), LINK_WIDTH);
     }
 
     #[test]

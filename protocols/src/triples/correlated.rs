@@ -12,9 +12,9 @@ use blindvox_engine::simd::wide;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::Correlations;
-use crate::channel::Channel;
 use crate::error::{Error, Result};
 use crate::share::{P, mul_mod_p};
+use blindvox_net::channel::Channel;
 
 /// One party's shares mod [`P`] of square pairs: a uniform a, and a^2. Each is good for one use.
 ///

@@ -31,9 +31,9 @@ use zeroize::Zeroizing;
 
 use super::Correlations;
 use super::correlated::{BeaverTriples, Correlated, SquarePairs};
-use crate::channel::{Channel, Party};
 use crate::error::Result;
 use crate::share::{P, Ring};
+use blindvox_net::channel::{Channel, Party};
 
 /// Ciphertexts in a message of the client's at most: 2.5 MB there and 1.6 MB back, or 0.8 MB for triples.
 pub const BATCH: usize = 16;
@@ -178,7 +178,7 @@ fn ask<const C: usize>(
     for factor in &pool.shares()[..Correlated::<C>::FACTORS] {
         half.ask(&factor[batch.clone()], prng, &mut bytes)?;
     }
-    channel.send(bytes)
+    Ok(channel.send(bytes)?)
 }
 
 /// Messages 2 and 3 at the server. Each of the client's factors meets what multiplies it in the product of the sums: 2·a_S
@@ -202,7 +202,7 @@ fn answer<const C: usize>(
     let terms: Vec<_> = bytes.chunks_exact(len).zip(&factors).map(|(asked, factor)| Term { asked, factor }).collect();
     let mut reply = Vec::new();
     half.answer(&terms, prng, &mut pool.product_mut()[batch], &mut reply)?;
-    channel.send(reply)
+    Ok(channel.send(reply)?)
 }
 
 /// Message 3 at the client: the cross terms, added to the products of its own shares.
@@ -217,7 +217,7 @@ mod tests {
 
     use super::super::tests::assert_products;
     use super::*;
-    use crate::channel::{Traffic, local_pair};
+    use blindvox_net::channel::{Traffic, local_pair};
 
     /// Both halves, one request after the other; the client's traffic of each.
     fn run<T: Send>(

@@ -1,0 +1,211 @@
+//! Commands and flags.
+
+use std::path::PathBuf;
+
+use blindvox_engine::garble::GateHash;
+use blindvox_models::volume::Orientation;
+use blindvox_protocols::gc::GatePlace;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// blindvox: a hospital gets a scan segmented by a service; the service never sees the scan, the hospital never sees the
+/// model. Without a command: the demo
+#[derive(Parser)]
+#[command(name = "blindvox", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Segment a volume by the two-party protocol, both parties in this process.
+    Segment(SegmentArgs),
+    /// Run the same fixed-point network without cryptography.
+    Plain(PlainArgs),
+    /// Choose each tensor's scale from volumes and write it into the bundle.
+    Calibrate(CalibrateArgs),
+    /// List CPU features, backends and adapters, and why one can't be used.
+    Doctor(DoctorArgs),
+}
+
+/// Where the engine's kernels run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum BackendChoice {
+    /// Main memory and all cores.
+    #[default]
+    Cpu,
+    /// The first usable GPU adapter, or the one of --adapter.
+    Gpu,
+}
+
+/// How ReLU and max pooling are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ComparisonChoice {
+    /// The sign by a garbled circuit, the selection by oblivious transfer.
+    #[default]
+    SignSelect,
+    /// All of it in the garbled circuit, as in BUNET.
+    FullCircuit,
+}
+
+/// The hash of garbled gates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum GateHashChoice {
+    /// AES-128: the fastest on processors with AES instructions.
+    #[default]
+    Aes,
+    /// ChaCha12: no table look-ups on a GPU.
+    Chacha12,
+}
+
+impl From<GateHashChoice> for GateHash {
+    fn from(choice: GateHashChoice) -> Self {
+        match choice {
+            GateHashChoice::Aes => Self::Aes,
+            GateHashChoice::Chacha12 => Self::ChaCha12,
+        }
+    }
+}
+
+/// Where gates are garbled and evaluated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum GarbleChoice {
+    /// AES on a CPU with AES instructions, else on the backend's device, unless that is a software one.
+    #[default]
+    Auto,
+    /// On the CPU.
+    Cpu,
+    /// On the backend's device, also a software one.
+    Device,
+}
+
+impl From<GarbleChoice> for GatePlace {
+    fn from(choice: GarbleChoice) -> Self {
+        match choice {
+            GarbleChoice::Auto => Self::Auto,
+            GarbleChoice::Cpu => Self::Cpu,
+            GarbleChoice::Device => Self::Device,
+        }
+    }
+}
+
+/// How a volume is read.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct ReadingArgs {
+    /// The way the axes run (RAS, LPS, ...) in a file that states no orientation.
+    #[arg(long, value_name = "RAS")]
+    pub assume: Option<Orientation>,
+    /// Read voxels that are not a number as this value.
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true, value_parser = finite)]
+    pub nan: Option<f64>,
+    /// Label only the part of a larger volume that fits the network's grid, about its centre (else exit code 5 says so).
+    #[arg(long)]
+    pub crop: bool,
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok().filter(|v: &f64| v.is_finite());
+    value.ok_or_else(|| "expected a finite number".to_owned())
+}
+
+/// Flags of `segment`.
+#[derive(Args)]
+pub struct SegmentArgs {
+    /// The model: a directory with model.json and weights.safetensors.
+    #[arg(short, long, value_name = "BUNDLE")]
+    pub model: PathBuf,
+    /// The volume: NIfTI-1 or -2, compressed or not, or one of a pair of .hdr and .img.
+    #[arg(short, long, value_name = "IN.nii.gz")]
+    pub input: PathBuf,
+    /// How it is read.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
+    /// The label map to write, NIfTI on the input's grid.
+    #[arg(short, long, value_name = "OUT.nii.gz")]
+    pub output: PathBuf,
+    /// Where the engine's kernels run.
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: BackendChoice,
+    /// The GPU to take: part of its name, as `blindvox doctor` lists it.
+    #[arg(long, value_name = "NAME")]
+    pub adapter: Option<String>,
+    /// How ReLU and max pooling are computed.
+    #[arg(long, value_enum, default_value_t)]
+    pub comparison: ComparisonChoice,
+    /// The hash of garbled gates.
+    #[arg(long, value_enum, default_value_t)]
+    pub gate_hash: GateHashChoice,
+    /// Where gates are garbled and evaluated; the bytes sent are the same.
+    #[arg(long, value_enum, default_value_t)]
+    pub garble: GarbleChoice,
+    /// Write the measurements here.
+    #[arg(long, value_name = "R.json")]
+    pub report: Option<PathBuf>,
+    /// Draw the result here.
+    #[arg(long, value_name = "P.png")]
+    pub preview: Option<PathBuf>,
+    /// True labels, for Dice: on the volume's grid, voxels stored in any order. One value over several of the model's
+    /// classes is compared with all of them together.
+    #[arg(long, value_name = "TRUTH.nii.gz")]
+    pub labels: Option<PathBuf>,
+    /// Also run the integer and the float network in the clear and count differing labels.
+    #[arg(long)]
+    pub compare: bool,
+    /// Print nothing but warnings and errors.
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Also print the plan of every linear layer.
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Fix all randomness, so that runs repeat bit for bit. NOT SECRET: for tests.
+    #[arg(long, value_name = "N", hide = true)]
+    pub insecure_test_seed: Option<u64>,
+}
+
+/// Flags of `plain`.
+#[derive(Args)]
+pub struct PlainArgs {
+    /// The model: a directory with model.json and weights.safetensors.
+    #[arg(short, long, value_name = "BUNDLE")]
+    pub model: PathBuf,
+    /// The volume: NIfTI-1 or -2, compressed or not, or one of a pair of .hdr and .img.
+    #[arg(short, long, value_name = "IN.nii.gz")]
+    pub input: PathBuf,
+    /// How it is read.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
+    /// The label map to write.
+    #[arg(short, long, value_name = "OUT.nii.gz")]
+    pub output: Option<PathBuf>,
+    /// True labels, for Dice: on the volume's grid, voxels stored in any order. One value over several of the model's
+    /// classes is compared with all of them together.
+    #[arg(long, value_name = "TRUTH.nii.gz")]
+    pub labels: Option<PathBuf>,
+}
+
+/// Flags of `calibrate`.
+#[derive(Args)]
+pub struct CalibrateArgs {
+    /// The model: a directory with model.json and weights.safetensors; model.json is rewritten.
+    #[arg(short, long, value_name = "BUNDLE")]
+    pub model: PathBuf,
+    /// Volumes like those the model will see.
+    #[arg(required = true, value_name = "VOLUME.nii.gz")]
+    pub volumes: Vec<PathBuf>,
+    /// Keep the scales: only note what the volumes are like and compare the networks on them.
+    #[arg(long, conflicts_with = "spare_bits")]
+    pub keep_scales: bool,
+    /// How often the largest value seen may double before it overflows.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub spare_bits: u32,
+}
+
+/// Flags of `doctor`.
+#[derive(Args)]
+pub struct DoctorArgs {
+    /// The GPU to try: part of its name.
+    #[arg(long, value_name = "NAME")]
+    pub adapter: Option<String>,
+}

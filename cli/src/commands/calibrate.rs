@@ -1,0 +1,36 @@
+//! `calibrate`: choose each tensor's scale from the largest values that real volumes reach, and compare the integer with
+//! the float network on them.
+
+use blindvox_models::{Agreement, Bundle, calibrate, observe};
+use blindvox_protocols::Result;
+
+use crate::args::CalibrateArgs;
+use crate::input::Done;
+use crate::ui::screen;
+
+/// The `calibrate` command.
+pub fn run(args: &CalibrateArgs) -> Result<Done> {
+    let mut bundle = Bundle::load(&args.model)?;
+    let agreements = if args.keep_scales {
+        observe(&mut bundle, &args.volumes)?
+    } else {
+        bundle.quantization.spare_bits = args.spare_bits;
+        calibrate(&mut bundle, &args.volumes)?
+    };
+    let program = bundle.program()?;
+    say!("{:<20} {:>6} {:>12} {:>6}", "tensor", "scale", "largest", "spare");
+    for t in &program.tensors {
+        say!("{:<20} {:>6} {:>12} {:>6}", t.name, format!("2^{}", t.scale_bits), t.max_abs, t.spare_bits);
+    }
+    say!();
+    for a in &agreements {
+        say!("{}: {} of {} labels differ from the float network's", a.volume.display(), a.differing, a.voxels);
+    }
+    for warning in agreements.iter().filter_map(Agreement::warning) {
+        screen::warn(&warning);
+    }
+    say!("Wrote {}", args.model.join("model.json").display());
+    screen::check()?;
+    bundle.save_model()?;
+    Ok(Done::Whole)
+}

@@ -1,0 +1,6 @@
+//! One file a command: it parses nothing and prints through [`crate::ui`].
+
+pub mod calibrate;
+pub mod doctor;
+pub mod plain;
+pub mod segment;

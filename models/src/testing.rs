@@ -1,0 +1,184 @@
+//! Small networks with random weights, as bundles in temporary directories.
+
+use std::path::PathBuf;
+
+use crate::bundle::{MODEL_FILE, WEIGHTS_FILE};
+use crate::volume::{Header, Volume};
+use crate::{Bundle, Program, calibrate};
+use half::f16;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Numbers in -1..1 that look random, from a counter.
+pub struct Numbers(pub u64);
+
+impl Numbers {
+    /// The next one.
+    pub fn next(&mut self) -> f32 {
+        self.0 += 1;
+        let mixed = self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+}
+
+/// A graph and its weights in the making.
+pub struct Net {
+    nodes: Vec<Value>,
+    header: serde_json::Map<String, Value>,
+    data: Vec<u8>,
+    numbers: Numbers,
+    planar: bool,
+    half: bool,
+}
+
+impl Net {
+    /// A network on a grid `[D, H, W]` or `[H, W]`, with weights in f16 where `half`, random from `seed`.
+    pub fn new(dims: &[usize], half: bool, seed: u64) -> Self {
+        let input = json!({"name": "in", "op": {"input": {"channels": 1, "dims": dims}}});
+        let planar = dims.len() == 2;
+        Self { nodes: vec![input], header: Default::default(), data: Vec::new(), numbers: Numbers(seed), planar, half }
+    }
+
+    /// Random values of deviation about `size` around `centre`.
+    pub fn tensor(&mut self, name: &str, shape: &[usize], centre: f32, size: f32) -> String {
+        let from = self.data.len();
+        for _ in 0..shape.iter().product::<usize>() {
+            let value = centre + 1.7 * size * self.numbers.next();
+            match self.half {
+                true => self.data.extend(f16::from_f32(value).to_le_bytes()),
+                false => self.data.extend(value.to_le_bytes()),
+            }
+        }
+        let dtype = if self.half { "F16" } else { "F32" };
+        let entry = json!({"dtype": dtype, "shape": shape, "data_offsets": [from, self.data.len()]});
+        self.header.insert(name.into(), entry);
+        name.into()
+    }
+
+    /// Multiplies `count` values of an f32 tensor, from the first on, in every stretch of `stride`.
+    pub fn scale(&mut self, name: &str, first: usize, count: usize, stride: usize, by: f32) {
+        let [from, to] = [0, 1].map(|i| self.header[name]["data_offsets"][i].as_u64().expect("an offset") as usize);
+        for (at, bytes) in self.data[from..to].as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            if (first..first + count).contains(&(at % stride)) {
+                *bytes = (by * f32::from_le_bytes(*bytes)).to_le_bytes();
+            }
+        }
+    }
+
+    /// Any node.
+    pub fn op(&mut self, name: &str, op: Value, inputs: &[&str]) {
+        self.nodes.push(json!({"name": name, "op": op, "inputs": inputs}));
+    }
+
+    /// A convolution with bias, and a normalisation where `norm`.
+    pub fn conv(&mut self, name: &str, input: &str, ci: usize, co: usize, kernel: &[usize], norm: bool) {
+        let size = (ci * kernel.iter().product::<usize>()) as f32;
+        let weight = self.tensor(&format!("{name}.w"), &[&[co, ci], kernel].concat(), 0.0, size.powf(-0.5));
+        let bias = self.tensor(&format!("{name}.b"), &[co], 0.0, 0.2);
+        let mut op = json!({"out_channels": co, "kernel": kernel, "weight": weight, "bias": bias});
+        if norm {
+            let mut vector = |part: &str, centre| self.tensor(&format!("{name}.{part}"), &[co], centre, 0.2);
+            op["batch_norm"] = json!({"gamma": vector("g", 1.0), "beta": vector("be", 0.0), "mean": vector("m", 0.0),
+                "var": vector("v", 1.0), "eps": 1e-5});
+        }
+        self.op(name, json!({"conv": op}), &[input]);
+    }
+
+    /// A transposed convolution.
+    pub fn up(&mut self, name: &str, input: &str, ci: usize, co: usize) {
+        let taps: &[usize] = if self.planar { &[2, 2] } else { &[2, 2, 2] };
+        let weight = self.tensor(&format!("{name}.w"), &[&[ci, co], taps].concat(), 0.0, (ci as f32).powf(-0.5));
+        self.op(name, json!({"conv_transpose": {"out_channels": co, "weight": weight}}), &[input]);
+    }
+
+    /// A quadratic activation with coefficients of its own a channel.
+    pub fn quadratic(&mut self, name: &str, input: &str, channels: usize) {
+        let [a, b, c] = [("a", 0.3), ("b", 0.8), ("c", 0.6)]
+            .map(|(part, centre)| self.tensor(&format!("{name}.{part}"), &[channels], centre, 0.2));
+        self.op(name, json!({"quadratic": {"a": a, "b": b, "c": c}}), &[input]);
+    }
+
+    /// Writes the bundle, without scales, and `count` random volumes of its grid.
+    pub fn write(mut self, scores: &str, classes: usize, count: usize) -> Written {
+        self.op("out", json!("argmax"), &[scores]);
+        let dims: Vec<usize> = serde_json::from_value(self.nodes[0]["op"]["input"]["dims"].clone()).expect("sizes");
+        let names: Vec<String> = (0..classes).map(|c| format!("class {c}")).collect();
+        let model = json!({
+            "name": "random", "classes": names, "graph": {"version": 2, "nodes": self.nodes},
+            "preparation": {"orientation": "RAS", "normalise": "z_score", "pad_to": dims, "crop": vec![0; dims.len()]},
+            "quantization": {"weight_bits": 12, "relu_bits": 16, "argmax_bits": 24, "spare_bits": 2},
+        });
+        let directory = tempfile::tempdir().expect("a directory");
+        let header = serde_json::to_vec(&self.header).expect("JSON");
+        let weights = [&(header.len() as u64).to_le_bytes()[..], &header, &self.data].concat();
+        std::fs::write(directory.path().join(MODEL_FILE), model.to_string()).expect("a write");
+        std::fs::write(directory.path().join(WEIGHTS_FILE), weights).expect("a write");
+
+        let grid = if self.planar { [dims[0], dims[1], 1] } else { [dims[0], dims[1], dims[2]] };
+        let volumes: Vec<PathBuf> = (0..count).map(|v| directory.path().join(format!("{v}.nii.gz"))).collect();
+        for path in &volumes {
+            let data = (0..grid.iter().product()).map(|_| self.numbers.next().into()).collect();
+            Volume { dims: grid, data, header: Header::new(grid, 1.5) }.save(path).expect("a write");
+        }
+        Written { directory, volumes }
+    }
+}
+
+/// A bundle in a directory of its own, and volumes of its grid.
+pub struct Written {
+    /// Removed when dropped.
+    pub directory: TempDir,
+    /// In the same directory.
+    pub volumes: Vec<PathBuf>,
+}
+
+impl Written {
+    /// Calibrates the bundle on all volumes but the last, and saves its scales.
+    pub fn calibrate(&self) -> Bundle {
+        let mut bundle = Bundle::load(self.directory.path()).expect("a well-formed bundle");
+        let known = self.volumes.len().max(2) - 1;
+        calibrate(&mut bundle, &self.volumes[..known.min(self.volumes.len())]).expect("a calibration");
+        bundle.save_model().expect("a write");
+        Bundle::load(self.directory.path()).expect("what was saved")
+    }
+
+    /// The calibrated program and the last volume as its input.
+    pub fn program(&self) -> (Program, Vec<i32>) {
+        let bundle = self.calibrate();
+        let program = bundle.program().expect("a calibrated bundle");
+        let path = self.volumes.last().expect("a volume");
+        let prepared = bundle.prepare(&program, &Volume::load(path).expect("its own file"), path);
+        (program, prepared.expect("a volume of the right size").integers)
+    }
+}
+
+/// The smallest network with a layer of every kind but a quadratic, on 8x8x8 voxels: 2 channels, 3 labels.
+pub fn tiny() -> Written {
+    let mut net = Net::new(&[8, 8, 8], false, 3);
+    net.conv("enc.0", "in", 1, 2, &[3, 3, 3], false);
+    net.op("enc.square", json!("square"), &["enc.0"]);
+    net.op("pool.max", json!("max_pool"), &["enc.square"]);
+    net.conv("mid.0", "pool.max", 2, 2, &[3, 3, 3], true);
+    net.op("mid.relu", json!("relu"), &["mid.0"]);
+    net.op("pool.avg", json!("avg_pool"), &["mid.relu"]);
+    net.up("up.1", "pool.avg", 2, 2);
+    net.op("cat.1", json!("concat"), &["mid.relu", "up.1"]);
+    net.up("up.0", "cat.1", 4, 2);
+    net.op("cat.0", json!("concat"), &["enc.square", "up.0"]);
+    net.conv("head", "cat.0", 4, 3, &[1, 1, 1], false);
+    net.write("head", 3, 3)
+}
+
+/// The same in the plane, on 16x8 pixels.
+pub fn tiny_planar() -> Written {
+    let mut net = Net::new(&[16, 8], true, 5);
+    net.conv("enc.0", "in", 1, 2, &[3, 3], false);
+    net.op("enc.relu", json!("relu"), &["enc.0"]);
+    net.op("pool", json!("avg_pool"), &["enc.relu"]);
+    net.conv("mid.0", "pool", 2, 2, &[3, 3], true);
+    net.op("mid.square", json!("square"), &["mid.0"]);
+    net.up("up", "mid.square", 2, 2);
+    net.op("cat", json!("concat"), &["enc.relu", "up"]);
+    net.conv("head", "cat", 4, 2, &[1, 1], false);
+    net.write("head", 2, 3)
+}

@@ -1,0 +1,33 @@
+//! The one error type of the crate.
+
+use thiserror::Error;
+
+/// What can go wrong between two parties.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The peer sent something that the protocol does not allow.
+    #[error("protocol: {0}")]
+    Protocol(String),
+    /// The peer went away or stayed silent.
+    #[error("connection: {0}")]
+    Connection(String),
+    /// The system refused a thread.
+    #[error("the system refused a thread for {what}: {source}")]
+    Thread {
+        /// What it was for.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Shorthand for this crate's results.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A peer's message broke the protocol.
+    pub fn protocol(what: impl Into<String>) -> Self {
+        Self::Protocol(what.into())
+    }
+}

@@ -1,0 +1,14 @@
+//! Messages between two parties, with what went over counted: no engine, no protocol.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`channel`] | one party's end of a connection |
+//! | [`transport`] | what carries its messages: queues in a process, TCP |
+//! | [`error`] | what can go wrong |
+
+pub mod channel;
+pub mod error;
+pub mod transport;
+
+pub use channel::{Channel, Party, Traffic, local_pair};
+pub use error::{Error, Result};
