@@ -96,7 +96,7 @@ fn relayed_pair(plans: &Plans) -> (Channel, Channel) {
 /// Whatever comes next: surplus messages of the protocol are found here at the latest.
 fn next(channel: &mut Channel) -> Result<()> {
     channel.send(vec![7; 3])?;
-    channel.recv_exact(3).map(drop)
+    Ok(channel.recv_exact(3).map(drop)?)
 }
 
 /// Runs both halves after a set-up that nothing spoils; the results of client and server.

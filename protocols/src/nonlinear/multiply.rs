@@ -133,7 +133,7 @@ mod tests {
             }
             if party == Party::Server {
                 channel.send_pod(&[0, 0, 0, P]).unwrap();
-                return channel.recv_pod::<u32>(4).map(drop);
+                return Ok(channel.recv_pod::<u32>(4).map(drop)?);
             }
             let triples = dealt(party, channel, 2);
             multiply(party, channel, triples, Shares::zeros(2), Shares::zeros(2)).map(drop)

@@ -202,7 +202,7 @@ mod tests {
             assert!(matches!(square(party, channel, ot, pairs, Shares::zeros(3), 0), Err(Error::Model(_))));
             if party == Party::Server {
                 channel.send_pod(&[P, 0]).unwrap();
-                return channel.recv_pod::<u32>(2).map(drop);
+                return Ok(channel.recv_pod::<u32>(2).map(drop)?);
             }
             let pairs = Dealer::for_tests(party, [5; 32]).square_pairs(channel, 2).unwrap();
             square_mod_p(party, channel, pairs, &mut [0; 2])
