@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`volume`], [`dice`] | scans and label maps in NIfTI files, and their overlap |
+//! | [`atomic`] | files that appear whole or not at all |
 //! | [`graph`] | the network as JSON: nodes, checks, shapes |
 //! | [`weights`] | safetensors |
 //! | [`bundle`] | a model's directory: graph, preparation, scales, weights |

@@ -11,7 +11,6 @@
 //! | [`linear`] | convolutions by homomorphic encryption |
 //! | [`nonlinear`] | squares, pooling |
 //! | [`infer`] | both parties' run of a model |
-//! | [`atomic`] | files that appear whole or not at all |
 
 pub mod convert;
 pub mod error;
