@@ -14,7 +14,7 @@ pub struct Numbers(pub u64);
 
 impl Numbers {
     /// The next one.
-    pub fn next(&mut self) -> f32 {
+    pub fn draw(&mut self) -> f32 {
         self.0 += 1;
         let mixed = self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         ((mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f32 / (1 << 23) as f32 - 1.0
@@ -43,7 +43,7 @@ impl Net {
     pub fn tensor(&mut self, name: &str, shape: &[usize], centre: f32, size: f32) -> String {
         let from = self.data.len();
         for _ in 0..shape.iter().product::<usize>() {
-            let value = centre + 1.7 * size * self.numbers.next();
+            let value = centre + 1.7 * size * self.numbers.draw();
             match self.half {
                 true => self.data.extend(f16::from_f32(value).to_le_bytes()),
                 false => self.data.extend(value.to_le_bytes()),
@@ -117,7 +117,7 @@ impl Net {
         let grid = if self.planar { [dims[0], dims[1], 1] } else { [dims[0], dims[1], dims[2]] };
         let volumes: Vec<PathBuf> = (0..count).map(|v| directory.path().join(format!("{v}.nii.gz"))).collect();
         for path in &volumes {
-            let data = (0..grid.iter().product()).map(|_| self.numbers.next().into()).collect();
+            let data = (0..grid.iter().product()).map(|_| self.numbers.draw().into()).collect();
             Volume { dims: grid, data, header: Header::new(grid, 1.5) }.save(path).expect("a write");
         }
         Written { directory, volumes }

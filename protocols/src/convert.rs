@@ -28,13 +28,13 @@
 //! | p to 2^32, shift 0 | 32 | 8 |
 
 use blindvox_engine::simd::wide;
+use blindvox_net::channel::{Channel, Party};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::ot::OtPair;
 use crate::share::{P, Ring, Shares};
 use crate::truncate::{ceil, floor};
-use blindvox_net::channel::{Channel, Party};
 
 /// Elements in flight at a time: bounds the memory of the OT at any tensor size.
 pub const CHUNK: usize = 1 << 20;

@@ -9,6 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use blindvox_engine::{Device, Prng};
+use blindvox_net::channel::{Channel, Party};
+use blindvox_net::transport::local;
+use blindvox_net::transport::queue::{Popper, Pusher};
 
 use crate::error::{Error, Result};
 use crate::gc::{Half, Planes, Program, arithmetic};
@@ -17,9 +20,6 @@ use crate::ot::OtPair;
 use crate::share::{P, Ring};
 use crate::testing::sharings;
 use crate::triples::{Correlations, HeSource};
-use blindvox_net::channel::{Channel, Party};
-use blindvox_net::transport::local;
-use blindvox_net::transport::queue::{Popper, Pusher};
 
 const LONG: Duration = Duration::from_secs(60);
 

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use blindvox_engine::prng::Prng;
+use blindvox_net::channel::{Channel, Party, Traffic, local_pair};
+use blindvox_net::transport::queue::queue;
 
 use crate::gc::Half;
 use crate::ot::OtPair;
 use crate::share::Ring;
-use blindvox_net::channel::{Channel, Party, Traffic, local_pair};
-use blindvox_net::transport::queue::queue;
 
 /// Runs both parties' halves over a local channel, each in its thread with its OTs set up, and gives the
 /// client's result, the server's, and the traffic after the set-up as the client saw it.

@@ -13,11 +13,11 @@ pub use he::HeSource;
 
 use blindvox_engine::prng::{Prng, Seed};
 use blindvox_engine::ring::sampler::fill_residues;
+use blindvox_net::channel::{Channel, Party};
 use zeroize::Zeroizing;
 
 use crate::error::Result;
 use crate::share::{P, Ring, mul_mod_p};
-use blindvox_net::channel::{Channel, Party};
 
 /// A source of correlated randomness. Both parties ask for the same amounts in the same order.
 pub trait Correlations {

@@ -11,9 +11,10 @@
 //! 2^(l-f), a wrap of x_C + x_S mod 2^l vanishes in the smaller ring: unlike truncation that stays
 //! mod 2^l, this never fails, whatever the size of x.
 
+use blindvox_net::channel::Party;
+
 use crate::error::{Error, Result};
 use crate::share::Ring;
-use blindvox_net::channel::Party;
 
 /// Replaces shares mod 2^`bits` by shares mod 2^(`bits` - `f`) of the values over 2^`f`, in place.
 ///

@@ -43,7 +43,7 @@ fn prepare(bundle: &Bundle, program: &Program, volume: &Volume) -> Prepared {
 /// Smooth random values at the voxels of a grid whose axes run as RAS.
 fn scan(dims: [usize; 3], sides: [f64; 3]) -> Volume {
     let mut numbers = Numbers(17);
-    let data = (0..dims.iter().product()).map(|_| numbers.next().into()).collect();
+    let data = (0..dims.iter().product()).map(|_| numbers.draw().into()).collect();
     let affine = [[sides[0], 0.0, 0.0, -20.0], [0.0, sides[1], 0.0, 30.0], [0.0, 0.0, sides[2], 5.0]];
     Volume { dims, data, header: Header::on(dims, &Affine(affine)) }
 }

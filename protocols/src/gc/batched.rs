@@ -18,6 +18,7 @@ use blindvox_engine::Device;
 use blindvox_engine::aes::INSTANCES_PER_KEY;
 use blindvox_engine::garble::{GateHash, Row, add_selected};
 use blindvox_engine::wgpu::{GateBatch, GateBatchSize, PendingColours, PendingTables};
+use blindvox_net::channel::Channel;
 use zeroize::Zeroizing;
 
 use super::choice::Garbling;
@@ -28,7 +29,6 @@ use super::stream::{ActiveLabels, TableReader, TableWriter, UNITS, WINDOW, ZeroL
 use super::{INSTANCES, Planes};
 use crate::error::Result;
 use crate::ot::{OtReceiver, OtSender};
-use blindvox_net::channel::Channel;
 
 /// Bytes of tables, and of labels, of a batch at most.
 const MOST_BYTES: usize = 32 << 20;

@@ -16,6 +16,7 @@
 use blindvox_engine::Prng;
 use blindvox_engine::garble::{AndInputs, add_selected, colours, xor};
 use blindvox_engine::stack::{DEEP, with_cleared_stack};
+use blindvox_net::channel::{Channel, Party};
 use zeroize::Zeroize;
 
 use super::batched::Batched;
@@ -26,7 +27,6 @@ use super::stream::{ActiveLabels, TableReader, TableWriter, ZeroLabels};
 use super::{INSTANCES, Plane, Planes};
 use crate::error::{Error, Result};
 use crate::ot::{OtPair, OtReceiver, OtSender};
-use blindvox_net::channel::{Channel, Party};
 
 /// Labels of a chunk, by slot.
 struct Wires(Vec<Vec<u128>>);

@@ -7,13 +7,13 @@
 use std::collections::VecDeque;
 
 use blindvox_engine::garble::Row;
+use blindvox_net::channel::Channel;
+use blindvox_net::transport::recycle;
 use zeroize::Zeroizing;
 
 use super::INSTANCES;
 use crate::error::Result;
 use crate::ot::{OtReceiver, OtSender};
-use blindvox_net::channel::Channel;
-use blindvox_net::transport::recycle;
 
 /// Gates of a chunk in a message.
 pub(super) const UNITS: usize = 64;

@@ -3,10 +3,11 @@
 //! The message comes from a peer, so everything in it is checked before anything is computed or allocated
 //! from it: indices, shapes against the steps that make them, and sizes against [`MAX_ELEMENTS`].
 
-use crate::error::{Error, Result};
 use blindvox_models::program::{MAX_STEPS, MAX_TOTAL_ELEMENTS};
 use blindvox_models::quantize::{MAX_LINEAR_SHIFT, MAX_SQUARE_SHIFT};
 use blindvox_models::{Linear, LinearKind, Program, Step, TensorId, TensorInfo};
+
+use crate::error::{Error, Result};
 
 /// The most elements a tensor may have (1 GiB of shares).
 pub const MAX_ELEMENTS: usize = 1 << 28;

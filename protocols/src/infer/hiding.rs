@@ -1,9 +1,10 @@
 //! How well the replies of a run hide the service's side, from public quantities alone.
 
+use blindvox_models::Program;
+
 use crate::error::Result;
 use crate::linear::LinearPlan;
 use crate::triples::he;
-use blindvox_models::Program;
 
 use super::preprocess::squares;
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::thread;
 
 use blindvox_engine::Prng;
+use blindvox_models::Program;
+use blindvox_net::channel::{Channel, local_pair};
 
 use super::online::{Observer, Outcome};
 use super::session::{Options, Role, Session};
 use crate::error::{Error, Result};
-use blindvox_models::Program;
-use blindvox_net::channel::{Channel, local_pair};
 
 /// Randomness of a local run.
 #[derive(Clone, Copy, Debug)]

@@ -18,6 +18,8 @@ use std::time::Instant;
 
 use blindvox_engine::Backend;
 use blindvox_engine::stack::leaving_nothing;
+use blindvox_models::{Linear, Program, Step, TensorId};
+use blindvox_net::channel::Party;
 
 use super::hiding;
 use super::preprocess::{Pairs, Ready};
@@ -31,8 +33,6 @@ use crate::linear::{Bias, hom_conv};
 use crate::nonlinear::{argmax, avg_pool, max_pool, relu, square, windows};
 use crate::share::{P, Ring, Shares};
 use crate::truncate::truncate;
-use blindvox_models::{Linear, Program, Step, TensorId};
-use blindvox_net::channel::Party;
 
 /// Told of progress.
 pub trait Observer {

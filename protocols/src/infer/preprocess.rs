@@ -6,12 +6,13 @@
 use std::fmt;
 use std::time::Instant;
 
+use blindvox_models::{Program, Step};
+use blindvox_net::channel::Channel;
+
 use super::report::StepCost;
 use super::session::Session;
 use crate::error::{Error, Result};
 use crate::triples::{BeaverTriples, Correlations, HeSource, SquarePairs};
-use blindvox_models::{Program, Step};
-use blindvox_net::channel::Channel;
 
 /// When square pairs are made; both parties must choose alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,10 +4,11 @@
 //! truncation, and of the input values that these depend on. The check computes the step from those by definition,
 //! apart from the kernels of the references. Samples hold secrets and exist for tests and benches alone.
 
+use blindvox_models::{Linear, LinearKind, Program, Step, TensorId};
+
 use super::trace::StepCheck;
 use crate::error::{Error, Result};
 use crate::share::Ring;
-use blindvox_models::{Linear, LinearKind, Program, Step, TensorId};
 
 /// One party's shares around the sampled positions of every step.
 #[derive(Clone)]

@@ -17,6 +17,8 @@ use blindvox_engine::bfv::{Params, PublicKey, SecretKey};
 use blindvox_engine::garble::GateHash;
 use blindvox_engine::stack::leaving_nothing;
 use blindvox_engine::{Device, Prng};
+use blindvox_models::{Program, Step};
+use blindvox_net::channel::{Channel, Party};
 
 use super::architecture;
 use super::preprocess::{PairSupply, Ready};
@@ -25,8 +27,6 @@ use crate::gc;
 use crate::linear::{LinearPlan, LinearSpec, Search};
 use crate::nonlinear::relu::ReluKind;
 use crate::ot::OtPair;
-use blindvox_models::{Program, Step};
-use blindvox_net::channel::{Channel, Party};
 
 /// The first bytes of a connection.
 const MAGIC: [u8; 8] = *b"blindvox";

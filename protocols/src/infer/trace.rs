@@ -4,9 +4,10 @@
 //! own: sums exact, truncations and squares within one unit, comparisons and pools exact. Traces hold secrets and exist
 //! for tests and benches alone.
 
+use blindvox_models::{Program, Step, TensorId, plain};
+
 use crate::error::{Error, Result};
 use crate::share::Ring;
-use blindvox_models::{Program, Step, TensorId, plain};
 
 /// One party's shares along a run.
 #[derive(Clone)]

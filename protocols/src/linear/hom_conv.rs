@@ -21,6 +21,9 @@ use blindvox_engine::bfv::{Encryptor, PublicKey, ReplyParams, SecretKey};
 use blindvox_engine::ring::sampler::PublicSeed;
 use blindvox_engine::rlwe::{Ciphertexts, wire};
 use blindvox_engine::{Device, GemmShape, Ntt, PolyBatch, Prng};
+use blindvox_models::LinearKind;
+use blindvox_net::channel::{CHUNK, Channel};
+use blindvox_net::transport::recycle;
 use std::ops::Range;
 use zeroize::Zeroizing;
 
@@ -29,9 +32,6 @@ use super::planner::{LinearPlan, LinearSpec, cropped};
 use crate::error::{Error, Result};
 use crate::pack::{packed_len, unpack};
 use crate::share::Shares;
-use blindvox_models::LinearKind;
-use blindvox_net::channel::{CHUNK, Channel};
-use blindvox_net::transport::recycle;
 
 /// Bytes of the public seed of a block.
 pub(super) const SEED_BYTES: usize = size_of::<PublicSeed>();

@@ -3,11 +3,11 @@ use proptest::prelude::*;
 use blindvox_engine::bfv::Params;
 use blindvox_engine::bfv::noise::{Budget, product_bound};
 use blindvox_engine::ring::primes::DEFAULT_60;
+use blindvox_net::channel::local_pair;
 
 use super::*;
 use crate::linear::LinearSpec;
 use crate::linear::encoding::{ConvShape, Encoding};
-use blindvox_net::channel::local_pair;
 
 fn prng(seed: u8) -> Prng {
     Prng::from_seed_for_tests([seed; 32])

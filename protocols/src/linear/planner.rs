@@ -5,13 +5,13 @@
 
 use blindvox_engine::bfv::Params;
 use blindvox_engine::bfv::noise::Budget;
+use blindvox_models::{Linear, LinearKind, Program};
+use blindvox_net::channel::CHUNK;
 
 use super::encoding::{ConvShape, Encoding};
 use super::search::Search;
 use crate::error::{Error, Result};
 use crate::pack::packed_len;
-use blindvox_models::{Linear, LinearKind, Program};
-use blindvox_net::channel::CHUNK;
 
 /// A linear layer as both parties know it.
 #[derive(Clone, Debug, PartialEq, Eq)]

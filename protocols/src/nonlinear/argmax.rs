@@ -21,6 +21,8 @@
 //!
 //! For 3 classes of 24 bits: 1792 bytes against 4832. The server learns nothing, the client the labels.
 
+use blindvox_net::channel::{Channel, Party};
+
 use super::relu::ReluKind;
 use super::tournament::Tournament;
 use super::words::Words;
@@ -28,7 +30,6 @@ use crate::error::{Error, Result};
 use crate::gc::{Half, INSTANCES, Planes, Program, arithmetic};
 use crate::ot::OtPair;
 use crate::share::{Ring, Shares};
-use blindvox_net::channel::{Channel, Party};
 
 /// Scores in flight at a time: bounds memory at any size.
 const BATCH: usize = 1 << 20;

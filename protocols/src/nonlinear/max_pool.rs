@@ -17,6 +17,8 @@
 //! | 4 | both ways | selection | 16 (w - 1) | - | online |
 //! | 5 | both ways | conversion, K < 32 | - | 4 + (32 - K)/8 | online |
 
+use blindvox_net::channel::{Channel, Party};
+
 use super::relu::ReluKind;
 use super::tournament::Tournament;
 use super::words::Words;
@@ -25,7 +27,6 @@ use crate::error::Result;
 use crate::gc::{Half, Program};
 use crate::ot::OtPair;
 use crate::share::{Ring, Shares};
-use blindvox_net::channel::{Channel, Party};
 
 /// Values in flight at a time: bounds memory at any tensor size.
 const BATCH: usize = 1 << 20;

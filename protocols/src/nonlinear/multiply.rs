@@ -9,11 +9,12 @@
 //! x·y = d·e + d·b + e·a + c is linear in the shares: the client adds d·e (Beaver, "Efficient Multiparty Protocols
 //! Using Circuit Randomization", 1991).
 
+use blindvox_net::channel::{Channel, Party};
+
 use crate::convert;
 use crate::error::{Error, Result};
 use crate::share::{P, Ring, Shares, mul_mod_p};
 use crate::triples::BeaverTriples;
-use blindvox_net::channel::{Channel, Party};
 
 use super::open::open;
 

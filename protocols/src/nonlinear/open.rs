@@ -1,8 +1,9 @@
 //! Opening of shared values that a uniform share has masked.
 
+use blindvox_net::channel::Channel;
+
 use crate::error::{Error, Result};
 use crate::share::{P, Ring};
-use blindvox_net::channel::Channel;
 
 /// Adds the peer's shares mod [`P`] to `shares`: both parties end with the values. Four bytes an element each way; at
 /// most what the channel queues.

@@ -21,12 +21,13 @@
 //! At 16 bits: 560 bytes against 1512. Rows 1, 3 and the choices of 4 and 5 are counted in whole chunks of 256 or 128 elements.
 //! The client learns nothing: not the sign either.
 
+use blindvox_net::channel::{Channel, Party};
+
 use crate::convert::convert;
 use crate::error::Result;
 use crate::gc::{Half, Program};
 use crate::ot::OtPair;
 use crate::share::{Ring, Shares};
-use blindvox_net::channel::{Channel, Party};
 
 use super::select::select;
 use super::words::Words;

@@ -11,11 +11,11 @@
 //! | 4 | client -> server | corrections for x_C | 4 | online |
 
 use blindvox_engine::simd::wide;
+use blindvox_net::channel::{Channel, Party};
 
 use crate::error::Result;
 use crate::ot::OtPair;
 use crate::share::{Ring, Shares};
-use blindvox_net::channel::{Channel, Party};
 
 /// This party's share in `ring` of d·x from its bits (0 or 1 each) and its shares of x there.
 ///

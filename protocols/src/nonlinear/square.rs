@@ -17,13 +17,13 @@
 //! layer and c into its bias.
 
 use blindvox_engine::simd::wide;
+use blindvox_net::channel::{Channel, Party};
 
 use crate::convert;
 use crate::error::{Error, Result};
 use crate::ot::OtPair;
 use crate::share::{P, Ring, Shares, mul_mod_p};
 use crate::triples::{Correlations, SquarePairs};
-use blindvox_net::channel::{Channel, Party};
 
 use super::open::open;
 

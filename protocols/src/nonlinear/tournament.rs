@@ -10,6 +10,7 @@
 //! winners are wanted, a [`select`] (16 bytes).
 
 use blindvox_engine::simd::wide;
+use blindvox_net::channel::{Channel, Party};
 use zeroize::Zeroizing;
 
 use super::select::select;
@@ -18,7 +19,6 @@ use crate::error::Result;
 use crate::gc::{Half, Program};
 use crate::ot::OtPair;
 use crate::share::{Ring, Shares};
-use blindvox_net::channel::{Channel, Party};
 
 /// The comparison of all rounds.
 pub(super) struct Tournament {

@@ -12,12 +12,12 @@
 //! | full max of w | (w + 1)(k - 1) + 2k(w - 1) | (w + 1)(2k - 1) + 2k(w - 1) |
 //! | full argmax of c | c(k - 1) + k(2c - 3) + index | c(2k - 1) + k(2c - 3) + index |
 
+use blindvox_net::channel::{Channel, Party};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::gc::{Circuit, Half, Planes, Program, arithmetic, modular};
 use crate::share::{Ring, Shares};
-use blindvox_net::channel::{Channel, Party};
 
 /// The words of a ring's values.
 #[derive(Clone, Copy)]

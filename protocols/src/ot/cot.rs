@@ -14,6 +14,8 @@
 
 use blindvox_engine::aes::{Aes128, INSTANCES_PER_KEY, KeySequence};
 use blindvox_engine::simd::wide;
+use blindvox_net::channel::Channel;
+use blindvox_net::transport::recycle;
 use zeroize::Zeroizing;
 
 use super::pack::{bits, pack, pack_choices, packed_len, unpack};
@@ -21,8 +23,6 @@ use super::softspoken::{CHUNK_WORDS, chunks};
 use super::{OtReceiver, OtSender};
 use crate::error::Result;
 use crate::share::{Ring, Shares};
-use blindvox_net::channel::Channel;
-use blindvox_net::transport::recycle;
 
 const CHUNK: usize = 128 * CHUNK_WORDS;
 

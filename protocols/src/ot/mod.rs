@@ -29,9 +29,9 @@ pub use cot::cot_bytes;
 pub use softspoken::{LINK_WIDTH, LOCAL_WIDTH, OtReceiver, OtSender};
 
 use blindvox_engine::Prng;
+use blindvox_net::channel::{Channel, Party};
 
 use crate::error::Result;
-use blindvox_net::channel::{Channel, Party};
 
 /// Both directions, as one party holds them.
 pub struct OtPair {

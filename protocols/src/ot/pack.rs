@@ -1,7 +1,8 @@
 //! Tight packing: ring elements to their own number of bits, choices to one bit.
 
-use crate::share::Ring;
 use blindvox_net::transport::recycle;
+
+use crate::share::Ring;
 
 /// Bits of an element on the wire.
 pub(super) fn bits(ring: Ring) -> u32 {

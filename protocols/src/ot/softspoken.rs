@@ -45,14 +45,14 @@
 
 use blindvox_engine::Prng;
 use blindvox_engine::aes::{Aes128, KeySequence};
+use blindvox_net::channel::Channel;
+use blindvox_net::transport::recycle;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::base::{BaseReceiver, BaseSender, POINT};
 use super::columns::{self, Column, TILE, WORDS};
 use super::tree;
 use crate::error::{Error, Result};
-use blindvox_net::channel::Channel;
-use blindvox_net::transport::recycle;
 
 /// The block width on a link: 4 bytes a transfer.
 pub const LINK_WIDTH: usize = 4;

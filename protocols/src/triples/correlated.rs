@@ -9,17 +9,18 @@ use std::ops::Range;
 use blindvox_engine::prng::Prng;
 use blindvox_engine::ring::sampler::fill_residues;
 use blindvox_engine::simd::wide;
+use blindvox_net::channel::Channel;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::Correlations;
 use crate::error::{Error, Result};
 use crate::share::{P, mul_mod_p};
-use blindvox_net::channel::Channel;
 
 /// One party's shares mod [`P`] of square pairs: a uniform a, and a^2. Each is good for one use.
 ///
 /// ```
-/// # use blindvox_protocols::{Result, share::Shares, channel::{Channel, Party}, nonlinear::square::square, ot::OtPair};
+/// # use blindvox_protocols::{Result, share::Shares, nonlinear::square::square, ot::OtPair};
+/// # use blindvox_net::{Channel, Party};
 /// # use blindvox_protocols::triples::SquarePairs;
 /// fn once(pairs: SquarePairs, x: Shares, channel: &mut Channel, ot: &mut OtPair) -> Result<Shares> {
 ///     square(Party::Client, channel, ot, pairs, x, 8)
@@ -29,7 +30,8 @@ use blindvox_net::channel::Channel;
 /// Squaring with the same pairs again does not compile:
 ///
 /// ```compile_fail,E0382
-/// # use blindvox_protocols::{Result, share::Shares, channel::{Channel, Party}, nonlinear::square::square, ot::OtPair};
+/// # use blindvox_protocols::{Result, share::Shares, nonlinear::square::square, ot::OtPair};
+/// # use blindvox_net::{Channel, Party};
 /// # use blindvox_protocols::triples::SquarePairs;
 /// fn twice(pairs: SquarePairs, x: Shares, channel: &mut Channel, ot: &mut OtPair) -> Result<Shares> {
 ///     let y = square(Party::Client, channel, ot, pairs, x, 8)?;
@@ -43,7 +45,7 @@ pub type SquarePairs = Correlated<2>;
 /// Multiplying with the same triples again does not compile:
 ///
 /// ```compile_fail,E0382
-/// # use blindvox_protocols::{Result, share::Shares, channel::{Channel, Party}, nonlinear::multiply::multiply};
+/// # use blindvox_protocols::{Result, share::Shares, nonlinear::multiply::multiply};
 /// # use blindvox_protocols::triples::BeaverTriples;
 /// fn twice(triples: BeaverTriples, x: Shares, channel: &mut Channel) -> Result<Shares> {
 ///     let y = multiply(Party::Client, channel, triples, x.clone(), x)?;

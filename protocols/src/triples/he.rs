@@ -27,13 +27,13 @@ use blindvox_engine::bfv::{OleReceiver, OleSender, Params, PublicKey};
 
 use blindvox_engine::simd::wide;
 use blindvox_engine::{Device, Prng};
+use blindvox_net::channel::{Channel, Party};
 use zeroize::Zeroizing;
 
 use super::Correlations;
 use super::correlated::{BeaverTriples, Correlated, SquarePairs};
 use crate::error::Result;
 use crate::share::{P, Ring};
-use blindvox_net::channel::{Channel, Party};
 
 /// Ciphertexts in a message of the client's at most: 2.5 MB there and 1.6 MB back, or 0.8 MB for triples.
 pub const BATCH: usize = 16;
