@@ -2,6 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`allocator`] | what becomes of freed memory |
 //! | [`args`] | commands and flags |
 //! | [`commands`] | a file a command: `segment` (and the demo), `plain`, `calibrate`, `doctor` |
 //! | [`input`] | the model, the scan and true labels, and what is said about them |
@@ -12,6 +13,7 @@
 #[macro_use]
 mod ui;
 
+mod allocator;
 mod args;
 mod commands;
 mod gpu;
@@ -34,6 +36,7 @@ const PART: u8 = 5;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     watch_signals();
     threads::start();
     let done = match args::Cli::try_parse() {
