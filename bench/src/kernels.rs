@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, default_value_t = 256)]
     batch: usize,
     /// Only these of ntt, gemm, gates, encrypt; on the CPU aes as well.
-    #[arg(long, value_parser = ["ntt", "gemm", "gates", "encrypt", "aes"])]
+    #[arg(long, value_parser = ["ntt", "gemm", "gates", "encrypt", "aes", "tables"])]
     kernel: Vec<String>,
     /// Also writes the rows to this file.
     #[arg(long)]
