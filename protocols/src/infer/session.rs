@@ -2,7 +2,7 @@
 //!
 //! | # | from -> to | content | bytes | phase |
 //! |---|---|---|---|---|
-//! | 1 | client -> server | hello: magic 8, version 2, gate hash 1, choices 1 | 12 | setup |
+//! | 1 | client -> server | hello: magic 8, version 3, gate hash 1, choices 1 | 12 | setup |
 //! | 2 | server -> client | hello | 12 | setup |
 //! | 3 | server -> client | architecture, without weights | its encoding | setup |
 //! | 4 | client -> server | public key for convolutions | 16 + packed | setup |
@@ -31,7 +31,7 @@ use crate::ot::OtPair;
 /// The first bytes of a connection.
 const MAGIC: [u8; 8] = *b"blindvox";
 /// Changed whenever messages change.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 /// What a party brings.
 pub enum Role {
