@@ -8,18 +8,19 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use blindvox_engine::{Device, Prng};
+use blindvox_engine::Device;
 use blindvox_net::channel::{Channel, Party};
 use blindvox_net::transport::local;
 use blindvox_net::transport::queue::{Popper, Pusher};
 
+use crate::compare::Garbled;
+use crate::correlations::HeSource;
 use crate::error::{Error, Result};
-use crate::gc::{Half, Planes, Program, arithmetic};
-use crate::nonlinear::relu::{ReluKind, relu};
-use crate::ot::OtPair;
+use crate::gc::{Planes, Program, arithmetic};
+use crate::nonlinear::relu::relu;
+use crate::peer::Peer;
 use crate::share::{P, Ring};
-use crate::testing::sharings;
-use crate::triples::{Correlations, HeSource};
+use crate::testing::{garbling_peer, sharings};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -100,28 +101,22 @@ fn next(channel: &mut Channel) -> Result<()> {
 }
 
 /// Runs both halves after a set-up that nothing spoils; the results of client and server.
-fn run<T: Send>(
-    plan: Option<Plan>,
-    timeout: Duration,
-    half: impl Fn(Party, &mut Channel, &mut OtPair, &mut Half) -> Result<T> + Sync,
-) -> [Result<T>; 2] {
+fn run<T: Send>(plan: Option<Plan>, timeout: Duration, half: impl Fn(&mut Peer) -> Result<T> + Sync) -> [Result<T>; 2] {
     let plans = Plans::default();
     let (client, server) = relayed_pair(&plans);
     let ready = std::sync::Barrier::new(2);
     let plan = Mutex::new(plan);
-    let party = |party: Party, mut channel: Channel| {
-        let mut prng = Prng::from_seed_for_tests([party as u8 + 1; 32]);
-        let mut ot = OtPair::setup(party, &mut channel, &mut prng).unwrap();
-        let mut gc = Half::setup(party, &mut channel, &mut prng).unwrap();
-        next(&mut channel).unwrap();
+    let party = |party: Party, channel: Channel| {
+        let mut peer = garbling_peer(party, channel);
+        next(&mut peer.channel).unwrap();
         ready.wait();
         if party == Party::Client {
             *plans.lock().unwrap() = plan.lock().unwrap().take();
         }
         ready.wait();
-        channel.set_timeout(timeout);
-        let result = half(party, &mut channel, &mut ot, &mut gc)?;
-        next(&mut channel).map(|()| result)
+        peer.channel.set_timeout(timeout);
+        let result = half(&mut peer)?;
+        next(&mut peer.channel).map(|()| result)
     };
     thread::scope(|scope| {
         let server = scope.spawn(|| party(Party::Server, server));
@@ -131,11 +126,7 @@ fn run<T: Send>(
 }
 
 /// Spoils the first, a middle and the last of the messages that each party sends, in every way.
-fn check<T: Send>(
-    messages: [usize; 2],
-    half: impl Fn(Party, &mut Channel, &mut OtPair, &mut Half) -> Result<T> + Sync,
-    right: impl Fn(&T, &T) -> bool,
-) {
+fn check<T: Send>(messages: [usize; 2], half: impl Fn(&mut Peer) -> Result<T> + Sync, right: impl Fn(&T, &T) -> bool) {
     for (from, count) in [Party::Client, Party::Server].into_iter().zip(messages) {
         // The last one belongs to what comes next.
         let mut at: Vec<_> = [0, count / 2, count.saturating_sub(1)].into_iter().filter(|&i| i < count).collect();
@@ -184,7 +175,7 @@ fn transfers() {
     // Two chunks of choices one way, two of corrections the other.
     check(
         [2, 2],
-        |party, channel, ot, _| match party {
+        |Peer { party, channel, ot, .. }| match party {
             Party::Server => ot.send.cot(channel, &correlations, ring),
             Party::Client => ot.recv.cot(channel, &choices, ring),
         },
@@ -201,11 +192,12 @@ fn garbled_circuits() {
     let mask = vec![0; N];
     check(
         [1, 3],
-        |party, channel, _, gc| {
-            let inputs = match party {
+        |peer| {
+            let inputs = match peer.party {
                 Party::Server => Planes::from_columns(&[&server, &mask], 9),
                 Party::Client => Planes::from_columns(&[&client], 9),
             };
+            let (gc, channel) = peer.gates()?;
             let shares = gc.run(channel, &program, &inputs)?;
             Ok(gc.reveal_to_evaluator(channel, shares)?.map(|planes| planes.to_column(0, 9)))
         },
@@ -222,9 +214,9 @@ fn a_layer() {
     // Labels, choices and corrections; tables, corrections and choices.
     check(
         [4, 6],
-        |party, channel, ot, gc| {
-            let x = if party == Party::Client { &client } else { &server };
-            relu(party, channel, ot, gc, x, Ring::Pow2(11), ReluKind::SignSelect)
+        |peer| {
+            let x = if peer.party == Party::Client { &client } else { &server };
+            relu(peer, &mut Garbled::default(), x, Ring::Pow2(11))
         },
         |c, s| Ring::FULL.open(c, s).iter().zip(&values).all(|(y, x)| *y == *x.max(&0)),
     );
@@ -235,10 +227,9 @@ fn a_layer() {
 fn square_pairs() {
     check(
         [3, 2],
-        |party, channel, _, _| {
-            let mut prng = Prng::from_seed_for_tests([party as u8 + 1; 32]);
-            let mut source = HeSource::setup(party, channel, &Device::cpu(), &mut prng)?;
-            source.square_pairs(channel, 17 * 8192 - 1)
+        |peer| {
+            peer.source = Box::new(HeSource::setup(peer, &Device::cpu())?);
+            peer.square_pairs(17 * 8192 - 1)
         },
         |c, s| {
             let ([a, a2], [b, b2], ring) = (c.shares(), s.shares(), Ring::Prime(P));
