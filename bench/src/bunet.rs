@@ -272,7 +272,7 @@ fn measure(preset: Preset, args: &Args, device: &Device) -> Result<Row, Box<dyn 
     let program = Arc::new(network::build(preset.form(args.dataset), grid, &mut prng));
     let input = network::volume(&program, &mut prng);
     let mut options = Options::new(device.clone());
-    options.comparison = preset.comparison();
+    options.ways.compare = preset.comparison();
     options.gate_place = args.garble.into();
     options.samples = SAMPLES;
     options.trace = elements(&program) <= TRACED;

@@ -1,8 +1,8 @@
 //! Non-linear protocols at scale: both parties as two threads of this process over the local channel.
 //!
 //! A time is from the moment both parties start to the moment the later one is done, the better of two runs; bytes are both
-//! ways together; results are checked. The bound is what the kernels alone would take on two cores: 2 ns an AND (4 for
-//! both parties), 4 ns a label transfer, 7 ns a hashed one.
+//! ways together; results are checked. The bound is what the kernels alone would take on all cores by the table of
+//! [`rates`](blindvox_protocols::rates).
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -20,6 +20,7 @@ use blindvox_protocols::nonlinear::multiply::multiply;
 use blindvox_protocols::nonlinear::square::square;
 use blindvox_protocols::nonlinear::{Comparison, Nonlinear};
 use blindvox_protocols::peer::Peer;
+use blindvox_protocols::rates::{AND, COT, LABEL, PAIR, TRIPLE};
 use blindvox_protocols::share::{P, Ring};
 use serde::Serialize;
 
@@ -121,14 +122,6 @@ fn memory(name: &str) -> u64 {
     line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).map_or(0, |kib| kib << 10)
 }
 
-const NS_AND: f64 = 2.0;
-const NS_LABEL: f64 = 4.0;
-const NS_COT: f64 = 7.0;
-/// A square pair: 21 transforms of 0.8 ns a slot, and as much again for the rest, on two cores.
-const NS_PAIR: f64 = 17.0;
-/// A triple: 30 transforms.
-const NS_TRIPLE: f64 = 24.0;
-
 fn mine(party: Party, shares: &[Vec<u32>; 2]) -> &[u32] {
     &shares[usize::from(party == Party::Server)]
 }
@@ -195,7 +188,7 @@ impl Table {
         self.only.as_ref().is_none_or(|only| only == op)
     }
 
-    /// Times an operation twice, checks both results, and adds and prints the row of the faster run.
+    /// Times an operation twice, checks both results, and adds and prints the row of the faster run; `bound` in thread ns.
     fn measure<T: Send>(
         &mut self,
         (op, bits, bound): (&'static str, u32, f64),
@@ -219,7 +212,7 @@ impl Table {
             ns_per_element: each(time.as_nanos() as u64),
             cpu_ns_per_element: each(cpu),
             bytes_per_element: each(bytes),
-            bound_ns_per_element: bound,
+            bound_ns_per_element: bound / process::cores() as f64,
             peak_memory_bytes: peak,
             beyond_inputs_bytes: peak.saturating_sub(before),
             backend: "cpu",
@@ -245,7 +238,7 @@ impl Table {
         let bits: Vec<u8> = Prng::from_os()?.fill::<u8>(n).into_iter().map(|b| b & 1).collect();
         if self.wants("label_cot") {
             self.measure(
-                ("label_cot", 128, NS_LABEL),
+                ("label_cot", 128, LABEL.ns),
                 |side| match side.party {
                     Party::Server => side.ot.send.labels(&mut side.channel, n),
                     Party::Client => side.ot.recv.labels(&mut side.channel, &bits),
@@ -260,7 +253,7 @@ impl Table {
         if self.wants("cot") {
             let correlations: Vec<u32> = Prng::from_os()?.fill(n);
             self.measure(
-                ("cot", 32, NS_COT),
+                ("cot", 32, COT.ns),
                 |side| match side.party {
                     Party::Server => side.ot.send.cot(&mut side.channel, &correlations, Ring::FULL),
                     Party::Client => side.ot.recv.cot(&mut side.channel, &bits, Ring::FULL),
@@ -278,7 +271,7 @@ impl Table {
         let (values, shares) = shared(self.n, 18)?;
         let low = shares.map(|s| s.into_iter().map(|x| x & 0xf_ffff).collect::<Vec<_>>());
         self.measure(
-            ("convert", 20, NS_COT),
+            ("convert", 20, COT.ns),
             |peer| convert(peer, mine(peer.party, &low).into(), 20, Ring::FULL),
             |[c, s]| opened(Ring::FULL, c, s).eq(values.iter().map(|&x| i64::from(x))),
         )
@@ -291,8 +284,8 @@ impl Table {
         let (values, shares) = shared(self.n, bits)?;
         let k = f64::from(bits);
         let bound = match kind {
-            Comparison::SignSelect => (k - 1.0) * NS_AND + k * NS_LABEL + 2.0 * NS_COT,
-            _ => 3.0 * (k - 1.0) * NS_AND + k * NS_LABEL + if bits < 32 { NS_COT } else { 0.0 },
+            Comparison::SignSelect => (k - 1.0) * AND.ns + k * LABEL.ns + 2.0 * COT.ns,
+            _ => 3.0 * (k - 1.0) * AND.ns + k * LABEL.ns + if bits < 32 { COT.ns } else { 0.0 },
         };
         self.measure(
             (op, bits, bound),
@@ -311,8 +304,8 @@ impl Table {
         let mut shares = [vec![0; self.n], vec![0; self.n]];
         shares.iter_mut().for_each(|s| fill_residues(&mut prng, P, s));
         let bound = match kind {
-            Comparison::SignSelect => 32.0 * (NS_AND + NS_LABEL) + 2.0 * NS_COT,
-            _ => modular::relu(P).ands() as f64 * NS_AND + 32.0 * NS_LABEL,
+            Comparison::SignSelect => 32.0 * (AND.ns + LABEL.ns) + 2.0 * COT.ns,
+            _ => modular::relu(P).ands() as f64 * AND.ns + 32.0 * LABEL.ns,
         };
         self.measure(
             (op, 32, bound),
@@ -328,7 +321,7 @@ impl Table {
         let (values, shares) = shared(8 * self.n, 16)?;
         let kind = Comparison::SignSelect;
         self.measure(
-            ("max8", 16, 7.0 * (16.0 * NS_AND + 17.0 * NS_LABEL + 2.0 * NS_COT)),
+            ("max8", 16, 7.0 * (16.0 * AND.ns + 17.0 * LABEL.ns + 2.0 * COT.ns)),
             |peer| Nonlinear::new(kind).max_pool(peer, mine(peer.party, &shares), 8, Ring::Pow2(16)),
             |[c, s]| {
                 opened(Ring::FULL, c, s)
@@ -346,8 +339,8 @@ impl Table {
         let (values, shares) = shared(3 * n, bits)?;
         let k = f64::from(bits);
         let bound = match kind {
-            Comparison::SignSelect => (2.0 * k + 1.0) * NS_AND + 2.0 * (k + 2.0) * NS_LABEL + 2.0 * NS_COT,
-            _ => arithmetic::argmax(3, bits as usize).ands() as f64 * NS_AND + 3.0 * k * NS_LABEL,
+            Comparison::SignSelect => (2.0 * k + 1.0) * AND.ns + 2.0 * (k + 2.0) * LABEL.ns + 2.0 * COT.ns,
+            _ => arithmetic::argmax(3, bits as usize).ands() as f64 * AND.ns + 3.0 * k * LABEL.ns,
         };
         let first_greatest = |v: usize| (0..3).rev().max_by_key(|c| values[c * n + v]);
         self.measure(
@@ -366,7 +359,7 @@ impl Table {
         }
         let n = self.n;
         self.measure(
-            ("square_pairs", 32, NS_PAIR),
+            ("square_pairs", 32, PAIR.ns),
             |peer| peer.square_pairs(n),
             |[c, s]| {
                 let [a, a2] = open(c.shares(), s.shares());
@@ -390,7 +383,7 @@ impl Table {
         let opened = open([&x[0], &y[0]], [&x[1], &y[1]]);
         let expected: Vec<u32> = opened[0].iter().zip(&opened[1]).map(|(&x, &y)| Ring::Prime(P).mul(x, y)).collect();
         self.measure(
-            ("beaver", 32, NS_TRIPLE),
+            ("beaver", 32, TRIPLE.ns),
             |peer| {
                 let triples = peer.triples(n)?;
                 multiply(peer, triples, mine(peer.party, &x).into(), mine(peer.party, &y).into())
@@ -413,7 +406,7 @@ impl Table {
         let server = values.iter().zip(&client).map(|(&x, &c)| ring.sub(ring.from_signed(x), c)).collect();
         let shares = [client, server];
         self.measure(
-            ("square", 16, NS_PAIR + 2.0 * NS_COT),
+            ("square", 16, PAIR.ns + 2.0 * COT.ns),
             |peer| {
                 let pairs = peer.square_pairs(n)?;
                 square(peer, pairs, mine(peer.party, &shares).into(), SHIFT)

@@ -8,7 +8,9 @@ use blindvox_engine::wgpu::{GpuOptions, Word, adapters};
 use blindvox_models::volume::Volume;
 use blindvox_models::{Bundle, Program};
 use blindvox_protocols::infer::local::{self, LocalOutcome, Randomness};
-use blindvox_protocols::infer::{Options, trace};
+use blindvox_protocols::infer::session::plans;
+use blindvox_protocols::infer::{Estimate, Options, Ways, estimate, trace};
+use blindvox_protocols::ot::LOCAL_WIDTH;
 
 /// The Decathlon volumes' numbers.
 pub const VOLUMES: [&str; 8] = ["017", "034", "051", "064", "067", "091", "105", "166"];
@@ -63,7 +65,14 @@ pub fn gpu_devices(checked: bool) -> Vec<Device> {
 pub fn secure_run(program: &Arc<Program>, input: &[i32], device: &Device, seed: u64) -> LocalOutcome {
     let mut options = Options::new(device.clone());
     options.trace = true;
-    local::run(program.clone(), input, &options, Randomness::FixedForTests(seed), &mut ()).unwrap()
+    let run = local::run(program.clone(), input, &options, Randomness::FixedForTests(seed), &mut ()).unwrap();
+    assert_eq!(Estimate::counted(&run.client), estimated(program, &options.ways));
+    run
+}
+
+/// What a run in one process should send.
+pub fn estimated(program: &Program, ways: &Ways) -> Estimate {
+    estimate(program, &plans(program).unwrap(), ways, LOCAL_WIDTH).unwrap()
 }
 
 /// Holds every step of a traced run to its bound, and the labels to the opened scores; gives the labels.

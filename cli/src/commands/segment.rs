@@ -130,7 +130,7 @@ pub fn run(args: &SegmentArgs) -> Result<Done> {
         ComparisonChoice::FullCircuit => (nonlinear::Comparison::FullCircuit, "full garbled circuit"),
     };
     let mut options = Options::new(device);
-    options.comparison = comparison;
+    options.ways.compare = comparison;
     options.gate_hash = args.gate_hash.into();
     options.gate_place = args.garble.into();
     let randomness = args.insecure_test_seed.map_or(local::Randomness::System, local::Randomness::FixedForTests);

@@ -20,6 +20,7 @@ use blindvox_net::channel::Party;
 use crate::error::{Error, Result};
 use crate::peer::Peer;
 use crate::share::{BitShares, Ring, Shares};
+use crate::traffic::Bytes;
 
 /// A way to compare. Both parties call the same with shares of the same values.
 pub trait Compare: Send {
@@ -28,6 +29,9 @@ pub trait Compare: Send {
     /// # Errors
     /// [`Error::Model`] for a ring that can't be compared in, or what the peer was not set up for; the peer's and the channel's.
     fn signs(&mut self, peer: &mut Peer, x: &[u32], ring: Ring) -> Result<BitShares>;
+
+    /// Bytes of [`Self::signs`] of `n` values, at a block width of transfers.
+    fn bytes(&self, n: usize, ring: Ring, width: usize) -> Bytes;
 
     /// Shares of \[x >= t\] for each value, one set for each of the public thresholds t; x - t must be in the range of `ring` too.
     /// All are compared at once.

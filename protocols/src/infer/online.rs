@@ -98,13 +98,13 @@ impl Shared {
 
 /// The rings that a tensor's readers need.
 #[derive(Clone, Copy, Default)]
-struct Needs {
-    full: bool,
-    prime: bool,
+pub(super) struct Needs {
+    pub(super) full: bool,
+    pub(super) prime: bool,
     low: bool,
 }
 
-fn needs(program: &Program) -> Vec<Needs> {
+pub(super) fn needs(program: &Program) -> Vec<Needs> {
     let mut needs = vec![Needs::default(); program.tensors.len()];
     for step in &program.steps {
         for &tensor in step.inputs() {
@@ -133,23 +133,20 @@ struct Online<'a> {
 impl Ready {
     /// The client's run on its prepared, quantised volume `[channels, D, H, W]`.
     pub fn run_client(self, input: &[i32], observer: &mut dyn Observer) -> Result<Outcome> {
-        let mut online = Online::new(self, Party::Client, observer)?;
-        let tensor = online.program.input;
-        let elements = online.program.tensors[tensor].elements();
+        let online = Online::new(self, Party::Client, observer)?;
+        let elements = online.program.tensors[online.program.input].elements();
         if input.len() != elements {
             return Err(Error::Input(format!("the volume has {} values, the network takes {elements}", input.len())));
         }
-        online.provide(tensor, input.iter().map(|&x| x as u32).collect(), 32)?;
-        online.run()
+        online.run(input.iter().map(|&x| x as u32).collect())
     }
 
     /// The server's run.
     pub fn run_server(self, observer: &mut dyn Observer) -> Result<Outcome> {
-        let mut online = Online::new(self, Party::Server, observer)?;
-        let tensor = online.program.input;
+        let online = Online::new(self, Party::Server, observer)?;
         // The client knows its input: the server's share of it is zero.
-        online.provide(tensor, Shares::zeros(online.program.tensors[tensor].elements()), 32)?;
-        online.run()
+        let input = Shares::zeros(online.program.tensors[online.program.input].elements());
+        online.run(input)
     }
 }
 
@@ -167,19 +164,23 @@ impl<'a> Online<'a> {
         Ok(Self { session, program, preparation, needs, tensors, next_plan: 0, trace, samples, observer })
     }
 
-    fn run(self) -> Result<Outcome> {
-        leaving_nothing(|| self.steps())
+    fn run(self, input: Shares) -> Result<Outcome> {
+        leaving_nothing(|| self.steps(input))
     }
 
-    fn steps(mut self) -> Result<Outcome> {
+    fn steps(mut self, input: Shares) -> Result<Outcome> {
         let program = self.program.clone();
         let last_uses = program.last_uses();
-        let mut labels = None;
+        let (mut input, mut labels) = (Some(input), None);
         let mut steps = Vec::with_capacity(program.steps.len());
         for (at, step) in program.steps.iter().enumerate() {
             self.observer.begin(step.name(), step.kind());
             self.session.peer.channel.set_phase(step.name());
             let (start, before) = (Instant::now(), self.session.peer.channel.stats().total);
+            if let Some(input) = input.take() {
+                // What its readers need of it belongs to the first step.
+                self.provide(program.input, input, 32)?;
+            }
             self.sample_inputs(at, step);
             labels = self.step(at, step)?;
             self.sample_output(at, step);

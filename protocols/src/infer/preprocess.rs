@@ -94,12 +94,12 @@ impl Ready {
         peer.channel.set_phase("preprocessing");
         let count = squares(program);
         if count > 0 {
-            if options.pairs == PairSupply::Ahead && count > MAX_AHEAD {
+            if options.ways.pairs() == PairSupply::Ahead && count > MAX_AHEAD {
                 let most = format!("at most {MAX_AHEAD} square pairs can be made ahead");
                 return Err(Error::Model(format!("{count} values to square: {most}")));
             }
             peer.source = Box::new(HeSource::setup(peer, &options.device)?);
-            if options.pairs == PairSupply::Ahead {
+            if options.ways.pairs() == PairSupply::Ahead {
                 peer.source = Box::new(peer.square_pairs(count)?);
             }
         }

@@ -21,15 +21,18 @@ use blindvox_models::{Program, Step};
 use blindvox_net::channel::{Channel, Party};
 
 use super::architecture;
-use super::preprocess::{PairSupply, Ready};
+use super::preprocess::Ready;
+use super::presets::Ways;
 use crate::error::{Error, Result};
 use crate::gc;
 use crate::linear::{LinearPlan, LinearSpec, Search};
-use crate::nonlinear::{Comparison, Nonlinear};
+use crate::nonlinear::Nonlinear;
 use crate::peer::Peer;
 
 /// The first bytes of a connection.
 const MAGIC: [u8; 8] = *b"blindvox";
+/// Bytes of a hello.
+pub(super) const HELLO_BYTES: usize = MAGIC.len() + 4;
 /// Changed whenever messages change.
 const VERSION: u16 = 3;
 
@@ -56,10 +59,8 @@ impl Role {
 pub struct Options {
     /// Where the kernels run.
     pub device: Device,
-    /// How ReLU and max pooling are computed; both parties must choose alike.
-    pub comparison: Comparison,
-    /// When square pairs are made; both parties must choose alike.
-    pub pairs: PairSupply,
+    /// Which protocols the run is made of; both parties must choose alike.
+    pub ways: Ways,
     /// The hash of garbled gates; parties that choose differently notice it when they meet.
     pub gate_hash: GateHash,
     /// Where gates are computed; each party's own choice.
@@ -75,8 +76,7 @@ impl Options {
     pub fn new(device: Device) -> Self {
         Self {
             device,
-            comparison: Comparison::SignSelect,
-            pairs: PairSupply::default(),
+            ways: Ways::default(),
             gate_hash: GateHash::default(),
             gate_place: gc::GatePlace::default(),
             trace: false,
@@ -166,7 +166,7 @@ impl Session {
             }
         };
         let peer = Peer::setup(party, channel, prng)?.garbling(options.garbling())?;
-        let nonlinear = Nonlinear::new(options.comparison);
+        let nonlinear = Nonlinear::new(options.ways.compare);
         Ok(Self { peer, options, nonlinear, conv, program, plans, setup_time: start.elapsed() })
     }
 
@@ -191,17 +191,11 @@ pub fn plans(program: &Program) -> Result<Vec<LinearPlan>> {
     linear.map(|linear| LinearPlan::searched(&LinearSpec::of(program, linear), &mut search)).collect()
 }
 
-/// The choices that both parties must make alike, in the hello's last byte: bit 0 how comparisons are made, bit 1 when pairs are.
-fn choices(options: &Options) -> u8 {
-    let full = options.comparison == Comparison::FullCircuit;
-    u8::from(full) | u8::from(options.pairs == PairSupply::Ahead) << 1
-}
-
 /// Exchanges hellos, and holds the peer's to this party's.
 fn greet(party: Party, options: &Options, channel: &mut Channel) -> Result<()> {
     let [v0, v1] = VERSION.to_le_bytes();
     let hash = options.gate_hash;
-    let hello = [&MAGIC[..], &[v0, v1, hash.code(), choices(options)]].concat();
+    let hello = [&MAGIC[..], &[v0, v1, hash.code(), options.ways.code()]].concat();
     let theirs = match party {
         Party::Client => {
             channel.send(hello.clone())?;
@@ -217,7 +211,7 @@ fn greet(party: Party, options: &Options, channel: &mut Channel) -> Result<()> {
     let (first, second) = if party == Party::Client { (&hello, &theirs) } else { (&theirs, &hello) };
     channel.bind(first);
     channel.bind(second);
-    if theirs[..10] != hello[..10] || theirs[11] > 3 {
+    if theirs[..10] != hello[..10] || !Ways::is_code(theirs[11]) {
         return Err(Error::protocol(format!("the peer does not speak blindvox version {VERSION}")));
     }
     if theirs[10] != hello[10] {
@@ -227,17 +221,10 @@ fn greet(party: Party, options: &Options, channel: &mut Channel) -> Result<()> {
         };
         return Err(Error::protocol(format!("the gate hashes differ: {hash} here, the peer's is {theirs}")));
     }
-    let named = [
-        ("comparisons are made", ["by sign and selection", "by full circuits"]),
-        ("square pairs are made", ["as used", "ahead"]),
-    ];
-    for (bit, (what, names)) in named.into_iter().enumerate() {
-        let [ours, theirs] = [hello[11], theirs[11]].map(|choices| names[usize::from(choices >> bit & 1)]);
-        if ours != theirs {
-            return Err(Error::protocol(format!("{what} {ours} here, {theirs} by the peer")));
-        }
+    match Ways::difference(hello[11], theirs[11]) {
+        Some(difference) => Err(Error::protocol(difference)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

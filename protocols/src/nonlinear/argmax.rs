@@ -21,9 +21,10 @@ use super::relu::BATCH;
 use super::tournament;
 use crate::compare::{Compare, check};
 use crate::error::{Error, Result};
-use crate::gc::{INSTANCES, Planes, Program, arithmetic};
+use crate::gc::{self, INSTANCES, Planes, Program, arithmetic};
 use crate::peer::Peer;
 use crate::share::{Ring, Shares};
+use crate::traffic::{Bytes, batches};
 
 /// The index of the greatest of `classes` logits at each voxel, from \[classes\]\[voxels\] shares. For `Ring::Pow2(k)` they are mod
 /// 2^32 of |x| < 2^(k - 1), and the low k + 1 bits need be right; for `Ring::Prime(p)` they are mod p of |x| < p/4. The client gets
@@ -50,6 +51,32 @@ pub fn argmax(
     })
 }
 
+/// Bytes for as many voxels, at a block width of transfers.
+pub fn bytes(compare: &dyn Compare, [voxels, classes]: [usize; 2], ring: Ring, width: usize) -> Bytes {
+    labels_bytes([voxels, classes], |voxels| {
+        let columns = std::iter::successors(Some(classes), |&columns| (columns > 2).then(|| columns.div_ceil(2)));
+        let rounds = columns.map(|columns| {
+            let [last, others] = tournament::bytes(compare, columns / 2 * voxels, ring, width);
+            if columns == 2 { last } else { others }
+        });
+        rounds.sum::<Bytes>() + gc::traffic::bytes(&arithmetic::winner(classes), voxels, width)
+    })
+}
+
+/// Bytes of [`labels`] where those of an index for some voxels are known.
+pub(super) fn labels_bytes([voxels, classes]: [usize; 2], index: impl Fn(usize) -> Bytes) -> Bytes {
+    if classes == 1 {
+        return Bytes::default();
+    }
+    let shown = |voxels| gc::traffic::reveal_bytes(arithmetic::index_bits(classes), voxels);
+    batches(voxels, voxels_at_a_time(classes)).map(|voxels| index(voxels) + shown(voxels)).sum()
+}
+
+/// Voxels in flight at a time.
+fn voxels_at_a_time(classes: usize) -> usize {
+    (BATCH / classes).next_multiple_of(INSTANCES)
+}
+
 /// The labels of logits, whose `index` is found for a bounded number of voxels at a time: the columns of the classes go in, shares
 /// of the bits of the greatest one's index come out.
 pub(super) fn labels(
@@ -66,7 +93,7 @@ pub(super) fn labels(
     if classes == 1 {
         return Ok(labels.map(|_| vec![0; voxels]));
     }
-    let batch = (BATCH / classes).next_multiple_of(INSTANCES);
+    let batch = voxels_at_a_time(classes);
     for start in (0..voxels).step_by(batch) {
         let columns: Vec<_> = (0..classes).map(|c| &logits[c * voxels..][start..voxels.min(start + batch)]).collect();
         let shares = index(peer, &columns)?;
@@ -117,51 +144,9 @@ mod tests {
     use super::super::{Comparison, Nonlinear};
     use super::*;
     use crate::compare::Garbled;
-    use crate::gc::modular;
-    use crate::ot::{LOCAL_WIDTH, cot_bytes};
+    use crate::ot::LOCAL_WIDTH;
     use crate::share::P;
-    use crate::testing::{LABELS, Tampered, run_garbled, sharings};
-
-    /// Bits of words, of the words of their differences, and ANDs of the full circuit and of a match.
-    fn sizes(ring: Ring, classes: usize) -> [usize; 4] {
-        match ring {
-            Ring::Pow2(bits) => {
-                let k = bits as usize;
-                [k, k + 1, arithmetic::argmax(classes, k).ands(), k]
-            }
-            Ring::Prime(p) => {
-                let k = modular::width(p);
-                [k, k, modular::argmax(classes, p).ands(), k]
-            }
-        }
-    }
-
-    /// Bytes that the client sends and receives for `n` voxels.
-    fn bytes(n: usize, classes: usize, ring: Ring, kind: Comparison) -> [usize; 2] {
-        let [k, wide, full, comparison] = sizes(ring, classes);
-        let shared = if let Ring::Prime(_) = ring { ring } else { Ring::FULL };
-        let chunks = n.div_ceil(256);
-        let colours = 32 * arithmetic::index_bits(classes) * chunks;
-        if kind == Comparison::FullCircuit {
-            return [LABELS * classes * k * chunks, 32 * full * n + colours];
-        }
-        let mut sent = LABELS * (classes - 1) * chunks;
-        let mut received = 32 * arithmetic::winner(classes).ands() * n + colours;
-        let mut left = classes;
-        while left > 1 {
-            let matches = left / 2 * n;
-            sent += LABELS * wide * matches.div_ceil(256);
-            received += 32 * comparison * matches;
-            if left > 2 {
-                let (choices, corrections) = cot_bytes(matches, shared, LOCAL_WIDTH);
-                let selection = choices + corrections;
-                sent += selection;
-                received += selection;
-            }
-            left = left.div_ceil(2);
-        }
-        [sent, received]
-    }
+    use crate::testing::{Tampered, run_garbled, sharings};
 
     #[test]
     fn the_client_learns_the_first_greatest() {
@@ -185,8 +170,8 @@ mod tests {
                 });
                 assert_eq!(s, None);
                 assert_eq!(c.unwrap(), ideal(&values[..keep], classes), "{classes} classes in {ring}, {kind:?}");
-                let expected = if classes > 1 { bytes(keep / classes, classes, ring, kind) } else { [0, 0] };
-                assert_eq!([traffic.sent as usize, traffic.received as usize], expected);
+                let bytes = Nonlinear::new(kind).argmax_bytes([keep / classes, classes], ring, LOCAL_WIDTH);
+                assert_eq!(Bytes::from(traffic), bytes, "{classes} classes in {ring}, {kind:?}");
             }
         }
     }

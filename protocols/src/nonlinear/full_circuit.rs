@@ -16,16 +16,17 @@
 
 use blindvox_net::channel::Party;
 
-use super::argmax::labels;
-use super::max_pool::in_batches;
+use super::argmax::{labels, labels_bytes};
+use super::max_pool::{in_batches, windows_at_a_time};
 use super::relu::BATCH;
 use crate::compare::words::Words;
 use crate::compare::{check, of_differences};
 use crate::convert::convert;
 use crate::error::Result;
-use crate::gc::Program;
+use crate::gc::{self, Program};
 use crate::peer::Peer;
 use crate::share::{Ring, Shares};
+use crate::traffic::{Bytes, batches};
 
 /// As [`relu`](super::relu::relu).
 ///
@@ -44,6 +45,12 @@ pub fn relu(peer: &mut Peer, x: &[u32], ring: Ring) -> Result<Shares> {
         });
     }
     Ok(y)
+}
+
+/// Bytes of [`relu`] of `n` values, at a block width of transfers.
+pub fn relu_bytes(n: usize, ring: Ring, width: usize) -> Bytes {
+    let words = Words::new(ring);
+    batches(n, BATCH).map(|n| words.reshared_bytes(&words.relu(), n, width)).sum()
 }
 
 /// From shares mod 2^`bits` of 0 <= y < 2^(`bits` - 1) to shares mod 2^32.
@@ -77,6 +84,13 @@ pub fn max_pool(peer: &mut Peer, windows: &[u32], window: usize, ring: Ring) -> 
     })
 }
 
+/// Bytes of [`max_pool`] for `count` windows, at a block width of transfers.
+pub fn max_pool_bytes([count, window]: [usize; 2], ring: Ring, width: usize) -> Bytes {
+    let words = Words::new(of_differences(ring));
+    let circuit = words.max(window);
+    batches(count, windows_at_a_time(window)).map(|n| words.reshared_bytes(&circuit, n, width)).sum()
+}
+
 /// As [`argmax`](super::argmax::argmax), of values of up to 32 bits, of which the low k need be right, and of any residues.
 ///
 /// # Errors
@@ -92,6 +106,11 @@ pub fn argmax(peer: &mut Peer, logits: &[u32], classes: usize, ring: Ring) -> Re
         let (gc, channel) = peer.gates()?;
         gc.run(channel, program, &inputs)
     })
+}
+
+/// Bytes of [`argmax`] for as many voxels, at a block width of transfers.
+pub fn argmax_bytes([voxels, classes]: [usize; 2], ring: Ring, width: usize) -> Bytes {
+    labels_bytes([voxels, classes], |n| gc::traffic::bytes(&Words::new(ring).argmax(classes), n, width))
 }
 
 #[cfg(test)]

@@ -25,13 +25,20 @@ mod pack;
 mod softspoken;
 mod tree;
 
-pub use cot::cot_bytes;
+pub use cot::{bytes, cot_bytes};
 pub use softspoken::{LINK_WIDTH, LOCAL_WIDTH, OtReceiver, OtSender};
+pub(crate) use softspoken::{extension_bytes, setup_from_bytes};
 
 use blindvox_engine::Prng;
 use blindvox_net::channel::{Channel, Party};
 
 use crate::error::Result;
+use crate::traffic::Bytes;
+
+/// Bytes of [`OtPair::setup`] at a block width.
+pub fn setup_bytes(width: usize) -> Bytes {
+    softspoken::setup_bytes(Party::Client) + setup_from_bytes(Party::Server, width)
+}
 
 /// Both directions, as one party holds them.
 pub struct OtPair {

@@ -45,7 +45,7 @@
 
 use blindvox_engine::Prng;
 use blindvox_engine::aes::{Aes128, KeySequence};
-use blindvox_net::channel::Channel;
+use blindvox_net::channel::{Channel, Party};
 use blindvox_net::transport::recycle;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -53,6 +53,7 @@ use super::base::{BaseReceiver, BaseSender, POINT};
 use super::columns::{self, Column, TILE, WORDS};
 use super::tree;
 use crate::error::{Error, Result};
+use crate::traffic::Bytes;
 
 /// The block width on a link: 4 bytes a transfer.
 pub const LINK_WIDTH: usize = 4;
@@ -127,7 +128,7 @@ impl Streams {
     }
 
     fn message_len(&self, words: usize) -> usize {
-        widths(self.k).count() * 16 * words
+        extension_bytes(words, self.k)
     }
 }
 
@@ -137,6 +138,21 @@ impl Drop for Streams {
         self.columns.iter_mut().for_each(Zeroize::zeroize);
         self.rows.zeroize();
     }
+}
+
+/// Bytes that the receiver sends for `words` words of 128 transfers, at a block width.
+pub(crate) fn extension_bytes(words: usize, width: usize) -> usize {
+    128_usize.div_ceil(width) * 16 * words
+}
+
+/// Bytes of the set-up of a direction, of which this party chooses: messages 1 to 3, whose base transfers are public-key ones.
+pub(crate) fn setup_bytes(chooser: Party) -> Bytes {
+    Bytes::sent_by(chooser, 1 + NONCE + POINT + 128 * 32, 128 * POINT)
+}
+
+/// The same where the base transfers are taken from another direction of this block width.
+pub(crate) fn setup_from_bytes(chooser: Party, width: usize) -> Bytes {
+    Bytes::sent_by(chooser, 1 + NONCE + 128 * 32, extension_bytes(1, width))
 }
 
 /// Sizes of the messages that `words` words are sent in.
