@@ -17,7 +17,8 @@ use blindvox_models::{Program, Step};
 use blindvox_net::channel::{Channel, MAX_MESSAGE, Party, local_pair};
 use blindvox_net::transport::queue::{Message, Popper, Pusher, queue};
 use blindvox_protocols::infer::session::plans;
-use blindvox_protocols::infer::{Options, Outcome, Role, Session, architecture};
+use blindvox_protocols::infer::shares::public;
+use blindvox_protocols::infer::{Client, Options, Outcome, Randomness, Role, Server, Session};
 use blindvox_protocols::{Error, Result};
 use proptest::prelude::*;
 
@@ -40,16 +41,13 @@ fn network() -> &'static (Arc<Program>, Vec<i32>) {
 fn take_part(party: Party, mut channel: Channel, patience: Duration) -> Result<Outcome> {
     channel.set_timeout(patience);
     let (program, input) = network();
-    let prng = match channel.leaves_process() {
-        true => Prng::from_os().expect("randomness"),
-        false => Prng::from_seed_for_tests([party as u8; 32]),
-    };
-    let options = Options::new(Device::cpu());
+    let mut options = Options::new(Device::cpu());
+    if !channel.leaves_process() {
+        options.randomness = Randomness::FixedForTests(0);
+    }
     match party {
-        Party::Client => Session::setup(Role::Client, channel, prng, options)?.preprocess()?.run_client(input, &mut ()),
-        Party::Server => {
-            Session::setup(Role::Server(program.clone()), channel, prng, options)?.preprocess()?.run_server(&mut ())
-        }
+        Party::Client => Client::connect(channel, options)?.run(input, &mut ()),
+        Party::Server => Server::new(program.clone(), options).serve(channel),
     }
 }
 
@@ -455,7 +453,7 @@ fn immense_and_inconsistent_networks_are_refused() {
             l.in_channels = 1_000_000;
         }),
         ("more channels than a bundle may have", |p| {
-            p.tensors[0].channels = architecture::MAX_CHANNELS + 1;
+            p.tensors[0].channels = public::MAX_CHANNELS + 1;
             p.tensors[0].dims = [1; 3];
         }),
         ("an even kernel", |p| {
@@ -470,22 +468,22 @@ fn immense_and_inconsistent_networks_are_refused() {
     for (what, edit) in edits {
         let mut program = network().0.public_view();
         edit(&mut program);
-        let error = architecture::decode(&architecture::encode(&program).expect("encodes")).expect_err(what);
+        let error = public::decode(&public::encode(&program).expect("encodes")).expect_err(what);
         assert!(matches!(error, Error::Protocol(_)), "{what}: {error}");
         let message = error.to_string();
         assert!(message.starts_with("protocol: architecture: ") && message.len() < 1000, "{what}: {message}");
     }
     // With weights, which no server should give away.
     let bytes = postcard::to_allocvec(&*network().0).expect("encodes");
-    assert!(architecture::decode(&bytes).expect_err("weights").to_string().contains("weights"));
+    assert!(public::decode(&bytes).expect_err("weights").to_string().contains("weights"));
 }
 
 /// Mutations of one byte or bit, one removed or put in, many more than go through a channel: of them a good part decodes, so that the
 /// rest is refused for what it says, and each is done with at once.
 #[test]
 fn mutations_of_an_architecture_reach_the_decoder() {
-    assert!(reads(architecture::encode(&network().0).expect("encodes")).is_ok(), "the network itself passes");
-    let whole = architecture::encode(&network().0).expect("encodes");
+    assert!(reads(public::encode(&network().0).expect("encodes")).is_ok(), "the network itself passes");
+    let whole = public::encode(&network().0).expect("encodes");
     let (mut prng, cases) = (Prng::from_seed_for_tests([77; 32]), 20_000);
     let (mut decoded, mut planned, mut refused) = (0, 0, 0);
     for _ in 0..cases {
@@ -499,7 +497,7 @@ fn mutations_of_an_architecture_reach_the_decoder() {
                 _ => bytes[at] ^= 1 << (prng.next_u32() % 8),
             }
         }
-        match architecture::decode(&bytes) {
+        match public::decode(&bytes) {
             Ok(program) => match plans(&program) {
                 Ok(_) => (decoded, planned) = (decoded + 1, planned + 1),
                 Err(error) => {
@@ -518,8 +516,8 @@ fn mutations_of_an_architecture_reach_the_decoder() {
 
 #[test]
 fn the_networks_that_are_shipped_pass() {
-    let bytes = architecture::encode(&network().0).expect("encodes");
-    assert_eq!(architecture::decode(&bytes).expect("decodes"), network().0.public_view());
+    let bytes = public::encode(&network().0).expect("encodes");
+    assert_eq!(public::decode(&bytes).expect("decodes"), network().0.public_view());
 }
 
 fn params() -> [Params; 2] {
@@ -566,7 +564,7 @@ proptest! {
         edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         cut in proptest::option::weighted(0.2, any::<prop::sample::Index>()),
     ) {
-        let mut bytes = architecture::encode(&network().0).expect("encodes");
+        let mut bytes = public::encode(&network().0).expect("encodes");
         let whole = bytes.clone();
         for (at, to) in edits {
             let at = at.index(bytes.len());
@@ -576,7 +574,7 @@ proptest! {
             bytes.truncate(cut.index(bytes.len()));
         }
         match reads(bytes.clone()) {
-            Ok(()) => prop_assert!(architecture::decode(&bytes).is_ok(), "a client that goes on has decoded it"),
+            Ok(()) => prop_assert!(public::decode(&bytes).is_ok(), "a client that goes on has decoded it"),
             Err(error) => {
                 prop_assert!(bytes != whole, "the network itself is refused: {error}");
                 prop_assert!(is_about_the_architecture(&error), "{error}");
@@ -586,7 +584,7 @@ proptest! {
 
     #[test]
     fn random_bytes_are_no_architecture(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        prop_assert!(architecture::decode(&bytes).is_err());
+        prop_assert!(public::decode(&bytes).is_err());
     }
 
     #[test]

@@ -11,9 +11,8 @@ use blindvox_engine::{Device, Prng};
 use blindvox_models::Program;
 use blindvox_net::channel::{Channel, Party, local_pair};
 use blindvox_protocols::correlations::{Dealer, SquarePairs};
-use blindvox_protocols::infer::local::{self, Randomness};
 use blindvox_protocols::infer::report::StepCost;
-use blindvox_protocols::infer::{Comparison, Options, PairSupply, Products, Role, Session, Ways};
+use blindvox_protocols::infer::{Comparison, Options, PairSupply, Products, Randomness, Role, Session, Ways, local};
 
 fn hex(digest: &[u8]) -> String {
     digest.iter().fold(String::new(), |mut text, b| {
@@ -27,7 +26,8 @@ fn digests(name: &str, program: Program, input: &[i32], comparison: Comparison) 
     let network = postcard::to_allocvec(&(&program, input)).expect("encodes");
     let mut options = Options::new(Device::cpu());
     options.ways.compare = comparison;
-    let run = local::run(Arc::new(program), input, &options, Randomness::FixedForTests(1), &mut ()).expect("a run");
+    options.randomness = Randomness::FixedForTests(1);
+    let run = local::run(Arc::new(program), input, &options, &mut ()).expect("a run");
     let labels = run.client.labels.expect("labels");
     let [client, server] = [run.client.transcript, run.server.transcript].map(|t| hex(&t.expect("recorded")));
     let (network, labels) = (hex(blake3::hash(&network).as_bytes()), hex(blake3::hash(&labels).as_bytes()));
@@ -63,7 +63,7 @@ fn pairs_are_made_ahead_or_as_they_are_used() {
     let [used, ahead] = [PairSupply::AsUsed, PairSupply::Ahead].map(|pairs| {
         let ways = Ways { products: Products::He(pairs), ..Ways::BUNET };
         let options = Options { ways, ..Options::new(Device::cpu()) };
-        let run = local::run(program.clone(), &input, &options, Randomness::FixedForTests(1), &mut ()).expect("a run");
+        let run = local::run(program.clone(), &input, &options, &mut ()).expect("a run");
         let bytes = |costs: &[StepCost]| costs.iter().map(|c| c.traffic.sent + c.traffic.received).sum::<u64>();
         (run.client.labels.expect("labels").len(), bytes(&run.client.preparation), bytes(&run.client.steps))
     });

@@ -7,9 +7,9 @@ use blindvox_engine::Device;
 use blindvox_engine::wgpu::{GpuOptions, Word, adapters};
 use blindvox_models::volume::Volume;
 use blindvox_models::{Bundle, Program};
-use blindvox_protocols::infer::local::{self, LocalOutcome, Randomness};
+use blindvox_protocols::infer::local::{self, LocalOutcome};
 use blindvox_protocols::infer::session::plans;
-use blindvox_protocols::infer::{Estimate, Options, Ways, estimate, trace};
+use blindvox_protocols::infer::{Estimate, Options, Randomness, Ways, estimate, trace};
 use blindvox_protocols::ot::LOCAL_WIDTH;
 
 /// The Decathlon volumes' numbers.
@@ -65,7 +65,8 @@ pub fn gpu_devices(checked: bool) -> Vec<Device> {
 pub fn secure_run(program: &Arc<Program>, input: &[i32], device: &Device, seed: u64) -> LocalOutcome {
     let mut options = Options::new(device.clone());
     options.trace = true;
-    let run = local::run(program.clone(), input, &options, Randomness::FixedForTests(seed), &mut ()).unwrap();
+    options.randomness = Randomness::FixedForTests(seed);
+    let run = local::run(program.clone(), input, &options, &mut ()).unwrap();
     assert_eq!(Estimate::counted(&run.client), estimated(program, &options.ways));
     run
 }

@@ -6,8 +6,7 @@ use blindvox_engine::Device;
 use blindvox_models::dice::{Overlap, dice, overlap};
 use blindvox_models::volume::{LabelMap, Volume};
 use blindvox_models::{Rounding, float, plain};
-use blindvox_protocols::infer::local::{self, Randomness};
-use blindvox_protocols::infer::{Estimate, Options, Ways};
+use blindvox_protocols::infer::{Estimate, Options, Ways, local};
 use blindvox_tests::{VOLUMES, bundle, check_steps, decathlon, demo, estimated, gpu_devices, secure_run, volume};
 
 /// Labels of every volume of the Decathlon against the exact integer network, and Dice against the float network.
@@ -121,7 +120,7 @@ fn runs_send_what_was_estimated() {
         let mut totals = vec![];
         for ways in [Ways::BUNET, Ways::BUNET_PUBLISHED] {
             let options = Options { ways, ..Options::new(Device::cpu()) };
-            let run = local::run(program.clone(), &input, &options, Randomness::FixedForTests(1), &mut ()).unwrap();
+            let run = local::run(program.clone(), &input, &options, &mut ()).unwrap();
             let expected = estimated(&program, &ways);
             assert_eq!(Estimate::counted(&run.client), expected, "{model}, {ways:?}");
             println!("{model}, {}: {:?} in all", ways.compare.name(), expected.total());

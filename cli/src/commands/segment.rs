@@ -11,8 +11,7 @@ use blindvox_models::volume::LabelMap;
 use blindvox_models::{RangeReport, Rounding, float, plain};
 use blindvox_protocols::infer::report::{LayerReport, Total, peak_memory_bytes};
 use blindvox_protocols::infer::session::plans;
-use blindvox_protocols::infer::{Options, local};
-use blindvox_protocols::nonlinear;
+use blindvox_protocols::infer::{Comparison as Way, Options, Randomness, local};
 use blindvox_protocols::{Error, Result};
 use serde::Serialize;
 
@@ -126,18 +125,18 @@ pub fn run(args: &SegmentArgs) -> Result<Done> {
         BackendChoice::Gpu => "gpu",
     };
     let (comparison, comparison_name) = match args.comparison {
-        ComparisonChoice::SignSelect => (nonlinear::Comparison::SignSelect, "sign by garbled circuit, selection by OT"),
-        ComparisonChoice::FullCircuit => (nonlinear::Comparison::FullCircuit, "full garbled circuit"),
+        ComparisonChoice::SignSelect => (Way::SignSelect, "sign by garbled circuit, selection by OT"),
+        ComparisonChoice::FullCircuit => (Way::FullCircuit, "full garbled circuit"),
     };
     let mut options = Options::new(device);
     options.ways.compare = comparison;
     options.gate_hash = args.gate_hash.into();
     options.gate_place = args.garble.into();
-    let randomness = args.insecure_test_seed.map_or(local::Randomness::System, local::Randomness::FixedForTests);
+    options.randomness = args.insecure_test_seed.map_or(Randomness::System, Randomness::FixedForTests);
 
     let start = Instant::now();
     let mut progress = Progress::new(job.program.steps.len(), args.quiet);
-    let outcome = local::run(job.program.clone(), &job.prepared.integers, &options, randomness, &mut progress);
+    let outcome = local::run(job.program.clone(), &job.prepared.integers, &options, &mut progress);
     progress.finish();
     let outcome = outcome?;
     let seconds = start.elapsed().as_secs_f64();

@@ -3,12 +3,12 @@
 use blindvox_engine::bfv::{Params, PublicKey};
 use blindvox_models::{Program, Step, TensorId};
 
-use super::architecture;
-use super::online::{Needs, Outcome, needs};
-use super::preprocess::{PairSupply, squares};
-use super::presets::Ways;
+use super::hello::HELLO_BYTES;
+use super::presets::{PairSupply, Ways};
 use super::report::StepCost;
-use super::session::HELLO_BYTES;
+use super::shares::online::{Needs, Outcome, needs};
+use super::shares::preprocess::squares;
+use super::shares::public;
 use crate::correlations::he::PairTraffic;
 use crate::error::Result;
 use crate::linear::LinearPlan;
@@ -65,13 +65,13 @@ impl Estimate {
     }
 }
 
-/// The bytes of a run of `program`, whose [`plans`](super::session::plans) these are, at a block width of transfers:
+/// The bytes of a run of `program`, whose [`plans`](super::shares::session::plans) these are, at a block width of transfers:
 /// [`ot::LINK_WIDTH`] between hosts, [`ot::LOCAL_WIDTH`] in one process.
 ///
 /// # Errors
 /// For a program that can't be encoded.
 pub fn estimate(program: &Program, plans: &[LinearPlan], ways: &Ways, width: usize) -> Result<Estimate> {
-    let architecture = architecture::encode(program)?.len();
+    let architecture = public::encode(program)?.len();
     let key = PublicKey::wire_len(&Params::hom_conv());
     let hellos = Bytes::each_way(HELLO_BYTES);
     let setup = hellos + Bytes { up: key as u64, down: architecture as u64 } + ot::setup_bytes(width);

@@ -1,6 +1,5 @@
 //! Which protocols a run is made of, by name; a published system is a choice of them.
 
-pub use super::preprocess::PairSupply;
 pub use crate::nonlinear::Comparison;
 
 /// What both parties must choose alike.
@@ -22,6 +21,16 @@ pub enum Linear {
     /// On the client's ciphertexts: [`crate::linear`].
     #[default]
     HomConv,
+}
+
+/// When square pairs are made; both parties must choose alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PairSupply {
+    /// While the steps that use them run.
+    #[default]
+    AsUsed,
+    /// All of them in preprocessing.
+    Ahead,
 }
 
 /// Where square pairs come from.

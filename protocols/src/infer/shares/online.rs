@@ -23,15 +23,13 @@ use blindvox_net::channel::Party;
 
 use super::hiding;
 use super::preprocess::Ready;
-use super::report::StepCost;
 use super::sample::Samples;
-use super::session::{ConvKey, Session};
+use super::session::Session;
 use super::trace::Trace;
 use crate::convert::convert;
 use crate::error::{Error, Result};
-use crate::linear::{Bias, hom_conv};
+use crate::infer::report::StepCost;
 use crate::nonlinear::{avg_pool, square, windows};
-use crate::peer::Peer;
 use crate::share::{P, Ring, Shares};
 use crate::truncate::truncate;
 
@@ -98,13 +96,13 @@ impl Shared {
 
 /// The rings that a tensor's readers need.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Needs {
-    pub(super) full: bool,
-    pub(super) prime: bool,
+pub(in crate::infer) struct Needs {
+    pub(in crate::infer) full: bool,
+    pub(in crate::infer) prime: bool,
     low: bool,
 }
 
-pub(super) fn needs(program: &Program) -> Vec<Needs> {
+pub(in crate::infer) fn needs(program: &Program) -> Vec<Needs> {
     let mut needs = vec![Needs::default(); program.tensors.len()];
     for step in &program.steps {
         for &tensor in step.inputs() {
@@ -221,17 +219,17 @@ impl<'a> Online<'a> {
                 self.provide(*output, y, 32)?;
             }
             Step::Relu { input, output, bits, .. } => {
-                let Session { peer, nonlinear, .. } = &mut self.session;
-                let y = nonlinear.relu(peer, &self.tensors[*input].full, Ring::Pow2(*bits))?;
+                let Session { peer, protocols, .. } = &mut self.session;
+                let y = protocols.nonlinear.relu(peer, &self.tensors[*input].full, Ring::Pow2(*bits))?;
                 self.provide(*output, y, 32)?;
             }
             Step::MaxPool { input, output, window, bits, .. } => {
                 let info = &self.program.tensors[*input];
                 let shape = [info.channels, info.dims[0], info.dims[1], info.dims[2]];
-                let Session { peer, nonlinear, .. } = &mut self.session;
+                let Session { peer, protocols, .. } = &mut self.session;
                 let x = Shares::from(windows::gather(&self.tensors[*input].full, shape, *window)?);
                 let size = window.iter().product();
-                let y = nonlinear.max_pool(peer, &x, size, Ring::Pow2(*bits))?;
+                let y = protocols.nonlinear.max_pool(peer, &x, size, Ring::Pow2(*bits))?;
                 self.provide(*output, y, 32)?;
             }
             Step::AvgPool { input, output, window, .. } => {
@@ -241,8 +239,13 @@ impl<'a> Online<'a> {
                 self.provide(*output, y.into(), 32)?;
             }
             Step::Argmax { input, bits, .. } => {
-                let Session { peer, nonlinear, .. } = &mut self.session;
-                return nonlinear.argmax(peer, &self.tensors[*input].full, self.program.classes, Ring::Pow2(*bits));
+                let Session { peer, protocols, .. } = &mut self.session;
+                return protocols.nonlinear.argmax(
+                    peer,
+                    &self.tensors[*input].full,
+                    self.program.classes,
+                    Ring::Pow2(*bits),
+                );
             }
         }
         Ok(None)
@@ -258,24 +261,18 @@ impl<'a> Online<'a> {
                 &joined
             }
         };
-        let Session { peer: Peer { party, channel, prng, .. }, conv, plans, .. } = &mut self.session;
+        let Session { peer, protocols, plans, .. } = &mut self.session;
         let plan = &plans[self.next_plan];
         self.next_plan += 1;
-        let mut y = match conv {
-            ConvKey::Secret(key) => hom_conv::client(channel, key, prng, plan, x)?,
-            ConvKey::Public(key) => {
-                let values = bias(linear);
-                let bias = if linear.bias_map.is_some() { Bias::Map(&values) } else { Bias::Channel(&values) };
-                hom_conv::server(channel, key, prng, plan, &linear.weights, bias, x)?
-            }
-        };
+        let mut y = protocols.linear.sums(peer, plan, linear, x)?;
+        let party = peer.party;
         if let Some(trace) = &mut self.trace {
             trace.accumulators[at] = y.to_vec();
         }
         if let Some(samples) = &mut self.samples {
             samples.summed(&self.program, at, &y);
         }
-        truncate(*party, &mut y, 32, linear.shift)?;
+        truncate(party, &mut y, 32, linear.shift)?;
         self.provide(linear.output, y, 32 - linear.shift)
     }
 
@@ -313,17 +310,5 @@ impl<'a> Online<'a> {
         let (Some(samples), Some(output)) = (&mut self.samples, step.output()) else { return };
         let (shares, ring) = self.tensors[output].shares();
         samples.wrote(&self.program, at, shares, ring);
-    }
-}
-
-/// A linear step's bias at every position, mod 2^32: one a channel, or `[out_channels, D, H, W]`.
-fn bias(linear: &Linear) -> Vec<u32> {
-    let residue = |x: i32| x as u32;
-    match &linear.bias_map {
-        None => linear.bias.iter().copied().map(residue).collect(),
-        Some(map) => {
-            let voxels = map.len() / linear.out_channels.max(1);
-            map.iter().enumerate().map(|(i, &b)| residue(b.wrapping_add(linear.bias[i / voxels]))).collect()
-        }
     }
 }

@@ -6,22 +6,14 @@
 use std::fmt;
 use std::time::Instant;
 
+use blindvox_engine::stack::leaving_nothing;
 use blindvox_models::{Program, Step};
 
-use super::report::StepCost;
 use super::session::Session;
 use crate::correlations::{Correlations, HeSource, Kind};
 use crate::error::{Error, Result};
-
-/// When square pairs are made; both parties must choose alike.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PairSupply {
-    /// While the steps that use them run.
-    #[default]
-    AsUsed,
-    /// All of them in preprocessing.
-    Ahead,
-}
+use crate::infer::presets::PairSupply;
+use crate::infer::report::StepCost;
 
 /// Values squared in a run at most where the pairs are made ahead: 4 GiB a party.
 pub const MAX_AHEAD: usize = 1 << 29;
@@ -86,8 +78,18 @@ fn require(program: &Program, source: &dyn Correlations) -> Result<()> {
     Ok(())
 }
 
+impl Session {
+    /// Makes what one run needs and no input is needed for: the source of its square pairs, or the pairs.
+    ///
+    /// # Errors
+    /// What the peer or the device make impossible.
+    pub fn preprocess(self) -> Result<Ready> {
+        leaving_nothing(|| Ready::new(self))
+    }
+}
+
 impl Ready {
-    pub(super) fn new(mut session: Session) -> Result<Self> {
+    fn new(mut session: Session) -> Result<Self> {
         let Session { peer, options, program, .. } = &mut session;
         let setup = peer.channel.stats().total;
         let start = Instant::now();

@@ -2,8 +2,7 @@
 //!
 //! | # | from -> to | content | bytes | phase |
 //! |---|---|---|---|---|
-//! | 1 | client -> server | hello: magic 8, version 3, gate hash 1, choices 1 | 12 | setup |
-//! | 2 | server -> client | hello | 12 | setup |
+//! | 1, 2 | both ways | [hellos](crate::infer::hello) | 12 each | setup |
 //! | 3 | server -> client | architecture, without weights | its encoding | setup |
 //! | 4 | client -> server | public key for convolutions | 16 + packed | setup |
 //! | 5 | both | base OTs, and from them both directions and the garbler's | see [`crate::ot`] | setup |
@@ -13,28 +12,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use blindvox_engine::bfv::{Params, PublicKey, SecretKey};
-use blindvox_engine::garble::GateHash;
+use blindvox_engine::Prng;
 use blindvox_engine::stack::leaving_nothing;
-use blindvox_engine::{Device, Prng};
 use blindvox_models::{Program, Step};
 use blindvox_net::channel::{Channel, Party};
 
-use super::architecture;
-use super::preprocess::Ready;
-use super::presets::Ways;
+use super::public;
+use super::ways::{LinearKey, Protocols};
 use crate::error::{Error, Result};
-use crate::gc;
+use crate::infer::hello::greet;
+use crate::infer::options::Options;
 use crate::linear::{LinearPlan, LinearSpec, Search};
 use crate::nonlinear::Nonlinear;
 use crate::peer::Peer;
-
-/// The first bytes of a connection.
-const MAGIC: [u8; 8] = *b"blindvox";
-/// Bytes of a hello.
-pub(super) const HELLO_BYTES: usize = MAGIC.len() + 4;
-/// Changed whenever messages change.
-const VERSION: u16 = 3;
 
 /// What a party brings.
 pub enum Role {
@@ -54,56 +44,11 @@ impl Role {
     }
 }
 
-/// What a party chooses for itself, or both agree on.
-#[derive(Clone)]
-pub struct Options {
-    /// Where the kernels run.
-    pub device: Device,
-    /// Which protocols the run is made of; both parties must choose alike.
-    pub ways: Ways,
-    /// The hash of garbled gates; parties that choose differently notice it when they meet.
-    pub gate_hash: GateHash,
-    /// Where gates are computed; each party's own choice.
-    pub gate_place: gc::GatePlace,
-    /// Keep the shares of every tensor for [`super::trace`]. Only for tests: they are secret.
-    pub trace: bool,
-    /// Keep the shares around this many voxels of each step for [`super::sample`]; 0 keeps none. Only for tests and benches.
-    pub samples: usize,
-}
-
-impl Options {
-    /// Everything as it should be, on `device`.
-    pub fn new(device: Device) -> Self {
-        Self {
-            device,
-            ways: Ways::default(),
-            gate_hash: GateHash::default(),
-            gate_place: gc::GatePlace::default(),
-            trace: false,
-            samples: 0,
-        }
-    }
-
-    /// The hash of gates and where they are computed.
-    pub fn garbling(&self) -> gc::Garbling {
-        gc::Garbling::new(self.gate_hash, self.gate_place, &self.device)
-    }
-}
-
-/// The HE key for convolutions, as each party has it.
-pub(super) enum ConvKey {
-    /// The client decrypts.
-    Secret(SecretKey),
-    /// The server re-randomises.
-    Public(PublicKey),
-}
-
 /// A party after setup.
 pub struct Session {
     pub(super) peer: Peer,
     pub(super) options: Options,
-    pub(super) nonlinear: Nonlinear,
-    pub(super) conv: ConvKey,
+    pub(super) protocols: Protocols,
     /// The client's has no weights.
     pub(super) program: Arc<Program>,
     /// One for each linear step, in order.
@@ -140,8 +85,8 @@ impl Session {
         greet(party, &options, &mut channel)?;
         let program = match role {
             Role::Server(program) => {
-                architecture::check(&program)?;
-                let bytes = architecture::encode(&program)?;
+                public::check(&program)?;
+                let bytes = public::encode(&program)?;
                 channel.bind(&bytes);
                 channel.send(bytes)?;
                 program
@@ -149,35 +94,19 @@ impl Session {
             Role::Client => {
                 let bytes = channel.recv()?;
                 channel.bind(&bytes);
-                Arc::new(architecture::decode(&bytes)?)
+                Arc::new(public::decode(&bytes)?)
             }
         };
         let plans = plans(&program)?;
-        let params = Params::hom_conv();
-        let conv = match party {
-            Party::Client => {
-                let key = SecretKey::generate(&params, &options.device, &mut prng)?;
-                channel.send(key.public_key(&mut prng)?.to_bytes())?;
-                ConvKey::Secret(key)
-            }
-            Party::Server => {
-                let bytes = channel.recv_exact(PublicKey::wire_len(&params))?;
-                ConvKey::Public(PublicKey::from_bytes(&params, &options.device, &bytes)?)
-            }
-        };
+        let linear = LinearKey::exchange(party, &mut channel, &options.device, &mut prng)?;
         let peer = Peer::setup(party, channel, prng)?.garbling(options.garbling())?;
-        let nonlinear = Nonlinear::new(options.ways.compare);
-        Ok(Self { peer, options, nonlinear, conv, program, plans, setup_time: start.elapsed() })
+        let protocols = Protocols { linear, nonlinear: Nonlinear::new(options.ways.compare) };
+        Ok(Self { peer, options, protocols, program, plans, setup_time: start.elapsed() })
     }
 
     /// The program, without weights on the client's side.
     pub fn program(&self) -> &Program {
         &self.program
-    }
-
-    /// Makes what one run needs and no input is needed for: the source of its square pairs, or the pairs.
-    pub fn preprocess(self) -> Result<Ready> {
-        leaving_nothing(|| Ready::new(self))
     }
 }
 
@@ -189,42 +118,6 @@ pub fn plans(program: &Program) -> Result<Vec<LinearPlan>> {
     });
     let mut search = Search::default();
     linear.map(|linear| LinearPlan::searched(&LinearSpec::of(program, linear), &mut search)).collect()
-}
-
-/// Exchanges hellos, and holds the peer's to this party's.
-fn greet(party: Party, options: &Options, channel: &mut Channel) -> Result<()> {
-    let [v0, v1] = VERSION.to_le_bytes();
-    let hash = options.gate_hash;
-    let hello = [&MAGIC[..], &[v0, v1, hash.code(), options.ways.code()]].concat();
-    let theirs = match party {
-        Party::Client => {
-            channel.send(hello.clone())?;
-            channel.recv_exact(hello.len())?
-        }
-        Party::Server => {
-            let theirs = channel.recv_exact(hello.len())?;
-            channel.send(hello.clone())?;
-            theirs
-        }
-    };
-    // The client's first, on both sides.
-    let (first, second) = if party == Party::Client { (&hello, &theirs) } else { (&theirs, &hello) };
-    channel.bind(first);
-    channel.bind(second);
-    if theirs[..10] != hello[..10] || !Ways::is_code(theirs[11]) {
-        return Err(Error::protocol(format!("the peer does not speak blindvox version {VERSION}")));
-    }
-    if theirs[10] != hello[10] {
-        let theirs = match GateHash::from_code(theirs[10]) {
-            Some(hash) => hash.to_string(),
-            None => format!("number {}, which this version does not know", theirs[10]),
-        };
-        return Err(Error::protocol(format!("the gate hashes differ: {hash} here, the peer's is {theirs}")));
-    }
-    match Ways::difference(hello[11], theirs[11]) {
-        Some(difference) => Err(Error::protocol(difference)),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -255,40 +148,6 @@ mod tests {
         }
         assert!(labels([b"this network", b"this network"]));
         assert!(!labels([b"this network", b"that network"]));
-    }
-
-    #[test]
-    fn parties_that_chose_differently_say_so() {
-        let hello = |version: u16, hash, zero| {
-            let [v0, v1] = version.to_le_bytes();
-            [&MAGIC[..], &[v0, v1, hash, zero]].concat()
-        };
-        let message = |hash: GateHash, theirs: Vec<u8>| {
-            let (mut client, mut server) = local_pair();
-            server.send(theirs).unwrap();
-            let options = Options { gate_hash: hash, ..Options::new(Device::cpu()) };
-            let found = greet(Party::Client, &options, &mut client).map_err(|e| e.to_string());
-            (server.recv().unwrap(), found)
-        };
-        let (aes, same) = message(GateHash::Aes, hello(VERSION, 0, 0));
-        assert!(aes == hello(VERSION, 0, 0) && same.is_ok());
-        let (chacha, found) = message(GateHash::ChaCha12, aes.clone());
-        let found = found.unwrap_err();
-        assert!(found.contains("ChaCha12 here") && found.contains("the peer's is AES-128"), "{found}");
-        let found = message(GateHash::Aes, chacha).1.unwrap_err();
-        assert!(found.contains("AES-128 here") && found.contains("the peer's is ChaCha12"), "{found}");
-        assert!(message(GateHash::Aes, hello(VERSION, 9, 0)).1.unwrap_err().contains("number 9"));
-        let found = [1, 2].map(|choices| message(GateHash::Aes, hello(VERSION, 0, choices)).1.unwrap_err());
-        assert!(
-            found[0].contains("comparisons are made by sign and selection here, by full circuits by the peer"),
-            "{found:?}"
-        );
-        assert!(found[1].contains("square pairs are made as used here, ahead by the peer"), "{found:?}");
-        let mut magic = hello(VERSION, 0, 0);
-        magic[0] ^= 1;
-        for other in [hello(VERSION + 1, 0, 0), hello(VERSION, 0, 4), magic] {
-            assert!(message(GateHash::Aes, other).1.unwrap_err().contains("does not speak"));
-        }
     }
 
     /// The widest layers that fit 4096 of them: a small message that asks for hours of planning.
@@ -324,9 +183,9 @@ mod tests {
 
     #[test]
     fn planning_is_bounded_by_a_count() {
-        let bytes = architecture::encode(&costly(4000)).unwrap();
+        let bytes = public::encode(&costly(4000)).unwrap();
         assert!(bytes.len() < 1 << 20, "{} bytes", bytes.len());
-        let program = architecture::decode(&bytes).unwrap();
+        let program = public::decode(&bytes).unwrap();
         let text = plans(&program).unwrap_err().to_string();
         assert!(text.contains(&format!("more than {MAX_CANDIDATES} layouts")), "{text}");
         // The count is of all layers together: one of these is a small part of it.
