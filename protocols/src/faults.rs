@@ -1,17 +1,13 @@
-//! Tests of streams that break: a relay between the parties spoils one message of one of them.
-//!
-//! What lengths and counts can tell is an error at the receiver: a message cut short, lengthened, lost, sent twice or overtaken, and
-//! a peer that stops. A late one only takes longer. A changed bit of the right length is not told from a right one in semi-honest protocols (transport encryption does
-//! that), but it may neither panic nor hang.
+//! Tests of streams that break: every protocol against a relay between the parties that spoils one message of one of them, see
+//! [`blindvox_net::testing`].
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use blindvox_engine::Device;
 use blindvox_net::channel::{Channel, Party};
-use blindvox_net::transport::local;
-use blindvox_net::transport::queue::{Popper, Pusher};
+use blindvox_net::testing::{Fault, Harm, Relay};
 
 use crate::compare::Garbled;
 use crate::correlations::HeSource;
@@ -24,76 +20,6 @@ use crate::testing::{garbling_peer, sharings};
 
 const LONG: Duration = Duration::from_secs(60);
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
-    Short,
-    Long,
-    Lost,
-    Twice,
-    Swapped,
-    Flipped,
-    Late,
-    Stopped,
-}
-
-/// What is to be spoilt: the messages of a party from now on that pass, and then the fault.
-struct Plan {
-    from: Party,
-    pass: usize,
-    fault: Fault,
-}
-
-type Plans = Arc<Mutex<Option<Plan>>>;
-
-/// Hands messages of `from` on until either end is gone.
-fn relay(from: Party, inc: &Popper, out: &Pusher, plans: &Plans) -> Result<()> {
-    let mut held = None;
-    loop {
-        let mut message = inc.pop(LONG)?;
-        let due = {
-            let mut plan = plans.lock().unwrap();
-            match &mut *plan {
-                Some(p) if p.from == from && p.pass == 0 => plan.take().map(|p| p.fault),
-                Some(p) if p.from == from => {
-                    p.pass -= 1;
-                    None
-                }
-                _ => None,
-            }
-        };
-        match due {
-            Some(Fault::Short) => message.bytes.truncate(message.bytes.len() - 1),
-            Some(Fault::Long) => message.bytes.push(0),
-            Some(Fault::Lost) => continue,
-            Some(Fault::Twice) => out.push(message.clone(), LONG)?,
-            Some(Fault::Swapped) => {
-                held = Some(message);
-                continue;
-            }
-            Some(Fault::Flipped) => message.bytes.iter_mut().step_by(7).for_each(|b| *b ^= 0x81),
-            Some(Fault::Late) => thread::sleep(Duration::from_millis(30)),
-            // Until the party gives up and its end closes.
-            Some(Fault::Stopped) => loop {
-                inc.pop(LONG)?;
-            },
-            None => {}
-        }
-        out.push(message, LONG)?;
-        held.take().map_or(Ok(()), |m| out.push(m, LONG))?;
-    }
-}
-
-/// Both ends, with a relay between them.
-fn relayed_pair(plans: &Plans) -> (Channel, Channel) {
-    let (client, to_client) = local::pair();
-    let (to_server, server) = local::pair();
-    for (from, inc, out) in [(Party::Client, to_client.1, to_server.0), (Party::Server, to_server.1, to_client.0)] {
-        let plans = plans.clone();
-        thread::spawn(move || relay(from, &inc, &out, &plans));
-    }
-    (Channel::new(client), Channel::new(server))
-}
-
 /// Whatever comes next: surplus messages of the protocol are found here at the latest.
 fn next(channel: &mut Channel) -> Result<()> {
     channel.send(vec![7; 3])?;
@@ -101,17 +27,15 @@ fn next(channel: &mut Channel) -> Result<()> {
 }
 
 /// Runs both halves after a set-up that nothing spoils; the results of client and server.
-fn run<T: Send>(plan: Option<Plan>, timeout: Duration, half: impl Fn(&mut Peer) -> Result<T> + Sync) -> [Result<T>; 2] {
-    let plans = Plans::default();
-    let (client, server) = relayed_pair(&plans);
-    let ready = std::sync::Barrier::new(2);
-    let plan = Mutex::new(plan);
+fn run<T: Send>(harm: Harm, timeout: Duration, half: impl Fn(&mut Peer) -> Result<T> + Sync) -> [Result<T>; 2] {
+    let (relay, client, server) = Relay::between(None);
+    let (ready, relay) = (Barrier::new(2), Mutex::new(relay));
     let party = |party: Party, channel: Channel| {
         let mut peer = garbling_peer(party, channel);
         next(&mut peer.channel).unwrap();
         ready.wait();
         if party == Party::Client {
-            *plans.lock().unwrap() = plan.lock().unwrap().take();
+            relay.lock().unwrap().plan(harm);
         }
         ready.wait();
         peer.channel.set_timeout(timeout);
@@ -132,34 +56,26 @@ fn check<T: Send>(messages: [usize; 2], half: impl Fn(&mut Peer) -> Result<T> + 
         let mut at: Vec<_> = [0, count / 2, count.saturating_sub(1)].into_iter().filter(|&i| i < count).collect();
         at.dedup();
         for pass in at {
-            for fault in [
-                Fault::Short,
-                Fault::Long,
-                Fault::Lost,
-                Fault::Twice,
-                Fault::Swapped,
-                Fault::Flipped,
-                Fault::Late,
-                Fault::Stopped,
-            ] {
-                let waits = matches!(fault, Fault::Lost | Fault::Swapped | Fault::Stopped);
-                let timeout = if waits { Duration::from_millis(300) } else { LONG };
+            for fault in Fault::all(8 * pass + 3) {
+                let timeout = if fault.is_silence() { Duration::from_millis(300) } else { LONG };
                 let start = Instant::now();
-                let results = run(Some(Plan { from, pass, fault }), timeout, &half);
+                let results = run(Harm { from, pass, fault }, timeout, &half);
                 let what = format!("message {pass} of {count} of the {from:?}, {fault:?}");
                 assert!(start.elapsed() < LONG / 2, "{what}: not noticed in time");
                 let [client, server] = &results;
                 let receiver = if from == Party::Client { server } else { client };
                 match fault {
-                    Fault::Short | Fault::Long | Fault::Twice => {
+                    Fault::Short | Fault::Long | Fault::Oversized | Fault::Twice => {
                         assert!(matches!(receiver, Err(Error::Protocol(_))), "{what}: {:?}", receiver.as_ref().err());
                     }
-                    Fault::Lost | Fault::Swapped | Fault::Stopped => assert!(receiver.is_err(), "{what}"),
+                    Fault::Lost | Fault::Swapped | Fault::Stopped | Fault::Closed => {
+                        assert!(receiver.is_err(), "{what}")
+                    }
                     Fault::Late => match (client, server) {
                         (Ok(c), Ok(s)) => assert!(right(c, s), "{what}"),
                         _ => panic!("{what}: {:?} {:?}", client.as_ref().err(), server.as_ref().err()),
                     },
-                    Fault::Flipped => {}
+                    Fault::Turned { .. } | Fault::Scrambled => {}
                 }
             }
         }
