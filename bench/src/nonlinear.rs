@@ -19,7 +19,7 @@ use blindvox_protocols::gc::{Garbling, arithmetic, modular};
 use blindvox_protocols::nonlinear::multiply::multiply;
 use blindvox_protocols::nonlinear::square::square;
 use blindvox_protocols::nonlinear::{Comparison, Nonlinear};
-use blindvox_protocols::peer::Peer;
+use blindvox_protocols::peer::{Link, Peer};
 use blindvox_protocols::rates::{AND, COT, LABEL, PAIR, TRIPLE};
 use blindvox_protocols::share::{P, Ring};
 use serde::Serialize;
@@ -239,9 +239,9 @@ impl Table {
         if self.wants("label_cot") {
             self.measure(
                 ("label_cot", 128, LABEL.ns),
-                |side| match side.party {
-                    Party::Server => side.ot.send.labels(&mut side.channel, n),
-                    Party::Client => side.ot.recv.labels(&mut side.channel, &bits),
+                |Peer { link: Link { party, channel, ot, .. }, .. }| match party {
+                    Party::Server => ot.send.labels(channel, n),
+                    Party::Client => ot.recv.labels(channel, &bits),
                 },
                 |[active, zero]| {
                     let delta = |i: usize| active[i] ^ zero[i];
@@ -254,9 +254,9 @@ impl Table {
             let correlations: Vec<u32> = Prng::from_os()?.fill(n);
             self.measure(
                 ("cot", 32, COT.ns),
-                |side| match side.party {
-                    Party::Server => side.ot.send.cot(&mut side.channel, &correlations, Ring::FULL),
-                    Party::Client => side.ot.recv.cot(&mut side.channel, &bits, Ring::FULL),
+                |Peer { link: Link { party, channel, ot, .. }, .. }| match party {
+                    Party::Server => ot.send.cot(channel, &correlations, Ring::FULL),
+                    Party::Client => ot.recv.cot(channel, &bits, Ring::FULL),
                 },
                 |[r, s]| (0..n).all(|i| r[i].wrapping_add(s[i]) == correlations[i] * u32::from(bits[i])),
             )?;

@@ -71,6 +71,7 @@ impl Net {
     }
 
     /// A convolution with bias, and a normalisation where `norm`.
+    #[expect(clippy::too_many_arguments, reason = "a line a layer")]
     pub fn conv(&mut self, name: &str, input: &str, ci: usize, co: usize, kernel: &[usize], norm: bool) {
         let size = (ci * kernel.iter().product::<usize>()) as f32;
         let weight = self.tensor(&format!("{name}.w"), &[&[co, ci], kernel].concat(), 0.0, size.powf(-0.5));

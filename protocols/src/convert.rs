@@ -33,7 +33,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::ot;
-use crate::peer::Peer;
+use crate::peer::{Link, Peer};
 use crate::share::{P, Ring, Shares};
 use crate::traffic::Bytes;
 use crate::truncate::{ceil, floor};
@@ -146,7 +146,7 @@ pub(crate) fn chunk_from_prime(peer: &mut Peer, chunk: &mut [u32], shift: u32) -
 
 /// Shares of `multiple`·(a OR b) in `target`, for a bit of each party's.
 fn wraps(peer: &mut Peer, high: &[u8], multiple: u32, target: Ring) -> Result<Shares> {
-    let Peer { party, channel, ot, .. } = peer;
+    let Link { party, channel, ot, .. } = &mut peer.link;
     let (ring, scale) = correction_ring(multiple, target);
     let unit = multiple >> scale;
     let mut product = match party {

@@ -14,7 +14,7 @@ use crate::correlations::HeSource;
 use crate::error::{Error, Result};
 use crate::gc::{Planes, Program, arithmetic};
 use crate::nonlinear::relu::relu;
-use crate::peer::Peer;
+use crate::peer::{Link, Peer};
 use crate::share::{P, Ring};
 use crate::testing::{garbling_peer, sharings};
 
@@ -91,7 +91,7 @@ fn transfers() {
     // Two chunks of choices one way, two of corrections the other.
     check(
         [2, 2],
-        |Peer { party, channel, ot, .. }| match party {
+        |Peer { link: Link { party, channel, ot, .. }, .. }| match party {
             Party::Server => ot.send.cot(channel, &correlations, ring),
             Party::Client => ot.recv.cot(channel, &choices, ring),
         },

@@ -33,7 +33,7 @@ use zeroize::Zeroizing;
 use super::products::{BeaverTriples, Correlated, SquarePairs};
 use super::{Correlations, Kind};
 use crate::error::Result;
-use crate::peer::Peer;
+use crate::peer::Link;
 use crate::share::{P, Ring};
 use crate::traffic::Bytes;
 
@@ -115,9 +115,9 @@ impl HeSource {
     ///
     /// # Errors
     /// The peer's, the channel's and the device's.
-    pub fn setup(peer: &mut Peer, device: &Device) -> Result<Self> {
+    pub fn setup(link: &mut Link, device: &Device) -> Result<Self> {
         let params = Params::square_pairs();
-        let Peer { party, channel, prng, .. } = peer;
+        let Link { party, channel, prng, .. } = link;
         let mut prng = prng.fork("square pairs");
         let role = match party {
             Party::Client => {
@@ -147,12 +147,12 @@ impl Correlations for HeSource {
         matches!(kind, Kind::SquarePairs | Kind::Triples)
     }
 
-    fn square_pairs(&mut self, peer: &mut Peer, count: usize) -> Result<SquarePairs> {
-        self.maker.supply(&mut self.pairs, &mut peer.channel, count)
+    fn square_pairs(&mut self, link: &mut Link, count: usize) -> Result<SquarePairs> {
+        self.maker.supply(&mut self.pairs, &mut link.channel, count)
     }
 
-    fn triples(&mut self, peer: &mut Peer, count: usize) -> Result<BeaverTriples> {
-        self.maker.supply(&mut self.triples, &mut peer.channel, count)
+    fn triples(&mut self, link: &mut Link, count: usize) -> Result<BeaverTriples> {
+        self.maker.supply(&mut self.triples, &mut link.channel, count)
     }
 }
 
@@ -261,7 +261,7 @@ mod tests {
     /// Both halves, one request after the other; the client's traffic of each.
     fn run<T: Send>(
         requests: &[usize],
-        ask: impl Fn(&mut HeSource, &mut Peer, usize) -> Result<T> + Sync,
+        ask: impl Fn(&mut HeSource, &mut Link, usize) -> Result<T> + Sync,
     ) -> Vec<(T, T, Traffic)> {
         let (client, server, _) = run_both(|peer| {
             let mut source = HeSource::setup(peer, &Device::cpu()).unwrap();
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn pairs_and_triples_come_from_one_source_in_turn() {
-        let mixed = run(&[10, 20], |source, peer, n| Ok((source.triples(peer, n)?, source.square_pairs(peer, n)?)));
+        let mixed = run(&[10, 20], |source, link, n| Ok((source.triples(link, n)?, source.square_pairs(link, n)?)));
         for ((triples, pairs), (triples2, pairs2), _) in &mixed {
             assert_products(triples, triples2);
             assert_products(pairs, pairs2);

@@ -13,7 +13,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{Correlations, Kind};
 use crate::error::{Error, Result};
-use crate::peer::Peer;
+use crate::peer::Link;
 use crate::share::{P, mul_mod_p};
 
 /// One party's shares mod [`P`] of square pairs: a uniform a, and a^2. Each is good for one use.
@@ -160,7 +160,7 @@ impl Correlations for SquarePairs {
         kind == Kind::SquarePairs
     }
 
-    fn square_pairs(&mut self, _peer: &mut Peer, count: usize) -> Result<SquarePairs> {
+    fn square_pairs(&mut self, _link: &mut Link, count: usize) -> Result<SquarePairs> {
         self.take(count)
     }
 }

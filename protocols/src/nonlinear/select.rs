@@ -15,7 +15,7 @@ use blindvox_net::channel::Party;
 
 use crate::error::Result;
 use crate::ot;
-use crate::peer::Peer;
+use crate::peer::{Link, Peer};
 use crate::share::{BitShares, Ring, Shares};
 use crate::traffic::Bytes;
 
@@ -29,7 +29,7 @@ pub fn select(peer: &mut Peer, bits: &BitShares, x: &[u32], ring: Ring) -> Resul
     let mut correlations = Shares::from(x);
     let signed = correlations.iter_mut().zip(&**bits);
     wide(|| signed.for_each(|(c, &d)| *c = (*c & !mask(d)) | (ring.neg(*c) & mask(d))));
-    let Peer { party, channel, ot, .. } = peer;
+    let Link { party, channel, ot, .. } = &mut peer.link;
     // The server sends first.
     let (mut sum, received) = match party {
         Party::Server => {

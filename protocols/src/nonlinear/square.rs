@@ -105,6 +105,7 @@ mod tests {
     use super::*;
     use crate::correlations::{Correlations, Dealer, Kind};
     use crate::ot::LOCAL_WIDTH;
+    use crate::peer::Link;
     use crate::testing::{run_both, sharings};
 
     fn dealt(party: Party, count: usize) -> SquarePairs {
@@ -154,9 +155,9 @@ mod tests {
             fn offers(&self, kind: Kind) -> bool {
                 self.0.offers(kind)
             }
-            fn square_pairs(&mut self, peer: &mut Peer, count: usize) -> Result<SquarePairs> {
+            fn square_pairs(&mut self, link: &mut Link, count: usize) -> Result<SquarePairs> {
                 self.1.lock().unwrap().push(count);
-                self.0.square_pairs(peer, count)
+                self.0.square_pairs(link, count)
             }
         }
         let n = 2 * convert::CHUNK + 1;

@@ -124,6 +124,7 @@ pub fn plans(program: &Program) -> Result<Vec<LinearPlan>> {
 mod tests {
     use super::*;
     use crate::linear::search::MAX_CANDIDATES;
+    use crate::peer::Link;
     use blindvox_models::{Linear, LinearKind, TensorInfo};
     use blindvox_net::channel::local_pair;
 
@@ -140,7 +141,7 @@ mod tests {
         };
         fn keys(party: Party, mut channel: Channel, seen: &[u8]) -> Vec<u128> {
             channel.bind(seen);
-            let Peer { mut channel, mut ot, .. } = Peer::setup(party, channel, Prng::from_os().unwrap()).unwrap();
+            let Link { mut channel, mut ot, .. } = Link::setup(party, channel, Prng::from_os().unwrap()).unwrap();
             match party {
                 Party::Client => ot.recv.rot(&mut channel, &[0; 10]).unwrap(),
                 Party::Server => ot.send.rot(&mut channel, 10).unwrap().iter().map(|pair| pair[0]).collect(),

@@ -8,7 +8,7 @@ use blindvox_net::channel::{Channel, Party};
 use crate::error::Result;
 use crate::linear::{Bias, LinearPlan, hom_conv};
 use crate::nonlinear::Nonlinear;
-use crate::peer::Peer;
+use crate::peer::{Link, Peer};
 use crate::share::Shares;
 
 /// What the steps of a run call.
@@ -44,7 +44,7 @@ impl LinearKey {
 
     /// Shares mod 2^32 of a linear step's sums, bias included, from shares of its joined inputs.
     pub(super) fn sums(&self, peer: &mut Peer, plan: &LinearPlan, linear: &Linear, x: &[u32]) -> Result<Shares> {
-        let Peer { channel, prng, .. } = peer;
+        let Link { channel, prng, .. } = &mut peer.link;
         match self {
             Self::Secret(key) => hom_conv::client(channel, key, prng, plan, x),
             Self::Public(key) => {
