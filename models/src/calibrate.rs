@@ -13,9 +13,9 @@ use super::bundle::Bundle;
 use super::calibration::{Calibration, Input, Level};
 use super::equalise;
 use super::graph::VERSION;
-use super::kernels::{self, Padded};
+use super::kernels;
 use super::lower::{Lowered, RealLinear, RealOp};
-use super::program::{LinearKind, TensorId};
+use super::program::TensorId;
 use super::quantize::{
     ACCUMULATOR_BITS, MAX_LINEAR_SHIFT, MAX_SCALE, MAX_SQUARE_SHIFT, Quantization, SQUARE_INPUT_BITS, STREAM_BITS,
     Scale, accumulator_scale, largest_scale, required_bits, weight_maxima, weight_scale,
@@ -127,7 +127,7 @@ pub(crate) fn streams(lowered: &Lowered, input: &[f32]) -> Vec<Vec<f32>> {
     for step in &lowered.steps {
         let dims = |t: TensorId| lowered.streams[t].dims;
         let value = match &step.op {
-            RealOp::Linear(linear) => linear_step(lowered, linear, &values),
+            RealOp::Linear(linear) => linear_step(linear, [dims(linear.inputs[0]), dims(step.output)], &values),
             RealOp::Square(t) => values[*t].iter().map(|x| x * x).collect(),
             RealOp::Relu(t) => values[*t].iter().map(|x| x.max(0.0)).collect(),
             RealOp::MaxPool(t, window) => kernels::pool(&values[*t], dims(*t), *window, f32::NEG_INFINITY, f32::max),
@@ -142,17 +142,10 @@ pub(crate) fn streams(lowered: &Lowered, input: &[f32]) -> Vec<Vec<f32>> {
     values
 }
 
-fn linear_step(lowered: &Lowered, linear: &RealLinear, values: &[Vec<f32>]) -> Vec<f32> {
+/// From one grid to another.
+fn linear_step(linear: &RealLinear, dims: [[usize; 3]; 2], values: &[Vec<f32>]) -> Vec<f32> {
     let parts: Vec<&[f32]> = linear.inputs.iter().map(|&t| &values[t][..]).collect();
-    let dims = lowered.streams[linear.inputs[0]].dims;
-    let mut out = match linear.kind {
-        LinearKind::Conv { kernel } => {
-            kernels::conv(&Padded::new(&parts, dims, kernel, |v| v), &linear.weights, kernel)
-        }
-        LinearKind::Transposed2 { factor } => {
-            kernels::transposed(&Padded::new(&parts, dims, [1, 1, 1], |v| v), &linear.weights, factor)
-        }
-    };
+    let mut out = kernels::linear(linear.kind, dims, &parts, &linear.weights, |v| v);
     let voxels = out.len() / linear.out_channels;
     for (xs, &b) in out.chunks_exact_mut(voxels).zip(&linear.bias) {
         xs.iter_mut().for_each(|x| *x += b as f32);

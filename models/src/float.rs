@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::bundle::Bundle;
 use super::graph::{BatchNorm, Op, kernel3};
-use super::kernels::{self, Padded};
+use super::kernels;
+use super::program::LinearKind;
 use crate::error::Result;
 
 /// What the float network says about one volume.
@@ -55,7 +56,7 @@ fn node(bundle: &Bundle, at: usize, values: &[Vec<f32>]) -> Result<Vec<f32>> {
             let kernel = kernel3(kernel, layout.planar);
             let sizes = [&[*out_channels, ci], &kernel[planar..]].concat();
             let weights = bundle.weights().tensor(&node.name, weight, &sizes)?;
-            let out = kernels::conv(&Padded::new(&[input], dims, kernel, |v| v), &weights, kernel);
+            let out = kernels::linear(LinearKind::conv(kernel), [dims, shape.dims], &[input], &weights, |v| v);
             affine(out, bias, batch_norm, shape.channels, vector)?
         }
         Op::ConvTranspose { weight, bias, batch_norm, out_channels: co } => {
@@ -65,7 +66,8 @@ fn node(bundle: &Bundle, at: usize, values: &[Vec<f32>]) -> Result<Vec<f32>> {
             let stored = bundle.weights().tensor(&node.name, weight, &sizes)?;
             let at = |i: usize| (i / taps % ci * co + i / (taps * ci)) * taps + i % taps;
             let weights: Vec<f32> = (0..stored.len()).map(|i| stored[at(i)]).collect();
-            let out = kernels::transposed(&Padded::new(&[input], dims, [1, 1, 1], |v| v), &weights, factor);
+            let kind = LinearKind::Transposed2 { factor };
+            let out = kernels::linear(kind, [dims, shape.dims], &[input], &weights, |v| v);
             affine(out, bias, batch_norm, shape.channels, vector)?
         }
         Op::Square => input.iter().map(|x| x * x).collect(),

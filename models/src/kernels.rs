@@ -9,6 +9,8 @@ use std::ops::{AddAssign, Mul};
 
 use rayon::prelude::*;
 
+use super::program::LinearKind;
+
 /// Neighbouring outputs that are computed together.
 const LANES: usize = 16;
 
@@ -17,63 +19,101 @@ pub(crate) trait Scalar: Copy + Default + Send + Sync + PartialOrd + AddAssign +
 impl Scalar for f32 {}
 impl Scalar for f64 {}
 
-/// A zero-padded copy of tensors concatenated along their channels.
-pub(crate) struct Padded<T> {
-    data: Vec<T>,
-    dims: [usize; 3],
-    padded: [usize; 3],
-    channels: usize,
+/// A convolution between two grids: `out[z] = sum_k w[k]·in[stride·z + k - padding]`, zero outside.
+#[derive(Clone, Copy)]
+struct Conv {
+    kernel: [usize; 3],
+    stride: [usize; 3],
+    padding: [usize; 3],
+    /// D, H, W.
+    input: [usize; 3],
+    /// D, H, W.
+    output: [usize; 3],
 }
 
-impl<T: Scalar> Padded<T> {
-    /// Copies `parts`, each `[channels, D, H, W]` with grid `dims`, with room for a convolution by `kernel`.
-    pub(crate) fn new<U: Copy + Sync>(
-        parts: &[&[U]],
-        dims: [usize; 3],
-        kernel: [usize; 3],
-        convert: impl Fn(U) -> T + Sync,
-    ) -> Self {
-        let [d, h, w] = dims;
-        let padded = [d + kernel[0] - 1, h + kernel[1] - 1, w + kernel[2] - 1];
-        let [pd, ph, pw] = padded;
-        let channels = parts.iter().map(|p| p.len() / (d * h * w)).sum::<usize>();
-        // The last run of an output plane may read up to LANES past the last value.
-        let mut data = vec![T::default(); channels * pd * ph * pw + LANES];
-        let rows = parts.iter().flat_map(|p| p.chunks_exact(w));
-        for (at, row) in rows.enumerate() {
-            let (c, z, y) = (at / (d * h), at / h % d, at % h);
-            let to = ((c * pd + z + kernel[0] / 2) * ph + y + kernel[1] / 2) * pw + kernel[2] / 2;
-            data[to..to + w].iter_mut().zip(row).for_each(|(t, &v)| *t = convert(v));
-        }
-        Self { data, dims, padded, channels }
+impl Conv {
+    /// A channel for a channel of a grid, place for place.
+    fn pointwise(dims: [usize; 3]) -> Self {
+        Self { kernel: [1; 3], stride: [1; 3], padding: [0; 3], input: dims, output: dims }
+    }
+
+    /// All that the windows read along an axis.
+    fn padded(&self) -> [usize; 3] {
+        std::array::from_fn(|i| (self.output[i] - 1) * self.stride[i] + self.kernel[i])
     }
 }
 
-/// Convolution with zero padding: `weights` is `[out_channels][in_channels][kernel]`; returns
-/// `[out_channels, D, H, W]`. `input` was padded for this `kernel`.
-pub(crate) fn conv<T: Scalar>(input: &Padded<T>, weights: &[T], kernel: [usize; 3]) -> Vec<T> {
-    let ([d, h, w], [pd, ph, pw]) = (input.dims, input.padded);
-    let taps = input.channels * kernel.iter().product::<usize>();
+/// A linear step's sums without biases, `[out_channels, D, H, W]` on the grid `output`, from `parts` concatenated along
+/// their channels, each `[channels, D, H, W]` on the grid `input`; `weights` is `[out_channels][in_channels][taps]`.
+pub(crate) fn linear<T: Scalar, U: Copy + Sync>(
+    kind: LinearKind,
+    [input, output]: [[usize; 3]; 2],
+    parts: &[&[U]],
+    weights: &[T],
+    convert: impl Fn(U) -> T + Sync,
+) -> Vec<T> {
+    match kind {
+        LinearKind::Conv { kernel, stride, padding } => {
+            conv(Conv { kernel, stride, padding, input, output }, parts, weights, convert)
+        }
+        LinearKind::Transposed2 { factor } => transposed(parts, input, weights, factor, convert),
+    }
+}
+
+/// A zero-padded copy of tensors concatenated along their channels, and how many channels that are.
+fn padded<T: Scalar, U: Copy + Sync>(geometry: Conv, parts: &[&[U]], convert: impl Fn(U) -> T) -> (Vec<T>, usize) {
+    let ([d, h, w], [pd, ph, pw], before) = (geometry.input, geometry.padded(), geometry.padding);
+    let channels = parts.iter().map(|p| p.len() / (d * h * w)).sum::<usize>();
+    // The last run of an output plane may read up to LANES past the last value.
+    let mut data = vec![T::default(); channels * pd * ph * pw + LANES];
+    // Strides and small grids of outputs leave the last voxels unread.
+    let (read, rows) = (w.min(pw.saturating_sub(before[2])), parts.iter().flat_map(|p| p.chunks_exact(w)));
+    for (at, row) in rows.enumerate() {
+        let (c, z, y) = (at / (d * h), at / h % d + before[0], at % h + before[1]);
+        if z < pd && y < ph {
+            let to = ((c * pd + z) * ph + y) * pw + before[2];
+            data[to..to + read].iter_mut().zip(row).for_each(|(t, &v)| *t = convert(v));
+        }
+    }
+    (data, channels)
+}
+
+/// Convolution with zero padding: `weights` is `[out_channels][in_channels][kernel]`; returns `[out_channels, D, H, W]`.
+fn conv<T: Scalar, U: Copy + Sync>(
+    geometry: Conv,
+    parts: &[&[U]],
+    weights: &[T],
+    convert: impl Fn(U) -> T + Sync,
+) -> Vec<T> {
+    let (data, channels) = padded(geometry, parts, convert);
+    let Conv { kernel, stride, output: [d, h, w], .. } = geometry;
+    let [pd, ph, pw] = geometry.padded();
+    let taps = channels * kernel.iter().product::<usize>();
     let out_channels = weights.len() / taps;
     let mut offsets = Vec::with_capacity(taps);
-    for c in 0..input.channels {
+    for c in 0..channels {
         for z in 0..kernel[0] {
             for y in 0..kernel[1] {
                 offsets.extend((0..kernel[2]).map(|x| ((c * pd + z) * ph + y) * pw + x));
             }
         }
     }
+    // Neighbours in memory are computed together: a plane at once, or, where a stride leaves rows out, row by row.
+    let rows = if stride[1] == 1 { h } else { 1 };
+    let length = (rows - 1) * pw + (w - 1) * stride[2] + 1;
     let mut out = vec![T::default(); out_channels * d * h * w];
     out.par_chunks_mut(h * w).enumerate().for_each(|(plane, out)| {
         let (co, z) = (plane / d, plane % d);
         let weights = &weights[co * taps..(co + 1) * taps];
-        let length = (h - 1) * pw + w;
         let mut line = vec![T::default(); length.next_multiple_of(LANES)];
-        for (run, line) in line.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-            *line = sums(&input.data[z * ph * pw + run * LANES..], &offsets, weights);
-        }
-        for (row, from) in out.chunks_exact_mut(w).zip(line.chunks(pw)) {
-            row.copy_from_slice(&from[..w]);
+        for (at, out) in out.chunks_exact_mut(rows * w).enumerate() {
+            let first = (z * stride[0] * ph + at * stride[1]) * pw;
+            for (run, line) in line.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+                *line = sums(&data[first + run * LANES..], &offsets, weights);
+            }
+            for (row, from) in out.chunks_exact_mut(w).zip(line.chunks(pw)) {
+                row.iter_mut().zip(from.iter().step_by(stride[2])).for_each(|(to, &from)| *to = from);
+            }
         }
     });
     out
@@ -92,12 +132,18 @@ fn sums<T: Scalar>(data: &[T], offsets: &[usize], weights: &[T]) -> [T; LANES] {
     acc
 }
 
-/// Transposed convolution whose kernel equals its stride: `weights` is `[out_channels][in_channels][factor]`,
-/// `input` was padded for a 1^3 kernel; returns `[out_channels, factor·D, …]`.
-pub(crate) fn transposed<T: Scalar>(input: &Padded<T>, weights: &[T], factor: [usize; 3]) -> Vec<T> {
-    let [d, h, w] = input.dims;
-    let [fd, fh, fw] = factor;
-    let (taps, ci) = (fd * fh * fw, input.channels);
+/// Transposed convolution whose kernel equals its stride: `weights` is `[out_channels][in_channels][factor]`; returns
+/// `[out_channels, factor·D, …]`.
+fn transposed<T: Scalar, U: Copy + Sync>(
+    parts: &[&[U]],
+    dims: [usize; 3],
+    weights: &[T],
+    factor: [usize; 3],
+    convert: impl Fn(U) -> T + Sync,
+) -> Vec<T> {
+    let ([d, h, w], [fd, fh, fw]) = (dims, factor);
+    let taps = fd * fh * fw;
+    let ci = parts.iter().map(|p| p.len() / (d * h * w)).sum::<usize>();
     // One 1^3 convolution with an output channel for each pair (output channel, tap).
     let mut by_tap = Vec::with_capacity(weights.len());
     for matrix in weights.chunks_exact(ci * taps) {
@@ -105,7 +151,7 @@ pub(crate) fn transposed<T: Scalar>(input: &Padded<T>, weights: &[T], factor: [u
             by_tap.extend((0..ci).map(|c| matrix[c * taps + tap]));
         }
     }
-    let parts = conv(input, &by_tap, [1, 1, 1]);
+    let parts = conv(Conv::pointwise(dims), parts, &by_tap, convert);
     let mut out = vec![T::default(); parts.len()];
     for (part, values) in parts.chunks_exact(d * h * w).enumerate() {
         let (co, tap) = (part / taps, part % taps);
@@ -162,30 +208,51 @@ mod tests {
 
     #[test]
     fn conv_equals_its_definition() {
-        for (dims, kernel, ci, co) in
-            [([3, 4, 5], [3, 3, 3], 2, 3), ([1, 7, 19], [1, 5, 3], 3, 2), ([2, 2, 1], [1, 1, 1], 4, 2)]
-        {
-            let [d, h, w] = dims;
-            let x = numbers(ci * d * h * w);
-            let taps = kernel.iter().product::<usize>();
-            let weights = numbers(co * ci * taps);
-            let half = (x.len() / ci) * (ci / 2);
-            let got = conv(&Padded::new(&[&x[..half], &x[half..]], dims, kernel, |v| v), &weights, kernel);
-            for (at, &got) in got.iter().enumerate() {
-                let (o, z, y, col) = (at / (d * h * w), at / (h * w) % d, at / w % h, at % w);
-                let mut want = 0.0;
-                for c in 0..ci {
-                    for t in 0..taps {
-                        let k = [t / (kernel[1] * kernel[2]), t / kernel[2] % kernel[1], t % kernel[2]];
-                        let p = [z + k[0], y + k[1], col + k[2]];
-                        let inside = |a: usize| (p[a]).checked_sub(kernel[a] / 2).filter(|&q| q < dims[a]);
-                        if let (Some(z), Some(y), Some(x_at)) = (inside(0), inside(1), inside(2)) {
-                            want += weights[(o * ci + c) * taps + t] * x[((c * d + z) * h + y) * w + x_at];
-                        }
+        let strided = |kernel, stride, padding| LinearKind::Conv { kernel, stride, padding };
+        for (dims, kind, ci, co) in [
+            ([3, 4, 5], LinearKind::conv([3, 3, 3]), 2, 3),
+            ([1, 7, 19], LinearKind::conv([1, 5, 3]), 3, 2),
+            ([2, 2, 1], LinearKind::conv([1, 1, 1]), 4, 2),
+            ([1, 13, 40], strided([1, 5, 5], [1, 4, 4], [0, 2, 2]), 2, 2),
+            ([5, 6, 7], strided([3, 3, 3], [2, 1, 3], [1, 0, 2]), 2, 2),
+            ([4, 4, 4], strided([2, 2, 2], [2, 2, 2], [0, 0, 0]), 1, 3),
+            ([4, 5, 6], strided([2, 4, 1], [1, 3, 5], [1, 3, 0]), 3, 1),
+            ([2, 3, 4], strided([2, 3, 4], [1, 1, 1], [0, 0, 0]), 2, 5),
+        ] {
+            conv_is_its_definition(dims, kind, kind.output_dims(dims), [ci, co]);
+        }
+        // The zeros behind the grid follow from the output's dims: none at all, or as many as the kernel takes.
+        for output in [[1, 2, 1], [4, 4, 6], [5, 6, 7]] {
+            let kind = strided([3, 4, 3], [1, 1, 1], [1, 1, 2]);
+            assert!(kind.fits([4, 5, 6], output));
+            conv_is_its_definition([4, 5, 6], kind, output, [2, 2]);
+        }
+    }
+
+    fn conv_is_its_definition(dims: [usize; 3], kind: LinearKind, output: [usize; 3], [ci, co]: [usize; 2]) {
+        let LinearKind::Conv { kernel, stride, padding } = kind else { unreachable!("a convolution") };
+        let [d, h, w] = dims;
+        let x = numbers(ci * d * h * w);
+        let taps = kernel.iter().product::<usize>();
+        let weights = numbers(co * ci * taps);
+        let half = (x.len() / ci) * (ci / 2);
+        let got = linear(kind, [dims, output], &[&x[..half], &x[half..]], &weights, |v| v);
+        let [od, oh, ow] = output;
+        assert_eq!(got.len(), co * od * oh * ow);
+        for (at, &got) in got.iter().enumerate() {
+            let (o, place) = (at / (od * oh * ow), [at / (oh * ow) % od, at / ow % oh, at % ow]);
+            let mut want = 0.0;
+            for c in 0..ci {
+                for t in 0..taps {
+                    let k = [t / (kernel[1] * kernel[2]), t / kernel[2] % kernel[1], t % kernel[2]];
+                    let inside =
+                        |a: usize| (place[a] * stride[a] + k[a]).checked_sub(padding[a]).filter(|&q| q < dims[a]);
+                    if let (Some(z), Some(y), Some(x_at)) = (inside(0), inside(1), inside(2)) {
+                        want += weights[(o * ci + c) * taps + t] * x[((c * d + z) * h + y) * w + x_at];
                     }
                 }
-                assert_eq!(got, want, "at {at} of {dims:?} with kernel {kernel:?}");
             }
+            assert_eq!(got, want, "at {at} of {dims:?} to {output:?} with {kind:?}");
         }
     }
 
@@ -195,7 +262,8 @@ mod tests {
             let ([d, h, w], [fd, fh, fw]) = (dims, factor);
             let (ci, co, taps) = (3, 2, fd * fh * fw);
             let (x, weights) = (numbers(ci * d * h * w), numbers(co * ci * taps));
-            let got = transposed(&Padded::new(&[&x], dims, [1, 1, 1], |v| v), &weights, factor);
+            let kind = LinearKind::Transposed2 { factor };
+            let got = linear(kind, [dims, kind.output_dims(dims)], &[&x], &weights, |v| v);
             assert_eq!(got.len(), co * d * h * w * taps);
             for (at, &got) in got.iter().enumerate() {
                 let (oh, ow) = (h * fh, w * fw);

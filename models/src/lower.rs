@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::budget::Spent;
 use super::graph::{BatchNorm, Graph, Layout, Node, Op, kernel3};
-use super::kernels::{self, Padded};
+use super::kernels;
 use super::program::{LinearKind, TensorId};
 use super::weights::Weights;
 use crate::error::{Error, Result};
@@ -210,7 +210,7 @@ impl Lowering<'_> {
         let co = self.layout.shapes[at].channels;
         let (kind, weight, bias, norm) = match &node.op {
             Op::Conv { kernel, weight, bias, batch_norm, .. } => {
-                (LinearKind::Conv { kernel: kernel3(kernel, planar) }, weight, bias, batch_norm)
+                (LinearKind::conv(kernel3(kernel, planar)), weight, bias, batch_norm)
             }
             Op::ConvTranspose { weight, bias, batch_norm, .. } => {
                 (LinearKind::Transposed2 { factor: self.layout.pair() }, weight, bias, batch_norm)
@@ -293,7 +293,7 @@ impl Lowering<'_> {
         }
         let mut weights = vec![0.0; channels * channels];
         weights.iter_mut().step_by(channels + 1).for_each(|w| *w = 1.0);
-        let layer = Layer { kind: LinearKind::Conv { kernel: [1, 1, 1] }, weights, bias: vec![0.0; channels] };
+        let layer = Layer { kind: LinearKind::conv([1; 3]), weights, bias: vec![0.0; channels] };
         Ok(Virtual::of(self.linear(&format!("{}.input", node.name), layer, value, dims)?, channels))
     }
 
@@ -409,11 +409,6 @@ fn constants_bias(
         return None;
     }
     let ones = vec![1.0f64; dims.iter().product()];
-    let map = match kind {
-        LinearKind::Conv { kernel } => kernels::conv(&Padded::new(&[&ones], dims, kernel, |v| v), &response, kernel),
-        LinearKind::Transposed2 { factor } => {
-            kernels::transposed(&Padded::new(&[&ones], dims, [1, 1, 1], |v| v), &response, factor)
-        }
-    };
+    let map = kernels::linear(kind, [dims, kind.output_dims(dims)], &[&ones], &response, |v| v);
     Some(map.into_iter().map(|v| v as f32).collect())
 }

@@ -7,8 +7,8 @@
 
 use rayon::prelude::*;
 
-use super::kernels::{self, Padded};
-use super::program::{Linear, LinearKind, Program, Step, TensorId};
+use super::kernels;
+use super::program::{Linear, Program, Step, TensorId};
 
 /// How a shift rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,12 +137,8 @@ pub fn accumulators(program: &Program, linear: &Linear, inputs: &[&[i32]]) -> Ve
     }
     let dims = program.tensors[linear.inputs[0]].dims;
     let weights: Vec<f64> = linear.weights.iter().map(|&w| f64::from(w)).collect();
-    let sums = match linear.kind {
-        LinearKind::Conv { kernel } => kernels::conv(&Padded::new(inputs, dims, kernel, f64::from), &weights, kernel),
-        LinearKind::Transposed2 { factor } => {
-            kernels::transposed(&Padded::new(inputs, dims, [1, 1, 1], f64::from), &weights, factor)
-        }
-    };
+    let grids = [dims, program.tensors[linear.output].dims];
+    let sums = kernels::linear(linear.kind, grids, inputs, &weights, f64::from);
     let voxels = sums.len() / linear.out_channels;
     let offset = |i: usize| {
         let map = linear.bias_map.as_ref().map_or(0, |map| map[i]);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use blindvox_engine::bfv::{Params, PublicKey, SecretKey};
 use blindvox_engine::rlwe::SeededCiphertexts;
 use blindvox_engine::{Device, Prng};
-use blindvox_models::{Program, Step};
+use blindvox_models::{LinearKind, Program, Step};
 use blindvox_net::channel::{Channel, MAX_MESSAGE, Party, local_pair};
 use blindvox_net::transport::queue::{Message, Popper, Pusher, queue};
 use blindvox_protocols::infer::session::plans;
@@ -432,7 +432,7 @@ type Edit = fn(&mut Program);
 
 #[test]
 fn immense_and_inconsistent_networks_are_refused() {
-    let edits: [(&str, Edit); 17] = [
+    let edits: [(&str, Edit); 20] = [
         ("dimensions whose product overflows", |p| p.tensors[0].dims = [usize::MAX, 2, 1]),
         ("a tensor beyond all memory", |p| p.tensors[0].dims = [1 << 20, 1 << 20, 1]),
         ("an empty tensor", |p| p.tensors[1].channels = 0),
@@ -460,7 +460,19 @@ fn immense_and_inconsistent_networks_are_refused() {
         }),
         ("an even kernel", |p| {
             let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };
-            l.kind = blindvox_models::LinearKind::Conv { kernel: [2, 2, 2] };
+            l.kind = LinearKind::conv([2, 2, 2]);
+        }),
+        ("a stride of 0", |p| {
+            let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };
+            l.kind = LinearKind::Conv { kernel: [1; 3], stride: [1, 0, 1], padding: [0; 3] };
+        }),
+        ("more padding than can be counted", |p| {
+            let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };
+            l.kind = LinearKind::Conv { kernel: [1; 3], stride: [1; 3], padding: [usize::MAX, 0, 0] };
+        }),
+        ("a stride that leaves no such grid", |p| {
+            let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };
+            l.kind = LinearKind::Conv { kernel: [1; 3], stride: [2, 1, 1], padding: [0; 3] };
         }),
         ("a shift of all bits", |p| {
             let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };

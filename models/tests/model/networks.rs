@@ -120,7 +120,7 @@ fn a_planar_network_with_max_pooling_and_half_weights() {
     let steps = check(net, "head", 4);
     let planar = |s: &Step| match s {
         Step::Linear(l) => {
-            matches!(l.kind, LinearKind::Conv { kernel: [1, ..] } | LinearKind::Transposed2 { factor: [1, 2, 2] })
+            matches!(l.kind, LinearKind::Conv { kernel: [1, ..], .. } | LinearKind::Transposed2 { factor: [1, 2, 2] })
         }
         Step::MaxPool { window, .. } => *window == [1, 2, 2],
         _ => true,

@@ -3,6 +3,7 @@
 //! The message comes from a peer, so everything in it is checked before anything is computed or allocated
 //! from it: indices, shapes against the steps that make them, and sizes against [`MAX_ELEMENTS`].
 
+use blindvox_models::graph::MAX_KERNEL;
 use blindvox_models::program::{MAX_STEPS, MAX_TOTAL_ELEMENTS};
 use blindvox_models::quantize::{MAX_LINEAR_SHIFT, MAX_SQUARE_SHIFT};
 use blindvox_models::{Linear, LinearKind, Program, Step, TensorId, TensorInfo};
@@ -127,13 +128,14 @@ fn linear_agrees(program: &Program, linear: &Linear) -> bool {
     let dims = program.tensors[linear.inputs[0]].dims;
     let channels: usize = linear.inputs.iter().map(|&t| program.tensors[t].channels).sum();
     let output = &program.tensors[linear.output];
-    let taps = linear.kind.taps();
+    // What a convolution asks for beyond this, its plan refuses.
     let kind_fits = match linear.kind {
-        LinearKind::Conv { kernel } => kernel.iter().all(|k| k % 2 == 1 && *k <= 31),
+        LinearKind::Conv { kernel, stride, padding } => (0..3).all(|d| {
+            (1..=MAX_KERNEL).contains(&kernel[d]) && (1..=MAX_KERNEL).contains(&stride[d]) && padding[d] < kernel[d]
+        }),
         LinearKind::Transposed2 { factor } => factor.iter().all(|f| matches!(f, 1 | 2)),
     };
     kind_fits
-        && taps.iter().all(|&t| t > 0)
         && linear.inputs.iter().all(|&t| program.tensors[t].dims == dims)
         && channels == linear.in_channels
         && channels <= MAX_CHANNELS

@@ -149,8 +149,8 @@ impl Window {
         let tensor: TensorId = step.output().unwrap_or(step.inputs()[0]);
         let place = place(program.tensors[tensor].dims, voxel).map(|p| p as isize);
         let (origin, size): ([isize; 3], _) = match step {
-            Step::Linear(Linear { kind: LinearKind::Conv { kernel }, .. }) => {
-                (std::array::from_fn(|d| place[d] - (kernel[d] / 2) as isize), *kernel)
+            Step::Linear(Linear { kind: LinearKind::Conv { kernel, stride, padding }, .. }) => {
+                (std::array::from_fn(|d| place[d] * stride[d] as isize - padding[d] as isize), *kernel)
             }
             Step::Linear(Linear { kind: LinearKind::Transposed2 { factor }, .. }) => {
                 (std::array::from_fn(|d| place[d] / factor[d] as isize), [1; 3])
@@ -263,7 +263,7 @@ mod tests {
             })
         };
         let name = String::new;
-        let (conv, up) = (LinearKind::Conv { kernel: [3, 1, 5] }, LinearKind::Transposed2 { factor: [2; 3] });
+        let (conv, up) = (LinearKind::conv([3, 1, 5]), LinearKind::Transposed2 { factor: [2; 3] });
         let steps = vec![
             linear(conv, &[0], 1, 4),
             Step::Relu { name: name(), input: 1, output: 2, bits: 16 },
@@ -272,7 +272,7 @@ mod tests {
             linear(conv, &[2, 4], 5, 9),
             linear(conv, &[5, 4], 6, 9),
             Step::AvgPool { name: name(), input: 6, output: 7, window: [2; 3] },
-            linear(LinearKind::Conv { kernel: [1; 3] }, &[7], 8, 0),
+            linear(LinearKind::conv([1; 3]), &[7], 8, 0),
             Step::Argmax { name: name(), input: 8, bits: 32 },
         ];
         Program { tensors: tensors.to_vec(), steps, input: 0, logits: 8, classes: 4 }
