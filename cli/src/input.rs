@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use blindvox_models::dice::{Overlap, overlap, unknown};
-use blindvox_models::prepare::Seen;
-use blindvox_models::volume::{LabelMap, ReadOptions, Volume};
+use blindvox_models::data::dice::{Overlap, overlap, unknown};
+use blindvox_models::data::labels::LabelMap;
+use blindvox_models::data::nifti::{ReadOptions, Volume};
+use blindvox_models::data::prepare::Seen;
 use blindvox_models::{Bundle, Prepared, Program};
 use blindvox_protocols::{Error, Result};
 

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use blindvox_models::bundle::{MODEL_FILE, WEIGHTS_FILE};
-use blindvox_models::volume::{Header, LabelMap, Volume};
+use blindvox_models::data::labels::LabelMap;
+use blindvox_models::data::nifti::{Header, Volume};
+use blindvox_models::format::bundle::{MODEL_FILE, WEIGHTS_FILE};
 use common::Written;
 use serde_json::{Value, json};
 

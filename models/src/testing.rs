@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::bundle::{MODEL_FILE, WEIGHTS_FILE};
-use crate::volume::{Header, Volume};
+use crate::data::nifti::{Header, Volume};
+use crate::format::bundle::{MODEL_FILE, WEIGHTS_FILE};
 use crate::{Bundle, Program, calibrate};
 use half::f16;
 use serde_json::{Value, json};
@@ -77,11 +77,15 @@ impl Net {
         let bias = self.tensor(&format!("{name}.b"), &[co], 0.0, 0.2);
         let mut op = json!({"out_channels": co, "kernel": kernel, "weight": weight, "bias": bias});
         if norm {
-            let mut vector = |part: &str, centre| self.tensor(&format!("{name}.{part}"), &[co], centre, 0.2);
-            op["batch_norm"] = json!({"gamma": vector("g", 1.0), "beta": vector("be", 0.0), "mean": vector("m", 0.0),
-                "var": vector("v", 1.0), "eps": 1e-5});
+            op["batch_norm"] = self.norm(name, co);
         }
         self.op(name, json!({"conv": op}), &[input]);
+    }
+
+    fn norm(&mut self, name: &str, channels: usize) -> Value {
+        let mut vector = |part: &str, centre| self.tensor(&format!("{name}.{part}"), &[channels], centre, 0.2);
+        json!({"gamma": vector("g", 1.0), "beta": vector("be", 0.0), "mean": vector("m", 0.0), "var": vector("v", 1.0),
+            "eps": 1e-5})
     }
 
     /// A transposed convolution.
@@ -89,6 +93,24 @@ impl Net {
         let taps: &[usize] = if self.planar { &[2, 2] } else { &[2, 2, 2] };
         let weight = self.tensor(&format!("{name}.w"), &[&[ci, co], taps].concat(), 0.0, (ci as f32).powf(-0.5));
         self.op(name, json!({"conv_transpose": {"out_channels": co, "weight": weight}}), &[input]);
+    }
+
+    /// A dense layer with bias, and a normalisation where `norm`.
+    pub fn dense(&mut self, name: &str, input: &str, ci: usize, co: usize, norm: bool) {
+        let weight = self.tensor(&format!("{name}.w"), &[co, ci], 0.0, (ci as f32).powf(-0.5));
+        let bias = self.tensor(&format!("{name}.b"), &[co], 0.0, 0.2);
+        let mut op = json!({"out_features": co, "weight": weight, "bias": bias});
+        if norm {
+            op["batch_norm"] = self.norm(name, co);
+        }
+        self.op(name, json!({"dense": op}), &[input]);
+    }
+
+    /// Sets a field of the last node's operation.
+    pub fn with(&mut self, field: &str, value: Value) {
+        let op =
+            self.nodes.last_mut().and_then(|node| node["op"].as_object_mut()).and_then(|op| op.values_mut().next());
+        op.expect("an operation with fields")[field] = value;
     }
 
     /// A quadratic activation with coefficients of its own a channel.
@@ -181,4 +203,33 @@ pub fn tiny_planar() -> Written {
     net.op("cat", json!("concat"), &["enc.relu", "up"]);
     net.conv("head", "cat", 4, 2, &[1, 1], false);
     net.write("head", 2, 3)
+}
+
+/// A classifier of planes of 12x8 pixels, 3 classes: windows of their own, flattened, dense layers.
+pub fn tiny_classifier() -> Written {
+    let mut net = Net::new(&[12, 8], false, 11);
+    net.conv("conv", "in", 1, 3, &[3, 3], true);
+    net.op("conv.relu", json!("relu"), &["conv"]);
+    net.op("pool", json!({"avg_pool": {"window": [3, 2]}}), &["conv.relu"]);
+    net.op("flat", json!("flatten"), &["pool"]);
+    net.dense("dense.0", "flat", 3 * 4 * 4, 5, true);
+    net.op("dense.0.square", json!("square"), &["dense.0"]);
+    net.dense("dense.1", "dense.0.square", 5, 3, false);
+    net.write("dense.1", 3, 3)
+}
+
+/// The same for volumes of 6x8x4 voxels: skips, a mean over the whole grid, whose size is no power of two, and an
+/// activation by name.
+pub fn tiny_volume_classifier() -> Written {
+    let mut net = Net::new(&[6, 8, 4], false, 12);
+    net.conv("conv", "in", 1, 2, &[3, 3, 3], false);
+    net.op("conv.square", json!("square"), &["conv"]);
+    net.op("pool", json!({"max_pool": {"window": [2, 4, 1]}}), &["conv.square"]);
+    net.op("pool.relu", json!({"activation": {"function": "relu"}}), &["pool"]);
+    net.op("cat", json!("concat"), &["pool.relu", "pool"]);
+    net.op("mean", json!("global_avg_pool"), &["cat"]);
+    net.op("flat", json!("flatten"), &["pool"]);
+    net.op("all", json!("concat"), &["mean", "flat"]);
+    net.dense("dense", "all", 4 + 2 * 24, 2, false);
+    net.write("dense", 2, 3)
 }

@@ -442,7 +442,9 @@ fn immense_and_inconsistent_networks_are_refused() {
         ("scores that are no tensor", |p| p.logits = usize::MAX),
         ("more classes than scores", |p| p.classes = 200),
         ("a step before its input", |p| p.steps.reverse()),
-        ("too many tensors", |p| p.tensors = vec![p.tensors[0].clone(); blindvox_models::program::MAX_STEPS + 1]),
+        ("too many tensors", |p| {
+            p.tensors = vec![p.tensors[0].clone(); blindvox_models::integers::program::MAX_STEPS + 1]
+        }),
         ("more elements together than any machine has", |p| {
             p.tensors[0].dims = [1 << 10, 1 << 9, 1 << 9];
             p.tensors.extend(vec![p.tensors[0].clone(); 100]);

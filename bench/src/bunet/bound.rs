@@ -61,7 +61,7 @@ fn nanoseconds(program: &Program, step: &Step, kind: ReluKind) -> Result<f64> {
                     + if kind == ReluKind::SignSelect { 2.0 * NS_COT } else { 0.0 })
                 + elements(*input) * NS_LABEL * f64::from(*bits)
         }
-        Step::AvgPool { .. } => 0.0,
+        Step::AvgPool { .. } | Step::Flatten { .. } => 0.0,
         Step::Argmax { input, bits, .. } => {
             let voxels = elements(*input) / program.classes as f64;
             let ands = arithmetic::argmax(program.classes, *bits as usize).ands();

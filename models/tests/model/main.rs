@@ -5,6 +5,7 @@ mod demo;
 mod files;
 mod geometry;
 mod hostile;
+mod layers;
 mod networks;
 mod ranges;
 mod volumes;

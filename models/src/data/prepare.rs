@@ -8,13 +8,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::graph::Shape;
 pub use super::placement::{Placement, Seen};
-use super::program::TensorInfo;
+
+use crate::data::nifti::geometry::{Axes, Orientation, sides};
+use crate::data::nifti::resample::{Kernel, Scale};
+use crate::data::nifti::{MAX_VOXELS, Volume};
 use crate::error::{Error, Result};
-use crate::volume::geometry::{Axes, Orientation, sides};
-use crate::volume::resample::{Kernel, Scale};
-use crate::volume::{MAX_VOXELS, Volume};
+use crate::network::Shape;
 
 /// How far a voxel's side may be from the model's, as a part of it, to count as the same.
 const SAME_SPACING: f64 = 1e-3;
@@ -259,11 +259,4 @@ fn moments(data: &[f64]) -> (f64, f64) {
     let mean = data.iter().sum::<f64>() / count;
     let variance = data.iter().map(|&v| (v - mean).powi(2)).sum::<f64>() / count;
     (mean, variance.sqrt())
-}
-
-/// Real values as integers of the input tensor: round(x · 2^scale_bits), saturated to its range.
-pub fn quantize_input(values: &[f32], tensor: &TensorInfo) -> Vec<i32> {
-    let gain = 2f64.powi(tensor.scale_bits);
-    let top = (tensor.limit() - 1) as f64;
-    values.iter().map(|&v| (f64::from(v) * gain).round().clamp(-top, top) as i32).collect()
 }

@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::kernels;
-use super::program::{Linear, Program, Step, TensorId};
+use crate::integers::program::{Linear, Program, Step, TensorId};
 
 /// How a shift rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct RangeReport {
 pub struct PlainRun {
     /// Scores, `[classes, D, H, W]`, at the scale of [`Program::logits`].
     pub logits: Vec<i32>,
-    /// The label of each voxel of the network's grid.
+    /// The label of each voxel of the scores' grid; on a grid of one element the class.
     pub labels: Vec<u8>,
     /// One entry per tensor.
     pub ranges: Vec<RangeReport>,
@@ -123,6 +123,7 @@ pub fn before_shift(program: &Program, step: &Step, inputs: &[&[i32]]) -> (Vec<i
             let values: Vec<i64> = inputs[0].iter().map(|&v| wide(v)).collect();
             (kernels::pool(&values, dims(input), *window, 0, |a, b| a + b), 0)
         }
+        Step::Flatten { .. } => (inputs[0].iter().map(|&v| wide(v)).collect(), 0),
         Step::Argmax { .. } => panic!("an argmax has labels, not values"),
     }
 }

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::bundle::Bundle;
-use super::calibrate::{prepared, streams};
 use super::equalise::channel_bits;
 use super::lower::Lowered;
-use super::prepare::quantize_input;
 use super::program::{Program, TensorId};
-use super::{Rounding, float, plain};
+use super::quantize::quantize_input;
+use super::streams::streams;
 use crate::error::Result;
+use crate::format::bundle::Bundle;
+use crate::plain::{self, Rounding, float};
 
 /// More labels than one in so many must not change.
 const ONE_IN: usize = 1000;
@@ -69,9 +69,9 @@ impl Agreement {
 /// # Errors
 /// [`crate::Error::Input`] for a volume that doesn't suit, [`crate::Error::Model`] where weights don't match.
 pub fn agreement(bundle: &Bundle, program: &Program, path: &Path) -> Result<Agreement> {
-    let input = prepared(bundle, path)?;
+    let input = bundle.prepared(path)?;
     let integers = quantize_input(&input, &program.tensors[program.input]);
-    let float = float::run(bundle, &input)?;
+    let float = float::run(&bundle.network()?, &input);
     let integer = plain::run(program, &integers, Rounding::Nearest);
     let differing = float.labels.iter().zip(&integer.labels).filter(|(a, b)| a != b).count();
     let mut found = Agreement { volume: path.to_owned(), voxels: float.labels.len(), differing, cause: None };

@@ -9,7 +9,7 @@ use std::ops::{AddAssign, Mul};
 
 use rayon::prelude::*;
 
-use super::program::LinearKind;
+use crate::network::LinearKind;
 
 /// Neighbouring outputs that are computed together.
 const LANES: usize = 16;
