@@ -2,7 +2,7 @@
 
 use blindvox_models::atomic;
 use blindvox_models::{Rounding, plain};
-use blindvox_protocols::Result;
+use blindvox_protocols::{Error, Result};
 
 use crate::args::PlainArgs;
 use crate::input::{Done, Input};
@@ -17,9 +17,14 @@ pub fn run(args: &PlainArgs) -> Result<Done> {
         check_outputs(&inputs.into_iter().flatten().collect::<Vec<_>>(), &[("--output", output)])?;
     }
     let input = Input::load(&args.model, &args.input, args.labels.as_deref(), args.reading)?;
+    let map_flag = args.output.as_ref().map(|_| "--output").or(args.labels.as_ref().map(|_| "--labels"));
+    if let (true, Some(flag)) = (input.program.gives_class(), map_flag) {
+        let model = args.model.display();
+        return Err(Error::Input(format!("{flag}: found a map of labels, {model} gives one class for all of a scan")));
+    }
     input.prepared.warnings.iter().for_each(|w| screen::warn(w));
     let run = plain::run(&input.program, &input.prepared.integers, Rounding::Nearest);
-    let map = input.prepared.placement.restore(&run.labels, &input.volume);
+    let map = (!input.program.gives_class()).then(|| input.prepared.placement.restore(&run.labels, &input.volume));
 
     say!("{:<20} {:>12} {:>12} {:>6} {:>10}", "tensor", "largest", "range ends", "spare", "overflows");
     for r in &run.ranges {
@@ -33,10 +38,16 @@ pub fn run(args: &PlainArgs) -> Result<Done> {
         );
     }
     input.tell_seen();
-    if let Some(score) = input.score(&map) {
-        say!("{}", input.describe(&score));
+    let mut output = None;
+    if let Some(map) = &map {
+        if let Some(score) = input.score(map) {
+            say!("{}", input.describe(&score));
+        }
+        output = args.output.as_deref().map(|path| map.stage(path)).transpose()?;
+    } else {
+        let class = usize::from(run.labels[0]);
+        say!("Class: {class} {}", input.bundle.classes[class]);
     }
-    let output = args.output.as_deref().map(|path| map.stage(path)).transpose()?;
     if let Some(path) = &args.output {
         say!("Wrote {}", path.display());
     }

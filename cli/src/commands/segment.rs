@@ -109,7 +109,15 @@ fn load(args: &SegmentArgs) -> Result<Input> {
     outputs.extend(args.report.as_deref().map(|p| ("--report", p)));
     outputs.extend(args.preview.as_deref().map(|p| ("--preview", p)));
     check_outputs(&inputs, &outputs)?;
-    Input::load(&args.model, &args.input, args.labels.as_deref(), args.reading)
+    let input = Input::load(&args.model, &args.input, args.labels.as_deref(), args.reading)?;
+    if input.program.gives_class() {
+        let model = args.model.display();
+        return Err(Error::Input(format!(
+            "{model}: found a network that gives one class for all of a scan, expected one that labels its voxels \
+             (`blindvox plain` says the class)"
+        )));
+    }
+    Ok(input)
 }
 
 /// The `segment` command.

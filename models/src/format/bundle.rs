@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::fold;
-use super::graph::{Graph, Layout, MAX_NAME, Node};
+use super::graph::{Graph, Layout, MAX_NAME, Node, Op};
 use super::weights::{Weights, printable, read_bounded};
 use crate::atomic::write_atomic;
 use crate::data::nifti::Volume;
@@ -105,6 +105,12 @@ impl Model {
         if model.classes.len() != scores {
             let found = model.classes.len();
             return Err(Error::Model(format!("{file}: classes: found {found} names, expected {scores}")));
+        }
+        if let Some(Node { name, op: Op::Input { features: Some(_), .. }, .. }) = model.graph.nodes.first() {
+            let found = "rows of a table, which are not yet supported";
+            return Err(Error::Model(format!(
+                "{file}: node {name:?}: features: found {found}, expected channels and dims"
+            )));
         }
         model.preparation.check(file, layout.shapes[0], layout.planar, model.graph.version)?;
         model.check_grid(file, &layout)?;

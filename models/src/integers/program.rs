@@ -251,6 +251,11 @@ impl Program {
         last
     }
 
+    /// Whether there is one class for all of the input, in the place of a label for each voxel.
+    pub fn gives_class(&self) -> bool {
+        self.tensors[self.logits].voxels() == 1
+    }
+
     /// Multiply-adds of all linear steps, zero padding included.
     pub fn multiply_adds(&self) -> u64 {
         let cost = |linear: &Linear| {

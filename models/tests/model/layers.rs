@@ -220,6 +220,14 @@ fn new_operations_are_refused_by_name_and_field() {
     assert!(input(json!({"channels": 1})).contains("node \"in\": fields: found [\"channels\"]"));
     assert!(input(json!({"channels": 1, "dims": [8, 8], "features": 3})).contains("channels and dims, or features"));
     assert!(input(json!({"channels": 1, "dims": [8]})).contains("dims: found [8], expected [D, H, W] or [H, W]"));
+    let table = refusal(2, &json!("relu"), |m| {
+        m["graph"]["nodes"] = json!([
+            {"name": "in", "op": {"input": {"features": 30}}},
+            {"name": "head", "op": {"dense": {"out_features": 2, "weight": "head.w"}}, "inputs": ["in"]},
+            {"name": "out", "op": "argmax", "inputs": ["head"]},
+        ]);
+    });
+    assert!(table.contains("node \"in\": features: found rows of a table, which are not yet supported"), "{table}");
     let smaller = refusal(2, &json!("relu"), |m| {
         m["graph"]["nodes"][3]["op"] = json!("avg_pool");
         m["graph"]["nodes"][4]["op"] = json!({"conv": {"out_channels": 2, "kernel": [1, 1], "weight": "head.w"}});
