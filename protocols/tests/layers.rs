@@ -1,6 +1,6 @@
 //! Classifiers run securely: windows of their own, flattened tensors, dense layers, a mean over the whole grid.
 
-use blindvox_models::testing::{Net, tiny_classifier, tiny_volume_classifier};
+use blindvox_models::testing::{Net, tiny_classifier, tiny_rows, tiny_volume_classifier};
 
 use std::sync::Arc;
 
@@ -12,9 +12,12 @@ use blindvox_protocols::nonlinear::relu::ReluKind;
 
 #[test]
 fn classifiers_give_the_class_of_the_integer_network() {
-    for (written, kinds) in
-        [(tiny_classifier(), ["flatten", "square"]), (tiny_volume_classifier(), ["max_pool", "relu"])]
-    {
+    let networks = [
+        (tiny_classifier(), ["flatten", "square"]),
+        (tiny_volume_classifier(), ["max_pool", "relu"]),
+        (tiny_rows(), ["conv", "relu"]),
+    ];
+    for (written, kinds) in networks {
         let (program, input) = written.program();
         assert!(kinds.iter().all(|kind| program.steps.iter().any(|s| s.kind() == *kind)));
         let program = Arc::new(program);

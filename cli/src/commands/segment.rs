@@ -9,7 +9,7 @@ use blindvox_models::atomic;
 use blindvox_models::data::dice::{Overlap, Union};
 use blindvox_models::data::labels::LabelMap;
 use blindvox_models::plain::float;
-use blindvox_models::{RangeReport, Rounding, plain};
+use blindvox_models::{Bundle, RangeReport, Rounding, plain};
 use blindvox_protocols::infer::report::{LayerReport, Total, peak_memory_bytes};
 use blindvox_protocols::infer::session::plans;
 use blindvox_protocols::infer::{Options, local};
@@ -109,7 +109,15 @@ fn load(args: &SegmentArgs) -> Result<Input> {
     outputs.extend(args.report.as_deref().map(|p| ("--report", p)));
     outputs.extend(args.preview.as_deref().map(|p| ("--preview", p)));
     check_outputs(&inputs, &outputs)?;
-    let input = Input::load(&args.model, &args.input, args.labels.as_deref(), args.reading)?;
+    let bundle = Bundle::load(&args.model)?;
+    if bundle.preparation.table.is_some() {
+        let model = args.model.display();
+        return Err(Error::Input(format!(
+            "{model}: found a network of rows of a table, expected one that labels the voxels of a scan \
+             (`blindvox plain` takes rows)"
+        )));
+    }
+    let input = Input::load(bundle, &args.input, args.labels.as_deref(), args.reading)?;
     if input.program.gives_class() {
         let model = args.model.display();
         return Err(Error::Input(format!(
