@@ -13,9 +13,9 @@ use blindvox_net::channel::local_pair;
 use blindvox_protocols::linear::hom_conv::{client, ideal, server};
 use blindvox_protocols::linear::{Bias, LinearPlan, LinearSpec};
 
-const CUBE: LinearKind = LinearKind::Conv { kernel: [3; 3] };
+const CUBE: LinearKind = LinearKind::conv([3; 3]);
 const UP: LinearKind = LinearKind::Transposed2 { factor: [2; 3] };
-const HEAD: LinearKind = LinearKind::Conv { kernel: [1; 3] };
+const HEAD: LinearKind = LinearKind::conv([1; 3]);
 
 fn demo() -> Vec<(&'static str, LinearKind, usize, usize, [usize; 3])> {
     let (full, half, quarter) = ([32, 48, 32], [16, 24, 16], [8, 12, 8]);

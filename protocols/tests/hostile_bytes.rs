@@ -8,7 +8,7 @@ use blindvox_engine::bfv::{Params, PublicKey, SecretKey};
 use blindvox_engine::rlwe::SeededCiphertexts;
 use blindvox_engine::{Device, Prng};
 use blindvox_models::testing as common;
-use blindvox_models::{Program, Step};
+use blindvox_models::{LinearKind, Program, Step};
 use blindvox_net::channel::local_pair;
 use blindvox_protocols::infer::shares::public;
 use blindvox_protocols::infer::{Options, Role, Session};
@@ -58,7 +58,7 @@ type Edit = fn(&mut Program);
 
 #[test]
 fn immense_and_inconsistent_networks_are_refused() {
-    let edits: [(&str, Edit); 17] = [
+    let edits: [(&str, Edit); 20] = [
         ("dimensions whose product overflows", |p| p.tensors[0].dims = [usize::MAX, 2, 1]),
         ("a tensor beyond all memory", |p| p.tensors[0].dims = [1 << 20, 1 << 20, 1]),
         ("an empty tensor", |p| p.tensors[1].channels = 0),
@@ -68,7 +68,9 @@ fn immense_and_inconsistent_networks_are_refused() {
         ("scores that are no tensor", |p| p.logits = usize::MAX),
         ("more classes than scores", |p| p.classes = 200),
         ("a step before its input", |p| p.steps.reverse()),
-        ("too many tensors", |p| p.tensors = vec![p.tensors[0].clone(); blindvox_models::program::MAX_STEPS + 1]),
+        ("too many tensors", |p| {
+            p.tensors = vec![p.tensors[0].clone(); blindvox_models::integers::program::MAX_STEPS + 1]
+        }),
         ("more elements together than any machine has", |p| {
             p.tensors[0].dims = [1 << 10, 1 << 9, 1 << 9];
             p.tensors.extend(vec![p.tensors[0].clone(); 100]);
@@ -81,12 +83,24 @@ fn immense_and_inconsistent_networks_are_refused() {
             l.in_channels = 1_000_000;
         }),
         ("more channels than a bundle may have", |p| {
-            p.tensors[0].channels = public::MAX_CHANNELS + 1;
+            p.tensors[0].channels = architecture::MAX_CHANNELS + 1;
             p.tensors[0].dims = [1; 3];
         }),
         ("an even kernel", |p| {
             let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };
-            l.kind = blindvox_models::LinearKind::Conv { kernel: [2, 2, 2] };
+            l.kind = LinearKind::conv([2, 2, 2]);
+        }),
+        ("a stride of 0", |p| {
+            let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };
+            l.kind = LinearKind::Conv { kernel: [1; 3], stride: [1, 0, 1], padding: [0; 3] };
+        }),
+        ("more padding than can be counted", |p| {
+            let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };
+            l.kind = LinearKind::Conv { kernel: [1; 3], stride: [1; 3], padding: [usize::MAX, 0, 0] };
+        }),
+        ("a stride that leaves no such grid", |p| {
+            let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };
+            l.kind = LinearKind::Conv { kernel: [1; 3], stride: [2, 1, 1], padding: [0; 3] };
         }),
         ("a shift of all bits", |p| {
             let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };

@@ -94,7 +94,8 @@ fn debug_output_holds_no_secrets() {
 
     // Of weights and biases not even one is shown.
     let shown = format!("{:?}", common::tiny().program().0);
-    let convolution = "Linear(enc.0, Conv { kernel: [3, 3, 3] }, 1 to 2 channels, shift ";
+    let convolution =
+        "Linear(enc.0, Conv { kernel: [3, 3, 3], stride: [1, 1, 1], padding: [1, 1, 1] }, 1 to 2 channels, shift ";
     assert!(shown.contains(convolution) && !shown.contains("weights"), "{shown}");
 
     let (client, server) = local_pair();

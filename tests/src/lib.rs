@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use blindvox_engine::Device;
 use blindvox_engine::wgpu::{GpuOptions, Word, adapters};
-use blindvox_models::volume::Volume;
+use blindvox_models::data::nifti::Volume;
 use blindvox_models::{Bundle, Program};
 use blindvox_protocols::infer::local::{self, LocalOutcome};
 use blindvox_protocols::infer::session::plans;

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use blindvox_engine::Device;
-use blindvox_models::dice::{Overlap, dice, overlap};
-use blindvox_models::volume::{LabelMap, Volume};
-use blindvox_models::{Rounding, float, plain};
+use blindvox_models::data::dice::{Overlap, dice, overlap};
+use blindvox_models::data::labels::LabelMap;
+use blindvox_models::data::nifti::Volume;
+use blindvox_models::plain::float;
+use blindvox_models::{Rounding, plain};
 use blindvox_protocols::infer::{Estimate, Options, Ways, local};
 use blindvox_tests::{VOLUMES, bundle, check_steps, decathlon, demo, estimated, gpu_devices, secure_run, volume};
 
@@ -27,7 +29,7 @@ fn agrees_on_every_volume(model: &str) {
         let differing = labels.iter().zip(&integer.labels).filter(|(a, b)| a != b).count();
         assert!(differing * 1000 <= labels.len(), "{model} {number}: {differing} of {} labels differ", labels.len());
 
-        let float = float::run(&bundle, &prepared.real).unwrap();
+        let float = float::run(&bundle.network().unwrap(), &prepared.real);
         let truth = LabelMap::load(&folder.join("labels").join(&file)).unwrap();
         let score = |labels: &[u8]| dice(&prepared.placement.restore(labels, &scan).data, &truth.data, program.classes);
         for (secure, float) in score(&labels).iter().zip(score(&float.labels)) {

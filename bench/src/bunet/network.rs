@@ -80,7 +80,7 @@ pub fn build(form: Form, grid: [usize; 3], prng: &mut Prng) -> Program {
         x = vec![b.batch(batch, &[skip, up], CHANNELS[i], activation)];
     }
     // A comparison of 32 bits takes the scores before truncation.
-    let logits = b.linear("8.conv".into(), LinearKind::Conv { kernel }, &x, CLASSES, None, form.argmax_bits == 32);
+    let logits = b.linear("8.conv".into(), LinearKind::conv(kernel), &x, CLASSES, None, form.argmax_bits == 32);
     b.steps.push(Step::Argmax { name: "9.argmax".to_owned(), input: logits, bits: form.argmax_bits });
     let Builder { tensors, steps, .. } = b;
     Program { tensors, steps, input, logits, classes: CLASSES }
@@ -115,7 +115,7 @@ impl Builder<'_> {
     fn batch(&mut self, batch: usize, x: &[TensorId], channels: usize, activation: Activation) -> TensorId {
         let mut x = x.to_vec();
         for half in 1..=2 {
-            let kind = LinearKind::Conv { kernel: self.kernel };
+            let kind = LinearKind::conv(self.kernel);
             let y = self.linear(format!("{batch}.conv{half}"), kind, &x, channels, Some(activation), false);
             x = vec![self.activation(format!("{batch}.act{half}"), y, activation)];
         }
@@ -251,7 +251,7 @@ mod tests {
                     Step::Linear(l) => 1u64 << (30 - l.shift),
                     Step::Square { .. } => 1 << 15,
                     Step::Relu { bits, .. } | Step::MaxPool { bits, .. } | Step::Argmax { bits, .. } => 1 << (bits - 1),
-                    Step::AvgPool { .. } => 1 << 31,
+                    Step::AvgPool { .. } | Step::Flatten { .. } => 1 << 31,
                 };
                 let read = if let Step::Linear(l) = step { l.output } else { step.inputs()[0] };
                 let largest = u64::from(largest(read));

@@ -138,7 +138,7 @@ fn server_flooded(
 /// The layer in the clear, mod 2^32.
 pub fn ideal(plan: &LinearPlan, weights: &[i32], bias: Bias<'_>, x: &[u32]) -> Vec<u32> {
     let sums = match plan.spec().kind {
-        LinearKind::Conv { kernel } => {
+        LinearKind::Conv { kernel, .. } => {
             let LinearSpec { inputs, outputs, size, .. } = *plan.spec();
             encoding::ideal(&ConvShape { inputs, outputs, size, kernel }, weights, x)
         }
@@ -480,7 +480,7 @@ fn check_model(plan: &LinearPlan, weights: &[i32], bias: Bias<'_>) -> Result<()>
 fn convolution_weights(plan: &LinearPlan, weights: &[i32]) -> Zeroizing<Vec<i32>> {
     let factor = match plan.spec().kind {
         LinearKind::Transposed2 { factor } => factor,
-        LinearKind::Conv { kernel } => {
+        LinearKind::Conv { kernel, .. } => {
             let used = cropped(kernel, plan.spec().size);
             let taps = (0..kernel.iter().product()).filter(|tap| {
                 let k = [tap / (kernel[1] * kernel[2]), tap / kernel[2] % kernel[1], tap % kernel[2]];

@@ -51,7 +51,7 @@ fn check(plan: &LinearPlan, bias: Bias<'_>, seed: u8) {
     assert_eq!((traffic.sent, traffic.received), (cost.bytes_up as u64, cost.bytes_down as u64));
 }
 
-const CUBE: LinearKind = LinearKind::Conv { kernel: [3; 3] };
+const CUBE: LinearKind = LinearKind::conv([3; 3]);
 
 #[test]
 fn convolutions_are_exact() {
@@ -59,13 +59,13 @@ fn convolutions_are_exact() {
         (CUBE, 1, 8, [9, 10, 11]),
         (CUBE, 5, 3, [20, 12, 17]),
         (CUBE, 40, 6, [4, 5, 4]),
-        (LinearKind::Conv { kernel: [1; 3] }, 3, 2, [17, 16, 20]),
-        (LinearKind::Conv { kernel: [5; 3] }, 2, 2, [8, 9, 10]),
-        (LinearKind::Conv { kernel: [1, 3, 5] }, 2, 3, [6, 20, 30]),
-        (LinearKind::Conv { kernel: [1, 3, 3] }, 4, 4, [1, 70, 64]),
+        (LinearKind::conv([1; 3]), 3, 2, [17, 16, 20]),
+        (LinearKind::conv([5; 3]), 2, 2, [8, 9, 10]),
+        (LinearKind::conv([1, 3, 5]), 2, 3, [6, 20, 30]),
+        (LinearKind::conv([1, 3, 3]), 4, 4, [1, 70, 64]),
         (CUBE, 1, 1, [1, 1, 1]),
-        (LinearKind::Conv { kernel: [5; 3] }, 3, 2, [1, 2, 9]),
-        (LinearKind::Conv { kernel: [31, 1, 7] }, 2, 3, [1, 2, 3]),
+        (LinearKind::conv([5; 3]), 3, 2, [1, 2, 9]),
+        (LinearKind::conv([31, 1, 7]), 2, 3, [1, 2, 3]),
     ] {
         check(&LinearPlan::new(&spec(kind, inputs, outputs, size)).unwrap(), Bias::None, 7);
     }
@@ -98,7 +98,7 @@ fn blocks_of_tiles_and_rows_are_seamless() {
 #[test]
 fn several_messages_a_block_and_a_row_block() {
     // 136 ciphertexts up and 150 replies down: more than a message either way.
-    let plan = LinearPlan::new(&spec(LinearKind::Conv { kernel: [1; 3] }, 68, 75, [2, 64, 64])).unwrap();
+    let plan = LinearPlan::new(&spec(LinearKind::conv([1; 3]), 68, 75, [2, 64, 64])).unwrap();
     assert!(plan.cost().inputs == 136);
     check(&plan.with_blocks(2, 75), Bias::None, 12);
 }
@@ -114,7 +114,7 @@ proptest! {
         seed: u8,
     ) {
         let kernel = half_kernel.map(|k| 2 * k + 1);
-        let plan = LinearPlan::new(&spec(LinearKind::Conv { kernel }, channels[0], channels[1], size)).unwrap();
+        let plan = LinearPlan::new(&spec(LinearKind::conv(kernel), channels[0], channels[1], size)).unwrap();
         check(&plan.with_blocks(blocks[0], blocks[1]), Bias::None, seed);
     }
 }
@@ -265,7 +265,7 @@ fn real_parameters_leave_less_than_a_unit_of_the_products_noise() {
 /// At n = 128 a prime of 12 to 18 bits can be dropped, which leaves noise of the products of 7 to 1/11 of its deviation in a reply.
 fn plan_that_drops(prime: u64) -> LinearPlan {
     let params = Params::insecure_for_tests(128, &[DEFAULT_60[0], prime], 1 << 32).unwrap();
-    let kind = LinearKind::Conv { kernel: [1, 1, 3] };
+    let kind = LinearKind::conv([1, 1, 3]);
     let shape = ConvShape { inputs: 8, outputs: 1024, size: [1, 1, 64], kernel: [1, 1, 3] };
     let encoding = Encoding::new(128, shape, [1, 1, 64], 1, 1).unwrap();
     let budget = Budget { flood_bits: 16, need_bits: 0.0, have_bits: 0.0, distance_bits: 0.0 };

@@ -296,7 +296,13 @@ impl LinearSpec {
     /// out: beside a volume of `s` only 2s - 1 of them are of use, and more would fall together.
     fn shape(&self) -> std::result::Result<ConvShape, String> {
         let (kernel, outputs) = match self.kind {
-            LinearKind::Conv { kernel } => (kernel, Some(self.outputs)),
+            LinearKind::Conv { kernel, stride, padding } => {
+                if self.kind != LinearKind::conv(kernel) {
+                    let found = format!("kernel {kernel:?} with stride {stride:?} and padding {padding:?}");
+                    return Err(format!("{found}: only stride 1 with a padding of half the kernel can be run yet"));
+                }
+                (kernel, Some(self.outputs))
+            }
             LinearKind::Transposed2 { factor } => {
                 ([1; 3], factor.iter().try_fold(self.outputs, |p, &f| p.checked_mul(f)))
             }
@@ -341,7 +347,7 @@ mod tests {
     fn conv(inputs: usize, outputs: usize, size: [usize; 3], kernel: [usize; 3]) -> LinearSpec {
         LinearSpec {
             name: "enc.0.2".to_owned(),
-            kind: LinearKind::Conv { kernel },
+            kind: LinearKind::conv(kernel),
             inputs,
             outputs,
             size,
@@ -375,6 +381,10 @@ mod tests {
         assert_eq!(plan.output_size(), [32, 48, 32]);
     }
 
+    fn strided(kernel: [usize; 3], stride: [usize; 3], padding: [usize; 3]) -> LinearKind {
+        LinearKind::Conv { kernel, stride, padding }
+    }
+
     #[test]
     fn what_does_not_fit_is_an_error_that_names_the_layer() {
         let wide = LinearSpec { weight_bits: 20, ..conv(1 << 16, 64, [8; 3], [5; 3]) };
@@ -389,6 +399,8 @@ mod tests {
             conv(1, 1, [0, 1, 1], [3; 3]),
             conv(1, 1, [64; 3], [63; 3]),
             LinearSpec { weight_bits: 40, ..conv(1, 1, [8; 3], [3; 3]) },
+            LinearSpec { kind: strided([3; 3], [1, 2, 1], [1; 3]), ..conv(1, 1, [8; 3], [3; 3]) },
+            LinearSpec { kind: strided([3; 3], [1; 3], [1, 1, 0]), ..conv(1, 1, [8; 3], [3; 3]) },
         ] {
             let text = LinearPlan::new(&bad).unwrap_err().to_string();
             assert!(text.contains("enc.0.2"), "{text}");

@@ -10,7 +10,7 @@
 //! | conv, conv_transpose | [`crate::linear`], truncate, [`crate::convert`] | ciphertexts both ways, one COT an element and ring |
 //! | square | [`crate::nonlinear::square`] | one opening each way, one COT; a ciphertext each way unless pairs were made ahead |
 //! | relu, max_pool | [`crate::nonlinear::relu`], [`crate::nonlinear::max_pool`] | tables, labels, two COTs |
-//! | avg_pool | local | none |
+//! | avg_pool, flatten | local | none |
 //! | argmax | [`crate::nonlinear::argmax`] | tables, labels; the client alone learns the labels |
 
 use std::sync::Arc;
@@ -237,6 +237,10 @@ impl<'a> Online<'a> {
                 let shape = [info.channels, info.dims[0], info.dims[1], info.dims[2]];
                 let y = avg_pool::avg_pool(&self.tensors[*input].full, shape, *window)?;
                 self.provide(*output, y.into(), 32)?;
+            }
+            Step::Flatten { input, output, .. } => {
+                let x = self.tensors[*input].full.clone();
+                self.provide(*output, x, 32)?;
             }
             Step::Argmax { input, bits, .. } => {
                 let Session { peer, protocols, .. } = &mut self.session;

@@ -3,8 +3,9 @@
 //! The message comes from a peer, so everything in it is checked before anything is computed or allocated
 //! from it: indices, shapes against the steps that make them, and sizes against [`MAX_ELEMENTS`].
 
-use blindvox_models::program::{MAX_STEPS, MAX_TOTAL_ELEMENTS};
-use blindvox_models::quantize::{MAX_LINEAR_SHIFT, MAX_SQUARE_SHIFT};
+use blindvox_models::format::graph::MAX_KERNEL;
+use blindvox_models::integers::program::{MAX_STEPS, MAX_TOTAL_ELEMENTS};
+use blindvox_models::integers::scales::{MAX_LINEAR_SHIFT, MAX_SQUARE_SHIFT};
 use blindvox_models::{Linear, LinearKind, Program, Step, TensorId, TensorInfo};
 
 use crate::error::{Error, Result};
@@ -13,10 +14,10 @@ use crate::error::{Error, Result};
 pub const MAX_ELEMENTS: usize = 1 << 28;
 
 /// The most channels a tensor, or what a layer reads, may have: as in a bundle.
-pub const MAX_CHANNELS: usize = blindvox_models::graph::MAX_CHANNELS;
+pub const MAX_CHANNELS: usize = blindvox_models::format::graph::MAX_CHANNELS;
 
-/// The largest pooling window, in elements.
-pub const MAX_WINDOW: usize = 512;
+/// The largest window of a maximum, in elements: as in a bundle.
+pub const MAX_WINDOW: usize = blindvox_models::format::graph::MAX_WINDOW;
 
 /// The longest name of a layer, in bytes.
 pub const MAX_NAME: usize = 256;
@@ -107,8 +108,6 @@ fn shapes_agree(program: &Program, step: &Step) -> bool {
     let shape = |t: TensorId| (program.tensors[t].channels, program.tensors[t].dims);
     let divided = |(channels, dims): (usize, [usize; 3]), window: &[usize; 3]| {
         let fits = dims.iter().zip(window).all(|(d, w)| *w > 0 && d % w == 0);
-        // A window divides its tensor, so the product is in range.
-        let fits = fits && window.iter().product::<usize>() <= MAX_WINDOW;
         fits.then(|| (channels, std::array::from_fn(|i| dims[i] / window[i])))
     };
     match step {
@@ -116,9 +115,13 @@ fn shapes_agree(program: &Program, step: &Step) -> bool {
         Step::Square { input, output, shift, .. } => shape(*input) == shape(*output) && *shift <= MAX_SQUARE_SHIFT,
         Step::Relu { input, output, bits, .. } => shape(*input) == shape(*output) && COMPARE_BITS.contains(bits),
         Step::MaxPool { input, output, window, bits, .. } => {
-            divided(shape(*input), window) == Some(shape(*output)) && COMPARE_BITS.contains(bits)
+            // A window that divides its tensor has a product in range.
+            divided(shape(*input), window) == Some(shape(*output))
+                && window.iter().product::<usize>() <= MAX_WINDOW
+                && COMPARE_BITS.contains(bits)
         }
         Step::AvgPool { input, output, window, .. } => divided(shape(*input), window) == Some(shape(*output)),
+        Step::Flatten { input, output, .. } => shape(*output) == (program.tensors[*input].elements(), [1; 3]),
         Step::Argmax { input, bits, .. } => *input == program.logits && COMPARE_BITS.contains(bits),
     }
 }
@@ -127,13 +130,14 @@ fn linear_agrees(program: &Program, linear: &Linear) -> bool {
     let dims = program.tensors[linear.inputs[0]].dims;
     let channels: usize = linear.inputs.iter().map(|&t| program.tensors[t].channels).sum();
     let output = &program.tensors[linear.output];
-    let taps = linear.kind.taps();
+    // What a convolution asks for beyond this, its plan refuses.
     let kind_fits = match linear.kind {
-        LinearKind::Conv { kernel } => kernel.iter().all(|k| k % 2 == 1 && *k <= 31),
+        LinearKind::Conv { kernel, stride, padding } => (0..3).all(|d| {
+            (1..=MAX_KERNEL).contains(&kernel[d]) && (1..=MAX_KERNEL).contains(&stride[d]) && padding[d] < kernel[d]
+        }),
         LinearKind::Transposed2 { factor } => factor.iter().all(|f| matches!(f, 1 | 2)),
     };
     kind_fits
-        && taps.iter().all(|&t| t > 0)
         && linear.inputs.iter().all(|&t| program.tensors[t].dims == dims)
         && channels == linear.in_channels
         && channels <= MAX_CHANNELS

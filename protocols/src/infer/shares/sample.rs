@@ -149,8 +149,8 @@ impl Window {
         let tensor: TensorId = step.output().unwrap_or(step.inputs()[0]);
         let place = place(program.tensors[tensor].dims, voxel).map(|p| p as isize);
         let (origin, size): ([isize; 3], _) = match step {
-            Step::Linear(Linear { kind: LinearKind::Conv { kernel }, .. }) => {
-                (std::array::from_fn(|d| place[d] - (kernel[d] / 2) as isize), *kernel)
+            Step::Linear(Linear { kind: LinearKind::Conv { kernel, stride, padding }, .. }) => {
+                (std::array::from_fn(|d| place[d] * stride[d] as isize - padding[d] as isize), *kernel)
             }
             Step::Linear(Linear { kind: LinearKind::Transposed2 { factor }, .. }) => {
                 (std::array::from_fn(|d| place[d] / factor[d] as isize), [1; 3])
@@ -158,6 +158,7 @@ impl Window {
             Step::AvgPool { window, .. } | Step::MaxPool { window, .. } => {
                 (std::array::from_fn(|d| place[d] * window[d] as isize), *window)
             }
+            Step::Flatten { input, .. } => ([0; 3], program.tensors[*input].dims),
             _ => (place, [1; 3]),
         };
         Self { origin, size }
@@ -190,6 +191,7 @@ fn value(program: &Program, step: &Step, voxel: usize, x: &[i64]) -> Vec<i64> {
         Step::MaxPool { window, .. } => {
             x.chunks(window.iter().product()).filter_map(|w| w.iter().copied().max()).collect()
         }
+        Step::Flatten { .. } => x.to_vec(),
         Step::AvgPool { window, .. } => x.chunks(window.iter().product()).map(|w| w.iter().sum()).collect(),
         Step::Argmax { .. } => {
             let best = (1..x.len()).fold(0, |best, c| if x[c] > x[best] { c } else { best });
@@ -230,11 +232,22 @@ mod tests {
         (0..count as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as i32 - 32).collect()
     }
 
-    /// Every kind of step, with two inputs to a convolution and a bias map.
+    /// Every kind of step, with two inputs to a convolution, a bias map, and a convolution of another padding and stride.
     fn program() -> Program {
         let (grid, half) = ([4, 2, 6], [2, 1, 3]);
-        let shapes =
-            [(2, grid), (3, grid), (3, grid), (3, half), (2, grid), (2, grid), (5, grid), (5, half), (4, half)];
+        let shapes = [
+            (2, grid),
+            (3, grid),
+            (3, grid),
+            (3, half),
+            (2, grid),
+            (2, grid),
+            (5, grid),
+            (5, half),
+            (4, [3, 1, 2]),
+            (24, [1; 3]),
+            (3, [1; 3]),
+        ];
         let tensors = shapes.map(|(channels, dims)| TensorInfo {
             name: String::new(),
             channels,
@@ -263,7 +276,8 @@ mod tests {
             })
         };
         let name = String::new;
-        let (conv, up) = (LinearKind::Conv { kernel: [3, 1, 5] }, LinearKind::Transposed2 { factor: [2; 3] });
+        let strided = LinearKind::Conv { kernel: [2, 1, 3], stride: [1, 1, 2], padding: [1, 0, 1] };
+        let (conv, up) = (LinearKind::conv([3, 1, 5]), LinearKind::Transposed2 { factor: [2; 3] });
         let steps = vec![
             linear(conv, &[0], 1, 4),
             Step::Relu { name: name(), input: 1, output: 2, bits: 16 },
@@ -272,10 +286,12 @@ mod tests {
             linear(conv, &[2, 4], 5, 9),
             linear(conv, &[5, 4], 6, 9),
             Step::AvgPool { name: name(), input: 6, output: 7, window: [2; 3] },
-            linear(LinearKind::Conv { kernel: [1; 3] }, &[7], 8, 0),
-            Step::Argmax { name: name(), input: 8, bits: 32 },
+            linear(strided, &[7], 8, 0),
+            Step::Flatten { name: name(), input: 8, output: 9 },
+            linear(LinearKind::conv([1; 3]), &[9], 10, 4),
+            Step::Argmax { name: name(), input: 10, bits: 32 },
         ];
-        Program { tensors: tensors.to_vec(), steps, input: 0, logits: 8, classes: 4 }
+        Program { tensors: tensors.to_vec(), steps, input: 0, logits: 10, classes: 3 }
     }
 
     /// What the parties would keep if one had everything and the other zeros.

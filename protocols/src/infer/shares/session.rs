@@ -165,7 +165,7 @@ mod tests {
         let conv = |at: usize| {
             Step::Linear(Linear {
                 name: String::new(),
-                kind: LinearKind::Conv { kernel: [1, 1, 3] },
+                kind: LinearKind::conv([1, 1, 3]),
                 inputs: vec![at],
                 in_channels: 256,
                 out_channels: 256,

@@ -6,9 +6,10 @@
 
 use std::borrow::Cow;
 
-use crate::volume::geometry::{Affine, Axes};
-use crate::volume::resample::{self, Kernel, Scale, Taps};
-use crate::volume::{LabelMap, Volume};
+use super::labels::LabelMap;
+use crate::data::nifti::Volume;
+use crate::data::nifti::geometry::{Affine, Axes};
+use crate::data::nifti::resample::{self, Kernel, Scale, Taps};
 
 /// Where the network's grid lies in a volume's.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::header::INTENT_LABEL;
-use super::{LabelMap, Volume};
+use super::{Header, Volume};
 use crate::atomic::{self, Staged};
 use crate::error::Result;
 
@@ -26,24 +26,12 @@ impl Volume {
     }
 }
 
-impl LabelMap {
-    /// Writes the label map as bytes on its grid, compressed if the name ends in `.gz`; the file appears whole or
-    /// not at all.
-    ///
-    /// # Errors
-    /// [`crate::Error::Io`].
-    pub fn save(&self, path: &Path) -> Result<()> {
-        self.stage(path)?.commit()
-    }
-
-    /// Writes the label map beside `path`, to be put there with others once all are written.
-    ///
-    /// # Errors
-    /// [`crate::Error::Io`].
-    pub fn stage(&self, path: &Path) -> Result<Staged> {
-        let header = self.header.encode(self.dims, 2, 8, INTENT_LABEL);
-        stage(path, header, fortran(&self.data, self.dims).copied())
-    }
+/// Writes labels as bytes on a grid beside `path`, to be put there with others once all are written.
+///
+/// # Errors
+/// [`crate::Error::Io`].
+pub(crate) fn stage_labels(path: &Path, header: &Header, dims: [usize; 3], labels: &[u8]) -> Result<Staged> {
+    stage(path, header.encode(dims, 2, 8, INTENT_LABEL), fortran(labels, dims).copied())
 }
 
 /// The values of a volume with i fastest.

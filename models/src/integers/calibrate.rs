@@ -6,23 +6,23 @@
 //! [`STREAM_BITS`], as far as the truncation between can go. More tensor bits at the cost of weight bits don't help: the
 //! weights are the coarser of the two. All of that after the channels have been equalised (see `equalise`).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::agreement::{Agreement, agreement};
-use super::bundle::Bundle;
 use super::calibration::{Calibration, Input, Level};
 use super::equalise;
-use super::graph::VERSION;
-use super::kernels::{self, Padded};
-use super::lower::{Lowered, RealLinear, RealOp};
-use super::program::{LinearKind, TensorId};
-use super::quantize::{
-    ACCUMULATOR_BITS, MAX_LINEAR_SHIFT, MAX_SCALE, MAX_SQUARE_SHIFT, Quantization, SQUARE_INPUT_BITS, STREAM_BITS,
-    Scale, accumulator_scale, largest_scale, required_bits, weight_maxima, weight_scale,
+use super::lower::{Lowered, RealOp};
+use super::program::TensorId;
+use super::quantize::{accumulator_scale, largest_scale, required_bits, weight_maxima, weight_scale};
+use super::scales::{
+    ACCUMULATOR_BITS, MAX_BITS, MAX_LINEAR_SHIFT, MAX_SCALE, MAX_SQUARE_SHIFT, Quantization, SQUARE_INPUT_BITS,
+    STREAM_BITS, Scale,
 };
-use super::weights::printable;
+use super::streams::streams;
 use crate::error::{Error, Result};
-use crate::volume::Volume;
+use crate::format::bundle::Bundle;
+use crate::format::graph::VERSION;
+use crate::format::weights::printable;
 
 /// Calibrates a bundle in place on volumes of its domain and compares the integer with the float network on each;
 /// [`Bundle::save_model`] keeps the result, as version 2.
@@ -35,11 +35,11 @@ pub fn calibrate(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<Vec<Agreeme
     let seen = survey(bundle, &lowered, volumes)?;
     let bits = equalise::choose(&lowered, &seen.maxima);
     let mut maxima: Vec<f64> = seen.maxima.iter().zip(&bits).map(|(maxima, bits)| largest(maxima, bits)).collect();
-    if let Some([low, high]) = bundle.preparation.clamp {
+    if let Some([low, high]) = bundle.preparation.bounds() {
         // The bound holds for every volume.
         maxima[0] = f64::from(low.abs().max(high.abs()));
     }
-    let clamped = bundle.preparation.clamp.is_some();
+    let clamped = bundle.preparation.bounds().is_some();
     let equalised = equalise::equalised(&lowered, &bits)?;
     bundle.quantization = choose(&equalised, &maxima, &bundle.quantization, clamped);
     for (stream, bits) in lowered.streams.iter().zip(equalise::own(&lowered, bits)) {
@@ -66,13 +66,7 @@ fn keep(bundle: &mut Bundle, calibration: Calibration, volumes: &[PathBuf]) -> R
     volumes.iter().map(|path| agreement(bundle, &program, path)).collect()
 }
 
-/// A volume as the network's input.
-pub(crate) fn prepared(bundle: &Bundle, path: &Path) -> Result<Vec<f32>> {
-    let volume = Volume::load(path)?;
-    Ok(bundle.preparation.prepare(&volume, bundle.input_shape().dims, path)?.0)
-}
-
-/// What the float network does on volumes.
+/// What the float network does on volumes, or rows of tables.
 struct Survey {
     /// The largest |value| of each channel of each stream.
     maxima: Vec<Vec<f64>>,
@@ -84,35 +78,38 @@ fn survey(bundle: &Bundle, lowered: &Lowered, volumes: &[PathBuf]) -> Result<Sur
     let mut squares = vec![0.0f64; lowered.streams.len()];
     let mut inputs = Vec::new();
     for path in volumes {
-        let input = prepared(bundle, path)?;
-        let values = streams(lowered, &input);
-        inputs.push(input);
-        for (t, values) in values.iter().enumerate() {
-            let voxels = values.len() / maxima[t].len();
-            for (max, values) in maxima[t].iter_mut().zip(values.chunks_exact(voxels)) {
-                // `max` would pass over what is not a number.
-                let all_finite = values.iter().all(|v| v.is_finite());
-                let largest = values.iter().fold(0.0f32, |max, v| max.max(v.abs()));
-                *max = if all_finite { max.max(f64::from(largest)) } else { f64::INFINITY };
-            }
-            squares[t] += values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / values.len() as f64;
+        for input in bundle.inputs(path)? {
+            widen(&mut maxima, &mut squares, &streams(lowered, &input));
+            inputs.push(input);
         }
         if let Some(at) = maxima.iter().position(|maxima| maxima.iter().any(|m| !m.is_finite())) {
             let (path, name) = (path.display(), &lowered.streams[at].name);
-            return Err(Error::Input(format!(
-                "{path}: tensor {name:?} overflows f32: not a volume of this model's domain"
-            )));
+            return Err(Error::Input(format!("{path}: tensor {name:?} overflows f32: not of this model's domain")));
         }
     }
     let Some(input) = Input::of(inputs.iter().map(|v| &v[..]), bundle.input_shape().dims) else {
         return Err(Error::Input("calibration: found no volumes, expected at least one".into()));
     };
-    let count = volumes.len() as f64;
+    let count = inputs.len() as f64;
     let level = |t: TensorId| Level { rms: (squares[t] / count).sqrt(), max_abs: largest(&maxima[t], &[]) };
     let tensors = lowered.streams.iter().enumerate().map(|(t, s)| (s.name.clone(), level(t))).collect();
     let name = |p: &PathBuf| printable(&p.file_name().unwrap_or_default().to_string_lossy());
     let calibration = Calibration { volumes: volumes.iter().map(name).collect(), input, tensors };
     Ok(Survey { maxima, calibration })
+}
+
+/// Takes the streams of one more input into the largest |value| of each channel and the sums of mean squares.
+fn widen(maxima: &mut [Vec<f64>], squares: &mut [f64], streams: &[Vec<f32>]) {
+    for ((maxima, squares), values) in maxima.iter_mut().zip(squares).zip(streams) {
+        let voxels = values.len() / maxima.len();
+        for (max, values) in maxima.iter_mut().zip(values.chunks_exact(voxels)) {
+            // `max` would pass over what is not a number.
+            let all_finite = values.iter().all(|v| v.is_finite());
+            let largest = values.iter().fold(0.0f32, |max, v| max.max(v.abs()));
+            *max = if all_finite { max.max(f64::from(largest)) } else { f64::INFINITY };
+        }
+        *squares += values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / values.len() as f64;
+    }
 }
 
 /// The largest value of all channels, equalised.
@@ -121,58 +118,19 @@ fn largest(maxima: &[f64], bits: &[i32]) -> f64 {
     each.fold(0.0, f64::max)
 }
 
-/// All streams of the lowered network in f32.
-pub(crate) fn streams(lowered: &Lowered, input: &[f32]) -> Vec<Vec<f32>> {
-    let mut values = vec![input.to_vec()];
-    for step in &lowered.steps {
-        let dims = |t: TensorId| lowered.streams[t].dims;
-        let value = match &step.op {
-            RealOp::Linear(linear) => linear_step(lowered, linear, &values),
-            RealOp::Square(t) => values[*t].iter().map(|x| x * x).collect(),
-            RealOp::Relu(t) => values[*t].iter().map(|x| x.max(0.0)).collect(),
-            RealOp::MaxPool(t, window) => kernels::pool(&values[*t], dims(*t), *window, f32::NEG_INFINITY, f32::max),
-            RealOp::AvgPool(t, window) => {
-                let share = 1.0 / window.iter().product::<usize>() as f32;
-                let sums = kernels::pool(&values[*t], dims(*t), *window, 0.0, |a, b| a + b);
-                sums.into_iter().map(|v| v * share).collect()
-            }
-        };
-        values.push(value);
-    }
-    values
-}
-
-fn linear_step(lowered: &Lowered, linear: &RealLinear, values: &[Vec<f32>]) -> Vec<f32> {
-    let parts: Vec<&[f32]> = linear.inputs.iter().map(|&t| &values[t][..]).collect();
-    let dims = lowered.streams[linear.inputs[0]].dims;
-    let mut out = match linear.kind {
-        LinearKind::Conv { kernel } => {
-            kernels::conv(&Padded::new(&parts, dims, kernel, |v| v), &linear.weights, kernel)
-        }
-        LinearKind::Transposed2 { factor } => {
-            kernels::transposed(&Padded::new(&parts, dims, [1, 1, 1], |v| v), &linear.weights, factor)
-        }
-    };
-    let voxels = out.len() / linear.out_channels;
-    for (xs, &b) in out.chunks_exact_mut(voxels).zip(&linear.bias) {
-        xs.iter_mut().for_each(|x| *x += b as f32);
-    }
-    if let Some(map) = &linear.bias_map {
-        out.iter_mut().zip(map).for_each(|(x, b)| *x += b);
-    }
-    out
-}
-
 /// Chooses every scale, in the order of the steps.
 fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: bool) -> Quantization {
     let spare = wanted.spare_bits as i32;
     let required = required_bits(lowered, wanted);
     let readers = readers(lowered);
     let fit = |t: TensorId, bits: u32, spare: i32| largest_scale(maxima[t], bits as i32 - 1 - spare);
-    // The largest scale for a tensor that linear steps read: its width, or less where the weights need the bits.
+    let pools = pools(lowered);
+    // The largest scale for a tensor that linear steps read: its width, or less where the weights need the bits, or where
+    // the sums of a pooling would have too many.
     let shared = |t: TensorId, spare: i32| {
         let widest = fit(t, STREAM_BITS, spare);
-        readers[t].iter().map(|r| best_scale(maxima, wanted, r)).fold(widest, i32::min)
+        let pools = pools[t].iter().map(|&(pooled, log2)| fit(pooled, MAX_BITS, spare) - log2 as i32);
+        readers[t].iter().map(|r| best_scale(maxima, wanted, r)).chain(pools).fold(widest, i32::min)
     };
     let mut scales = vec![0; maxima.len()];
     // A clamped input can't exceed its range, so it needs no spare bits.
@@ -191,7 +149,7 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
                 let exact = 2 * scales[*input];
                 shared(t, spare).min(fit(t, widest, spare)).clamp(exact - MAX_SQUARE_SHIFT as i32, exact)
             }
-            RealOp::Relu(input) | RealOp::MaxPool(input, _) => scales[*input],
+            RealOp::Relu(input) | RealOp::MaxPool(input, _) | RealOp::Flatten(input) => scales[*input],
             RealOp::AvgPool(input, window) => scales[*input] + window.iter().product::<usize>().ilog2() as i32,
         }
         .clamp(-MAX_SCALE, MAX_SCALE);
@@ -201,7 +159,7 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
     Quantization { tensors, ..wanted.clone() }
 }
 
-/// A linear step that reads a tensor, perhaps through average poolings.
+/// A linear step that reads a tensor, perhaps through average poolings or flattened.
 #[derive(Clone)]
 struct Reader {
     /// What it writes.
@@ -227,7 +185,22 @@ fn readers(lowered: &Lowered) -> Vec<Vec<Reader>> {
                 let through = found[step.output].clone().into_iter();
                 found[*input].extend(through.map(|r| Reader { pooled: r.pooled + log2, ..r }));
             }
+            RealOp::Flatten(input) => {
+                let through = found[step.output].clone();
+                found[*input].extend(through);
+            }
             _ => {}
+        }
+    }
+    found
+}
+
+/// The average poolings that read each stream: what they write, and the bits that they add to the scale.
+fn pools(lowered: &Lowered) -> Vec<Vec<(TensorId, u32)>> {
+    let mut found = vec![Vec::new(); lowered.streams.len()];
+    for step in &lowered.steps {
+        if let RealOp::AvgPool(input, window) = step.op {
+            found[input].push((step.output, window.iter().product::<usize>().ilog2()));
         }
     }
     found

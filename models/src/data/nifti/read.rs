@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::header::{self, Promise};
 use super::stream::Stream;
-use super::{LabelMap, Orientation, Volume, foreign};
+use super::{Orientation, Volume, foreign};
 use crate::error::{Error, Result};
 
 /// How what a file leaves open is read.
@@ -155,26 +155,4 @@ fn decode(
         }
     }
     Ok(data)
-}
-
-impl LabelMap {
-    /// Reads a label map: a NIfTI volume of integers from 0 to 255.
-    ///
-    /// # Errors
-    /// Those of [`Volume::load`], and [`Error::Input`] for a value that isn't a label.
-    pub fn load(path: &Path) -> Result<Self> {
-        Self::load_with(path, &ReadOptions::default())
-    }
-
-    /// [`LabelMap::load`] with answers to what the file may leave open.
-    ///
-    /// # Errors
-    /// Those of [`LabelMap::load`].
-    pub fn load_with(path: &Path, options: &ReadOptions) -> Result<Self> {
-        let Volume { dims, data, header } = Volume::load_with(path, options)?;
-        if let Some(v) = data.iter().find(|v| v.fract() != 0.0 || !(0.0..=255.0).contains(*v)) {
-            return Err(Error::Input(format!("{}: labels: found {v}, expected integers 0 to 255", path.display())));
-        }
-        Ok(Self { dims, data: data.into_iter().map(|v| v as u8).collect(), header })
-    }
 }

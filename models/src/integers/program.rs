@@ -10,6 +10,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::LinearKind;
+
 /// The most elements all tensors may have together (8 GiB of shares, were they all alive).
 pub const MAX_TOTAL_ELEMENTS: usize = 1 << 31;
 
@@ -113,18 +115,20 @@ pub enum Step {
         /// |x| < 2^(bits-1).
         bits: u32,
     },
-    /// Sum over windows, which don't overlap; the mean at a scale of log2(window volume) more bits.
+    /// Sum over windows, which don't overlap: the mean at a scale of log2(window volume) more bits where that is a whole
+    /// number; else the next linear step's weights take the rest of the division.
     AvgPool {
         /// The layer.
         name: String,
         /// Read.
         input: TensorId,
-        /// Written; `scale_bits` exceeds the input's by log2 of the window's volume.
+        /// Written; `scale_bits` exceeds the input's by log2 of the window's volume, rounded down.
         output: TensorId,
-        /// Window along D, H, W; powers of two that divide the input's dims.
+        /// Window along D, H, W; divides the input's dims.
         window: [usize; 3],
     },
-    /// The label of the largest channel, the lowest of a tie, to the client.
+    /// The label of the largest channel at each voxel, the lowest of a tie, to the client: on a grid of one element the
+    /// class.
     Argmax {
         /// The layer.
         name: String,
@@ -132,6 +136,15 @@ pub enum Step {
         input: TensorId,
         /// |x| < 2^(bits-1).
         bits: u32,
+    },
+    /// The same values, each a channel of its own, in the order C, D, H, W: the tensor's own.
+    Flatten {
+        /// The layer.
+        name: String,
+        /// Read.
+        input: TensorId,
+        /// Written, on a grid of one element and at the input's scale.
+        output: TensorId,
     },
 }
 
@@ -173,44 +186,6 @@ impl fmt::Debug for Linear {
     }
 }
 
-/// The geometry of a linear step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LinearKind {
-    /// `out[z] = sum_k w[k]·in[z + k - kernel/2]`, zero outside; the grid is kept.
-    Conv {
-        /// Odd sizes along D, H, W.
-        kernel: [usize; 3],
-    },
-    /// `out[factor·z + k] = w[k]·in[z]` for 0 <= k < factor; the grid grows by `factor`.
-    Transposed2 {
-        /// `[2, 2, 2]`, or `[1, 2, 2]` in a planar network.
-        factor: [usize; 3],
-    },
-}
-
-impl LinearKind {
-    /// Weights for a pair of channels along each axis.
-    pub fn taps(&self) -> [usize; 3] {
-        match *self {
-            LinearKind::Conv { kernel } => kernel,
-            LinearKind::Transposed2 { factor } => factor,
-        }
-    }
-
-    /// Weights for a pair of channels.
-    pub fn volume(&self) -> usize {
-        self.taps().iter().product()
-    }
-
-    /// The output grid of an input grid.
-    pub fn output_dims(&self, [d, h, w]: [usize; 3]) -> [usize; 3] {
-        match *self {
-            LinearKind::Conv { .. } => [d, h, w],
-            LinearKind::Transposed2 { factor: [a, b, c] } => [d * a, h * b, w * c],
-        }
-    }
-}
-
 impl Step {
     /// The layer's name.
     pub fn name(&self) -> &str {
@@ -220,6 +195,7 @@ impl Step {
             | Step::Relu { name, .. }
             | Step::MaxPool { name, .. }
             | Step::AvgPool { name, .. }
+            | Step::Flatten { name, .. }
             | Step::Argmax { name, .. } => name,
         }
     }
@@ -233,6 +209,7 @@ impl Step {
             Step::Relu { .. } => "relu",
             Step::MaxPool { .. } => "max_pool",
             Step::AvgPool { .. } => "avg_pool",
+            Step::Flatten { .. } => "flatten",
             Step::Argmax { .. } => "argmax",
         }
     }
@@ -245,6 +222,7 @@ impl Step {
             | Step::Relu { input, .. }
             | Step::MaxPool { input, .. }
             | Step::AvgPool { input, .. }
+            | Step::Flatten { input, .. }
             | Step::Argmax { input, .. } => std::slice::from_ref(input),
         }
     }
@@ -256,7 +234,8 @@ impl Step {
             Step::Square { output, .. }
             | Step::Relu { output, .. }
             | Step::MaxPool { output, .. }
-            | Step::AvgPool { output, .. } => Some(*output),
+            | Step::AvgPool { output, .. }
+            | Step::Flatten { output, .. } => Some(*output),
             Step::Argmax { .. } => None,
         }
     }
@@ -272,10 +251,17 @@ impl Program {
         last
     }
 
+    /// Whether there is one class for all of the input, in the place of a label for each voxel.
+    pub fn gives_class(&self) -> bool {
+        self.tensors[self.logits].voxels() == 1
+    }
+
     /// Multiply-adds of all linear steps, zero padding included.
     pub fn multiply_adds(&self) -> u64 {
         let cost = |linear: &Linear| {
-            let voxels = self.tensors[linear.inputs[0]].voxels();
+            // Each output of a convolution meets all weights, each input of a transposed one.
+            let grid = if matches!(linear.kind, LinearKind::Conv { .. }) { linear.output } else { linear.inputs[0] };
+            let voxels = self.tensors[grid].voxels();
             (voxels * linear.kind.volume() * linear.in_channels * linear.out_channels) as u64
         };
         self.steps.iter().map(|s| if let Step::Linear(linear) = s { cost(linear) } else { 0 }).sum()

@@ -7,8 +7,8 @@
 
 use rayon::prelude::*;
 
-use super::kernels::{self, Padded};
-use super::program::{Linear, LinearKind, Program, Step, TensorId};
+use super::kernels;
+use crate::integers::program::{Linear, Program, Step, TensorId};
 
 /// How a shift rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct RangeReport {
 pub struct PlainRun {
     /// Scores, `[classes, D, H, W]`, at the scale of [`Program::logits`].
     pub logits: Vec<i32>,
-    /// The label of each voxel of the network's grid.
+    /// The label of each voxel of the scores' grid; on a grid of one element the class.
     pub labels: Vec<u8>,
     /// One entry per tensor.
     pub ranges: Vec<RangeReport>,
@@ -123,6 +123,7 @@ pub fn before_shift(program: &Program, step: &Step, inputs: &[&[i32]]) -> (Vec<i
             let values: Vec<i64> = inputs[0].iter().map(|&v| wide(v)).collect();
             (kernels::pool(&values, dims(input), *window, 0, |a, b| a + b), 0)
         }
+        Step::Flatten { .. } => (inputs[0].iter().map(|&v| wide(v)).collect(), 0),
         Step::Argmax { .. } => panic!("an argmax has labels, not values"),
     }
 }
@@ -137,12 +138,8 @@ pub fn accumulators(program: &Program, linear: &Linear, inputs: &[&[i32]]) -> Ve
     }
     let dims = program.tensors[linear.inputs[0]].dims;
     let weights: Vec<f64> = linear.weights.iter().map(|&w| f64::from(w)).collect();
-    let sums = match linear.kind {
-        LinearKind::Conv { kernel } => kernels::conv(&Padded::new(inputs, dims, kernel, f64::from), &weights, kernel),
-        LinearKind::Transposed2 { factor } => {
-            kernels::transposed(&Padded::new(inputs, dims, [1, 1, 1], f64::from), &weights, factor)
-        }
-    };
+    let grids = [dims, program.tensors[linear.output].dims];
+    let sums = kernels::linear(linear.kind, grids, inputs, &weights, f64::from);
     let voxels = sums.len() / linear.out_channels;
     let offset = |i: usize| {
         let map = linear.bias_map.as_ref().map_or(0, |map| map[i]);

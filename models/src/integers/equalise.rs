@@ -14,7 +14,7 @@ use std::borrow::Cow;
 
 use super::lower::{Lowered, RealLinear, RealOp};
 use super::program::TensorId;
-use super::quantize::Quantization;
+use super::scales::Quantization;
 use crate::error::{Error, Result};
 
 /// Channel bits lie in `0..=MAX_CHANNEL_BITS`.
@@ -44,15 +44,29 @@ fn handed_on(op: &RealOp) -> Option<(TensorId, i32)> {
     match *op {
         RealOp::Linear(_) => None,
         RealOp::Square(input) => Some((input, 2)),
-        RealOp::Relu(input) | RealOp::MaxPool(input, _) | RealOp::AvgPool(input, _) => Some((input, 1)),
+        RealOp::Relu(input) | RealOp::MaxPool(input, _) | RealOp::AvgPool(input, _) | RealOp::Flatten(input) => {
+            Some((input, 1))
+        }
     }
+}
+
+/// How many channels of `output` are made of each one of `input`: one, but where a tensor is flattened.
+fn spread(lowered: &Lowered, input: TensorId, output: TensorId) -> usize {
+    lowered.streams[output].channels / lowered.streams[input].channels
+}
+
+/// The values of `input`'s channels for those of `output`, which a step makes of them.
+fn spread_out<T: Copy>(lowered: &Lowered, input: TensorId, output: TensorId, values: &[T]) -> Vec<T> {
+    let times = spread(lowered, input, output);
+    values.iter().flat_map(|&v| std::iter::repeat_n(v, times)).collect()
 }
 
 /// The channel bits of every stream from those of linear steps; an empty list stands for zeros.
 fn propagate(lowered: &Lowered, mut bits: Vec<Vec<i32>>) -> Vec<Vec<i32>> {
     for step in &lowered.steps {
         if let Some((input, times)) = handed_on(&step.op) {
-            bits[step.output] = bits[input].iter().map(|b| b * times).collect();
+            let handed: Vec<i32> = bits[input].iter().map(|b| b * times).collect();
+            bits[step.output] = spread_out(lowered, input, step.output, &handed);
         }
     }
     bits
@@ -150,16 +164,18 @@ pub(crate) fn choose(lowered: &Lowered, maxima: &[Vec<f64>]) -> Vec<Vec<i32>> {
         for (at, step) in lowered.steps.iter().enumerate() {
             let t = step.output;
             if let Some((input, times)) = handed_on(&step.op) {
-                gains[t] = gains[input].iter().map(|g| g * f64::from(times)).collect();
+                let handed: Vec<f64> = gains[input].iter().map(|g| g * f64::from(times)).collect();
+                gains[t] = spread_out(lowered, input, t, &handed);
             }
             let Some(layer) = layers[at].as_ref().filter(|_| free[t]) else { continue };
-            let columns = consumers[t].iter().map(|&(reader, first, times)| {
+            let columns = consumers[t].iter().map(|&Consumer { reader, first, times, spread }| {
                 let columns = layers[reader].as_ref().expect("a linear step").columns(lowered, reader, &gains);
-                (columns[first..first + lowered.streams[t].channels].to_vec(), times)
+                let own = &columns[first..first + lowered.streams[t].channels * spread];
+                (own.chunks_exact(spread).map(|c| c.iter().copied().fold(f64::NEG_INFINITY, f64::max)).collect(), times)
             });
             let rows = layer.rows(lowered, at, &gains);
             let ranges: Vec<f64> = maxima[t].iter().map(|m| m.log2()).collect();
-            gains[t] = balance(&rows, &ranges, &columns.collect::<Vec<_>>());
+            gains[t] = balance(&rows, &ranges, &columns.collect::<Vec<(Vec<f64>, i32)>>());
         }
     }
     let rounded = |t: TensorId| if free[t] { whole(&gains[t]) } else { Vec::new() };
@@ -238,22 +254,35 @@ impl Magnitudes {
     }
 }
 
-/// For each stream the linear steps that read it, directly or through what hands its bits on: the step, the first of its
-/// input channels that is this stream's, and how often the bits have been multiplied.
-fn consumers(lowered: &Lowered) -> Vec<Vec<(usize, usize, i32)>> {
-    let mut found: Vec<Vec<(usize, usize, i32)>> = vec![Vec::new(); lowered.streams.len()];
-    for (at, step) in lowered.steps.iter().enumerate() {
+/// A linear step that reads a stream, directly or through what hands its bits on.
+#[derive(Clone, Copy)]
+struct Consumer {
+    reader: usize,
+    /// The first of its input channels that is this stream's.
+    first: usize,
+    /// How often the bits have been multiplied.
+    times: i32,
+    /// How many of its input channels each channel of the stream has become.
+    spread: usize,
+}
+
+/// For each stream the linear steps that read it.
+fn consumers(lowered: &Lowered) -> Vec<Vec<Consumer>> {
+    let mut found: Vec<Vec<Consumer>> = vec![Vec::new(); lowered.streams.len()];
+    for (reader, step) in lowered.steps.iter().enumerate() {
         if let RealOp::Linear(linear) = &step.op {
             let mut first = 0;
             for &t in &linear.inputs {
-                found[t].push((at, first, 1));
+                found[t].push(Consumer { reader, first, times: 1, spread: 1 });
                 first += lowered.streams[t].channels;
             }
         }
     }
     for step in lowered.steps.iter().rev() {
         if let Some((input, times)) = handed_on(&step.op) {
-            let more: Vec<_> = found[step.output].iter().map(|&(at, first, t)| (at, first, t * times)).collect();
+            let spread = spread(lowered, input, step.output);
+            let through = |c: &Consumer| Consumer { times: c.times * times, spread: c.spread * spread, ..*c };
+            let more: Vec<_> = found[step.output].iter().map(through).collect();
             found[input].extend(more);
         }
     }

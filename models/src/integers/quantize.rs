@@ -5,101 +5,17 @@
 //! the calibrated output keeps the wanted spare bits below 2^30 and every weight fits its width. The truncation takes
 //! A - e' bits off, where e' is the output's scale.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-
 use super::equalise::{channel_bits, equalised};
 use super::lower::{Lowered, RealLinear, RealOp, Stream};
 use super::program::{Linear, MIN_SPARE_BITS, Program, Step, TensorId, TensorInfo};
+use super::scales::{
+    ACCUMULATOR_BITS, MAX_BITS, MAX_LINEAR_SHIFT, MAX_SCALE, MAX_SQUARE_SHIFT, Quantization, SQUARE_INPUT_BITS,
+    STREAM_BITS, Scale,
+};
 use crate::error::{Error, Result};
 
-/// |accumulator| < 2^30, so that a conversion after the truncation is right.
-pub const ACCUMULATOR_BITS: i32 = 30;
-/// Squares take |x| < 2^15.
-pub const SQUARE_INPUT_BITS: u32 = 16;
-/// The widest tensor a scale is chosen for.
-pub const STREAM_BITS: u32 = 20;
-/// No tensor is wider, so that sums of windows fit and plain accumulators are exact.
-pub const MAX_BITS: u32 = 28;
-/// The most bits that are taken off an accumulator.
-pub const MAX_LINEAR_SHIFT: u32 = 24;
-/// The most bits that are taken off a square.
-pub const MAX_SQUARE_SHIFT: u32 = 20;
 /// The largest sum of |weight| of an output channel: times 2^(MAX_BITS-1) it stays below 2^53.
 const MAX_WEIGHT_SUM: u64 = 1 << 26;
-/// Scales lie in `-MAX_SCALE..=MAX_SCALE`.
-pub const MAX_SCALE: i32 = 40;
-
-/// Widths, and the calibrated scale of each tensor. Part of a bundle.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Quantization {
-    /// Signed width of weights, 4 to 16.
-    pub weight_bits: u32,
-    /// Signed width of what a ReLU or a max pooling compares, 8 to 20.
-    pub relu_bits: u32,
-    /// Signed width of the scores, 8 to 24.
-    pub argmax_bits: u32,
-    /// How often the calibrated maximum may double, as far as the calibration could keep it; 1 to 8.
-    pub spare_bits: u32,
-    /// By tensor name.
-    #[serde(default)]
-    pub tensors: BTreeMap<String, Scale>,
-}
-
-/// A tensor's calibrated range and scale.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Scale {
-    /// The largest |real value · 2^channel_bits| seen.
-    pub max_abs: f64,
-    /// Integer = real · 2^(scale_bits + channel_bits).
-    pub scale_bits: i32,
-    /// A number a channel, 0 to 24; none stands for zeros. Only outputs of linear layers have them, and hand them on to
-    /// the activations and poolings behind them. From version 2 on.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub channel_bits: Vec<i32>,
-}
-
-impl Default for Quantization {
-    fn default() -> Self {
-        Self { weight_bits: 12, relu_bits: 16, argmax_bits: 24, spare_bits: 3, tensors: BTreeMap::new() }
-    }
-}
-
-impl Quantization {
-    /// Checks the widths.
-    ///
-    /// # Errors
-    /// [`Error::Model`] naming `file`, the field, what was found and what was expected.
-    pub fn check(&self, file: &str) -> Result<()> {
-        let fields = [
-            ("weight_bits", self.weight_bits, 4..=16),
-            ("relu_bits", self.relu_bits, 8..=STREAM_BITS),
-            ("argmax_bits", self.argmax_bits, 8..=24),
-            ("spare_bits", self.spare_bits, MIN_SPARE_BITS as u32..=8),
-        ];
-        for (field, found, range) in fields {
-            if !range.contains(&found) {
-                let (low, high) = (range.start(), range.end());
-                return Err(Error::Model(format!(
-                    "{file}: quantization.{field}: found {found}, expected {low} to {high}"
-                )));
-            }
-        }
-        for (name, scale) in &self.tensors {
-            let good = scale.max_abs.is_finite() && scale.max_abs >= 0.0 && scale.scale_bits.abs() <= MAX_SCALE;
-            if !good {
-                return Err(Error::Model(format!(
-                    "{file}: quantization.tensors: {name:?}: found {scale:?}, expected a finite max_abs and scale_bits \
-                     within ±{MAX_SCALE}"
-                )));
-            }
-        }
-        Ok(())
-    }
-}
 
 /// The largest scale at which `max_abs` stays below 2^bits.
 pub(crate) fn largest_scale(max_abs: f64, bits: i32) -> i32 {
@@ -157,10 +73,18 @@ pub(crate) fn required_bits(lowered: &Lowered, quantization: &Quantization) -> V
                 let to = bits[step.output].unwrap_or(STREAM_BITS).min(quantization.relu_bits);
                 narrow(&mut bits[input], to);
             }
+            RealOp::Flatten(input) => bits[step.output].into_iter().for_each(|to| narrow(&mut bits[input], to)),
             RealOp::Linear(_) | RealOp::AvgPool(..) => {}
         }
     }
     bits
+}
+
+/// Real values as integers of the input tensor: round(x · 2^scale_bits), saturated to its range.
+pub fn quantize_input(values: &[f32], tensor: &TensorInfo) -> Vec<i32> {
+    let gain = 2f64.powi(tensor.scale_bits);
+    let top = (tensor.limit() - 1) as f64;
+    values.iter().map(|&v| (f64::from(v) * gain).round().clamp(-top, top) as i32).collect()
 }
 
 /// Builds the integer program; `clamped` says that the input can't exceed its `max_abs`.
@@ -256,9 +180,14 @@ impl Builder<'_> {
                 (Step::MaxPool { name, input, output, window, bits }, bits)
             }
             RealOp::AvgPool(input, window) => {
-                let log2 = window.iter().product::<usize>().ilog2();
-                let bits = self.same_scale(&name, input, output, log2)? + log2;
+                let volume = window.iter().product::<usize>();
+                let bits = self.same_scale(&name, input, output, volume.ilog2())?;
+                let bits = bits + volume.next_power_of_two().ilog2();
                 (Step::AvgPool { name, input, output, window }, bits)
+            }
+            RealOp::Flatten(input) => {
+                let bits = self.same_scale(&name, input, output, 0)?;
+                (Step::Flatten { name, input, output }, bits)
             }
         };
         self.tensors.push(self.tensor(output, bits, true)?);

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::bundle::Bundle;
-use super::calibrate::{prepared, streams};
 use super::equalise::channel_bits;
 use super::lower::Lowered;
-use super::prepare::quantize_input;
 use super::program::{Program, TensorId};
-use super::{Rounding, float, plain};
+use super::quantize::quantize_input;
+use super::streams::streams;
 use crate::error::Result;
+use crate::format::bundle::Bundle;
+use crate::plain::{self, Rounding, float};
 
 /// More labels than one in so many must not change.
 const ONE_IN: usize = 1000;
@@ -64,21 +64,27 @@ impl Agreement {
     }
 }
 
-/// Compares the networks on a volume.
+/// Compares the networks on a volume, or on all rows of a table.
 ///
 /// # Errors
-/// [`crate::Error::Input`] for a volume that doesn't suit, [`crate::Error::Model`] where weights don't match.
+/// [`crate::Error::Input`] for a file that doesn't suit, [`crate::Error::Model`] where weights don't match.
 pub fn agreement(bundle: &Bundle, program: &Program, path: &Path) -> Result<Agreement> {
-    let input = prepared(bundle, path)?;
-    let integers = quantize_input(&input, &program.tensors[program.input]);
-    let float = float::run(bundle, &input)?;
-    let integer = plain::run(program, &integers, Rounding::Nearest);
-    let differing = float.labels.iter().zip(&integer.labels).filter(|(a, b)| a != b).count();
-    let mut found = Agreement { volume: path.to_owned(), voxels: float.labels.len(), differing, cause: None };
-    if found.warning().is_some() {
+    let (network, inputs) = (bundle.network()?, bundle.inputs(path)?);
+    let integers = |input: &[f32]| quantize_input(input, &program.tensors[program.input]);
+    let differing = |input: &Vec<f32>| {
+        let float = float::run(&network, input).labels;
+        let integer = plain::run(program, &integers(input), Rounding::Nearest).labels;
+        float.iter().zip(&integer).filter(|(a, b)| a != b).count()
+    };
+    let each: Vec<usize> = inputs.iter().map(differing).collect();
+    let voxels = inputs.len() * program.tensors[program.logits].voxels();
+    let mut found = Agreement { volume: path.to_owned(), voxels, differing: each.iter().sum(), cause: None };
+    if found.warning().is_some()
+        && let Some((_, input)) = each.iter().zip(&inputs).max_by_key(|(differing, _)| **differing)
+    {
         let lowered = bundle.lowered()?;
-        let real = streams(&lowered, &input);
-        let (_, trace) = plain::run_with_trace(program, &integers, Rounding::Nearest);
+        let real = streams(&lowered, input);
+        let (_, trace) = plain::run_with_trace(program, &integers(input), Rounding::Nearest);
         found.cause = cause(&lowered, program, &channel_bits(&lowered, &bundle.quantization)?, &real, &trace);
     }
     Ok(found)

@@ -4,16 +4,20 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::calibration::Calibration;
-use super::graph::{Graph, Layout, MAX_NAME, Node, Shape};
-use super::lower::{self, Lowered};
-use super::prepare::{Placement, Preparation, quantize_input};
-use super::program::Program;
-use super::quantize::{self, Quantization};
+use super::fold;
+use super::graph::{Graph, Layout, MAX_NAME, Node, Op};
 use super::weights::{Weights, printable, read_bounded};
 use crate::atomic::write_atomic;
+use crate::data::nifti::Volume;
+use crate::data::placement::Placement;
+use crate::data::prepare::Preparation;
 use crate::error::{Error, Result};
-use crate::volume::Volume;
+use crate::integers::calibration::Calibration;
+use crate::integers::lower::{self, Lowered};
+use crate::integers::program::Program;
+use crate::integers::quantize::{self, quantize_input};
+use crate::integers::scales::Quantization;
+use crate::network::{Network, Shape};
 
 /// The file with everything but the weights.
 pub const MODEL_FILE: &str = "model.json";
@@ -30,6 +34,9 @@ pub struct Model {
     pub name: String,
     /// The labels' names, as many as the scores have channels.
     pub classes: Vec<String>,
+    /// What the client may learn; the labels where it isn't said. From version 2 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reveal: Option<Reveal>,
     /// What the client does with its volume.
     pub preparation: Preparation,
     /// The network.
@@ -41,12 +48,24 @@ pub struct Model {
     pub calibration: Option<Calibration>,
 }
 
+/// What a model's owner lets the client learn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reveal {
+    /// The label of each voxel, or the class.
+    Labels,
+    /// The scores of all classes, which tell more about the model.
+    Scores,
+}
+
 /// A model with its weights, checked.
 pub struct Bundle {
     /// A name for reports.
     pub name: String,
     /// The labels' names.
     pub classes: Vec<String>,
+    /// What the client may learn; the labels where it isn't said.
+    pub reveal: Option<Reveal>,
     /// What the client does with its volume.
     pub preparation: Preparation,
     /// The network.
@@ -87,7 +106,11 @@ impl Model {
             let found = model.classes.len();
             return Err(Error::Model(format!("{file}: classes: found {found} names, expected {scores}")));
         }
-        model.preparation.check(file, layout.shapes[0], layout.planar, model.graph.version)?;
+        match model.graph.nodes.first().map(|node| &node.op) {
+            Some(Op::Input { features: Some(features), .. }) => model.preparation.check_table(file, *features)?,
+            _ => model.preparation.check(file, layout.shapes[0], layout.planar, model.graph.version)?,
+        }
+        model.check_grid(file, &layout)?;
         model.quantization.check(file)?;
         if let Some(calibration) = &model.calibration {
             calibration.check(file)?;
@@ -101,8 +124,24 @@ impl Model {
     /// A key in use that version 1 hasn't.
     fn newer_key(&self) -> Option<&'static str> {
         let channels = self.quantization.tensors.values().any(|s| !s.channel_bits.is_empty());
-        let keys = [(self.calibration.is_some(), "calibration"), (channels, "quantization.tensors.channel_bits")];
+        let keys = [
+            (self.calibration.is_some(), "calibration"),
+            (channels, "quantization.tensors.channel_bits"),
+            (self.reveal.is_some(), "reveal"),
+        ];
         keys.into_iter().find_map(|(used, key)| used.then_some(key))
+    }
+
+    /// Labels come back to the volume, or there is one for all of it.
+    fn check_grid(&self, file: &str, layout: &Layout) -> Result<()> {
+        let (input, scores) = (layout.shapes[0].dims, layout.shapes[layout.shapes.len() - 1].dims);
+        if scores == input || scores == [1; 3] {
+            return Ok(());
+        }
+        let name = self.graph.nodes.last().map_or("", |node| &node.name);
+        Err(Error::Model(format!(
+            "{file}: node {name:?}: input dims: found {scores:?}, expected the input's {input:?} or one element"
+        )))
     }
 
     /// What is printed: the model's name and those of its classes.
@@ -172,8 +211,8 @@ impl Bundle {
     }
 
     pub(crate) fn new(directory: PathBuf, model: Model, layout: Layout, weights: Weights) -> Self {
-        let Model { name, classes, preparation, graph, quantization, calibration } = model;
-        Self { name, classes, preparation, graph, quantization, calibration, directory, layout, weights }
+        let Model { name, classes, reveal, preparation, graph, quantization, calibration } = model;
+        Self { name, classes, reveal, preparation, graph, quantization, calibration, directory, layout, weights }
     }
 
     /// The directory it was read from.
@@ -191,12 +230,16 @@ impl Bundle {
         self.layout.shapes[0]
     }
 
-    pub(crate) fn weights(&self) -> &Weights {
-        &self.weights
+    /// The network in real numbers.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where weights are missing or don't match the graph, and for operations that are not supported yet.
+    pub fn network(&self) -> Result<Network> {
+        fold::network(&self.graph, &self.layout, &self.weights, self.reveal == Some(Reveal::Scores))
     }
 
     pub(crate) fn lowered(&self) -> Result<Lowered> {
-        lower::lower(&self.graph, &self.layout, &self.weights)
+        lower::lower(&self.network()?)
     }
 
     /// The network in integers.
@@ -205,14 +248,33 @@ impl Bundle {
     /// [`Error::Model`] where weights are missing or don't match the graph, and where a tensor has no scale or too
     /// few spare bits.
     pub fn program(&self) -> Result<Program> {
-        quantize::quantize(&self.lowered()?, &self.quantization, self.preparation.clamp.is_some())
+        quantize::quantize(&self.lowered()?, &self.quantization, self.preparation.bounds().is_some())
+    }
+
+    /// The network's inputs in a file: one of a volume, one a row of a table.
+    ///
+    /// # Errors
+    /// Those of [`Volume::load`] and [`Table::read`](crate::data::table::Table::read), and [`Error::Input`] naming the
+    /// file, if the volume doesn't suit the model.
+    pub fn inputs(&self, path: &Path) -> Result<Vec<Vec<f32>>> {
+        match &self.preparation.table {
+            Some(table) => table.read(path),
+            None => {
+                let volume = Volume::load(path)?;
+                Ok(vec![self.preparation.prepare(&volume, self.input_shape().dims, path)?.0])
+            }
+        }
     }
 
     /// Prepares a volume for `program`, which is this bundle's; `path` is for messages.
     ///
     /// # Errors
-    /// [`Error::Input`] naming the file, if the volume doesn't suit the model.
+    /// [`Error::Input`] naming the file, if the volume doesn't suit the model, or that takes rows of a table.
     pub fn prepare(&self, program: &Program, volume: &Volume, path: &Path) -> Result<Prepared> {
+        if self.preparation.table.is_some() {
+            let model = self.directory.display();
+            return Err(Error::Input(format!("{}: found a volume, {model} takes rows of a table", path.display())));
+        }
         let (real, placement) = self.preparation.prepare(volume, self.input_shape().dims, path)?;
         let integers = quantize_input(&real, &program.tensors[program.input]);
         let doubts = self.preparation.doubts(volume, &placement).into_iter();
@@ -250,6 +312,7 @@ impl Bundle {
         let model = Model {
             name: self.name.clone(),
             classes: self.classes.clone(),
+            reveal: self.reveal,
             preparation: self.preparation.clone(),
             graph: self.graph.clone(),
             quantization: self.quantization.clone(),
