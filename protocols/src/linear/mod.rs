@@ -15,7 +15,7 @@ pub mod plan;
 pub mod planner;
 pub mod tensor;
 
-pub use coefficients::hom_conv::{self, Bias};
+pub use coefficients::hom_conv::{self, Bias, Model};
 pub use coefficients::search::{self, Search};
 pub use layout::Layout;
 pub use op::LinearOp;

@@ -46,6 +46,15 @@ pub enum Bias<'a> {
     Map(&'a [u32]),
 }
 
+/// What the server alone knows of a layer.
+#[derive(Clone, Copy)]
+pub struct Model<'a> {
+    /// `[outputs][inputs][taps]`.
+    pub weights: &'a [i32],
+    /// Added to the output.
+    pub bias: Bias<'a>,
+}
+
 /// The client's part: from its share of the input `[inputs, depth, height, width]` mod 2^32 to its share of the output.
 ///
 /// # Errors
@@ -68,8 +77,7 @@ pub fn client(channel: &mut Channel, key: &SecretKey, prng: &mut Prng, plan: &Pl
     Ok(y)
 }
 
-/// The server's part: from its share of the input, the `weights` `[outputs][inputs][taps]`, and the bias, to its share of the
-/// output.
+/// The server's part: from its share of the input and the model to its share of the output.
 ///
 /// # Errors
 /// [`Error::Model`] for weights out of the planned range and wrong lengths, [`Error::Protocol`] or a decoding error for
@@ -79,30 +87,27 @@ pub fn server(
     key: &PublicKey,
     prng: &mut Prng,
     plan: &Plan,
-    weights: &[i32],
-    bias: Bias<'_>,
+    model: Model<'_>,
     x: &[u32],
 ) -> Result<Shares> {
-    server_flooded(channel, key, prng, plan, weights, bias, x, Some(plan.budget().flood_bits))
+    let how = ReplyParams { flood_bits: Some(plan.budget().flood_bits) };
+    answer(channel, Replier { key, prng, how }, plan, model, x)
 }
 
-/// [`server`] with a choice of flooding, for tests that show what it hides.
-#[allow(clippy::too_many_arguments)]
-fn server_flooded(
-    channel: &mut Channel,
-    key: &PublicKey,
-    prng: &mut Prng,
-    plan: &Plan,
-    weights: &[i32],
-    bias: Bias<'_>,
-    x: &[u32],
-    flood_bits: Option<u32>,
-) -> Result<Shares> {
+/// What makes products into replies.
+struct Replier<'a> {
+    key: &'a PublicKey,
+    prng: &'a mut Prng,
+    /// A choice only for tests that show what flooding hides.
+    how: ReplyParams,
+}
+
+fn answer(channel: &mut Channel, replier: Replier<'_>, plan: &Plan, model: Model<'_>, x: &[u32]) -> Result<Shares> {
     check_input(plan, x)?;
-    check_model(plan, weights, bias)?;
+    check_model(plan, model)?;
+    let Replier { key, prng, how } = replier;
     let (blocks, row_blocks) = (plan.tile_blocks(), plan.row_blocks());
-    let mut weights = Weights::new(plan, key.device(), weights, row_blocks.len());
-    let how = ReplyParams { flood_bits };
+    let mut weights = Weights::new(plan, key.device(), model.weights, row_blocks.len());
     let mut y = Shares::zeros(plan.output_len());
     let mut block = Download::new(plan, blocks[0].clone());
     block.receive_until(channel, 1, 1)?;
@@ -129,14 +134,14 @@ fn server_flooded(
     }
     // The server's share is what takes the masks away.
     y.iter_mut().for_each(|y| *y = y.wrapping_neg());
-    add_bias(plan, bias, &mut y);
+    add_bias(plan, model.bias, &mut y);
     Ok(y)
 }
 
 /// The layer in the clear, mod 2^32.
-pub fn ideal(plan: &Plan, weights: &[i32], bias: Bias<'_>, x: &[u32]) -> Vec<u32> {
-    let mut y = plan.spec().op().ideal(weights, x);
-    add_bias(plan, bias, &mut y);
+pub fn ideal(plan: &Plan, model: Model<'_>, x: &[u32]) -> Vec<u32> {
+    let mut y = plan.spec().op().ideal(model.weights, x);
+    add_bias(plan, model.bias, &mut y);
     y
 }
 
@@ -314,10 +319,10 @@ fn check_input(plan: &Plan, x: &[u32]) -> Result<()> {
     Ok(())
 }
 
-fn check_model(plan: &Plan, weights: &[i32], bias: Bias<'_>) -> Result<()> {
-    plan.check_weights(weights)?;
+fn check_model(plan: &Plan, model: Model<'_>) -> Result<()> {
+    plan.check_weights(model.weights)?;
     let spec = plan.spec();
-    let (have, want) = match bias {
+    let (have, want) = match model.bias {
         Bias::None => (0, 0),
         Bias::Channel(b) => (b.len(), spec.outputs),
         Bias::Map(b) => (b.len(), plan.output_len()),

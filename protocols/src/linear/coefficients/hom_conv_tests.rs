@@ -48,10 +48,11 @@ fn check(plan: &Plan, bias: Bias<'_>, seed: u8) {
     let (mut to_server, mut to_client) = local_pair();
     let (y_client, y_server) = std::thread::scope(|scope| {
         let there = scope.spawn(|| client(&mut to_server, &secret, &mut prng(3), plan, &x_client).unwrap());
-        let here = server(&mut to_client, &public, &mut prng(4), plan, &weights, bias, &x_server).unwrap();
+        let here =
+            server(&mut to_client, &public, &mut prng(4), plan, Model { weights: &weights, bias }, &x_server).unwrap();
         (there.join().unwrap(), here)
     });
-    let expected = ideal(plan, &weights, bias, &add(&x_client, &x_server));
+    let expected = ideal(plan, Model { weights: &weights, bias }, &add(&x_client, &x_server));
     assert!(add(&y_client, &y_server) == expected, "{:?}, {:?}", plan.spec(), plan.encoding());
     let (cost, traffic) = (plan.cost(), to_server.stats().total);
     assert_eq!((traffic.sent, traffic.received), (cost.bytes_up as u64, cost.bytes_down as u64));
@@ -88,7 +89,8 @@ fn transposed_convolutions_are_exact() {
 #[test]
 fn the_transposed_ideal_is_the_definition() {
     let plan = Plan::new(&spec(LinearKind::Transposed2 { factor: [1, 2, 2] }, 1, 2, [1, 1, 2])).unwrap();
-    let y = ideal(&plan, &[1, 2, 3, 4, 5, 6, 7, 8], Bias::Channel(&[0, 1]), &[10, 100]);
+    let model = Model { weights: &[1, 2, 3, 4, 5, 6, 7, 8], bias: Bias::Channel(&[0, 1]) };
+    let y = ideal(&plan, model, &[10, 100]);
     assert_eq!(y, [10, 20, 100, 200, 30, 40, 300, 400, 51, 61, 501, 601, 71, 81, 701, 801]);
 }
 
@@ -157,7 +159,8 @@ fn runs_with_the_same_seeds_are_the_same() {
         to_client.record_transcript();
         std::thread::scope(|scope| {
             scope.spawn(|| client(&mut to_server, &secret, &mut prng(3), &plan, &x_client).unwrap());
-            server(&mut to_client, &public, &mut prng(4), &plan, &weights, Bias::None, &x_server).unwrap();
+            let model = Model { weights: &weights, bias: Bias::None };
+            server(&mut to_client, &public, &mut prng(4), &plan, model, &x_server).unwrap();
         });
         (to_server.transcript_digest(), to_client.transcript_digest())
     };
@@ -170,7 +173,7 @@ fn a_model_that_is_not_as_planned_is_refused() {
     let (_, public) = key(plan.params());
     let refused = |weights: &[i32], bias: Bias<'_>, x: &[u32]| {
         let (_to_server, mut to_client) = local_pair();
-        let error = server(&mut to_client, &public, &mut prng(4), &plan, weights, bias, x).unwrap_err();
+        let error = server(&mut to_client, &public, &mut prng(4), &plan, Model { weights, bias }, x).unwrap_err();
         assert!(matches!(&error, Error::Model(what) if what.contains("dec.1.0")), "{error}");
     };
     refused(&[0; 53], Bias::None, &[0; 64]);
@@ -190,7 +193,8 @@ fn hostile_messages_are_errors() {
         let (mut to_server, mut to_client) = local_pair();
         to_server.send(message).unwrap();
         let x = [0; 64];
-        let error = server(&mut to_client, &public, &mut prng(4), &plan, &[1; 27], Bias::None, &x).unwrap_err();
+        let model = Model { weights: &[1; 27], bias: Bias::None };
+        let error = server(&mut to_client, &public, &mut prng(4), &plan, model, &x).unwrap_err();
         assert!(matches!(error, Error::Protocol(_) | Error::Engine(_)), "{error}");
     }
     let down = plan.cost().bytes_down;
@@ -230,8 +234,8 @@ fn reply_noise(plan: &Plan, weight: i32, flood_bits: Option<u32>, seed: u8) -> V
     let mut noise = Vec::new();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let prng = &mut prng(seed);
-            server_flooded(&mut to_client, &public, prng, plan, &weights, Bias::None, &x_server, flood_bits).unwrap()
+            let replier = Replier { key: &public, prng: &mut prng(seed), how: ReplyParams { flood_bits } };
+            answer(&mut to_client, replier, plan, Model { weights: &weights, bias: Bias::None }, &x_server).unwrap()
         });
         let (tiles, prng) = (plan.tile_blocks()[0].clone(), &mut prng(!seed));
         Upload::new(plan, &secret, prng, tiles.clone()).send_until(&mut to_server, prng, &x_client, 1, 1).unwrap();
