@@ -11,7 +11,7 @@ use super::shares::preprocess::squares;
 use super::shares::public;
 use crate::correlations::he::PairTraffic;
 use crate::error::Result;
-use crate::linear::LinearPlan;
+use crate::linear::Plan;
 use crate::nonlinear::{Nonlinear, square};
 use crate::share::{P, Ring};
 use crate::traffic::Bytes;
@@ -70,7 +70,7 @@ impl Estimate {
 ///
 /// # Errors
 /// For a program that can't be encoded.
-pub fn estimate(program: &Program, plans: &[LinearPlan], ways: &Ways, width: usize) -> Result<Estimate> {
+pub fn estimate(program: &Program, plans: &[Plan], ways: &Ways, width: usize) -> Result<Estimate> {
     let architecture = public::encode(program)?.len();
     let key = PublicKey::wire_len(&Params::hom_conv());
     let hellos = Bytes::each_way(HELLO_BYTES);
@@ -106,11 +106,11 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    fn step(&mut self, step: &Step, plan: Option<&LinearPlan>) -> Bytes {
+    fn step(&mut self, step: &Step, plan: Option<&Plan>) -> Bytes {
         let elements = |tensor: TensorId| self.program.tensors[tensor].elements();
         match step {
             Step::Linear(linear) => {
-                let cost = plan.map(LinearPlan::cost).unwrap_or_default();
+                let cost = plan.map(Plan::cost).unwrap_or_default();
                 let sums = Bytes { up: cost.bytes_up as u64, down: cost.bytes_down as u64 };
                 sums + self.provided(linear.output, 32 - linear.shift)
             }
@@ -129,7 +129,7 @@ impl Steps<'_> {
                 let shape = [elements(*input) / size, size];
                 self.nonlinear.max_pool_bytes(shape, Ring::Pow2(*bits), self.width) + self.provided(*output, 32)
             }
-            Step::AvgPool { output, .. } => self.provided(*output, 32),
+            Step::AvgPool { output, .. } | Step::Flatten { output, .. } => self.provided(*output, 32),
             Step::Argmax { input, bits, .. } => {
                 let classes = self.program.classes;
                 self.nonlinear.argmax_bytes([elements(*input) / classes, classes], Ring::Pow2(*bits), self.width)

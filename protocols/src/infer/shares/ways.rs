@@ -6,7 +6,7 @@ use blindvox_models::Linear;
 use blindvox_net::channel::{Channel, Party};
 
 use crate::error::Result;
-use crate::linear::{Bias, LinearPlan, hom_conv};
+use crate::linear::{Bias, Model, Plan, hom_conv};
 use crate::nonlinear::Nonlinear;
 use crate::peer::{Link, Peer};
 use crate::share::Shares;
@@ -43,14 +43,14 @@ impl LinearKey {
     }
 
     /// Shares mod 2^32 of a linear step's sums, bias included, from shares of its joined inputs.
-    pub(super) fn sums(&self, peer: &mut Peer, plan: &LinearPlan, linear: &Linear, x: &[u32]) -> Result<Shares> {
+    pub(super) fn sums(&self, peer: &mut Peer, plan: &Plan, linear: &Linear, x: &[u32]) -> Result<Shares> {
         let Link { channel, prng, .. } = &mut peer.link;
         match self {
             Self::Secret(key) => hom_conv::client(channel, key, prng, plan, x),
             Self::Public(key) => {
                 let values = bias(linear);
                 let bias = if linear.bias_map.is_some() { Bias::Map(&values) } else { Bias::Channel(&values) };
-                hom_conv::server(channel, key, prng, plan, &linear.weights, bias, x)
+                hom_conv::server(channel, key, prng, plan, Model { weights: &linear.weights, bias }, x)
             }
         }
     }
