@@ -32,6 +32,9 @@ fn network() -> &'static (Arc<Program>, Vec<i32>) {
     })
 }
 
+/// What the client and the server end with.
+type Ends = (Result<Outcome>, Result<Outcome>);
+
 /// One party's whole run.
 fn take_part(party: Party, mut channel: Channel, patience: Duration) -> Result<Outcome> {
     channel.set_timeout(patience);
@@ -56,7 +59,7 @@ impl Drop for Ended {
 }
 
 /// Both parties' ends: the client's and the server's.
-fn run_both(client: Channel, server: Channel, patience: Duration) -> (Result<Outcome>, Result<Outcome>) {
+fn run_both(client: Channel, server: Channel, patience: Duration) -> Ends {
     let (ended, ends) = mpsc::channel();
     let start = |party, channel| {
         let ended = Ended(ended.clone());
@@ -73,7 +76,7 @@ fn run_both(client: Channel, server: Channel, patience: Duration) -> (Result<Out
 }
 
 /// A run through a relay that harms a message; the lengths of the messages that each party sent.
-fn run_through(harm: Option<Harm>) -> ((Result<Outcome>, Result<Outcome>), [Vec<usize>; 2]) {
+fn run_through(harm: Option<Harm>) -> (Ends, [Vec<usize>; 2]) {
     let (relay, client, server) = Relay::between(harm);
     let patience = if harm.is_some_and(|harm| harm.fault.is_silence()) { PATIENCE } else { FOREVER };
     (run_both(client, server, patience), relay.lengths())

@@ -46,8 +46,9 @@ fn one_party() {
             if party == "server" {
                 Server::new(Arc::new(program), options).serve(channel).expect("a run");
             } else {
-                let run = Client::connect(channel, options).and_then(|client| client.run(&input, &mut ()));
-                assert_eq!(run.expect("a run").labels.expect("labels").len(), 512);
+                let client = Client::connect(channel, options).expect("a service");
+                assert_eq!(*client.program(), program.public_view(), "all but the weights");
+                assert_eq!(client.run(&input, &mut ()).expect("a run").labels.expect("labels").len(), 512);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! One party's shares of factors and their product, column by column.
 //!
-//! Columns are vectors of residues mod [`P`](crate::share::P), one item an element: the factors, then the product of the first and the last
+//! Columns are vectors of residues mod [`P`], one item an element: the factors, then the product of the first and the last
 //! of them. A square pair has the columns (a, a^2), a triple (a, b, a·b).
 
 use std::fmt;

@@ -1,14 +1,14 @@
 //! Secure inference of any program of [`blindvox_models`]: U-Nets of any depth and width, planar or volumetric.
 //!
 //! [`Server`] and [`Client`] are the two ends of a run; programs, benches and tests use them. There is one kind of run, on
-//! [shares](shares): both parties compute.
+//! [shares]: both parties compute.
 //!
 //! | module | what |
 //! |---|---|
 //! | [`options`], [`presets`] | what parties choose; which protocols a run is made of |
 //! | [`hello`] | how parties meet |
 //! | [`shares`] | the phases of a run on shares, and its steps |
-//! | [`estimate`] | what a run will send |
+//! | [`mod@estimate`] | what a run will send |
 //! | [`local`] | both parties in one process |
 //! | [`report`] | costs |
 
