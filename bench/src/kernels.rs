@@ -14,13 +14,12 @@ use std::time::Instant;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use blindvox_bench::setup::{AlignedRow, DIMENSIONS, Gates, PRIMES, factors, residues};
 use blindvox_engine::aes::Aes128;
-use blindvox_engine::backend::Memory;
 use blindvox_engine::bfv::{Params, SecretKey};
 use blindvox_engine::cpu::{Body, body::Transform};
 use blindvox_engine::garble::GateHash;
 use blindvox_engine::ring::Basis;
 use blindvox_engine::ring::primes::ntt_primes;
-use blindvox_engine::{Backend as _, Coeff, Device, GemmShape, PolyBatch, Prng};
+use blindvox_engine::{Coeff, Device, GemmShape, PolyBatch, Prng};
 use rayon::prelude::*;
 use serde::Serialize;
 use tfhe_ntt::prime64::Plan;
@@ -409,8 +408,8 @@ impl Table {
         let start = Instant::now();
         for level in 1..=chain.len() {
             let level = chain.level(level)?;
-            device.tables(&level.joined(&special)?)?;
-            device.tables(&level)?;
+            device.make_ready(&level.joined(&special)?)?;
+            device.make_ready(&level)?;
         }
         let (elapsed, used) = (start.elapsed().as_nanos() as f64, device.table_use());
         let variant = Some(format!("{:.1} MB", used.bytes as f64 / 1e6));

@@ -385,7 +385,7 @@ fn calibration_round_trips() {
 
 #[test]
 fn the_gpu_gives_the_same_labels_and_messages() {
-    let usable = blindvox_engine::wgpu::adapters().iter().any(|a| a.unusable.is_none());
+    let usable = blindvox_engine::gpu::adapters().iter().any(|a| a.unusable.is_none());
     if !usable {
         assert!(std::env::var_os("CI").is_none(), "CI must have a usable Vulkan adapter");
         eprintln!("SKIPPED: no usable Vulkan adapter");
@@ -448,7 +448,7 @@ fn adapters_are_chosen_by_name() {
     let t = copy();
     let t = t.path();
     refused(t, &segment(t, &["--adapter", "x"]), 2, &["--adapter x", "--backend cpu", "--backend gpu"]);
-    let there = blindvox_engine::wgpu::adapters();
+    let there = blindvox_engine::gpu::adapters();
     let Some(usable) = there.iter().find(|a| a.unusable.is_none()) else {
         assert!(std::env::var_os("CI").is_none(), "CI must have a usable Vulkan adapter");
         return eprintln!("SKIPPED: no usable Vulkan adapter");

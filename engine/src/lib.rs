@@ -7,12 +7,13 @@
 //! | [`ring`] | primes, roots, the scalar transform, samplers |
 //! | [`backend`], [`device`] | the kernels a device has, and the one list of devices |
 //! | [`cpu`] | the CPU backend |
-//! | [`mod@wgpu`] | the GPU backend |
+//! | [`gpu`] | which GPUs there are, how one is chosen |
 //! | [`poly`] | batches of polynomials on a device, checked |
 //! | [`chain`] | steps over a few polynomials, written once for all devices |
 //! | [`aes`] | batched AES-128 and the hash of garbling and OT |
 //! | [`chacha`] | the other gate hash |
 //! | [`garble`] | half-gates, one gate over many instances |
+//! | [`gate_room`] | the same in rooms on a device, checked |
 //! | [`rlwe`] | parameters, keys, ciphertexts |
 //! | [`bfv`] | messages mod t, circuit-private replies |
 //! | [`prng`] | the source of secrets |
@@ -28,17 +29,21 @@ pub mod cpu;
 pub mod device;
 pub mod error;
 pub mod garble;
+pub mod gate_room;
+pub mod gpu;
 pub mod poly;
 pub mod prng;
 pub mod ring;
 pub mod rlwe;
 pub mod simd;
 pub mod stack;
-pub mod wgpu;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
-pub use backend::{Backend, Domain, GemmShape, Integers, Shape};
-pub use device::{Device, DeviceKind};
+pub use backend::{Backend, DeviceKind, Domain, GemmShape, Integers, Shape};
+pub use device::Device;
 pub use error::{Error, Result};
+pub use gate_room::GateRoom;
 pub use poly::{Coeff, LimbView, Ntt, PolyBatch};
 pub use prng::Prng;
 pub use ring::Basis;

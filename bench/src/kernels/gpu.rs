@@ -7,11 +7,12 @@
 use std::time::{Duration, Instant};
 
 use blindvox_bench::setup::{PRIMES, factors, residues};
+use blindvox_engine::backend::RoomSize;
 use blindvox_engine::bfv::{Params, SecretKey};
 use blindvox_engine::garble::{AndInputs, GateHash, GateKeys};
+use blindvox_engine::gpu::{GpuOptions, Rates, Word, adapters};
 use blindvox_engine::ring::Basis;
-use blindvox_engine::wgpu::{GateBatchSize, GpuOptions, Rates, Word, adapters};
-use blindvox_engine::{Backend as _, Coeff, Device, DeviceKind, GemmShape, PolyBatch, Prng};
+use blindvox_engine::{Coeff, Device, DeviceKind, GemmShape, PolyBatch, Prng};
 
 use super::{Args, Outcome, Row, check, median};
 
@@ -322,7 +323,7 @@ impl Table {
 
     /// Gates of two fresh inputs, no one another's input, over all instances.
     fn gate_batch(&mut self, gpu: &Gpu, hash: GateHash, chunks: usize, gates: usize) -> Outcome {
-        let size = GateBatchSize { slots: 4, gates, instances: 256 * chunks };
+        let size = RoomSize { slots: 4, gates, instances: 256 * chunks };
         let delta = self.prng.fill::<u128>(1)[0] | 1;
         let inputs: [Vec<u128>; 2] = [0, 1].map(|_| self.prng.fill(size.instances));
         let mut keys = GateKeys::new(hash, &[1; 32], "bench");
@@ -348,7 +349,7 @@ impl Table {
             cpu_evaluate.push(start.elapsed().as_nanos() as f64 / (256 * gates) as f64);
         }
 
-        let mut batch = gpu.device.gate_batch(hash, size)?;
+        let mut batch = blindvox_engine::GateRoom::new(&gpu.device, hash, size)?;
         batch.set_keys(&keys)?;
         batch.write(1, &inputs[0])?;
         batch.write(2, &inputs[1])?;

@@ -13,12 +13,14 @@
 //! | `twiddles`, `transform512`, `rows512`, `vec512` | the transforms and row kernels over either |
 //! | `avx2`, `rows256` | the transforms and the other kernels on AVX2 registers |
 //! | `pointwise`, `galois` | residue by residue; automorphisms |
+//! | `garble` | rooms of gates |
 //! | `gemm`, `gemm_ifma`, `gemm_dq` | the matrix product at each frequency |
 
 pub mod body;
 mod buffer;
 mod chain;
 mod galois;
+mod garble;
 mod gemm;
 mod groups;
 mod limb;
@@ -55,8 +57,8 @@ use std::sync::{Arc, Mutex};
 use rayon::prelude::*;
 
 use crate::backend::{
-    Backend, Domain, GemmShape, Integers, Lift, Limbs, Memory, Part, Product, Ran, Rns, Run, Shape, TableUse,
-    Transform, parts,
+    Backend, DeviceKind, Domain, GemmShape, Integers, Lift, Limbs, Memory, Part, Product, Ran, Rns, Run, Shape,
+    TableUse, Transform, parts,
 };
 use crate::chain::{Chain, Items};
 use crate::error::Result;
@@ -346,6 +348,10 @@ impl Run for Cpu {
 impl Backend for Cpu {
     fn describe(&self) -> String {
         format!("CPU, {:?}, {} threads", self.body, rayon::current_num_threads())
+    }
+
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Cpu
     }
 }
 
