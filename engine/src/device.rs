@@ -33,12 +33,10 @@ macro_rules! backends {
         enum Inner { $($(#[$doc])* $(#[cfg(feature = $feature)])? $Name($Type)),* }
 
         /// A buffer of one of the backends.
-        #[non_exhaustive]
-        pub enum DeviceBuffer { $($(#[$doc])* $(#[cfg(feature = $feature)])? $Name(<$Type as Memory>::Buffer)),* }
+        pub(crate) enum DeviceBuffer { $($(#[$doc])* $(#[cfg(feature = $feature)])? $Name(<$Type as Memory>::Buffer)),* }
 
         /// Tables of one of the backends.
-        #[non_exhaustive]
-        pub enum DeviceTables { $($(#[$doc])* $(#[cfg(feature = $feature)])? $Name(<$Type as Memory>::Tables)),* }
+        pub(crate) enum DeviceTables { $($(#[$doc])* $(#[cfg(feature = $feature)])? $Name(<$Type as Memory>::Tables)),* }
 
         $($(#[cfg(feature = $feature)])? impl Variant for $Type {
             fn wrap(buffer: Self::Buffer) -> DeviceBuffer { DeviceBuffer::$Name(buffer) }
@@ -172,12 +170,12 @@ impl Device {
     }
 
     /// The CPU with a code path of one's choice, for tests and benchmarks; an error if the processor lacks it.
-    pub fn cpu_with_body(body: cpu::Body) -> Result<Self> {
+    pub(crate) fn cpu_with_body(body: cpu::Body) -> Result<Self> {
         Ok(Self::new(Inner::Cpu(Cpu::with_body(body)?)))
     }
 
     /// The CPU, chains going step by step over whole batches as on other devices: for tests and benchmarks.
-    pub fn cpu_by_steps() -> Self {
+    pub(crate) fn cpu_by_steps() -> Self {
         Self(Arc::new(State { inner: Inner::Cpu(Cpu::default()), by_steps: true }))
     }
 

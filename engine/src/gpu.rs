@@ -96,7 +96,7 @@ pub fn why_no_gpu() -> Option<String> {
 
 /// Said where a build without the feature `wgpu` is asked for a GPU.
 #[cfg(not(feature = "wgpu"))]
-pub(crate) const NOT_BUILT: &str = "this build has no GPU backend: it was made without the feature `wgpu`";
+pub(crate) const NOT_BUILT: &str = "no GPU backend: this build was made without the feature `wgpu`; use the CPU";
 
 #[cfg(all(test, not(feature = "wgpu")))]
 mod tests {

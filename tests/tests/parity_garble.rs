@@ -2,8 +2,8 @@
 //!
 //! Without a Vulkan adapter the test says so and passes, except under `CI`, where one must be there.
 
+use blindvox_engine::RoomSize;
 use blindvox_engine::aes::INSTANCES_PER_KEY;
-use blindvox_engine::backend::RoomSize;
 use blindvox_engine::garble::{AndInputs, GateHash, GateKeys, Row, colours};
 use blindvox_engine::{Device, Error, GateRoom, Prng};
 use blindvox_tests::gpu_devices;

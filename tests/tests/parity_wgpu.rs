@@ -3,14 +3,15 @@
 //!
 //! Without a Vulkan adapter the tests say so and pass, except under `CI`, where one must be there.
 
-use blindvox_engine::backend::RoomSize;
-use blindvox_engine::backend::kernels::{Case, Fill, KERNELS};
+use blindvox_engine::RoomSize;
 use blindvox_engine::bfv::{Params, PublicKey, ReplyParams, SecretKey};
-use blindvox_engine::cpu::Body;
 use blindvox_engine::gpu::{GpuOptions, adapters};
 use blindvox_engine::ring::Basis;
 use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60, ntt_primes};
 use blindvox_engine::rlwe::{Ciphertexts, SeededCiphertexts};
+use blindvox_engine::testing;
+use blindvox_engine::testing::Body;
+use blindvox_engine::testing::{Case, Fill, KERNELS};
 use blindvox_engine::{Coeff, Device, Error, GemmShape, Ntt, PolyBatch, Prng};
 use blindvox_tests::gpu_devices;
 
@@ -48,7 +49,7 @@ fn residues(basis: &Basis, batch: usize, seed: u8) -> Vec<u64> {
 
 /// The same computation on the CPU and on a GPU device.
 fn compare(gpu: &Device, what: &str, basis: &Basis, run: impl Fn(&Device) -> Vec<u64>) {
-    let (expected, found) = (run(&Device::cpu_with_body(Body::Scalar).unwrap()), run(gpu));
+    let (expected, found) = (run(&testing::cpu_with_body(Body::Scalar).unwrap()), run(gpu));
     assert_eq!(expected.len(), found.len());
     if let Some(i) = (0..expected.len()).find(|&i| expected[i] != found[i]) {
         let (n, limbs) = (basis.n(), basis.len());

@@ -47,10 +47,10 @@ impl RoomSize {
 }
 
 /// A result on its way from a device.
-pub struct Pending<T>(Box<dyn FnOnce() -> Result<T>>);
+pub struct Pending<T>(Box<dyn FnOnce() -> Result<T> + Send>);
 
-impl<T> Pending<T> {
-    pub(crate) fn new(finish: impl FnOnce() -> Result<T> + 'static) -> Self {
+impl<T: 'static> Pending<T> {
+    pub(crate) fn new(finish: impl FnOnce() -> Result<T> + Send + 'static) -> Self {
         Self(Box::new(finish))
     }
 
@@ -65,7 +65,7 @@ impl<T> Pending<T> {
 pub type Colours = Zeroizing<Vec<[u128; 2]>>;
 
 /// Garbled gates over many instances.
-pub trait Gates {
+pub(crate) trait Gates {
     /// Room for a circuit over many instances, gates under `hash`; labels are zero.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ pub trait Gates {
 /// row, instance of the chunk]`, the generator's row first; both have 256 instances in every chunk. Gates may only be
 /// enqueued, in order; what reads waits. Slots, gates, keys and lengths are checked by
 /// [`GateRoom`](crate::GateRoom), the only caller.
-pub trait Room {
+pub(crate) trait Room: Send {
     /// The hash keys: the current ones of the sequence, `[chunk, gate]`.
     fn set_keys(&mut self, keys: &GateKeys) -> Result<()>;
 

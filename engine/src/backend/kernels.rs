@@ -52,10 +52,10 @@ pub struct Case<'a> {
 }
 
 /// What a kernel leaves, on its device until it is read as words.
-pub type Left = Box<dyn FnOnce() -> Result<Vec<u64>>>;
+pub type Left = Box<dyn FnOnce() -> Result<Vec<u64>> + Send>;
 
 /// A kernel whose inputs are in place; where a device only enqueues, it returns early.
-pub type Call = Box<dyn FnOnce() -> Result<Left>>;
+pub type Call = Box<dyn FnOnce() -> Result<Left> + Send>;
 
 /// What a kernel works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,11 +103,11 @@ impl Kernel {
 }
 
 /// What can be read as words.
-trait Words {
+trait Words: Send {
     fn words(self) -> Result<Vec<u64>>;
 }
 
-impl<D: DomainTag> Words for PolyBatch<D> {
+impl<D: DomainTag + Send> Words for PolyBatch<D> {
     fn words(self) -> Result<Vec<u64>> {
         self.download()
     }
@@ -125,7 +125,7 @@ impl<T: Words> Words for Vec<T> {
     }
 }
 
-fn call<T: Words + 'static>(kernel: impl FnOnce() -> Result<T> + 'static) -> Result<Call> {
+fn call<T: Words + 'static>(kernel: impl FnOnce() -> Result<T> + Send + 'static) -> Result<Call> {
     Ok(Box::new(move || {
         let left = kernel()?;
         Ok(Box::new(move || left.words()) as Left)
@@ -133,7 +133,10 @@ fn call<T: Words + 'static>(kernel: impl FnOnce() -> Result<T> + 'static) -> Res
 }
 
 /// A kernel that changes its operand.
-fn change<T: Words + 'static>(mut operand: T, kernel: impl FnOnce(&mut T) -> Result<()> + 'static) -> Result<Call> {
+fn change<T: Words + 'static>(
+    mut operand: T,
+    kernel: impl FnOnce(&mut T) -> Result<()> + Send + 'static,
+) -> Result<Call> {
     call(move || {
         kernel(&mut operand)?;
         Ok(operand)
@@ -301,10 +304,14 @@ pub const KERNELS: &[Kernel] = &[
         call(move || elements.into_iter().map(|g| x.automorphism(g)).collect::<Result<Vec<_>>>())
     }),
     Kernel::gate("xor", gates::xor),
-    Kernel::gate("garble_and", |c| gates::garble_and(c, GateHash::Aes)),
-    Kernel::gate("garble_and by ChaCha12", |c| gates::garble_and(c, GateHash::ChaCha12)),
-    Kernel::gate("evaluate_and", |c| gates::evaluate_and(c, GateHash::Aes)),
-    Kernel::gate("evaluate_and by ChaCha12", |c| gates::evaluate_and(c, GateHash::ChaCha12)),
+    Kernel::gate("garble_and", |c| gates::garble_and(c, GateHash::Aes, gates::FRESH)),
+    Kernel::gate("garble_and in a chain", |c| gates::garble_and(c, GateHash::Aes, gates::CHAINED)),
+    Kernel::gate("garble_and by ChaCha12", |c| gates::garble_and(c, GateHash::ChaCha12, gates::FRESH)),
+    Kernel::gate("garble_and by ChaCha12 in a chain", |c| gates::garble_and(c, GateHash::ChaCha12, gates::CHAINED)),
+    Kernel::gate("evaluate_and", |c| gates::evaluate_and(c, GateHash::Aes, gates::FRESH)),
+    Kernel::gate("evaluate_and in a chain", |c| gates::evaluate_and(c, GateHash::Aes, gates::CHAINED)),
+    Kernel::gate("evaluate_and by ChaCha12", |c| gates::evaluate_and(c, GateHash::ChaCha12, gates::FRESH)),
+    Kernel::gate("evaluate_and by ChaCha12 in a chain", |c| gates::evaluate_and(c, GateHash::ChaCha12, gates::CHAINED)),
     Kernel::gate("colours", gates::colours),
 ];
 

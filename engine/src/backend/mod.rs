@@ -23,7 +23,7 @@
 
 mod galois;
 pub(crate) mod gates;
-pub mod kernels;
+pub(crate) mod kernels;
 mod lift;
 mod memory;
 mod pointwise;
@@ -32,15 +32,16 @@ mod rns;
 mod run;
 mod transform;
 
-pub use galois::GaloisMaps;
-pub use gates::{Colours, Gates, Pending, Room, RoomSize};
-pub use lift::Lift;
-pub use memory::Memory;
-pub use pointwise::Pointwise;
-pub use product::Product;
-pub use rns::Rns;
-pub use run::{Ran, Run};
-pub use transform::Transform;
+pub(crate) use galois::GaloisMaps;
+pub use gates::{Colours, Pending, RoomSize};
+pub(crate) use gates::{Gates, Room};
+pub(crate) use lift::Lift;
+pub(crate) use memory::Memory;
+pub(crate) use pointwise::Pointwise;
+pub(crate) use product::Product;
+pub(crate) use rns::Rns;
+pub(crate) use run::{Ran, Run};
+pub(crate) use transform::Transform;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -52,7 +53,7 @@ use crate::ring::{Basis, Galois};
 
 /// `batch` polynomials of `limbs` residue rows of `n` words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// Polynomials.
     pub batch: usize,
     /// Primes of the basis.
@@ -63,7 +64,7 @@ pub struct Shape {
 
 impl Shape {
     /// Words in all.
-    pub fn words(self) -> usize {
+    pub(crate) fn words(self) -> usize {
         self.batch * self.limbs * self.n
     }
 }
@@ -89,7 +90,7 @@ pub struct GemmShape {
 }
 
 /// Limbs of a buffer in the order of a basis: what a level or a digit sees of elements over a larger basis.
-pub struct Limbs<'a, B> {
+pub(crate) struct Limbs<'a, B> {
     /// The elements.
     pub buffer: &'a B,
     /// Limbs of each element in the buffer.
@@ -137,7 +138,7 @@ pub(crate) fn parts(batch: usize, grain: usize) -> impl Iterator<Item = Range<us
 }
 
 /// Makes the polynomials of a range, coefficient domain.
-pub type Part<'a, B> = &'a (dyn Fn(Range<usize>) -> Result<B> + Sync);
+pub(crate) type Part<'a, B> = &'a (dyn Fn(Range<usize>) -> Result<B> + Sync);
 
 /// What a device's kernels run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +152,7 @@ pub enum DeviceKind {
 }
 
 /// A device with its kernels.
-pub trait Backend: Lift + Transform + Product + Rns + GaloisMaps + Gates + Run {
+pub(crate) trait Backend: Lift + Transform + Product + Rns + GaloisMaps + Gates + Run {
     /// The device in words, for reports.
     fn describe(&self) -> String;
 

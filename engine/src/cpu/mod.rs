@@ -16,7 +16,7 @@
 //! | `garble` | rooms of gates |
 //! | `gemm`, `gemm_ifma`, `gemm_dq` | the matrix product at each frequency |
 
-pub mod body;
+pub(crate) mod body;
 mod buffer;
 mod chain;
 mod galois;
@@ -27,7 +27,7 @@ mod limb;
 mod panels;
 mod pointwise;
 mod rns;
-pub mod scalar;
+pub(crate) mod scalar;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -65,8 +65,9 @@ use crate::error::Result;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
 use crate::ring::{Basis, Conversion, Prime};
 
-pub use body::{Body, CpuTables, RowTransform};
-pub use buffer::CpuBuffer;
+pub(crate) use body::CpuTables;
+pub use body::{Body, RowTransform};
+pub(crate) use buffer::CpuBuffer;
 use buffer::Layout;
 use gemm::{Panel, Side};
 use limb::Limb;
@@ -76,7 +77,7 @@ use panels::{Order, PanelView, Panels};
 const SERIAL_WORDS: usize = 1 << 14;
 
 /// The processor this runs on.
-pub struct Cpu {
+pub(crate) struct Cpu {
     body: Body,
     /// Every prime that was ever used, with its kernels.
     limbs: Mutex<HashMap<Prime, Arc<Limb>>>,
@@ -92,7 +93,7 @@ impl Default for Cpu {
 
 impl Cpu {
     /// With a code path of one's choice, for tests and benchmarks; an error if the processor lacks it.
-    pub fn with_body(body: Body) -> Result<Self> {
+    pub(crate) fn with_body(body: Body) -> Result<Self> {
         Ok(Self { body: body.check()?, ..Self::default() })
     }
 }

@@ -39,9 +39,9 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-pub use pool::GpuBuffer;
+pub(crate) use pool::GpuBuffer;
 use rayon::prelude::*;
-pub use tables::GpuTables;
+pub(crate) use tables::GpuTables;
 
 use self::context::{Context, Window};
 use self::tables::Tables;
@@ -67,7 +67,7 @@ const UNIFORM_BYTES: usize = 16 << 20;
 const MIN_N: usize = 1024;
 
 /// An open adapter.
-pub struct Wgpu {
+pub(crate) struct Wgpu {
     context: Arc<Context>,
     tables: Tables,
     /// Constants by the bases they lead from and to.
@@ -76,7 +76,7 @@ pub struct Wgpu {
 
 impl Wgpu {
     /// Opens the adapter that the options ask for.
-    pub fn open(options: &GpuOptions) -> Result<Self> {
+    pub(crate) fn open(options: &GpuOptions) -> Result<Self> {
         let context = Arc::new(Context::open(options)?);
         Ok(Self { context, tables: Tables::default(), conversions: Mutex::default() })
     }

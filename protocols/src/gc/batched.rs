@@ -15,8 +15,8 @@
 use std::ops::Range;
 
 use blindvox_engine::aes::INSTANCES_PER_KEY;
-use blindvox_engine::backend::{Colours, Pending, RoomSize};
 use blindvox_engine::garble::{GateHash, Row, add_selected};
+use blindvox_engine::{Colours, Pending, RoomSize};
 use blindvox_engine::{Device, GateRoom};
 use blindvox_net::channel::Channel;
 use zeroize::Zeroizing;

@@ -7,8 +7,14 @@ use crate::garble::{GateHash, GateKeys, Row};
 use crate::gate_room::GateRoom;
 use crate::prng::Prng;
 
-/// Gate g is step g % 4: (w0 ^ w1) & (w2 ^ w3) ^ w4 into a slot, which the next one reads.
-const GATES: [([usize; 5], [bool; 2], usize); 4] = [
+/// Operands, negations and output of an AND.
+pub(super) type Gate = ([usize; 5], [bool; 2], usize);
+
+/// Two inputs that no gate changes: what is timed.
+pub(super) const FRESH: &[Gate] = &[([1, 0, 2, 0, 0], [false, false], 3)];
+
+/// (w0 ^ w1) & (w2 ^ w3) ^ w4 into a slot, which the next one reads.
+pub(super) const CHAINED: &[Gate] = &[
     ([1, 2, 3, 4, 5], [false, false], 6),
     ([6, 1, 2, 0, 0], [true, false], 7),
     ([7, 0, 6, 5, 3], [false, true], 1),
@@ -65,12 +71,13 @@ pub(super) fn xor(case: &Case<'_>) -> Result<Call> {
     }))
 }
 
-pub(super) fn garble_and(case: &Case<'_>, hash: GateHash) -> Result<Call> {
+/// Gates in turn.
+pub(super) fn garble_and(case: &Case<'_>, hash: GateHash, gates: &'static [Gate]) -> Result<Call> {
     let (mut room, size, mut prng) = room(case, hash)?;
     let delta = prng.fill::<u128>(1)[0] | 1;
     Ok(Box::new(move || {
         for gate in 0..size.gates {
-            let (of, flips, out) = GATES[gate % GATES.len()];
+            let (of, flips, out) = gates[gate % gates.len()];
             room.garble_and(gate, delta, of, flips, out)?;
         }
         room.start()?;
@@ -82,13 +89,14 @@ pub(super) fn garble_and(case: &Case<'_>, hash: GateHash) -> Result<Call> {
     }))
 }
 
-pub(super) fn evaluate_and(case: &Case<'_>, hash: GateHash) -> Result<Call> {
+/// The same, of any labels and tables.
+pub(super) fn evaluate_and(case: &Case<'_>, hash: GateHash, gates: &'static [Gate]) -> Result<Call> {
     let (mut room, size, mut prng) = room(case, hash)?;
     let tables: Vec<Row> = prng.fill(2 * size.gates * size.instances);
     room.set_tables(&tables)?;
     Ok(Box::new(move || {
         for gate in 0..size.gates {
-            let (of, _, out) = GATES[gate % GATES.len()];
+            let (of, _, out) = gates[gate % gates.len()];
             room.evaluate_and(gate, of, out)?;
         }
         room.start()?;
