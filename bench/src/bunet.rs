@@ -15,7 +15,7 @@ use blindvox_protocols::gc::GatePlace;
 use blindvox_protocols::infer::local::{self, LocalOutcome, Randomness};
 use blindvox_protocols::infer::report::{LayerReport, StepCost, Total, peak_memory_bytes};
 use blindvox_protocols::infer::{Observer, Options, sample, trace};
-use blindvox_protocols::nonlinear::relu::ReluKind;
+use blindvox_protocols::nonlinear::Comparison;
 use serde::Serialize;
 
 mod bound;
@@ -140,8 +140,8 @@ impl Preset {
         }
     }
 
-    fn comparison(self) -> ReluKind {
-        if self == Self::Baseline32 { ReluKind::FullCircuit } else { ReluKind::SignSelect }
+    fn comparison(self) -> Comparison {
+        if self == Self::Baseline32 { Comparison::FullCircuit } else { Comparison::SignSelect }
     }
 
     /// Seconds on one thread of the paper's machine.

@@ -14,15 +14,13 @@ use blindvox_engine::{Device, Prng};
 use blindvox_net::channel::{Channel, Party, local_pair};
 use blindvox_protocols::Result;
 use blindvox_protocols::convert::convert;
-use blindvox_protocols::gc::{Half, arithmetic, modular};
-use blindvox_protocols::nonlinear::argmax::argmax;
-use blindvox_protocols::nonlinear::max_pool::max_pool;
+use blindvox_protocols::correlations::HeSource;
+use blindvox_protocols::gc::{Garbling, arithmetic, modular};
 use blindvox_protocols::nonlinear::multiply::multiply;
-use blindvox_protocols::nonlinear::relu::{ReluKind, relu};
 use blindvox_protocols::nonlinear::square::square;
-use blindvox_protocols::ot::OtPair;
+use blindvox_protocols::nonlinear::{Comparison, Nonlinear};
+use blindvox_protocols::peer::Peer;
 use blindvox_protocols::share::{P, Ring};
-use blindvox_protocols::triples::{Correlations, HeSource};
 use serde::Serialize;
 
 use crate::process;
@@ -57,22 +55,11 @@ struct Row {
     backend: &'static str,
 }
 
-/// What a party computes with.
-struct Side {
-    party: Party,
-    channel: Channel,
-    ot: OtPair,
-    gc: Half,
-    pairs: HeSource,
-}
-
-fn setup() -> Result<[Side; 2]> {
-    let make = |party: Party, mut channel: Channel| -> Result<Side> {
-        let mut prng = Prng::from_os()?;
-        let ot = OtPair::setup(party, &mut channel, &mut prng)?;
-        let gc = Half::setup(party, &mut channel, &mut prng)?;
-        let pairs = HeSource::setup(party, &mut channel, &Device::cpu(), &mut prng)?;
-        Ok(Side { party, channel, ot, gc, pairs })
+fn setup() -> Result<[Peer; 2]> {
+    let make = |party: Party, channel: Channel| -> Result<Peer> {
+        let mut peer = Peer::setup(party, channel, Prng::from_os()?)?.garbling(Garbling::default())?;
+        peer.source = Box::new(HeSource::setup(&mut peer, &Device::cpu())?);
+        Ok(peer)
     };
     let (client, server) = local_pair();
     std::thread::scope(|scope| {
@@ -91,9 +78,9 @@ struct Run<T> {
 }
 
 /// Runs both halves from one moment on.
-fn time<T: Send>(sides: &mut [Side; 2], half: impl Fn(&mut Side) -> Result<T> + Sync) -> Result<Run<T>> {
+fn time<T: Send>(sides: &mut [Peer; 2], half: impl Fn(&mut Peer) -> Result<T> + Sync) -> Result<Run<T>> {
     let barrier = Barrier::new(2);
-    let run = |side: &mut Side| {
+    let run = |side: &mut Peer| {
         let before = side.channel.stats().total;
         barrier.wait();
         let (start, cpu) = (Instant::now(), process::threads_cpu_ns());
@@ -176,16 +163,16 @@ pub fn run(args: Args) -> Outcome {
     let mut table = Table { sides: setup()?, n: args.elements, only: args.op, rows: vec![] };
     table.transfers()?;
     table.convert()?;
-    for (op, kind) in [("relu_sign_select", ReluKind::SignSelect), ("relu", ReluKind::FullCircuit)] {
+    for (op, kind) in [("relu_sign_select", Comparison::SignSelect), ("relu", Comparison::FullCircuit)] {
         table.relu(op, kind, 16)?;
         table.relu(op, kind, 32)?;
     }
-    table.relu_mod_p("relu_sign_select_mod_p", ReluKind::SignSelect)?;
-    table.relu_mod_p("relu_mod_p", ReluKind::FullCircuit)?;
+    table.relu_mod_p("relu_sign_select_mod_p", Comparison::SignSelect)?;
+    table.relu_mod_p("relu_mod_p", Comparison::FullCircuit)?;
     table.max8()?;
     // The difference of two scores of 31 bits fills shares of 32; without a spare bit only the full circuit will do.
-    table.argmax3("argmax3", ReluKind::SignSelect, 31)?;
-    table.argmax3("argmax3_full", ReluKind::FullCircuit, 32)?;
+    table.argmax3("argmax3", Comparison::SignSelect, 31)?;
+    table.argmax3("argmax3_full", Comparison::FullCircuit, 32)?;
     table.square_pairs()?;
     table.square()?;
     table.beaver()?;
@@ -197,7 +184,7 @@ pub fn run(args: Args) -> Outcome {
 }
 
 struct Table {
-    sides: [Side; 2],
+    sides: [Peer; 2],
     n: usize,
     only: Option<String>,
     rows: Vec<Row>,
@@ -212,7 +199,7 @@ impl Table {
     fn measure<T: Send>(
         &mut self,
         (op, bits, bound): (&'static str, u32, f64),
-        half: impl Fn(&mut Side) -> Result<T> + Sync,
+        half: impl Fn(&mut Peer) -> Result<T> + Sync,
         check: impl Fn(&[T; 2]) -> bool,
     ) -> Outcome {
         process::reset_peak_memory();
@@ -292,32 +279,30 @@ impl Table {
         let low = shares.map(|s| s.into_iter().map(|x| x & 0xf_ffff).collect::<Vec<_>>());
         self.measure(
             ("convert", 20, NS_COT),
-            |Side { party, channel, ot, .. }| convert(*party, channel, ot, mine(*party, &low).into(), 20, Ring::FULL),
+            |peer| convert(peer, mine(peer.party, &low).into(), 20, Ring::FULL),
             |[c, s]| opened(Ring::FULL, c, s).eq(values.iter().map(|&x| i64::from(x))),
         )
     }
 
-    fn relu(&mut self, op: &'static str, kind: ReluKind, bits: u32) -> Outcome {
+    fn relu(&mut self, op: &'static str, kind: Comparison, bits: u32) -> Outcome {
         if !self.wants(op) {
             return Ok(());
         }
         let (values, shares) = shared(self.n, bits)?;
         let k = f64::from(bits);
         let bound = match kind {
-            ReluKind::SignSelect => (k - 1.0) * NS_AND + k * NS_LABEL + 2.0 * NS_COT,
+            Comparison::SignSelect => (k - 1.0) * NS_AND + k * NS_LABEL + 2.0 * NS_COT,
             _ => 3.0 * (k - 1.0) * NS_AND + k * NS_LABEL + if bits < 32 { NS_COT } else { 0.0 },
         };
         self.measure(
             (op, bits, bound),
-            |Side { party, channel, ot, gc, .. }| {
-                relu(*party, channel, ot, gc, mine(*party, &shares), Ring::Pow2(bits), kind)
-            },
+            |peer| Nonlinear::new(kind).relu(peer, mine(peer.party, &shares), Ring::Pow2(bits)),
             |[c, s]| opened(Ring::FULL, c, s).zip(&values).all(|(y, &x)| y == i64::from(x.max(0))),
         )
     }
 
     /// Of shares mod the prime of the squares.
-    fn relu_mod_p(&mut self, op: &'static str, kind: ReluKind) -> Outcome {
+    fn relu_mod_p(&mut self, op: &'static str, kind: Comparison) -> Outcome {
         if !self.wants(op) {
             return Ok(());
         }
@@ -326,12 +311,12 @@ impl Table {
         let mut shares = [vec![0; self.n], vec![0; self.n]];
         shares.iter_mut().for_each(|s| fill_residues(&mut prng, P, s));
         let bound = match kind {
-            ReluKind::SignSelect => 32.0 * (NS_AND + NS_LABEL) + 2.0 * NS_COT,
+            Comparison::SignSelect => 32.0 * (NS_AND + NS_LABEL) + 2.0 * NS_COT,
             _ => modular::relu(P).ands() as f64 * NS_AND + 32.0 * NS_LABEL,
         };
         self.measure(
             (op, 32, bound),
-            |Side { party, channel, ot, gc, .. }| relu(*party, channel, ot, gc, mine(*party, &shares), ring, kind),
+            |peer| Nonlinear::new(kind).relu(peer, mine(peer.party, &shares), ring),
             |[c, s]| opened(ring, c, s).zip(opened(ring, &shares[0], &shares[1])).all(|(y, x)| y == x.max(0)),
         )
     }
@@ -341,12 +326,10 @@ impl Table {
             return Ok(());
         }
         let (values, shares) = shared(8 * self.n, 16)?;
-        let kind = ReluKind::SignSelect;
+        let kind = Comparison::SignSelect;
         self.measure(
             ("max8", 16, 7.0 * (16.0 * NS_AND + 17.0 * NS_LABEL + 2.0 * NS_COT)),
-            |Side { party, channel, ot, gc, .. }| {
-                max_pool(*party, channel, ot, gc, mine(*party, &shares), 8, Ring::Pow2(16), kind)
-            },
+            |peer| Nonlinear::new(kind).max_pool(peer, mine(peer.party, &shares), 8, Ring::Pow2(16)),
             |[c, s]| {
                 opened(Ring::FULL, c, s)
                     .zip(values.chunks(8))
@@ -355,7 +338,7 @@ impl Table {
         )
     }
 
-    fn argmax3(&mut self, op: &'static str, kind: ReluKind, bits: u32) -> Outcome {
+    fn argmax3(&mut self, op: &'static str, kind: Comparison, bits: u32) -> Outcome {
         if !self.wants(op) {
             return Ok(());
         }
@@ -363,15 +346,13 @@ impl Table {
         let (values, shares) = shared(3 * n, bits)?;
         let k = f64::from(bits);
         let bound = match kind {
-            ReluKind::SignSelect => (2.0 * k + 1.0) * NS_AND + 2.0 * (k + 2.0) * NS_LABEL + 2.0 * NS_COT,
+            Comparison::SignSelect => (2.0 * k + 1.0) * NS_AND + 2.0 * (k + 2.0) * NS_LABEL + 2.0 * NS_COT,
             _ => arithmetic::argmax(3, bits as usize).ands() as f64 * NS_AND + 3.0 * k * NS_LABEL,
         };
         let first_greatest = |v: usize| (0..3).rev().max_by_key(|c| values[c * n + v]);
         self.measure(
             (op, bits, bound),
-            |Side { party, channel, ot, gc, .. }| {
-                argmax(*party, channel, ot, gc, mine(*party, &shares), 3, Ring::Pow2(bits), kind)
-            },
+            |peer| Nonlinear::new(kind).argmax(peer, mine(peer.party, &shares), 3, Ring::Pow2(bits)),
             |[labels, nothing]| {
                 let right = |l: &Vec<u8>| l.iter().enumerate().all(|(v, &l)| first_greatest(v) == Some(l.into()));
                 nothing.is_none() && labels.as_ref().is_some_and(right)
@@ -386,7 +367,7 @@ impl Table {
         let n = self.n;
         self.measure(
             ("square_pairs", 32, NS_PAIR),
-            |Side { channel, pairs, .. }| pairs.square_pairs(channel, n),
+            |peer| peer.square_pairs(n),
             |[c, s]| {
                 let [a, a2] = open(c.shares(), s.shares());
                 a.iter().zip(&a2).all(|(&a, &a2)| Ring::Prime(P).mul(a, a) == a2)
@@ -410,9 +391,9 @@ impl Table {
         let expected: Vec<u32> = opened[0].iter().zip(&opened[1]).map(|(&x, &y)| Ring::Prime(P).mul(x, y)).collect();
         self.measure(
             ("beaver", 32, NS_TRIPLE),
-            |Side { party, channel, pairs, .. }| {
-                let triples = pairs.triples(channel, n)?;
-                multiply(*party, channel, triples, mine(*party, &x).into(), mine(*party, &y).into())
+            |peer| {
+                let triples = peer.triples(n)?;
+                multiply(peer, triples, mine(peer.party, &x).into(), mine(peer.party, &y).into())
             },
             |[c, s]| open([&c[..]], [&s[..]])[0] == expected,
         )
@@ -433,9 +414,9 @@ impl Table {
         let shares = [client, server];
         self.measure(
             ("square", 16, NS_PAIR + 2.0 * NS_COT),
-            |Side { party, channel, ot, pairs, .. }| {
-                let pairs = pairs.square_pairs(channel, n)?;
-                square(*party, channel, ot, pairs, mine(*party, &shares).into(), SHIFT)
+            |peer| {
+                let pairs = peer.square_pairs(n)?;
+                square(peer, pairs, mine(peer.party, &shares).into(), SHIFT)
             },
             |[c, s]| {
                 let within_one = |(y, x): (i64, &i64)| ((y << SHIFT) - x * x).abs() <= 1 << SHIFT;

@@ -28,11 +28,11 @@
 //! | p to 2^32, shift 0 | 32 | 8 |
 
 use blindvox_engine::simd::wide;
-use blindvox_net::channel::{Channel, Party};
+use blindvox_net::channel::Party;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
-use crate::ot::OtPair;
+use crate::peer::Peer;
 use crate::share::{P, Ring, Shares};
 use crate::truncate::{ceil, floor};
 
@@ -46,14 +46,7 @@ pub const CHUNK: usize = 1 << 20;
 ///
 /// # Errors
 /// [`Error::Model`] unless 2 <= `k` <= 32 and a prime target is above 2^(k-1); the channel's.
-pub fn convert(
-    party: Party,
-    channel: &mut Channel,
-    ot: &mut OtPair,
-    mut shares: Shares,
-    k: u32,
-    target: Ring,
-) -> Result<Shares> {
+pub fn convert(peer: &mut Peer, mut shares: Shares, k: u32, target: Ring) -> Result<Shares> {
     match target {
         _ if !(2..=32).contains(&k) => Err(unfit(k, target)),
         Ring::Prime(p) if u64::from(p) < 1 << (k - 1) => Err(unfit(k, target)),
@@ -63,7 +56,7 @@ pub fn convert(
         }
         _ => {
             for chunk in shares.chunks_mut(CHUNK) {
-                widen(party, channel, ot, chunk, k, target)?;
+                widen(peer, chunk, k, target)?;
             }
             Ok(shares)
         }
@@ -71,9 +64,9 @@ pub fn convert(
 }
 
 /// One chunk, to a ring above 2^(k-1) that is not a smaller power of two.
-fn widen(party: Party, channel: &mut Channel, ot: &mut OtPair, shares: &mut [u32], k: u32, target: Ring) -> Result<()> {
+fn widen(peer: &mut Peer, shares: &mut [u32], k: u32, target: Ring) -> Result<()> {
     // One party moves the value up to be non-negative, and the same one moves it back.
-    let offset = match party {
+    let offset = match peer.party {
         Party::Client => 1 << (k - 2),
         Party::Server => 0,
     };
@@ -81,7 +74,7 @@ fn widen(party: Party, channel: &mut Channel, ot: &mut OtPair, shares: &mut [u32
     shares.iter_mut().for_each(|x| *x = source.mask(x.wrapping_add(offset)));
     let high = Zeroizing::new(shares.iter().map(|&y| (y >> (k - 1)) as u8).collect::<Vec<_>>());
     let modulus = ((1 << k) % target.modulus()) as u32;
-    let wraps = wraps(party, channel, ot, &high, modulus, target)?;
+    let wraps = wraps(peer, &high, modulus, target)?;
     // A literal ring in each arm, so that each loop is compiled for its own.
     match target {
         Ring::Pow2(bits) => shares.iter_mut().zip(wraps.iter()).for_each(|(y, &w)| {
@@ -104,16 +97,10 @@ fn widen(party: Party, channel: &mut Channel, ot: &mut OtPair, shares: &mut [u32
 ///
 /// # Errors
 /// [`Error::Model`] for a shift above 20; the channel's.
-pub fn convert_from_prime(
-    party: Party,
-    channel: &mut Channel,
-    ot: &mut OtPair,
-    mut shares: Shares,
-    shift: u32,
-) -> Result<Shares> {
+pub fn convert_from_prime(peer: &mut Peer, mut shares: Shares, shift: u32) -> Result<Shares> {
     check_shift(shift)?;
     for chunk in shares.chunks_mut(CHUNK) {
-        chunk_from_prime(party, channel, ot, chunk, shift)?;
+        chunk_from_prime(peer, chunk, shift)?;
     }
     Ok(shares)
 }
@@ -127,17 +114,11 @@ pub(crate) fn check_shift(shift: u32) -> Result<()> {
 }
 
 /// [`convert_from_prime`] of at most [`CHUNK`] shares.
-pub(crate) fn chunk_from_prime(
-    party: Party,
-    channel: &mut Channel,
-    ot: &mut OtPair,
-    chunk: &mut [u32],
-    shift: u32,
-) -> Result<()> {
+pub(crate) fn chunk_from_prime(peer: &mut Peer, chunk: &mut [u32], shift: u32) -> Result<()> {
     let high = Zeroizing::new(chunk.iter().map(|&y| u8::from(y > P / 2)).collect::<Vec<_>>());
-    let wraps = wraps(party, channel, ot, &high, P >> shift, Ring::FULL)?;
+    let wraps = wraps(peer, &high, P >> shift, Ring::FULL)?;
     let shares = chunk.iter_mut().zip(wraps.iter());
-    match party {
+    match peer.party {
         Party::Client => wide(|| shares.for_each(|(y, &w)| *y = floor(*y, shift).wrapping_sub(w))),
         Party::Server => wide(|| shares.for_each(|(y, &w)| *y = ceil(*y, shift).wrapping_sub(w))),
     }
@@ -145,14 +126,8 @@ pub(crate) fn chunk_from_prime(
 }
 
 /// Shares of `multiple`·(a OR b) in `target`, for a bit of each party's.
-fn wraps(
-    party: Party,
-    channel: &mut Channel,
-    ot: &mut OtPair,
-    high: &[u8],
-    multiple: u32,
-    target: Ring,
-) -> Result<Shares> {
+fn wraps(peer: &mut Peer, high: &[u8], multiple: u32, target: Ring) -> Result<Shares> {
+    let Peer { party, channel, ot, .. } = peer;
     let (ring, scale) = correction_ring(multiple, target);
     let unit = multiple >> scale;
     let mut product = match party {
@@ -162,7 +137,7 @@ fn wraps(
         }
         Party::Server => ot.recv.cot(channel, high, ring)?,
     };
-    if party == Party::Client {
+    if *party == Party::Client {
         // a·unit + (1 - a)·unit·b
         product.iter_mut().zip(high).for_each(|(w, &a)| *w = ring.add(*w, unit & u32::from(a).wrapping_neg()));
     }
@@ -229,9 +204,8 @@ mod tests {
             random,
             bound,
         );
-        let (c, s, traffic) = run_both(|party, channel, ot| {
-            convert(party, channel, ot, pick(party, &client, &server).into(), k, target).unwrap()
-        });
+        let (c, s, traffic) =
+            run_both(|peer| convert(peer, pick(peer.party, &client, &server).into(), k, target).unwrap());
         assert!(c.iter().chain(&s).all(|&v| u64::from(v) < target.modulus()), "shares outside {target}");
         let expected: Vec<i64> = client.iter().zip(&server).map(|(&c, &s)| ideal(c, s, k)).collect();
         assert!(expected == values, "the ideal keeps the value");
@@ -259,9 +233,8 @@ mod tests {
     fn reduces_to_smaller_rings_for_nothing() {
         for (k, m) in [(32, 32), (32, 16), (20, 20), (20, 3), (20, 1)] {
             let (values, client, server) = sharings(Ring::Pow2(k), &[0, 1, -1], &[0, -1], 500, (1 << (k - 1)) - 1);
-            let (c, s, traffic) = run_both(|party, channel, ot| {
-                convert(party, channel, ot, pick(party, &client, &server).into(), k, Ring::Pow2(m)).unwrap()
-            });
+            let (c, s, traffic) =
+                run_both(|peer| convert(peer, pick(peer.party, &client, &server).into(), k, Ring::Pow2(m)).unwrap());
             let ring = Ring::Pow2(m);
             let expected: Vec<i64> = values.iter().map(|&x| ring.to_signed(ring.from_signed(x))).collect();
             assert_eq!(ring.open(&c, &s), expected);
@@ -285,9 +258,8 @@ mod tests {
                 500,
                 0,
             );
-            let (c, s, traffic) = run_both(|party, channel, ot| {
-                convert_from_prime(party, channel, ot, pick(party, &client, &server).into(), shift).unwrap()
-            });
+            let (c, s, traffic) =
+                run_both(|peer| convert_from_prime(peer, pick(peer.party, &client, &server).into(), shift).unwrap());
             let cot = Ring::Pow2(if shift == 0 { 32 } else { 12 + shift });
             assert_eq!((traffic.received, traffic.sent, traffic.rounds), bytes(values.len(), cot));
             for (i, result) in Ring::FULL.open(&c, &s).into_iter().enumerate() {
@@ -300,11 +272,11 @@ mod tests {
 
     #[test]
     fn refuses_what_cannot_fit() {
-        run_both(|party, channel, ot| {
+        run_both(|peer| {
             for (k, target) in [(1, Ring::FULL), (33, Ring::FULL), (18, Ring::Prime(65537))] {
-                assert!(matches!(convert(party, channel, ot, Shares::default(), k, target), Err(Error::Model(_))));
+                assert!(matches!(convert(peer, Shares::default(), k, target), Err(Error::Model(_))));
             }
-            assert!(matches!(convert_from_prime(party, channel, ot, Shares::default(), 21), Err(Error::Model(_))));
+            assert!(matches!(convert_from_prime(peer, Shares::default(), 21), Err(Error::Model(_))));
         });
     }
 }

@@ -8,7 +8,7 @@ use blindvox_engine::Device;
 use blindvox_engine::garble::GateHash;
 use blindvox_protocols::infer::local::{self, Randomness};
 use blindvox_protocols::infer::{Options, PairSupply, trace};
-use blindvox_protocols::nonlinear::relu::ReluKind;
+use blindvox_protocols::nonlinear::Comparison;
 use common::Net;
 use proptest::prelude::*;
 use serde_json::json;
@@ -123,7 +123,7 @@ proptest! {
         let program = Arc::new(program);
         let mut options = Options::new(Device::cpu());
         options.trace = true;
-        options.comparison = if shape.full_circuit { ReluKind::FullCircuit } else { ReluKind::SignSelect };
+        options.comparison = if shape.full_circuit { Comparison::FullCircuit } else { Comparison::SignSelect };
         options.pairs = if shape.seed % 2 == 0 { PairSupply::AsUsed } else { PairSupply::Ahead };
         options.gate_hash = GateHash::ALL[usize::from(shape.seed / 2 % 2 == 1)];
         let seed = Randomness::FixedForTests(shape.seed);

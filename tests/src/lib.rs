@@ -1,5 +1,7 @@
 //! What the test files share: shipped models and volumes, devices, secure runs.
 
+pub mod targets;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

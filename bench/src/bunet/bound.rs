@@ -14,7 +14,7 @@ use blindvox_models::{Linear, Program, Step};
 use blindvox_protocols::Result;
 use blindvox_protocols::gc::arithmetic;
 use blindvox_protocols::linear::{LinearPlan, LinearSpec};
-use blindvox_protocols::nonlinear::relu::ReluKind;
+use blindvox_protocols::nonlinear::Comparison;
 
 use crate::process;
 
@@ -24,7 +24,7 @@ const NS_COT: f64 = 14.0;
 const NS_PAIR: f64 = 35.0;
 
 /// Seconds of each step, by its name.
-pub fn seconds(program: &Program, kind: ReluKind) -> Result<HashMap<String, f64>> {
+pub fn seconds(program: &Program, kind: Comparison) -> Result<HashMap<String, f64>> {
     let mut bounds = HashMap::new();
     let cores = process::cores() as f64;
     for step in &program.steps {
@@ -34,7 +34,7 @@ pub fn seconds(program: &Program, kind: ReluKind) -> Result<HashMap<String, f64>
 }
 
 /// Thread nanoseconds of a step.
-fn nanoseconds(program: &Program, step: &Step, kind: ReluKind) -> Result<f64> {
+fn nanoseconds(program: &Program, step: &Step, kind: Comparison) -> Result<f64> {
     let elements = |t: usize| program.tensors[t].elements() as f64;
     let garbled = |ands: usize, input_bits: u32| NS_AND * ands as f64 + NS_LABEL * f64::from(input_bits);
     Ok(match step {
@@ -47,8 +47,8 @@ fn nanoseconds(program: &Program, step: &Step, kind: ReluKind) -> Result<f64> {
             let k = *bits as usize;
             let widened = if *bits < 32 { NS_COT } else { 0.0 };
             let each = match kind {
-                ReluKind::SignSelect => garbled(arithmetic::sign(k).ands(), *bits) + 2.0 * NS_COT,
-                ReluKind::FullCircuit => garbled(arithmetic::relu(k).ands(), *bits) + widened,
+                Comparison::SignSelect => garbled(arithmetic::sign(k).ands(), *bits) + 2.0 * NS_COT,
+                Comparison::FullCircuit => garbled(arithmetic::relu(k).ands(), *bits) + widened,
             };
             each * elements(*input)
         }
@@ -58,7 +58,7 @@ fn nanoseconds(program: &Program, step: &Step, kind: ReluKind) -> Result<f64> {
             // A maximum of two is a ReLU of the difference, added.
             comparisons
                 * (garbled(arithmetic::relu(k).ands(), 0)
-                    + if kind == ReluKind::SignSelect { 2.0 * NS_COT } else { 0.0 })
+                    + if kind == Comparison::SignSelect { 2.0 * NS_COT } else { 0.0 })
                 + elements(*input) * NS_LABEL * f64::from(*bits)
         }
         Step::AvgPool { .. } => 0.0,

@@ -11,7 +11,7 @@ use blindvox_models::{RangeReport, Rounding, float, plain};
 use blindvox_protocols::infer::report::{LayerReport, Total, peak_memory_bytes};
 use blindvox_protocols::infer::session::plans;
 use blindvox_protocols::infer::{Options, local};
-use blindvox_protocols::nonlinear::relu::ReluKind;
+use blindvox_protocols::nonlinear;
 use blindvox_protocols::{Error, Result};
 use serde::Serialize;
 
@@ -125,8 +125,8 @@ pub fn run(args: &SegmentArgs) -> Result<Done> {
         BackendChoice::Gpu => "gpu",
     };
     let (comparison, comparison_name) = match args.comparison {
-        ComparisonChoice::SignSelect => (ReluKind::SignSelect, "sign by garbled circuit, selection by OT"),
-        ComparisonChoice::FullCircuit => (ReluKind::FullCircuit, "full garbled circuit"),
+        ComparisonChoice::SignSelect => (nonlinear::Comparison::SignSelect, "sign by garbled circuit, selection by OT"),
+        ComparisonChoice::FullCircuit => (nonlinear::Comparison::FullCircuit, "full garbled circuit"),
     };
     let mut options = Options::new(device);
     options.comparison = comparison;

@@ -217,8 +217,11 @@ fn read_messages(mut stream: TcpStream, queue: &Pusher) {
     let _ = stream.shutdown(Shutdown::Read);
 }
 
-/// Reads one frame. The length is checked before anything is allocated.
-fn read_message(stream: &mut impl Read) -> std::result::Result<Message, String> {
+/// Reads one frame: length and number as little-endian u32, then the bytes. The length is checked before anything is allocated.
+///
+/// # Errors
+/// In words: the stream ended or broke, or more than [`MAX_MESSAGE`] bytes were announced.
+pub fn read_message(stream: &mut impl Read) -> std::result::Result<Message, String> {
     let mut header = [0u8; 8];
     stream.read_exact(&mut header).map_err(|e| describe(&e))?;
     let header = u64::from_le_bytes(header);

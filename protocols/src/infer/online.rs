@@ -21,7 +21,7 @@ use blindvox_models::{Linear, Program, Step, TensorId};
 use blindvox_net::channel::Party;
 
 use super::hiding;
-use super::preprocess::{Pairs, Ready};
+use super::preprocess::Ready;
 use super::report::StepCost;
 use super::sample::Samples;
 use super::session::{ConvKey, Session};
@@ -29,7 +29,8 @@ use super::trace::Trace;
 use crate::convert::convert;
 use crate::error::{Error, Result};
 use crate::linear::{Bias, hom_conv};
-use crate::nonlinear::{argmax, avg_pool, max_pool, relu, square, windows};
+use crate::nonlinear::{avg_pool, square, windows};
+use crate::peer::Peer;
 use crate::share::{P, Ring, Shares};
 use crate::truncate::truncate;
 
@@ -119,7 +120,6 @@ fn needs(program: &Program) -> Vec<Needs> {
 struct Online<'a> {
     session: Session,
     program: Arc<Program>,
-    pairs: Pairs,
     preparation: Vec<StepCost>,
     needs: Vec<Needs>,
     tensors: Vec<Shared>,
@@ -154,16 +154,16 @@ impl Ready {
 
 impl<'a> Online<'a> {
     fn new(ready: Ready, party: Party, observer: &'a mut dyn Observer) -> Result<Self> {
-        let Ready { session, pairs, preparation } = ready;
-        if session.party != party {
-            return Err(Error::Input(format!("this session is the {:?}'s", session.party)));
+        let Ready { session, preparation } = ready;
+        if session.peer.party != party {
+            return Err(Error::Input(format!("this session is the {:?}'s", session.peer.party)));
         }
         let program = session.program.clone();
         let needs = needs(&program);
         let tensors = needs.iter().map(|_| Shared::default()).collect();
         let trace = session.options.trace.then(|| Trace::new(&program));
         let samples = (session.options.samples > 0).then(|| Samples::new(&program, session.options.samples));
-        Ok(Self { session, program, pairs, preparation, needs, tensors, next_plan: 0, trace, samples, observer })
+        Ok(Self { session, program, preparation, needs, tensors, next_plan: 0, trace, samples, observer })
     }
 
     fn run(self) -> Result<Outcome> {
@@ -177,8 +177,8 @@ impl<'a> Online<'a> {
         let mut steps = Vec::with_capacity(program.steps.len());
         for (at, step) in program.steps.iter().enumerate() {
             self.observer.begin(step.name(), step.kind());
-            self.session.channel.set_phase(step.name());
-            let (start, before) = (Instant::now(), self.session.channel.stats().total);
+            self.session.peer.channel.set_phase(step.name());
+            let (start, before) = (Instant::now(), self.session.peer.channel.stats().total);
             self.sample_inputs(at, step);
             labels = self.step(at, step)?;
             self.sample_output(at, step);
@@ -187,22 +187,22 @@ impl<'a> Online<'a> {
                     self.tensors[tensor] = Shared::default();
                 }
             }
-            let traffic = self.session.channel.stats().total - before;
+            let traffic = self.session.peer.channel.stats().total - before;
             let cost = StepCost { name: step.name().to_owned(), kind: step.kind(), time: start.elapsed(), traffic };
             self.observer.end(&cost);
             steps.push(cost);
         }
         // Who returns has delivered all that its peer needs, and has all it needs itself.
-        self.session.channel.finish()?;
+        self.session.peer.channel.finish()?;
         // After it: what the peer sees does not depend on the values that were evaluated.
-        self.session.gc.verdict()?;
+        self.session.peer.verdict()?;
         Ok(Outcome {
             labels,
             preparation: self.preparation,
             steps,
             trace: self.trace,
             samples: self.samples,
-            transcript: self.session.channel.transcript_digest(),
+            transcript: self.session.peer.channel.transcript_digest(),
             hiding_bits: -hiding::distance_bits(&program, &self.session.plans)?,
             device: self.session.options.device.describe(),
         })
@@ -210,36 +210,26 @@ impl<'a> Online<'a> {
 
     /// Runs one step; the labels, if it is the client's argmax.
     fn step(&mut self, at: usize, step: &Step) -> Result<Option<Vec<u8>>> {
-        let party = self.session.party;
         match step {
             Step::Linear(linear) => self.linear(at, linear)?,
             Step::Square { input, output, shift, .. } => {
                 // Only a square reads shares mod P, and no tensor is squared twice.
                 let x = std::mem::take(&mut self.tensors[*input].prime);
-                let Session { channel, ot, .. } = &mut self.session;
-                let y = square::square_from(party, channel, ot, &mut self.pairs, x, *shift)?;
+                let y = square::square_from(&mut self.session.peer, x, *shift)?;
                 self.provide(*output, y, 32)?;
             }
             Step::Relu { input, output, bits, .. } => {
-                let Session { channel, ot, gc, options, .. } = &mut self.session;
-                let y = relu::relu(
-                    party,
-                    channel,
-                    ot,
-                    gc,
-                    &self.tensors[*input].full,
-                    Ring::Pow2(*bits),
-                    options.comparison,
-                )?;
+                let Session { peer, nonlinear, .. } = &mut self.session;
+                let y = nonlinear.relu(peer, &self.tensors[*input].full, Ring::Pow2(*bits))?;
                 self.provide(*output, y, 32)?;
             }
             Step::MaxPool { input, output, window, bits, .. } => {
                 let info = &self.program.tensors[*input];
                 let shape = [info.channels, info.dims[0], info.dims[1], info.dims[2]];
-                let Session { channel, ot, gc, options, .. } = &mut self.session;
+                let Session { peer, nonlinear, .. } = &mut self.session;
                 let x = Shares::from(windows::gather(&self.tensors[*input].full, shape, *window)?);
                 let size = window.iter().product();
-                let y = max_pool::max_pool(party, channel, ot, gc, &x, size, Ring::Pow2(*bits), options.comparison)?;
+                let y = nonlinear.max_pool(peer, &x, size, Ring::Pow2(*bits))?;
                 self.provide(*output, y, 32)?;
             }
             Step::AvgPool { input, output, window, .. } => {
@@ -249,9 +239,8 @@ impl<'a> Online<'a> {
                 self.provide(*output, y.into(), 32)?;
             }
             Step::Argmax { input, bits, .. } => {
-                let Session { channel, ot, gc, options, .. } = &mut self.session;
-                let (x, classes) = (&self.tensors[*input].full, self.program.classes);
-                return argmax::argmax(party, channel, ot, gc, x, classes, Ring::Pow2(*bits), options.comparison);
+                let Session { peer, nonlinear, .. } = &mut self.session;
+                return nonlinear.argmax(peer, &self.tensors[*input].full, self.program.classes, Ring::Pow2(*bits));
             }
         }
         Ok(None)
@@ -267,7 +256,7 @@ impl<'a> Online<'a> {
                 &joined
             }
         };
-        let Session { channel, prng, conv, plans, party, .. } = &mut self.session;
+        let Session { peer: Peer { party, channel, prng, .. }, conv, plans, .. } = &mut self.session;
         let plan = &plans[self.next_plan];
         self.next_plan += 1;
         let mut y = match conv {
@@ -290,16 +279,16 @@ impl<'a> Online<'a> {
 
     /// Stores a tensor's shares mod 2^`bits` in the rings that its readers need.
     fn provide(&mut self, tensor: TensorId, mut shares: Shares, bits: u32) -> Result<()> {
-        let Session { party, channel, ot, .. } = &mut self.session;
+        let peer = &mut self.session.peer;
         let needs = self.needs[tensor];
         let mut shared = Shared { bits: if needs.full { 32 } else { bits }, ..Shared::default() };
         if needs.prime {
             let again = if needs.full || needs.low { shares.clone() } else { Shares::default() };
             let shares = std::mem::replace(&mut shares, again);
-            shared.prime = convert(*party, channel, ot, shares, bits, Ring::Prime(P))?;
+            shared.prime = convert(peer, shares, bits, Ring::Prime(P))?;
         }
         if needs.full && bits < 32 {
-            shared.full = convert(*party, channel, ot, shares, bits, Ring::FULL)?;
+            shared.full = convert(peer, shares, bits, Ring::FULL)?;
         } else if needs.full || needs.low {
             shared.full = shares;
         }

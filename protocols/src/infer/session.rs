@@ -25,8 +25,8 @@ use super::preprocess::{PairSupply, Ready};
 use crate::error::{Error, Result};
 use crate::gc;
 use crate::linear::{LinearPlan, LinearSpec, Search};
-use crate::nonlinear::relu::ReluKind;
-use crate::ot::OtPair;
+use crate::nonlinear::{Comparison, Nonlinear};
+use crate::peer::Peer;
 
 /// The first bytes of a connection.
 const MAGIC: [u8; 8] = *b"blindvox";
@@ -57,7 +57,7 @@ pub struct Options {
     /// Where the kernels run.
     pub device: Device,
     /// How ReLU and max pooling are computed; both parties must choose alike.
-    pub comparison: ReluKind,
+    pub comparison: Comparison,
     /// When square pairs are made; both parties must choose alike.
     pub pairs: PairSupply,
     /// The hash of garbled gates; parties that choose differently notice it when they meet.
@@ -75,7 +75,7 @@ impl Options {
     pub fn new(device: Device) -> Self {
         Self {
             device,
-            comparison: ReluKind::SignSelect,
+            comparison: Comparison::SignSelect,
             pairs: PairSupply::default(),
             gate_hash: GateHash::default(),
             gate_place: gc::GatePlace::default(),
@@ -100,12 +100,9 @@ pub(super) enum ConvKey {
 
 /// A party after setup.
 pub struct Session {
-    pub(super) party: Party,
-    pub(super) channel: Channel,
-    pub(super) prng: Prng,
+    pub(super) peer: Peer,
     pub(super) options: Options,
-    pub(super) ot: OtPair,
-    pub(super) gc: gc::Half,
+    pub(super) nonlinear: Nonlinear,
     pub(super) conv: ConvKey,
     /// The client's has no weights.
     pub(super) program: Arc<Program>,
@@ -117,7 +114,7 @@ pub struct Session {
 /// Says who it is and no secret.
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Session({:?}, {} steps)", self.party, self.program.steps.len())
+        write!(f, "Session({:?}, {} steps)", self.peer.party, self.program.steps.len())
     }
 }
 
@@ -168,9 +165,9 @@ impl Session {
                 ConvKey::Public(PublicKey::from_bytes(&params, &options.device, &bytes)?)
             }
         };
-        let mut ot = OtPair::setup(party, &mut channel, &mut prng)?;
-        let gc = gc::Half::setup_from(&mut ot, party, &mut channel, &mut prng, options.garbling())?;
-        Ok(Self { party, channel, prng, options, ot, gc, conv, program, plans, setup_time: start.elapsed() })
+        let peer = Peer::setup(party, channel, prng)?.garbling(options.garbling())?;
+        let nonlinear = Nonlinear::new(options.comparison);
+        Ok(Self { peer, options, nonlinear, conv, program, plans, setup_time: start.elapsed() })
     }
 
     /// The program, without weights on the client's side.
@@ -196,7 +193,7 @@ pub fn plans(program: &Program) -> Result<Vec<LinearPlan>> {
 
 /// The choices that both parties must make alike, in the hello's last byte: bit 0 how comparisons are made, bit 1 when pairs are.
 fn choices(options: &Options) -> u8 {
-    let full = options.comparison == ReluKind::FullCircuit;
+    let full = options.comparison == Comparison::FullCircuit;
     u8::from(full) | u8::from(options.pairs == PairSupply::Ahead) << 1
 }
 
@@ -263,7 +260,7 @@ mod tests {
         };
         fn keys(party: Party, mut channel: Channel, seen: &[u8]) -> Vec<u128> {
             channel.bind(seen);
-            let mut ot = OtPair::setup(party, &mut channel, &mut Prng::from_os().unwrap()).unwrap();
+            let Peer { mut channel, mut ot, .. } = Peer::setup(party, channel, Prng::from_os().unwrap()).unwrap();
             match party {
                 Party::Client => ot.recv.rot(&mut channel, &[0; 10]).unwrap(),
                 Party::Server => ot.send.rot(&mut channel, 10).unwrap().iter().map(|pair| pair[0]).collect(),

@@ -11,29 +11,23 @@
 //! | 4 | client -> server | corrections for x_C | 4 | online |
 
 use blindvox_engine::simd::wide;
-use blindvox_net::channel::{Channel, Party};
+use blindvox_net::channel::Party;
 
 use crate::error::Result;
-use crate::ot::OtPair;
-use crate::share::{Ring, Shares};
+use crate::peer::Peer;
+use crate::share::{BitShares, Ring, Shares};
 
-/// This party's share in `ring` of d·x from its bits (0 or 1 each) and its shares of x there.
+/// This party's share in `ring` of d·x from its shares of the bits d and of x there.
 ///
 /// # Panics
 /// If there are not as many bits as values.
-pub fn select(
-    party: Party,
-    channel: &mut Channel,
-    ot: &mut OtPair,
-    bits: &[u8],
-    x: &[u32],
-    ring: Ring,
-) -> Result<Shares> {
+pub fn select(peer: &mut Peer, bits: &BitShares, x: &[u32], ring: Ring) -> Result<Shares> {
     assert_eq!(bits.len(), x.len(), "a bit for each value");
     let mask = |d: u8| u32::from(d).wrapping_neg();
     let mut correlations = Shares::from(x);
-    let signed = correlations.iter_mut().zip(bits);
+    let signed = correlations.iter_mut().zip(&**bits);
     wide(|| signed.for_each(|(c, &d)| *c = (*c & !mask(d)) | (ring.neg(*c) & mask(d))));
+    let Peer { party, channel, ot, .. } = peer;
     // The server sends first.
     let (mut sum, received) = match party {
         Party::Server => {
@@ -45,7 +39,7 @@ pub fn select(
             (ot.send.cot(channel, &correlations, ring)?, received)
         }
     };
-    let terms = sum.iter_mut().zip(&*received).zip(x.iter().zip(bits));
+    let terms = sum.iter_mut().zip(&*received).zip(x.iter().zip(&**bits));
     wide(|| terms.for_each(|((s, &r), (&x, &d))| *s = ring.add(ring.add(*s, r), x & mask(d))));
     Ok(sum)
 }
@@ -69,9 +63,9 @@ mod tests {
             let masks: Vec<u32> = (0..400u32).map(|i| ring.mask(i.wrapping_mul(0x9e37_79b9))).collect();
             let (client, server) = share(ring, &values, &masks);
             let bits: [Vec<u8>; 2] = [4, 8].map(|p| (0..400).map(|i| u8::from(i & p != 0)).collect());
-            let (c, s, traffic) = run_both(|party, channel, ot| {
-                let (bits, x) = if party == Party::Client { (&bits[0], &client) } else { (&bits[1], &server) };
-                select(party, channel, ot, bits, x, ring).unwrap()
+            let (c, s, traffic) = run_both(|peer| {
+                let (bits, x) = if peer.party == Party::Client { (&bits[0], &client) } else { (&bits[1], &server) };
+                select(peer, &bits.clone().into(), x, ring).unwrap()
             });
             let d: Vec<u8> = bits[0].iter().zip(&bits[1]).map(|(a, b)| a ^ b).collect();
             assert_eq!(ring.open(&c, &s), ideal(&d, &values), "{ring}");
