@@ -1,7 +1,7 @@
 //! Automorphisms, in either layout.
 
 use super::buffer::{CpuBuffer, Layout};
-use super::{Cpu, CpuTables, for_each_chunk, panels, scalar};
+use super::{Cpu, CpuTables, for_each_chunk, groups, panels, scalar};
 use crate::backend::{Domain, GaloisMaps, Shape};
 use crate::error::Result;
 use crate::ring::Galois;
@@ -34,7 +34,7 @@ impl GaloisMaps for Cpu {
 /// The automorphism of panels.
 fn automorphism_ntt(shape: Shape, buffer: &CpuBuffer, galois: Galois) -> CpuBuffer {
     let Shape { batch, n, .. } = shape;
-    let width = panels::width(n);
+    let width = groups::width(n);
     // Where the point of each place comes from in the first polynomial of a limb: the same for all of the batch.
     let from: Vec<usize> = (0..n)
         .map(|i| panels::place(n, galois.point(panels::place(n, i))))
