@@ -15,6 +15,7 @@
 //! | [`garble`] | half-gates, one gate over many instances |
 //! | [`rlwe`] | parameters, keys, ciphertexts |
 //! | [`bfv`] | messages mod t, circuit-private replies |
+//! | [`mod@ckks`] | approximate arithmetic on encrypted vectors |
 //! | [`prng`] | the source of secrets |
 //! | [`stack`] | clearing of the stack that secrets were worked on |
 //! | [`simd`] | loops compiled for wide registers |
@@ -24,6 +25,7 @@ pub mod backend;
 pub mod bfv;
 pub mod chacha;
 pub mod chain;
+pub mod ckks;
 pub mod cpu;
 pub mod device;
 pub mod error;

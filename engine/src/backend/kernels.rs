@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::{GemmShape, Integers};
 use crate::device::Device;
 use crate::error::Result;
-use crate::poly::{Coeff, Ntt, PolyBatch};
+use crate::poly::{Coeff, DomainTag, Ntt, PolyBatch};
 use crate::prng::Prng;
 use crate::ring::Basis;
 use crate::ring::primes::ntt_primes;
@@ -61,6 +61,11 @@ pub const KERNELS: &[Kernel] = &[
     Kernel { name: "extract", run: |c| c.points(3)?.extract(c.batch / 2..c.batch)?.download() },
     Kernel { name: "limbs", run: |c| c.points(4)?.limbs(&c.ends()?)?.to_batch()?.download() },
     Kernel { name: "limbs of coefficients", run: |c| c.coefficients(4)?.limbs(&c.ends()?)?.to_batch()?.download() },
+    Kernel { name: "stack", run: |c| PolyBatch::stack(&[&c.points(3)?, &c.zero()?, &c.one(4)?])?.download() },
+    Kernel {
+        name: "stack of coefficients",
+        run: |c| PolyBatch::stack(&[&c.coefficients(3)?, &c.zero()?, &c.coefficients(4)?])?.download(),
+    },
     Kernel { name: "add_lifted", run: |c| c.change(5, |x| x.add_lifted(&c.values(6, c.batch), &c.scalars(7))) },
     Kernel {
         name: "lift",
@@ -200,6 +205,10 @@ impl Case<'_> {
 
     fn one(&self, salt: u8) -> Result<PolyBatch<Ntt>> {
         self.some(salt, 1)
+    }
+
+    fn zero<D: DomainTag>(&self) -> Result<PolyBatch<D>> {
+        PolyBatch::zeros(self.device, self.basis, 2)
     }
 
     fn some(&self, salt: u8, batch: usize) -> Result<PolyBatch<Ntt>> {
