@@ -46,6 +46,11 @@ impl KeyRequest {
         &self.galois
     }
 
+    /// The level that products are asked for at.
+    pub fn relinearisation_level(&self) -> Option<usize> {
+        self.relinearisation
+    }
+
     /// (element, level) of all, products as element 0.
     fn entries(&self) -> Vec<(usize, usize)> {
         let products = self.relinearisation.map(|level| (0, level));
