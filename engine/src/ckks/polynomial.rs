@@ -142,6 +142,9 @@ impl Powers<'_> {
         let x = eval.drop_to(&self.known[&a], level)?;
         let product =
             if a == b { eval.square(&x)? } else { eval.multiply(&x, &eval.drop_to(&self.known[&b], level)?)? };
+        // Times an integer that keeps scales just below the primes: powers of a smaller one would be ever smaller.
+        let room = eval.params.basis().modulus(level - 1).value() as f64;
+        let product = eval.mul_scalar(&product, 1.0, (room * room / product.scale).floor().max(1.0))?;
         let twice = eval.mul_integer(&product, 2)?;
         let difference = if a == b {
             eval.add_scalar(&twice, -1.0)?
@@ -210,23 +213,32 @@ impl Powers<'_> {
 
 impl Evaluator {
     /// p(x) of every value, at exactly the scale `target` and the highest level that there is for it. Values outside of the
-    /// polynomial's interval come to anything.
+    /// polynomial's interval come to anything. Where half the interval times the scale of x passes the primes, that takes
+    /// one level more than [`Polynomial::levels`].
     ///
     /// # Errors
     /// [`Error::Parameters`] where the levels don't suffice, and without a key for products.
     pub fn polynomial(&self, x: &Ciphertext, p: &Polynomial, target: f64) -> Result<Ciphertext> {
         let (degree, [a, b]) = (p.degree(), p.interval);
-        if x.level() <= p.levels() {
-            return Err(Error::Parameters(format!(
-                "a polynomial of degree {degree} takes {} levels, at level {}",
-                p.levels(),
-                x.level()
-            )));
-        }
-        // 2 x / (b - a) is x at another scale; that costs no level.
+        // 2 x / (b - a) is x at another scale, which costs no level unless it passes the primes.
         let mut y = x.duplicate()?;
         let factor = (b - a) / 2.0;
         (y.scale, y.bound, y.error, y.flood) = (x.scale * factor, 1.0, x.error / factor, x.flood / factor);
+        let room = y.pair.basis().modulus(x.level() - 1).value() as f64;
+        let wide = y.scale > 1.01 * room;
+        if x.level() <= p.levels() + usize::from(wide) {
+            return Err(Error::Parameters(format!(
+                "a polynomial of degree {degree} takes {} levels{}, at level {}",
+                p.levels(),
+                if wide { " and one for the scale" } else { "" },
+                x.level()
+            )));
+        }
+        y = if wide {
+            self.to_level_and_scale(&y, x.level() - 1, room)?
+        } else {
+            self.mul_scalar(&y, 1.0, (room / y.scale).floor().max(1.0))?
+        };
         if a + b != 0.0 {
             y = self.add_scalar(&y, -(a + b) / (b - a))?;
             y.bound = 1.0;
