@@ -10,12 +10,14 @@
 //! | [`reply`] | circuit-private replies: re-randomise, mask, switch the modulus, flood |
 //! | [`ole`] | oblivious linear evaluation in slots |
 //! | [`noise`] | bounds, and noise as measured |
+//! | [`levelled`] | BFV as a library: sums, products, rotations |
 
 pub mod cipher;
 #[cfg(test)]
 mod distance_tests;
 pub mod encoding;
 pub mod keys;
+pub mod levelled;
 pub mod noise;
 pub mod ole;
 pub mod params;

@@ -264,7 +264,7 @@ impl PublicKey {
     /// [`Error::Parameters`] for a plaintext that the primes don't hold.
     pub fn encrypt(&self, text: &Plaintext, prng: &mut Prng) -> Result<Ciphertext> {
         let basis = self.params.basis();
-        let mut pair = self.zero(basis, prng)?;
+        let mut pair = self.key.zero(basis, prng)?;
         let message = text.points(self.key.device(), basis)?;
         pair.add_assign(&PolyBatch::stack(&[&message, &PolyBatch::zeros(self.key.device(), basis, 1)?])?)?;
         let error = noise::in_slots(&self.params, noise::public_variance(self.params.n()), text.scale);
@@ -282,7 +282,7 @@ impl PublicKey {
         let basis = self.params.basis().level(1)?;
         let n = self.params.n();
         let mut pair = x.pair.limbs(&basis)?.to_batch()?;
-        pair.add_assign(&self.zero(&basis, prng)?)?;
+        pair.add_assign(&self.key.zero(&basis, prng)?)?;
         // The deviation of a coefficient; the sum of four uniforms of b bits has 2^b / sqrt(3).
         let error = (x.error * x.scale / (n as f64).sqrt()).max(crate::rlwe::gadget::rounding_variance(n).sqrt());
         let width = (f64::from(bits).exp2() * error * 3f64.sqrt()).log2().ceil().max(1.0) as u32;
@@ -297,30 +297,6 @@ impl PublicKey {
         let bound = x.bound + f64::from(width + 1).exp2() / x.scale;
         let out = Ciphertext { bound, flood, ..x.with(pair)? };
         out.and_error(noise::in_slots(&self.params, noise::public_variance(n), x.scale)).checked()
-    }
-
-    /// (v b + e0, v a + e1), v ternary.
-    fn zero(&self, basis: &Basis, prng: &mut Prng) -> Result<PolyBatch<Ntt>> {
-        let (n, series) = (self.params.n(), prng.series());
-        let (b, a) = (self.key.b.limbs(basis)?.to_batch()?, self.key.a.limbs(basis)?.to_batch()?);
-        let mut chain = Chain::new(basis);
-        let (v, noise0, noise1) = (chain.small(), chain.small(), chain.small());
-        let (v, c0, c1) = (chain.lift(v), chain.lift(noise0), chain.lift(noise1));
-        let (v, c0, c1) = (chain.forward(v), chain.forward(c0), chain.forward(c1));
-        chain.mul_add(&c0, &v, &b);
-        chain.mul_add(&c1, &v, &a);
-        chain.output(c0);
-        chain.output(c1);
-        let prepare = |mut item: Item<'_>| {
-            sampler::fill_ternary(&mut series.at(0), item.small[0]);
-            sampler::fill_noise(&mut series.at(1), item.small[1]);
-            sampler::fill_noise(&mut series.at(2), item.small[2]);
-            Ok(())
-        };
-        let finish = |_: Item<'_>, outputs: &[&[u64]]| Ok(outputs.concat());
-        let halves = chain.run(self.key.device(), 1, &Each::new(prepare, finish))?.remove(0);
-        debug_assert_eq!(halves.len(), 2 * basis.len() * n);
-        PolyBatch::upload(self.key.device(), basis, &halves)
     }
 }
 
