@@ -11,6 +11,9 @@ use blindvox_models::volume::{Header, LabelMap, Volume};
 use common::Written;
 use serde_json::{Value, json};
 
+/// Whether the program is built with GPUs.
+const GPUS: bool = cfg!(feature = "wgpu");
+
 /// The program, to be run in `folder`.
 fn program(folder: &Path, args: &[&str]) -> Command {
     // Graphics drivers complain on standard error where this is not set.
@@ -385,9 +388,9 @@ fn calibration_round_trips() {
 
 #[test]
 fn the_gpu_gives_the_same_labels_and_messages() {
-    let usable = blindvox_engine::wgpu::adapters().iter().any(|a| a.unusable.is_none());
+    let usable = blindvox_engine::gpu::adapters().iter().any(|a| a.unusable.is_none());
     if !usable {
-        assert!(std::env::var_os("CI").is_none(), "CI must have a usable Vulkan adapter");
+        assert!(std::env::var_os("CI").is_none() || !GPUS, "CI must have a usable Vulkan adapter");
         eprintln!("SKIPPED: no usable Vulkan adapter");
         let t = copy();
         refused(t.path(), &segment(t.path(), &["--backend", "gpu"]), 1, &["device: no ", "use the CPU"]);
@@ -448,9 +451,9 @@ fn adapters_are_chosen_by_name() {
     let t = copy();
     let t = t.path();
     refused(t, &segment(t, &["--adapter", "x"]), 2, &["--adapter x", "--backend cpu", "--backend gpu"]);
-    let there = blindvox_engine::wgpu::adapters();
+    let there = blindvox_engine::gpu::adapters();
     let Some(usable) = there.iter().find(|a| a.unusable.is_none()) else {
-        assert!(std::env::var_os("CI").is_none(), "CI must have a usable Vulkan adapter");
+        assert!(std::env::var_os("CI").is_none() || !GPUS, "CI must have a usable Vulkan adapter");
         return eprintln!("SKIPPED: no usable Vulkan adapter");
     };
     let none = ["--backend", "gpu", "--adapter", "no such card"];
@@ -475,6 +478,7 @@ fn adapters_are_chosen_by_name() {
     }
 }
 
+#[cfg(feature = "wgpu")]
 #[test]
 fn a_broken_driver_file_is_named() {
     let t = copy();

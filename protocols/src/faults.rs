@@ -14,7 +14,7 @@ use blindvox_net::transport::local;
 use blindvox_net::transport::queue::{Popper, Pusher};
 
 use crate::error::{Error, Result};
-use crate::gc::{Half, Planes, Program, arithmetic};
+use crate::gc::{Half, Planes, Schedule, arithmetic};
 use crate::nonlinear::relu::{ReluKind, relu};
 use crate::ot::OtPair;
 use crate::share::{P, Ring};
@@ -196,7 +196,7 @@ fn transfers() {
 fn garbled_circuits() {
     // Five chunks: 45 units of labels, 120 of tables, and the colours that show the result.
     const N: usize = 1100;
-    let program = Program::new(&arithmetic::relu(9));
+    let program = Schedule::new(&arithmetic::relu(9));
     let (server, client) = (vec![300; N], (0..N as u32).collect::<Vec<_>>());
     let mask = vec![0; N];
     check(

@@ -3,14 +3,15 @@
 //!
 //! Without a Vulkan adapter the tests say so and pass, except under `CI`, where one must be there.
 
-use blindvox_engine::backend::Memory;
-use blindvox_engine::backend::kernels::{Case, Fill, KERNELS};
+use blindvox_engine::RoomSize;
 use blindvox_engine::bfv::{Params, PublicKey, ReplyParams, SecretKey};
-use blindvox_engine::cpu::Body;
+use blindvox_engine::gpu::{GpuOptions, adapters};
 use blindvox_engine::ring::Basis;
 use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60, ntt_primes};
 use blindvox_engine::rlwe::{Ciphertexts, SeededCiphertexts};
-use blindvox_engine::wgpu::{GpuOptions, adapters};
+use blindvox_engine::testing;
+use blindvox_engine::testing::Body;
+use blindvox_engine::testing::{Case, Fill, KERNELS};
 use blindvox_engine::{Coeff, Device, Error, GemmShape, Ntt, PolyBatch, Prng};
 use blindvox_tests::gpu_devices;
 
@@ -48,7 +49,7 @@ fn residues(basis: &Basis, batch: usize, seed: u8) -> Vec<u64> {
 
 /// The same computation on the CPU and on a GPU device.
 fn compare(gpu: &Device, what: &str, basis: &Basis, run: impl Fn(&Device) -> Vec<u64>) {
-    let (expected, found) = (run(&Device::cpu_with_body(Body::Scalar).unwrap()), run(gpu));
+    let (expected, found) = (run(&testing::cpu_with_body(Body::Scalar).unwrap()), run(gpu));
     assert_eq!(expected.len(), found.len());
     if let Some(i) = (0..expected.len()).find(|&i| expected[i] != found[i]) {
         let (n, limbs) = (basis.n(), basis.len());
@@ -75,9 +76,14 @@ fn ntt(device: &Device, basis: &Basis, batch: usize, seed: u8) -> PolyBatch<Ntt>
 /// Every kernel of the one list.
 fn compare_all(gpu: &Device, basis: &Basis, batch: usize, size: GemmShape, fill: Fill) {
     for kernel in KERNELS {
-        compare(gpu, kernel.name, basis, |device| (kernel.run)(&Case { device, basis, batch, size, fill }).unwrap());
+        compare(gpu, kernel.name, basis, |device| {
+            kernel.run(&Case { device, basis, batch, size, room: ROOM, fill }).unwrap()
+        });
     }
 }
+
+/// Gates over two chunks, the second not full.
+const ROOM: RoomSize = RoomSize { slots: 0, gates: 5, instances: 300 };
 
 const SIZE: GemmShape = GemmShape { rows: 3, inner: 10, cols: 5 };
 
@@ -118,7 +124,8 @@ fn matrix_products_of_every_tile_agree() {
             for (rows, inner, cols) in [(1, 1, 1), (1, 40, 1), (2, 9, 3), (5, 17, 6), (4, 8, 4), (3, 2, 9)] {
                 let (size, fill) = (GemmShape { rows, inner, cols }, Fill::Random);
                 for kernel in KERNELS.iter().filter(|k| only(k.name)) {
-                    let run = |device: &Device| (kernel.run)(&Case { device, basis: &basis, batch: 1, size, fill });
+                    let run =
+                        |device: &Device| kernel.run(&Case { device, basis: &basis, batch: 1, size, room: ROOM, fill });
                     compare(&gpu, kernel.name, &basis, |d| run(d).unwrap());
                 }
             }
@@ -147,7 +154,7 @@ fn each_prime_is_uploaded_once() {
     let bases =
         || (1..=levels).flat_map(|l| [chain.level(l).unwrap(), chain.level(l).unwrap().joined(&special).unwrap()]);
     for gpu in gpu_devices(false) {
-        bases().for_each(|basis| drop(gpu.tables(&basis).unwrap()));
+        bases().for_each(|basis| gpu.make_ready(&basis).unwrap());
         let used = gpu.table_use();
         // Two factors of 16 bytes a root; the table grows by doubling.
         let roots = (levels + others) * n * 2 * 16;

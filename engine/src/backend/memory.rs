@@ -3,7 +3,7 @@
 use super::*;
 
 /// Residues on a device: to it, from it, and copies there.
-pub trait Memory {
+pub(crate) trait Memory {
     /// Residues on the device. Contents are cleared before the memory is used for anything else.
     type Buffer;
     /// The primes of a basis on the device. Cheap to make: each prime's roots are there once, whatever bases have it.

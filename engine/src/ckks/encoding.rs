@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::complex::Complex;
 use super::embedding::Embedding;
 use super::params::Params;
-use crate::backend::Integers;
+use crate::Integers;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::poly::{Ntt, PolyBatch};

@@ -9,7 +9,7 @@ use super::decrypted::Decrypted;
 use super::encoding::{Encoder, Plaintext};
 use super::noise;
 use super::params::Params;
-use crate::backend::Integers;
+use crate::Integers;
 use crate::chain::{Chain, Each, Item};
 use crate::device::Device;
 use crate::error::{Error, Result};

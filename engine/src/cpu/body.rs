@@ -50,7 +50,7 @@ impl Body {
 }
 
 /// The primes of a basis, each with its kernels on one body.
-pub struct CpuTables {
+pub(crate) struct CpuTables {
     pub(super) n: usize,
     pub(super) basis: Basis,
     pub(super) limbs: Vec<Arc<Limb>>,

@@ -13,19 +13,21 @@
 //! | `twiddles`, `transform512`, `rows512`, `vec512` | the transforms and row kernels over either |
 //! | `avx2`, `rows256` | the transforms and the other kernels on AVX2 registers |
 //! | `pointwise`, `galois` | residue by residue; automorphisms |
+//! | `garble` | rooms of gates |
 //! | `gemm`, `gemm_ifma`, `gemm_dq` | the matrix product at each frequency |
 
-pub mod body;
+pub(crate) mod body;
 mod buffer;
 mod chain;
 mod galois;
+mod garble;
 mod gemm;
 mod groups;
 mod limb;
 mod panels;
 mod pointwise;
 mod rns;
-pub mod scalar;
+pub(crate) mod scalar;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -55,16 +57,17 @@ use std::sync::{Arc, Mutex};
 use rayon::prelude::*;
 
 use crate::backend::{
-    Backend, Domain, GemmShape, Integers, Lift, Limbs, Memory, Part, Product, Ran, Rns, Run, Shape, TableUse,
-    Transform, parts,
+    Backend, DeviceKind, Domain, GemmShape, Integers, Lift, Limbs, Memory, Part, Product, Ran, Rns, Run, Shape,
+    TableUse, Transform, parts,
 };
 use crate::chain::{Chain, Items};
 use crate::error::Result;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
 use crate::ring::{Basis, Conversion, Prime};
 
-pub use body::{Body, CpuTables, RowTransform};
-pub use buffer::CpuBuffer;
+pub(crate) use body::CpuTables;
+pub use body::{Body, RowTransform};
+pub(crate) use buffer::CpuBuffer;
 use buffer::Layout;
 use gemm::{Panel, Side};
 use limb::Limb;
@@ -74,7 +77,7 @@ use panels::{Order, PanelView, Panels};
 const SERIAL_WORDS: usize = 1 << 14;
 
 /// The processor this runs on.
-pub struct Cpu {
+pub(crate) struct Cpu {
     body: Body,
     /// Every prime that was ever used, with its kernels.
     limbs: Mutex<HashMap<Prime, Arc<Limb>>>,
@@ -92,7 +95,7 @@ impl Default for Cpu {
 
 impl Cpu {
     /// With a code path of one's choice, for tests and benchmarks; an error if the processor lacks it.
-    pub fn with_body(body: Body) -> Result<Self> {
+    pub(crate) fn with_body(body: Body) -> Result<Self> {
         Ok(Self { body: body.check()?, ..Self::default() })
     }
 }
@@ -379,6 +382,10 @@ impl Run for Cpu {
 impl Backend for Cpu {
     fn describe(&self) -> String {
         format!("CPU, {:?}, {} threads", self.body, rayon::current_num_threads())
+    }
+
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Cpu
     }
 }
 

@@ -13,11 +13,12 @@ use ::wgpu::{
     Queue, SubmissionIndex,
 };
 
-use super::adapter::{self, GpuOptions, Word};
+use super::adapter;
 use super::instance;
 use super::pipeline::{Pipeline, Pipelines};
 use super::pool::{GpuBuffer, Pool};
 use crate::error::{Error, Result};
+use crate::gpu::{GpuOptions, Word};
 
 /// Commands recorded before they are submitted on their own, so that the device starts early.
 const COMMANDS_A_SUBMIT: usize = 64;

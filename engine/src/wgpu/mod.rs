@@ -2,33 +2,33 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`adapter`] | which adapters there are, how one is chosen |
+//! | `adapter` | which adapters there are, how one is chosen |
 //! | `instance` | the way to the drivers, one a process |
 //! | `context`, `upload`, `download` | the open device: recording, copies, errors |
 //! | `pool`, `pipeline` | memory and compiled kernels, kept |
 //! | `tables` | primes and bases on the device |
-//! | [`probe`] | measured limits of the adapter |
-//! | [`garble`] | half-gates over many instances, labels and tables resident |
+//! | `probe` | measured limits of the adapter |
+//! | `garble` | half-gates over many instances, labels and tables resident |
 //! | `pointwise`, `add_lifted`, `ntt`, `gemm`, `rns`, `reduce`, `automorphism` | one a kernel file of the same name: windows, parameters, workgroups |
 //!
 //! Residues are `[batch, limbs, n]` pairs (lo, hi) of u32, 64 bits little-endian, in both domains: neighbouring lanes are
 //! neighbouring points, so every kernel reads and writes contiguously and needs no other layout.
 //! A kernel sees at most one binding's worth of a buffer; longer batches are split into windows of whole polynomials.
 
-pub mod adapter;
+pub(crate) mod adapter;
 mod add_lifted;
 mod automorphism;
 mod context;
 mod download;
 mod drivers;
-pub mod garble;
+mod garble;
 mod gemm;
 mod instance;
 mod ntt;
 mod pipeline;
 mod pointwise;
 mod pool;
-pub mod probe;
+mod probe;
 mod reduce;
 mod rns;
 mod tables;
@@ -37,21 +37,20 @@ mod upload;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-pub use adapter::{AdapterReport, GpuOptions, Word, adapters, why_no_gpu};
-pub use garble::{GateBatch, GateBatchSize, PendingColours, PendingTables};
-pub use pool::GpuBuffer;
-pub use probe::Rates;
+pub(crate) use pool::GpuBuffer;
 use rayon::prelude::*;
-pub use tables::GpuTables;
+pub(crate) use tables::GpuTables;
 
 use self::context::{Context, Window};
 use self::tables::Tables;
 use crate::backend::{
-    Backend, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Pointwise, Product, Rns, Run, Shape,
-    TableUse, Transform,
+    Backend, DeviceKind, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Pointwise, Product, Rns, Run,
+    Shape, TableUse, Transform,
 };
 use crate::error::{Error, Result};
+use crate::gpu::{GpuOptions, Rates};
 use crate::ring::ntt_table::Factor;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
 use crate::ring::{Basis, Galois};
@@ -68,7 +67,7 @@ const UNIFORM_BYTES: usize = 16 << 20;
 const MIN_N: usize = 1024;
 
 /// An open adapter.
-pub struct Wgpu {
+pub(crate) struct Wgpu {
     context: Arc<Context>,
     tables: Tables,
     /// Constants by the bases they lead from and to.
@@ -77,14 +76,9 @@ pub struct Wgpu {
 
 impl Wgpu {
     /// Opens the adapter that the options ask for.
-    pub fn open(options: &GpuOptions) -> Result<Self> {
+    pub(crate) fn open(options: &GpuOptions) -> Result<Self> {
         let context = Arc::new(Context::open(options)?);
         Ok(Self { context, tables: Tables::default(), conversions: Mutex::default() })
-    }
-
-    /// Whether shaders run on the CPU.
-    pub fn is_software(&self) -> bool {
-        self.context.software
     }
 
     fn zeros_of(&self, shape: Shape) -> Result<GpuBuffer> {
@@ -361,5 +355,25 @@ impl Run for Wgpu {}
 impl Backend for Wgpu {
     fn describe(&self) -> String {
         self.context.name().to_owned()
+    }
+
+    fn kind(&self) -> DeviceKind {
+        if self.context.software { DeviceKind::SoftwareGpu } else { DeviceKind::Gpu }
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.context.synchronize()
+    }
+
+    fn rates(&self) -> Result<Rates> {
+        Ok(Rates { words_copied: self.copy_rate()?, multiply_adds: self.multiply_rate()? })
+    }
+
+    fn keep_busy(&self, time: Duration) -> Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < time {
+            self.multiply_rate()?;
+        }
+        Ok(())
     }
 }

@@ -115,7 +115,7 @@ fn create(device: &Device, size: u64, usage: BufferUsages, mapped_at_creation: b
 }
 
 /// Storage on the device; back to the pool, cleared, when dropped.
-pub struct GpuBuffer {
+pub(crate) struct GpuBuffer {
     context: Arc<Context>,
     buffer: Option<Buffer>,
     bytes: usize,

@@ -16,7 +16,7 @@ use crate::ring::{Basis, Modulus, Prime};
 const FACTOR: usize = 2 * WORD;
 
 /// The primes of a basis on the device.
-pub struct GpuTables {
+pub(crate) struct GpuTables {
     pub(super) basis: Basis,
     /// Seven words a limb, as `modulus.wgsl` says.
     limbs: Arc<GpuBuffer>,

@@ -27,7 +27,7 @@ use super::relu::ReluKind;
 use super::tournament::Tournament;
 use super::words::Words;
 use crate::error::{Error, Result};
-use crate::gc::{Half, INSTANCES, Planes, Program, arithmetic};
+use crate::gc::{Half, INSTANCES, Planes, Schedule, arithmetic};
 use crate::ot::OtPair;
 use crate::share::{Ring, Shares};
 
@@ -62,8 +62,8 @@ pub fn argmax(
         return Ok(labels.map(|_| vec![0; voxels]));
     }
     let form = match kind {
-        ReluKind::SignSelect => Form::Rounds(Tournament::new(words), Program::new(&arithmetic::winner(classes))),
-        ReluKind::FullCircuit => Form::Circuit(Program::new(&words.argmax(classes))),
+        ReluKind::SignSelect => Form::Rounds(Tournament::new(words), Schedule::new(&arithmetic::winner(classes))),
+        ReluKind::FullCircuit => Form::Circuit(Schedule::new(&words.argmax(classes))),
     };
     let batch = (BATCH / classes).next_multiple_of(INSTANCES);
     for start in (0..voxels).step_by(batch) {
@@ -95,8 +95,8 @@ pub fn argmax(
 
 /// What is garbled.
 enum Form {
-    Rounds(Tournament, Program),
-    Circuit(Program),
+    Rounds(Tournament, Schedule),
+    Circuit(Schedule),
 }
 
 /// Shares of the outcomes of all matches among the columns, a column a match.

@@ -24,7 +24,7 @@ use super::tournament::Tournament;
 use super::words::Words;
 use crate::convert::convert;
 use crate::error::Result;
-use crate::gc::{Half, Program};
+use crate::gc::{Half, Schedule};
 use crate::ot::OtPair;
 use crate::share::{Ring, Shares};
 
@@ -34,7 +34,7 @@ const BATCH: usize = 1 << 20;
 /// What is garbled.
 enum Form {
     Rounds(Tournament),
-    Circuit(Program),
+    Circuit(Schedule),
 }
 
 /// The maxima of `windows`, \[windows\]\[`window`\] shares, one a window. For `Ring::Pow2(k)` from shares mod 2^32 of
@@ -61,7 +61,7 @@ pub fn max_pool(
     let wide = words.of_differences();
     let form = match kind {
         ReluKind::SignSelect => Form::Rounds(Tournament::new(words)),
-        ReluKind::FullCircuit => Form::Circuit(Program::new(&wide.max(window))),
+        ReluKind::FullCircuit => Form::Circuit(Schedule::new(&wide.max(window))),
     };
     let mut maxima = Shares::with_capacity(windows.len() / window);
     for windows in windows.chunks((BATCH / window).max(1) * window) {

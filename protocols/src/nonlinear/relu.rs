@@ -25,7 +25,7 @@ use blindvox_net::channel::{Channel, Party};
 
 use crate::convert::convert;
 use crate::error::Result;
-use crate::gc::{Half, Program};
+use crate::gc::{Half, Schedule};
 use crate::ot::OtPair;
 use crate::share::{Ring, Shares};
 
@@ -71,7 +71,7 @@ pub fn relu(
     kind: ReluKind,
 ) -> Result<Shares> {
     let words = Words::new("ReLU", ring, 32)?;
-    let program = Program::new(&match kind {
+    let program = Schedule::new(&match kind {
         ReluKind::SignSelect => words.sign(),
         ReluKind::FullCircuit => words.relu(),
     });

@@ -16,13 +16,13 @@ use zeroize::Zeroizing;
 use super::select::select;
 use super::words::Words;
 use crate::error::Result;
-use crate::gc::{Half, Program};
+use crate::gc::{Half, Schedule};
 use crate::ot::OtPair;
 use crate::share::{Ring, Shares};
 
 /// The comparison of all rounds.
 pub(super) struct Tournament {
-    program: Program,
+    program: Schedule,
     /// Of differences.
     words: Words,
 }
@@ -40,7 +40,7 @@ impl Tournament {
     /// Among values of these words, whose differences must fit: at most 31 bits, or magnitudes below p/4.
     pub(super) fn new(words: Words) -> Self {
         let words = words.of_differences();
-        Self { program: Program::new(&words.sign()), words }
+        Self { program: Schedule::new(&words.sign()), words }
     }
 
     /// Compares the columns' pairs.

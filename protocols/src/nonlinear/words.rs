@@ -16,7 +16,7 @@ use blindvox_net::channel::{Channel, Party};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
-use crate::gc::{Circuit, Half, Planes, Program, arithmetic, modular};
+use crate::gc::{Circuit, Half, Planes, Schedule, arithmetic, modular};
 use crate::share::{Ring, Shares};
 
 /// The words of a ring's values.
@@ -133,7 +133,7 @@ impl Words {
         party: Party,
         channel: &mut Channel,
         gc: &mut Half,
-        program: &Program,
+        program: &Schedule,
         x: &[u32],
     ) -> Result<Zeroizing<Vec<u8>>> {
         let inputs = match self {
@@ -154,7 +154,7 @@ impl Words {
         party: Party,
         channel: &mut Channel,
         gc: &mut Half,
-        program: &Program,
+        program: &Schedule,
         columns: &[&[u32]],
         in_order: bool,
     ) -> Result<Shares> {

@@ -5,7 +5,7 @@
 use zeroize::Zeroizing;
 
 use super::params::Params;
-use crate::backend::Integers;
+use crate::Integers;
 use crate::chain::RowTransform;
 use crate::device::Device;
 use crate::error::{Error, Result};
