@@ -307,6 +307,7 @@ delegate! {
         duplicate(a: shared) -> buffer;
         extract(t: tables, shape: (Shape), a: shared, range: (Range<usize>)) -> buffer;
         limbs(t: tables, shape: (Shape), domain: (Domain), from: view) -> buffer;
+        stack(t: tables, shape: (Shape), domain: (Domain), parts: many, counts: (&[usize])) -> buffer;
     }
     Lift {} {
         add_lifted(t: tables, shape: (Shape), acc: exclusive, values: (&[i32]), scale: (&[u64])) -> (());

@@ -12,6 +12,7 @@ pub mod aes;
 pub mod bfv;
 pub mod chacha;
 pub mod chain;
+pub mod ckks;
 pub mod error;
 pub mod garble;
 pub mod gate_room;

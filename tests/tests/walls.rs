@@ -44,7 +44,7 @@ fn breaches(folder: &str, modules: &[&str]) -> Vec<String> {
 
 #[test]
 fn schemes_and_polynomials_name_no_backend() {
-    for folder in ["bfv", "rlwe", "poly.rs", "poly"] {
+    for folder in ["bfv", "ckks", "rlwe", "poly.rs", "poly"] {
         assert_eq!(breaches(folder, &["cpu", "wgpu"]), Vec::<String>::new());
     }
 }
@@ -57,9 +57,11 @@ fn protocols_name_no_backend() {
 
 #[test]
 fn what_schemes_share_names_no_scheme() {
-    assert_eq!(breaches("rlwe", &["bfv"]), Vec::<String>::new());
+    assert_eq!(breaches("bfv", &["ckks"]), Vec::<String>::new());
+    assert_eq!(breaches("ckks", &["bfv"]), Vec::<String>::new());
+    assert_eq!(breaches("rlwe", &["bfv", "ckks"]), Vec::<String>::new());
     for folder in ["poly.rs", "poly", "chain.rs", "chain", "backend", "ring"] {
-        assert_eq!(breaches(folder, &["bfv", "rlwe"]), Vec::<String>::new());
+        assert_eq!(breaches(folder, &["bfv", "ckks", "rlwe"]), Vec::<String>::new());
     }
 }
 

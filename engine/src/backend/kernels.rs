@@ -175,6 +175,14 @@ pub const KERNELS: &[Kernel] = &[
         let (x, ends) = (c.coefficients(4)?, c.ends()?);
         call(move || x.limbs(&ends)?.to_batch())
     }),
+    Kernel::new("stack", |c| {
+        let (x, zero, y) = (c.points(3)?, c.zero()?, c.one(4)?);
+        call(move || PolyBatch::stack(&[&x, &zero, &y]))
+    }),
+    Kernel::new("stack of coefficients", |c| {
+        let (x, zero, y) = (c.coefficients(3)?, c.zero()?, c.coefficients(4)?);
+        call(move || PolyBatch::stack(&[&x, &zero, &y]))
+    }),
     Kernel::new("add_lifted", |c| {
         let (values, scale) = (c.values(6, c.batch), c.scalars(7));
         change(c.coefficients(5)?, move |x| x.add_lifted(&values, &scale))

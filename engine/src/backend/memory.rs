@@ -44,4 +44,15 @@ pub(crate) trait Memory {
         domain: Domain,
         from: Limbs<'_, Self::Buffer>,
     ) -> Result<Self::Buffer>;
+
+    /// Either domain: the polynomials of several buffers, `counts[i]` in the i-th, one after the other. `shape` is that
+    /// of the result.
+    fn stack(
+        &self,
+        t: &Self::Tables,
+        shape: Shape,
+        domain: Domain,
+        parts: &[&Self::Buffer],
+        counts: &[usize],
+    ) -> Result<Self::Buffer>;
 }

@@ -85,11 +85,13 @@ pub(crate) struct Cpu {
     limbs: Mutex<HashMap<Prime, Arc<Limb>>>,
     /// Constants by the bases they lead from and to.
     conversions: Mutex<HashMap<(Basis, Basis), Arc<Conversion>>>,
+    /// Where the points of an automorphism's image come from, by dimension and element.
+    images: Mutex<HashMap<(usize, u32), Arc<Vec<u32>>>>,
 }
 
 impl Default for Cpu {
     fn default() -> Self {
-        Self { body: Body::best(), limbs: Mutex::default(), conversions: Mutex::default() }
+        Self { body: Body::best(), limbs: Mutex::default(), conversions: Mutex::default(), images: Mutex::default() }
     }
 }
 
@@ -185,6 +187,37 @@ impl Memory for Cpu {
                 out.copy_from_slice(&words[(limb * shape.batch + part) * n..][..n]);
             }),
         }
+        Ok(out)
+    }
+
+    fn stack(
+        &self,
+        _: &CpuTables,
+        shape: Shape,
+        domain: Domain,
+        parts: &[&CpuBuffer],
+        counts: &[usize],
+    ) -> Result<CpuBuffer> {
+        let Shape { batch, limbs, n } = shape;
+        if parts.iter().all(|part| part.layout == Layout::Zero) {
+            return Ok(CpuBuffer::zeros(shape.words()));
+        }
+        // A piece is what lies together for all polynomials of a batch.
+        let (layout, pieces, size) = match domain {
+            Domain::Coeff => (Layout::Rows, 1, limbs * n),
+            Domain::Ntt => (Layout::Panels, limbs * n / groups::width(n), groups::width(n)),
+        };
+        let (mut out, together) = (CpuBuffer::new(shape.words(), layout), pieces.min(64));
+        for_each_chunk(out.words_mut(), batch * size * together, |chunk, out| {
+            let first = chunk * together;
+            for (piece, mut out) in out.chunks_exact_mut(batch * size).enumerate() {
+                for (part, &count) in parts.iter().zip(counts) {
+                    let (to, rest) = out.split_at_mut(count * size);
+                    to.copy_from_slice(&part.words()[(first + piece) * count * size..][..count * size]);
+                    out = rest;
+                }
+            }
+        });
         Ok(out)
     }
 }

@@ -184,6 +184,23 @@ impl Memory for Wgpu {
     fn limbs(&self, _: &GpuTables, shape: Shape, _: Domain, from: Limbs<'_, GpuBuffer>) -> Result<GpuBuffer> {
         self.copy_limbs(shape, &from)
     }
+
+    fn stack(
+        &self,
+        _: &GpuTables,
+        shape: Shape,
+        _: Domain,
+        parts: &[&GpuBuffer],
+        counts: &[usize],
+    ) -> Result<GpuBuffer> {
+        let (out, poly) = (self.zeros_of(shape)?, shape.limbs * shape.n * WORD);
+        let mut first = 0;
+        for (buffer, &count) in parts.iter().zip(counts) {
+            self.context.copy(part(buffer, poly, 0, count), out.raw(), first * poly);
+            first += count;
+        }
+        Ok(out)
+    }
 }
 
 impl Lift for Wgpu {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Call, Case, Fill, call, change};
 use crate::error::Result;
-use crate::poly::{Coeff, Ntt, PolyBatch};
+use crate::poly::{Coeff, DomainTag, Ntt, PolyBatch};
 use crate::prng::Prng;
 use crate::ring::Basis;
 use crate::ring::primes::ntt_primes;
@@ -47,6 +47,10 @@ impl Case<'_> {
 
     pub(super) fn one(&self, salt: u8) -> Result<PolyBatch<Ntt>> {
         self.some(salt, 1)
+    }
+
+    pub(super) fn zero<D: DomainTag>(&self) -> Result<PolyBatch<D>> {
+        PolyBatch::zeros(self.device, self.basis, 2)
     }
 
     pub(super) fn some(&self, salt: u8, batch: usize) -> Result<PolyBatch<Ntt>> {
