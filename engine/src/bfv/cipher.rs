@@ -1,7 +1,7 @@
 //! Encryption and decryption of messages mod t, coefficient by coefficient. Each direction is one chain.
 //!
-//! Values of a tensor go in and come out by their [`Places`](crate::poly::Places), residues packed as they travel, so each
-//! direction is one call for a whole batch.
+//! Values of a tensor go in and come out by their [`Places`](crate::poly::Places), residues packed as they travel, so
+//! each direction is one call for a whole batch.
 
 use zeroize::Zeroizing;
 
@@ -42,7 +42,10 @@ impl Encryptor<'_> {
         values.check(basis.n(), batch)?;
         out.resize(start + batch * len, 0);
         let halves = parts(out[start..].chunks_exact_mut(len));
-        let take = |i: usize, c0: &[u64]| Ok(wire::pack_rows_into(&basis, c0, &mut own(&halves[i])));
+        let take = |i: usize, c0: &[u64]| {
+            wire::pack_rows_into(&basis, c0, &mut own(&halves[i]));
+            Ok(())
+        };
         self.encrypt_each(values, prng, take).map(drop)
     }
 
@@ -103,12 +106,12 @@ impl Encryptor<'_> {
 }
 
 impl Ciphertexts {
-    /// The ciphertexts under a seed, ready to be multiplied, with values in `[0, t)` added at their places: `halves` has the
-    /// packed c0 of each, as [`Encryptor::encrypt_packed`] wrote it.
+    /// The ciphertexts under a seed, ready to be multiplied, with values in `[0, t)` added at their places: `halves`
+    /// has the packed c0 of each, as [`Encryptor::encrypt_packed`] wrote it.
     ///
     /// # Errors
-    /// [`Error::Decode`] for halves of another length and for residues that are not reduced, [`Error::Shape`] for places or
-    /// values of other sizes.
+    /// [`Error::Decode`] for halves of another length and for residues that are not reduced, [`Error::Shape`] for
+    /// places or values of other sizes.
     pub fn unpack(
         device: &Device,
         params: &Params,
@@ -158,12 +161,12 @@ impl SecretKey {
         Ok(SeededCiphertexts::new(encryptor.seed(), c0))
     }
 
-    /// Decrypts replies on the first prime, each as [`PublicKey::reply_packed`](super::PublicKey::reply_packed) packed it,
-    /// and brings the messages to their elements.
+    /// Decrypts replies on the first prime, each as [`PublicKey::reply_packed`](super::PublicKey::reply_packed) packed
+    /// it, and brings the messages to their elements.
     ///
     /// # Errors
-    /// [`Error::Decode`] for replies of another length and for residues that are not reduced, [`Error::Shape`] for places or
-    /// values of other sizes.
+    /// [`Error::Decode`] for replies of another length and for residues that are not reduced, [`Error::Shape`] for
+    /// places or values of other sizes.
     pub fn decrypt_packed(&self, replies: &[&[u8]], into: Scatter<'_>) -> Result<()> {
         let Scatter { places, values } = into;
         Scatter { places, values: &mut *values }.check(self.params().n(), replies.len())?;

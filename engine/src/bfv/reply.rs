@@ -94,8 +94,8 @@ impl PublicKey {
         Ok(packed)
     }
 
-    /// `message(i, m)` writes what reply i carries besides its product over n zeros, in `[0, t)`, and `take(i, c0, c1, m)`
-    /// is given the reply on the first prime, coefficients, and that message again.
+    /// `message(i, m)` writes what reply i carries besides its product over n zeros, in `[0, t)`, and
+    /// `take(i, c0, c1, m)` is given the reply on the first prime, coefficients, and that message again.
     fn reply_each<T: Send>(
         &self,
         products: Products<'_>,

@@ -8,8 +8,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::{Error, Result};
 
-/// A tensor's dimensions and the coefficients that hold its elements. An element may lie in several places, as voxels that
-/// neighbouring tiles need do, and in none where only a part is laid out; coefficients that hold none are 0.
+/// A tensor's dimensions and the coefficients that hold its elements. An element may lie in several places, as voxels
+/// that neighbouring tiles need do, and in none where only a part is laid out; coefficients that hold none are 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     shape: Vec<usize>,

@@ -1,4 +1,5 @@
-//! What the linear operations are: each the sparse map that defines it. However one is computed, this is what it must equal.
+//! What the linear operations are: each the sparse map that defines it. However one is computed, this is what it must
+//! equal.
 
 /// A convolution on `[inputs, D, H, W]`: output z takes tap k from voxel `stride z + k - padding`, which is 0 outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,8 @@ impl ConvShape {
     }
 }
 
-/// A linear map of a tensor, or of several joined, to a tensor. Weights are `[outputs][inputs][taps]` wherever there are any.
+/// A linear map of a tensor, or of several joined, to a tensor. Weights are `[outputs][inputs][taps]` wherever there
+/// are any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinearOp {
     /// A convolution.
@@ -44,8 +46,8 @@ pub enum LinearOp {
         /// Elements of the output.
         outputs: usize,
     },
-    /// Sums of windows that don't overlap, of each channel: average pooling before its division. Nothing behind the last
-    /// whole window counts.
+    /// Sums of windows that don't overlap, of each channel: average pooling before its division. Nothing behind the
+    /// last whole window counts.
     SumPool {
         /// Channels.
         channels: usize,
@@ -161,7 +163,8 @@ impl LinearOp {
 }
 
 impl ConvShape {
-    /// The terms of a voxel of output channel `o`, which takes tap `k` of dimension `d` from `voxel(k, d)` where that exists.
+    /// The terms of a voxel of output channel `o`, which takes tap `k` of dimension `d` from `voxel(k, d)` where that
+    /// exists.
     fn visit(&self, o: usize, voxel: impl Fn(usize, usize) -> Option<usize>, mut visit: impl FnMut(Term)) {
         let [kd, kh, kw] = self.kernel;
         let inside = |k: usize, d: usize| voxel(k, d).filter(|&at| at < self.size[d]);

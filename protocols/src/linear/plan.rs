@@ -162,8 +162,8 @@ impl Plan {
         Ok(Layout::planned(&self.input_shape(), Places::new(self.params.n(), self.input_len(), part.len(), runs)?))
     }
 
-    /// Where the output lies in the products of a block of tiles for output groups `rows`: every tile of the first group,
-    /// then of the next.
+    /// Where the output lies in the products of a block of tiles for output groups `rows`: every tile of the first
+    /// group, then of the next.
     pub(super) fn output_part(&self, tiles: &Range<usize>, rows: &Range<usize>) -> Result<Layout> {
         let mut runs = Vec::new();
         for (polynomial, i) in (0..rows.len() * tiles.len()).enumerate() {
@@ -179,7 +179,8 @@ impl Plan {
         self.encoding().reply_sizes().iter().map(|(outputs, times)| outputs * times).sum()
     }
 
-    /// The statistical distance at which this layer's replies hide the weights: the sum over [`Self::sent_coefficients`].
+    /// The statistical distance at which this layer's replies hide the weights: the sum over
+    /// [`Self::sent_coefficients`].
     pub fn distance(&self) -> f64 {
         self.sent_coefficients() as f64 * self.bound.distance_bits.exp2()
     }

@@ -1,5 +1,5 @@
-//! What a linear layer costs, by which its layout is chosen, from public quantities only: sizes, channels, kernel, width of
-//! the weights.
+//! What a linear layer costs, by which its layout is chosen, from public quantities only: sizes, channels, kernel,
+//! width of the weights.
 //!
 //! Both parties plan for themselves and come to the same plan, so nothing about it is sent. The actual weights play no
 //! part, neither in the cost nor in the noise bound: a choice that depended on them would tell about them.

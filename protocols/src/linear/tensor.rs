@@ -23,8 +23,8 @@
 //! # Ok::<(), blindvox_protocols::Error>(())
 //! ```
 //!
-//! What [`apply`](EncryptedTensor::apply) returns tells its decrypter of the weights: the noise grows with them. Where they
-//! are to stay secret, replies are masked and flooded, as [`hom_conv`](super::hom_conv) sends them.
+//! What [`apply`](EncryptedTensor::apply) returns tells its decrypter of the weights: the noise grows with them. Where
+//! they are to stay secret, replies are masked and flooded, as [`hom_conv`](super::hom_conv) sends them.
 
 use std::ops::Range;
 
@@ -56,8 +56,8 @@ impl EncryptedTensor {
     /// Encrypts a tensor of values below t under its owner's key.
     ///
     /// # Errors
-    /// [`Error::Model`] for other dimensions than the layout's; [`Error::Engine`] for a layout of other polynomials than
-    /// the key's.
+    /// [`Error::Model`] for other dimensions than the layout's; [`Error::Engine`] for a layout of other polynomials
+    /// than the key's.
     pub fn encrypt(values: ArrayViewD<'_, u32>, layout: &Layout, key: &SecretKey, prng: &mut Prng) -> Result<Self> {
         layout.check(values.shape())?;
         let (mut encryptor, mut bytes) = (key.encryptor(prng), Vec::new());

@@ -1,9 +1,9 @@
 //! Convolution as products in `Z[x]/(x^n + 1)`, in any number of dimensions up to three.
 //!
-//! The output is cut into equal *tiles*. What a tile depends on becomes a block of V consecutive coefficients, one voxel each;
-//! `in_pack` channels follow each other in one polynomial, and one product gives `out_pack` output channels (coefficient
-//! packing: Huang et al., "Cheetah", 2022, section 3.2; here in 3D, with strides, shared padding and several outputs a
-//! product):
+//! The output is cut into equal *tiles*. What a tile depends on becomes a block of V consecutive coefficients, one
+//! voxel each; `in_pack` channels follow each other in one polynomial, and one product gives `out_pack` output channels
+//! (coefficient packing: Huang et al., "Cheetah", 2022, section 3.2; here in 3D, with strides, shared padding and
+//! several outputs a product):
 //!
 //! ```text
 //! input    X = sum x[c][u] x^(c V + addr(u))                                   c < in_pack, u a voxel of the tile
@@ -11,21 +11,21 @@
 //! output   y[o][z] = coefficient (o in_pack + in_pack - 1) V + addr(z) of W X
 //! ```
 //!
-//! Channels, voxels and offsets are those of [`Geometry`]: with a stride each phase of the input is a channel, output z takes
-//! a tap from voxel z + q, and q is in -lead..=trail. addr is linear in the coordinates, which begin with the block's first
-//! voxel, with strides from the *extents* of the block; exponents below 0 wrap with a sign.
+//! Channels, voxels and offsets are those of [`Geometry`]: with a stride each phase of the input is a channel, output z
+//! takes a tap from voxel z + q, and q is in -lead..=trail. addr is linear in the coordinates, which begin with the
+//! block's first voxel, with strides from the *extents* of the block; exponents below 0 wrap with a sign.
 //!
-//! **Extents.** In a dimension that several tiles share, the extent is the tile plus a halo of lead + trail. In one that a
-//! single tile of N outputs covers, outputs depend on the first R voxels, zeros are wanted before and behind them, and one
-//! margin of max(lead, N + trail - R) zeros serves as the right padding of a row and as the left one of the next row, plane or
-//! channel.
+//! **Extents.** In a dimension that several tiles share, the extent is the tile plus a halo of lead + trail. In one
+//! that a single tile of N outputs covers, outputs depend on the first R voxels, zeros are wanted before and behind
+//! them, and one margin of max(lead, N + trail - R) zeros serves as the right padding of a row and as the left one of
+//! the next row, plane or channel.
 //!
-//! **Why outputs don't collide.** The coefficient of output (o, z) collects `w[o'][c'][q]` times the coefficient of X at
-//! (o - o') in_pack V + c' V + addr(z) + addr(q). For o' = o that is the voxel wanted, or a margin: in a dimension that tiles
-//! share z + q stays within the extent, and else it is at least -lead, in the margin of what comes before, and below
-//! N + trail, so below the extent. For other o' it lies outside of the in_pack V coefficients in use, or, where the address
-//! falls below 0 by at most the `reach` of the shared margins, in a margin of the block before. Modulo n this holds if
-//! out_pack in_pack V is n, or is at most n - reach.
+//! **Why outputs don't collide.** The coefficient of output (o, z) collects `w[o'][c'][q]` times the coefficient of X
+//! at (o - o') in_pack V + c' V + addr(z) + addr(q). For o' = o that is the voxel wanted, or a margin: in a dimension
+//! that tiles share z + q stays within the extent, and else it is at least -lead, in the margin of what comes before,
+//! and below N + trail, so below the extent. For other o' it lies outside of the in_pack V coefficients in use, or,
+//! where the address falls below 0 by at most the `reach` of the shared margins, in a margin of the block before.
+//! Modulo n this holds if out_pack in_pack V is n, or is at most n - reach.
 
 use std::ops::Range;
 
@@ -45,7 +45,8 @@ pub struct Encoding {
 }
 
 impl Encoding {
-    /// Tiles of `tile` outputs (cut to the grid), `in_pack` channels a polynomial, `out_pack` output channels a product.
+    /// Tiles of `tile` outputs (cut to the grid), `in_pack` channels a polynomial, `out_pack` output channels a
+    /// product.
     /// None if a size is 0 or it does not fit dimension `n`.
     pub fn new(n: usize, geometry: Geometry, tile: [usize; 3], in_pack: usize, out_pack: usize) -> Option<Self> {
         if tile.contains(&0) || in_pack == 0 || out_pack == 0 {
@@ -112,8 +113,8 @@ impl Encoding {
         group * pack..((group + 1) * pack).min(all)
     }
 
-    /// Appends the runs of input group `group` of tile `tile`, as those of polynomial `polynomial`; the other coefficients
-    /// are 0.
+    /// Appends the runs of input group `group` of tile `tile`, as those of polynomial `polynomial`; the other
+    /// coefficients are 0.
     pub fn input_runs(&self, (tile, group): (usize, usize), polynomial: usize, runs: &mut Vec<Run>) {
         let (origin, lead, trail) = (self.origin(tile), self.geometry.lead(), self.geometry.trail());
         let from = std::array::from_fn(|d| origin[d] as isize - lead[d] as isize);
@@ -125,8 +126,8 @@ impl Encoding {
         }
     }
 
-    /// Appends the runs of the coefficients of a product of tile `tile` that are outputs of group `group`, in the order in
-    /// which they are sent, as those of polynomial `polynomial`.
+    /// Appends the runs of the coefficients of a product of tile `tile` that are outputs of group `group`, in the order
+    /// in which they are sent, as those of polynomial `polynomial`.
     pub fn output_runs(&self, (tile, group): (usize, usize), polynomial: usize, runs: &mut Vec<Run>) {
         let origin = self.origin(tile);
         let to = std::array::from_fn(|d| origin[d] + self.tile[d]);

@@ -1,17 +1,17 @@
 //! A convolution with strides as one without, on the phases of its input.
 //!
-//! With stride s and p zeros before the first voxel, output z takes tap k from voxel s z + k - p. Taps k = j + s i of one
-//! remainder j read only voxels s u + r with r = (j - p) mod s, the *phase* j of the input, and of these
+//! With stride s and p zeros before the first voxel, output z takes tap k from voxel s z + k - p. Taps k = j + s i of
+//! one remainder j read only voxels s u + r with r = (j - p) mod s, the *phase* j of the input, and of these
 //!
 //! ```text
 //! u = z + q,   q = i + floor((j - p) / s)
 //! ```
 //!
-//! So a channel is as many channels as there are phases, which is min(s, kernel), with offsets q from -`lead` to `trail`.
-//! Nothing is moved for it: where the voxels of a phase lie in the tensor is a matter of strides.
+//! So a channel is as many channels as there are phases, which is min(s, kernel), with offsets q from -`lead` to
+//! `trail`. Nothing is moved for it: where the voxels of a phase lie in the tensor is a matter of strides.
 //!
-//! A transposed convolution whose kernel is its stride is a 1^3 convolution with an output channel for each tap: its output
-//! has phases, in the same way. Where all offsets are 0 the grid plays no part, and is taken as one line.
+//! A transposed convolution whose kernel is its stride is a 1^3 convolution with an output channel for each tap: its
+//! output has phases, in the same way. Where all offsets are 0 the grid plays no part, and is taken as one line.
 
 use crate::linear::op::ConvShape;
 
@@ -116,7 +116,8 @@ fn digits(number: usize, [_, b, c]: [usize; 3]) -> [usize; 3] {
 }
 
 impl Geometry {
-    /// A convolution. None where a size is 0, a padding is no less than the kernel, or a window begins behind the input.
+    /// A convolution. None where a size is 0, a padding is no less than the kernel, or a window begins behind the
+    /// input.
     pub fn conv(shape: &ConvShape) -> Option<Self> {
         let [a, b, c] = [0, 1, 2].map(|d| Axis::new(shape, d));
         let axes = [a?, b?, c?];
@@ -188,7 +189,8 @@ impl Geometry {
         if self.flat { [height * width, width, 1] } else { strides }
     }
 
-    /// The weights, by their number, that take input channel `input` to output channel `output`, and the offset of each.
+    /// The weights, by their number, that take input channel `input` to output channel `output`, and the offset of
+    /// each.
     pub(super) fn weights(&self, output: usize, input: usize) -> impl Iterator<Item = (usize, [isize; 3])> {
         let (kernel, spread) = (self.each(|a| a.kernel), self.each(|a| a.spread));
         let (stride, phases) = (self.each(|a| a.stride), self.each(Axis::phases));
@@ -197,11 +199,14 @@ impl Geometry {
         // A transposed kernel has one tap for each phase of the output, and a convolution one phase.
         let taps: usize = kernel.iter().product::<usize>() * of_output;
         let first = (o * self.channels[0] + c) * taps + output % of_output;
-        let along = move |d: usize| (phase[d]..kernel[d]).step_by(stride[d]);
         let axes = self.axes;
-        along(0).flat_map(move |z| along(1).flat_map(move |y| along(2).map(move |x| [z, y, x]))).filter_map(move |k| {
-            let [Some(z), Some(y), Some(x)] = std::array::from_fn(|d| axes[d].offset(k[d])) else { return None };
-            Some((first + (k[0] * kernel[1] + k[1]) * kernel[2] + k[2], [z, y, x]))
+        let along =
+            move |d: usize| (phase[d]..kernel[d]).step_by(stride[d]).filter_map(move |k| Some((k, axes[d].offset(k)?)));
+        along(0).flat_map(move |(z, qz)| {
+            along(1).flat_map(move |(y, qy)| {
+                let row = first + (z * kernel[1] + y) * kernel[2];
+                along(2).map(move |(x, qx)| (row + x, [qz, qy, qx]))
+            })
         })
     }
 
@@ -233,8 +238,8 @@ impl Geometry {
         side.voxels(channel, first, from, from, len).into_iter().collect()
     }
 
-    /// The part `range` of the output's grid as one line, of which a side has `has` voxels each dimension: in boxes of lines
-    /// or planes.
+    /// The part `range` of the output's grid as one line, of which a side has `has` voxels each dimension: in boxes of
+    /// lines or planes.
     fn line(
         &self,
         side: &Side,
@@ -271,7 +276,8 @@ impl Geometry {
 }
 
 impl Side {
-    /// The box of `len` voxels from `voxel` of one phase, which begins with the tensor's voxel `first`; None if it is empty.
+    /// The box of `len` voxels from `voxel` of one phase, which begins with the tensor's voxel `first`; None if it is
+    /// empty.
     fn voxels(
         &self,
         channel: usize,

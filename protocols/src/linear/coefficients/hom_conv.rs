@@ -6,12 +6,12 @@
 //! 2 | server -> client | replies y + r of the block: c1 and the c0 coefficients in use    | 25600 + 6.25 an output  | online
 //!
 //! The server adds its own share x_S to the ciphertexts, multiplies by the weights, and makes the products into replies
-//! that hide everything but y + r for a uniform mask r (see [`blindvox_engine::bfv::reply`]). The client's share of the result
-//! is what it decrypts, the server's is bias - r. Coefficients of a product that are no outputs are never sent.
+//! that hide everything but y + r for a uniform mask r (see [`blindvox_engine::bfv::reply`]). The client's share of the
+//! result is what it decrypts, the server's is bias - r. Coefficients of a product that are no outputs are never sent.
 //!
-//! **Order.** Tiles go in blocks. While the server makes the replies of one block, the client encrypts the next one: before
-//! it reads the replies of row block i of i = 0..rows it sends the i-th part of the next block, and the server reads that part
-//! after it sent those replies. At most one row block's replies are under way while either
+//! **Order.** Tiles go in blocks. While the server makes the replies of one block, the client encrypts the next one:
+//! before it reads the replies of row block i of i = 0..rows it sends the i-th part of the next block, and the server
+//! reads that part after it sent those replies. At most one row block's replies are under way while either
 //! party may be sending, and they are far smaller than what a channel holds, so neither can block the other for good.
 //!
 //! **Memory.** Server: the ciphertexts of one block of tiles, expanded, and of the next as received; the weights are

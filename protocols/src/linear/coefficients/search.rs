@@ -16,8 +16,8 @@ use crate::linear::planner::Blocks;
 pub const MAX_CANDIDATES: usize = 1 << 22;
 
 /// The published bound on the Euclidean norm of all weights that meet in one coefficient of a product: every tap of every
-/// input channel at its largest, for each of the packed output channels. Taps have coefficients of their own, as those of a
-/// [`Geometry`] reach from one end of its volume to the other at most.
+/// input channel at its largest, for each of the packed output channels. Taps have coefficients of their own, as those
+/// of a [`Geometry`] reach from one end of its volume to the other at most.
 pub fn factor_norm(geometry: &Geometry, weight_bits: u32, out_pack: usize) -> f64 {
     f64::from(weight_bits - 1).exp2() * ((geometry.weights_an_output() * out_pack) as f64).sqrt()
 }
