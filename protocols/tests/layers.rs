@@ -1,14 +1,45 @@
-//! Classifiers run securely: windows of their own, flattened tensors, dense layers, a mean over the whole grid.
+//! Classifiers run securely: windows of their own, flattened tensors, dense layers, a mean over the whole grid, strides.
 
-use blindvox_models::testing::{Net, tiny_classifier, tiny_rows, tiny_volume_classifier};
+use blindvox_models::testing::{Net, Written, tiny_classifier, tiny_rows, tiny_volume_classifier};
 
 use std::sync::Arc;
 
 use blindvox_engine::Device;
-use blindvox_models::{Rounding, Step, plain};
+use blindvox_models::{Rounding, plain};
 use blindvox_protocols::infer::local::{self, Randomness};
 use blindvox_protocols::infer::{Options, sample, trace};
 use blindvox_protocols::nonlinear::relu::ReluKind;
+use serde_json::json;
+
+/// Strides that differ, an even kernel, and constants that meet paddings.
+fn strided_planes() -> Written {
+    let mut net = Net::new(&[21, 16], false, 3);
+    net.conv("c0", "in", 1, 4, &[5, 5], true);
+    net.with("stride", json!([4, 2]));
+    net.with("padding", json!([2, 0]));
+    net.quadratic("q0", "c0", 4);
+    net.conv("c1", "q0", 4, 4, &[2, 4], false);
+    net.with("stride", json!([1, 3]));
+    net.op("r1", json!("relu"), &["c1"]);
+    net.op("flat", json!("flatten"), &["r1"]);
+    net.dense("head", "flat", 4 * 7 * 3, 3, false);
+    net.write("head", 3, 3)
+}
+
+/// Two layers that halve the grid, and a mean.
+fn strided_volumes() -> Written {
+    let mut net = Net::new(&[9, 8, 6], false, 4);
+    net.conv("c0", "in", 1, 3, &[3, 3, 3], false);
+    net.with("stride", json!([2, 2, 2]));
+    net.op("s0", json!("square"), &["c0"]);
+    net.conv("c1", "s0", 3, 4, &[2, 2, 2], false);
+    net.with("stride", json!([2, 2, 2]));
+    net.with("padding", json!([0, 0, 0]));
+    net.op("s1", json!("square"), &["c1"]);
+    net.op("mean", json!("global_avg_pool"), &["s1"]);
+    net.dense("head", "mean", 4, 3, false);
+    net.write("head", 3, 3)
+}
 
 #[test]
 fn classifiers_give_the_class_of_the_integer_network() {
@@ -16,6 +47,8 @@ fn classifiers_give_the_class_of_the_integer_network() {
         (tiny_classifier(), ["flatten", "square"]),
         (tiny_volume_classifier(), ["max_pool", "relu"]),
         (tiny_rows(), ["conv", "relu"]),
+        (strided_planes(), ["square", "relu"]),
+        (strided_volumes(), ["square", "conv"]),
     ];
     for (written, kinds) in networks {
         let (program, input) = written.program();
@@ -39,20 +72,4 @@ fn classifiers_give_the_class_of_the_integer_network() {
             assert!(steps.len() == program.steps.len() && steps.iter().all(|s| s.holds()), "{steps:?}");
         }
     }
-}
-
-#[test]
-fn a_stride_is_refused_by_layer_before_anything_runs() {
-    let mut net = Net::new(&[8, 8], false, 1);
-    net.conv("strided", "in", 1, 2, &[3, 3], false);
-    net.with("stride", serde_json::json!([2, 2]));
-    net.op("flat", serde_json::json!("flatten"), &["strided"]);
-    net.dense("head", "flat", 2 * 16, 2, false);
-    let (program, input) = net.write("head", 2, 2).program();
-    assert!(program.steps.iter().any(|s| matches!(s, Step::Flatten { .. })));
-    assert_eq!(plain::run(&program, &input, Rounding::Nearest).labels.len(), 1);
-    let options = Options::new(Device::cpu());
-    let refused = local::run(Arc::new(program), &input, &options, Randomness::FixedForTests(3), &mut ()).map(drop);
-    let message = refused.expect_err("a stride").to_string();
-    assert!(message.contains("layer strided: ") && message.contains("stride [1, 2, 2]"), "{message}");
 }
