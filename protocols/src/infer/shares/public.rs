@@ -144,7 +144,7 @@ fn linear_agrees(program: &Program, linear: &Linear) -> bool {
         // A tensor may be read several times: all that is read counts.
         && linear.in_channels.saturating_mul(dims.iter().product()) <= MAX_ELEMENTS
         && output.channels == linear.out_channels
-        && output.dims == linear.kind.output_dims(dims)
+        && linear.kind.fits(dims, output.dims)
         && (2..=16).contains(&linear.weight_bits)
         && linear.shift <= MAX_LINEAR_SHIFT
 }
