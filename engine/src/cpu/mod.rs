@@ -78,6 +78,9 @@ pub(crate) use tables::CpuTables;
 pub(crate) use tables::RowTransform;
 use to_panels::{SERIAL_WORDS, rows_to_panels};
 
+/// For each place, the place it is read from.
+type Image = Arc<Vec<u32>>;
+
 /// The processor this runs on.
 pub(crate) struct Cpu {
     body: Body,
@@ -86,7 +89,7 @@ pub(crate) struct Cpu {
     /// Constants by the bases they lead from and to.
     conversions: Mutex<HashMap<(Basis, Basis), Arc<Conversion>>>,
     /// Where the points of an automorphism's image come from, by dimension and element.
-    images: Mutex<HashMap<(usize, u32), Arc<Vec<u32>>>>,
+    images: Mutex<HashMap<(usize, u32), Image>>,
 }
 
 impl Default for Cpu {
