@@ -24,6 +24,8 @@ pub struct Peer {
     pub source: Box<dyn Correlations>,
     /// This party's own randomness.
     pub prng: Prng,
+    /// Whether all that was noted so far was as it should be.
+    sound: bool,
 }
 
 impl Peer {
@@ -33,7 +35,7 @@ impl Peer {
     /// The peer's and the channel's.
     pub fn setup(party: Party, mut channel: Channel, mut prng: Prng) -> Result<Self> {
         let ot = OtPair::setup(party, &mut channel, &mut prng)?;
-        Ok(Self { party, channel, ot, gc: None, source: Box::new(Nothing), prng })
+        Ok(Self { party, channel, ot, gc: None, source: Box::new(Nothing), prng, sound: true })
     }
 
     /// Sets up garbled circuits, out of transfers that are there. The peer must hash alike, which is not checked here.
@@ -55,11 +57,24 @@ impl Peer {
         Ok((half, &mut self.channel))
     }
 
-    /// The verdict on all that was learnt from garbled circuits, for when there is nothing more to send.
+    /// Notes whether something that was learnt is as it should be, for [`Self::verdict`]: it may not change what is sent.
+    pub(crate) fn note(&mut self, sound: bool) {
+        match &mut self.gc {
+            Some(gc) => gc.note(sound),
+            None => self.sound &= sound,
+        }
+    }
+
+    /// The verdict on all that was learnt, for when there is nothing more to send.
     ///
     /// # Errors
     /// [`Error::Protocol`] if any of it was not as it should be.
     pub fn verdict(&self) -> Result<()> {
+        if !self.sound {
+            return Err(Error::protocol(
+                "an opened label is none of the classes: the peer or somebody between has tampered with it",
+            ));
+        }
         self.gc.as_ref().map_or(Ok(()), Half::verdict)
     }
 

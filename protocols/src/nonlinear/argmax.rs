@@ -12,16 +12,21 @@
 //! | 4 | server -> client | tables of the winner's index | 32 times the ANDs | online |
 //! | 5 | server -> client | colours of the index | bits of an index / 8 | online |
 //!
-//! For 3 classes of 24 bits: 1792 bytes, against 4832 of the [full circuit](super::full_circuit). The server learns nothing, the
+//! By [transfers](crate::compare::transfers) indices are selected as values are, match by match, and rows 3 to 5 become one message of the
+//! server's shares of the index.
+//!
+//! For 3 classes of 24 bits, garbled: 1792 bytes, against 4832 of the [full circuit](super::full_circuit). The server learns nothing, the
 //! client the labels.
 
 use blindvox_net::channel::Party;
+use zeroize::Zeroizing;
 
 use super::relu::BATCH;
 use super::tournament;
 use crate::compare::{Compare, check};
 use crate::error::{Error, Result};
 use crate::gc::{INSTANCES, Planes, Program, arithmetic};
+use crate::ot::pack::{pack, packed_len, unpack};
 use crate::peer::Peer;
 use crate::share::{Ring, Shares};
 
@@ -40,23 +45,86 @@ pub fn argmax(
     ring: Ring,
 ) -> Result<Option<Vec<u8>>> {
     check("argmax", ring, 31)?;
+    if compare.ands_words() {
+        return labels(peer, logits, classes, |peer, columns| {
+            let shares = by_selection(peer, compare, columns, ring)?;
+            open(peer, &shares, arithmetic::index_bits(classes))
+        });
+    }
     let mut winner = None;
     labels(peer, logits, classes, |peer, columns| {
         let outcomes = outcomes(peer, compare, columns, ring)?;
         let outcomes: Vec<_> = outcomes.iter().map(|c| &c[..]).collect();
         let winner = winner.get_or_insert_with(|| Program::new(&arithmetic::winner(classes)));
         let (gc, channel) = peer.gates()?;
-        gc.run(channel, winner, &Planes::from_columns(&outcomes, 1))
+        let shares = gc.run(channel, winner, &Planes::from_columns(&outcomes, 1))?;
+        revealed(peer, shares, classes)
     })
 }
 
-/// The labels of logits, whose `index` is found for a bounded number of voxels at a time: the columns of the classes go in, shares
-/// of the bits of the greatest one's index come out.
+/// The evaluator learns an index from the shares of its bits.
+pub(super) fn revealed(peer: &mut Peer, shares: Planes, classes: usize) -> Result<Option<Vec<u32>>> {
+    let (gc, channel) = peer.gates()?;
+    let opened = gc.reveal_to_evaluator(channel, shares)?;
+    Ok(opened.map(|index| index.to_column(0, arithmetic::index_bits(classes))))
+}
+
+/// Shares of the index of the greatest: a tournament in which indices are selected as values are.
+pub(crate) fn by_selection(
+    peer: &mut Peer,
+    compare: &mut dyn Compare,
+    columns: &[&[u32]],
+    ring: Ring,
+) -> Result<Zeroizing<Vec<u8>>> {
+    let bits = arithmetic::index_bits(columns.len()) as u32;
+    let mine = if peer.party == Party::Client { 1 } else { 0 };
+    let n = columns[0].len();
+    let mut indices: Vec<_> = (0..columns.len()).map(|c| Zeroizing::new(vec![c as u8 * mine; n])).collect();
+    let mut columns: Vec<Shares> = columns.iter().map(|&c| c.into()).collect();
+    while columns.len() > 1 {
+        let outcomes = tournament::play(peer, compare, &columns, ring)?;
+        let (pairs, _) = indices.as_chunks::<2>();
+        let changes = pairs.iter().flat_map(|[a, b]| a.iter().zip(b.iter()).map(|(a, b)| a ^ b));
+        let changes = Zeroizing::new(changes.collect::<Vec<_>>());
+        let gains = compare.and(peer, &outcomes.first_wins, &changes, bits)?;
+        let mut next = Vec::with_capacity(indices.len().div_ceil(2));
+        let mut gains = gains.chunks_exact(n);
+        let mut left = indices.into_iter();
+        while let Some(first) = left.next() {
+            let Some(mut second) = left.next() else {
+                next.push(first);
+                break;
+            };
+            second.iter_mut().zip(gains.next().unwrap_or_default()).for_each(|(b, gain)| *b ^= gain);
+            next.push(second);
+        }
+        indices = next;
+        columns =
+            if columns.len() == 2 { vec![Shares::default()] } else { outcomes.winners(peer, compare, columns)? };
+    }
+    Ok(indices.swap_remove(0))
+}
+
+/// The client learns words of so many bits that are shared by xor.
+pub(crate) fn open(peer: &mut Peer, shares: &[u8], bits: usize) -> Result<Option<Vec<u32>>> {
+    let (n, bits) = (shares.len(), bits as u32);
+    if peer.party == Party::Server {
+        let shares: Shares = shares.iter().map(|&s| u32::from(s)).collect();
+        peer.channel.send(pack(&shares, bits))?;
+        return Ok(None);
+    }
+    let message = peer.channel.recv_exact(packed_len(n, bits))?;
+    let theirs = unpack(&message, n, bits);
+    Ok(Some(theirs.iter().zip(shares).map(|(t, &s)| t ^ u32::from(s)).collect()))
+}
+
+/// The labels of logits, whose `index` is found for a bounded number of voxels at a time: the columns of the classes go in, the greatest
+/// one's index comes out at the client.
 pub(super) fn labels(
     peer: &mut Peer,
     logits: &[u32],
     classes: usize,
-    mut index: impl FnMut(&mut Peer, &[&[u32]]) -> Result<Planes>,
+    mut index: impl FnMut(&mut Peer, &[&[u32]]) -> Result<Option<Vec<u32>>>,
 ) -> Result<Option<Vec<u8>>> {
     if !(1..=256).contains(&classes) || !logits.len().is_multiple_of(classes) {
         return Err(Error::Model(format!("argmax over {classes} classes of {} logits", logits.len())));
@@ -69,19 +137,17 @@ pub(super) fn labels(
     let batch = (BATCH / classes).next_multiple_of(INSTANCES);
     for start in (0..voxels).step_by(batch) {
         let columns: Vec<_> = (0..classes).map(|c| &logits[c * voxels..][start..voxels.min(start + batch)]).collect();
-        let shares = index(peer, &columns)?;
-        let (gc, channel) = peer.gates()?;
-        let opened = gc.reveal_to_evaluator(channel, shares)?;
-        if let (Some(labels), Some(index)) = (&mut labels, opened) {
-            let (mut index, below) = (index.to_column(0, arithmetic::index_bits(classes)), classes as u32);
-            // An honest garbler's are all below; others become class 0, and nothing else differs until the run is over.
+        let opened = index(peer, &columns)?;
+        if let (Some(labels), Some(mut index)) = (&mut labels, opened) {
+            let below = classes as u32;
+            // An honest peer's are all below; others become class 0, and nothing else differs until the run is over.
             let most = index.iter_mut().fold(0, |most, i| {
                 let found = *i;
                 // All ones where found - below is negative.
                 *i &= (found.wrapping_sub(below) as i32 >> 31) as u32;
                 most.max(found)
             });
-            gc.note(most < below);
+            peer.note(most < below);
             labels.extend(index.into_iter().map(|i| i as u8));
         }
     }
@@ -99,7 +165,7 @@ fn outcomes(peer: &mut Peer, compare: &mut dyn Compare, columns: &[&[u32]], ring
         if columns.len() == 2 {
             return Ok(all);
         }
-        columns = outcomes.winners(peer, columns)?;
+        columns = outcomes.winners(peer, compare, columns)?;
     }
 }
 

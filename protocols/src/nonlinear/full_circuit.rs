@@ -16,7 +16,7 @@
 
 use blindvox_net::channel::Party;
 
-use super::argmax::labels;
+use super::argmax::{labels, revealed};
 use super::max_pool::in_batches;
 use super::relu::BATCH;
 use crate::compare::words::Words;
@@ -90,7 +90,8 @@ pub fn argmax(peer: &mut Peer, logits: &[u32], classes: usize, ring: Ring) -> Re
         let program = program.get_or_insert_with(|| Program::new(&words.argmax(classes)));
         let inputs = words.in_order(peer.party, columns);
         let (gc, channel) = peer.gates()?;
-        gc.run(channel, program, &inputs)
+        let shares = gc.run(channel, program, &inputs)?;
+        revealed(peer, shares, classes)
     })
 }
 
