@@ -1,8 +1,8 @@
 //! Non-linear protocols at scale: both parties as two threads of this process over the local channel.
 //!
 //! A time is from the moment both parties start to the moment the later one is done, the better of two runs; bytes are both
-//! ways together; results are checked. The bound is what the kernels alone would take on two cores: 2 ns an AND (4 for
-//! both parties), 4 ns a label transfer, 7 ns a hashed one.
+//! ways together; results are checked. The bound is what the kernels alone would take on all cores by the table of
+//! [`rates`](blindvox_protocols::rates).
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -16,10 +16,13 @@ use blindvox_protocols::Result;
 use blindvox_protocols::convert::convert;
 use blindvox_protocols::correlations::HeSource;
 use blindvox_protocols::gc::{Garbling, arithmetic, modular};
+use blindvox_protocols::infer::Source;
 use blindvox_protocols::nonlinear::multiply::multiply;
 use blindvox_protocols::nonlinear::square::square;
 use blindvox_protocols::nonlinear::{Comparison, Nonlinear};
-use blindvox_protocols::peer::Peer;
+use blindvox_protocols::ot::silent::B11;
+use blindvox_protocols::peer::{Link, Peer};
+use blindvox_protocols::rates::{AND, COT, LABEL, PAIR, SILENT, TRIPLE, WORD};
 use blindvox_protocols::share::{P, Ring};
 use serde::Serialize;
 
@@ -43,11 +46,17 @@ pub struct Args {
 struct Row {
     op: &'static str,
     bits: u32,
+    /// How it compares, if it does.
+    comparison: Option<&'static str>,
+    /// What makes its transfers.
+    ot: &'static str,
     elements: usize,
     ns_per_element: f64,
     /// Time on processors, of all threads of both parties.
     cpu_ns_per_element: f64,
     bytes_per_element: f64,
+    /// Round trips as the client counts them, of all elements.
+    rounds: u64,
     bound_ns_per_element: f64,
     peak_memory_bytes: u64,
     /// Of the peak, what came on top of the inputs: the results of both parties and all that is on the way.
@@ -75,6 +84,7 @@ struct Run<T> {
     time: Duration,
     cpu: u64,
     bytes: u64,
+    rounds: u64,
 }
 
 /// Runs both halves from one moment on.
@@ -91,7 +101,7 @@ fn time<T: Send>(sides: &mut [Peer; 2], half: impl Fn(&mut Peer) -> Result<T> + 
         let cpu = process::threads_cpu_ns().saturating_sub(cpu);
         barrier.wait();
         let traffic = side.channel.stats().total - before;
-        Ok::<_, blindvox_protocols::Error>((result?, start, end, traffic.sent, cpu))
+        Ok::<_, blindvox_protocols::Error>((result?, start, end, traffic, cpu))
     };
     let [client, server] = sides;
     std::thread::scope(|scope| {
@@ -99,7 +109,13 @@ fn time<T: Send>(sides: &mut [Peer; 2], half: impl Fn(&mut Peer) -> Result<T> + 
         let client = run(client)?;
         let server = server.join().expect("the server's thread")?;
         let time = client.2.max(server.2) - client.1.min(server.1);
-        Ok(Run { results: [client.0, server.0], time, cpu: client.4.max(server.4), bytes: client.3 + server.3 })
+        Ok(Run {
+            results: [client.0, server.0],
+            time,
+            cpu: client.4.max(server.4),
+            bytes: client.3.sent + server.3.sent,
+            rounds: client.3.rounds,
+        })
     })
 }
 
@@ -120,14 +136,6 @@ fn memory(name: &str) -> u64 {
     let line = status.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':'));
     line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).map_or(0, |kib| kib << 10)
 }
-
-const NS_AND: f64 = 2.0;
-const NS_LABEL: f64 = 4.0;
-const NS_COT: f64 = 7.0;
-/// A square pair: 21 transforms of 0.8 ns a slot, and as much again for the rest, on two cores.
-const NS_PAIR: f64 = 17.0;
-/// A triple: 30 transforms.
-const NS_TRIPLE: f64 = 24.0;
 
 fn mine(party: Party, shares: &[Vec<u32>; 2]) -> &[u32] {
     &shares[usize::from(party == Party::Server)]
@@ -160,7 +168,14 @@ pub fn run(args: Args) -> Outcome {
         "peak MiB",
         "beyond inputs MiB"
     );
-    let mut table = Table { sides: setup()?, n: args.elements, only: args.op, rows: vec![] };
+    let mut table = Table {
+        sides: setup()?,
+        n: args.elements,
+        only: args.op,
+        comparison: None,
+        ot: Source::SoftSpoken,
+        rows: vec![],
+    };
     table.transfers()?;
     table.convert()?;
     for (op, kind) in [("relu_sign_select", Comparison::SignSelect), ("relu", Comparison::FullCircuit)] {
@@ -176,6 +191,15 @@ pub fn run(args: Args) -> Outcome {
     table.square_pairs()?;
     table.square()?;
     table.beaver()?;
+    for ot in [Source::SoftSpoken, Source::Silent] {
+        if ot == Source::Silent {
+            table.go_silent()?;
+        }
+        table.relu("relu_transfers", Comparison::Transfers, 16)?;
+        table.relu("relu_transfers", Comparison::Transfers, 32)?;
+        table.argmax3("argmax3_transfers", Comparison::Transfers, 31)?;
+        table.convert()?;
+    }
     if let Some(path) = args.json {
         std::fs::write(&path, serde_json::to_string_pretty(&table.rows)?)
             .map_err(|e| format!("{}: {e}", path.display()))?;
@@ -187,15 +211,28 @@ struct Table {
     sides: [Peer; 2],
     n: usize,
     only: Option<String>,
+    comparison: Option<Comparison>,
+    ot: Source,
     rows: Vec<Row>,
 }
 
 impl Table {
+    /// Makes all transfers that follow silently.
+    fn go_silent(&mut self) -> Outcome {
+        self.ot = Source::Silent;
+        let start = |peer: &mut Peer| {
+            let Link { party, channel, ot, prng } = &mut peer.link;
+            ot.go_silent(*party, channel, prng, [Some(&B11); 2])
+        };
+        time(&mut self.sides, start)?;
+        Ok(())
+    }
+
     fn wants(&self, op: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only == op)
     }
 
-    /// Times an operation twice, checks both results, and adds and prints the row of the faster run.
+    /// Times an operation twice, checks both results, and adds and prints the row of the faster run; `bound` in thread ns.
     fn measure<T: Send>(
         &mut self,
         (op, bits, bound): (&'static str, u32, f64),
@@ -207,19 +244,23 @@ impl Table {
         let mut run = || {
             let run = time(&mut self.sides, &half)?;
             let wrong = || Box::<dyn Error>::from(format!("{op} of {bits} bits: a wrong result"));
-            if check(&run.results) { Ok((run.time, run.cpu, run.bytes)) } else { Err(wrong()) }
+            if check(&run.results) { Ok((run.time, run.cpu, run.bytes, run.rounds)) } else { Err(wrong()) }
         };
-        let (time, cpu, bytes) = run()?.min(run()?);
+        let comparison = self.comparison.take();
+        let (time, cpu, bytes, rounds) = run()?.min(run()?);
         let peak = memory("VmHWM");
         let each = |ns: u64| ns as f64 / self.n as f64;
         let row = Row {
             op,
             bits,
+            comparison: comparison.map(Comparison::name),
+            ot: self.ot.name(),
             elements: self.n,
             ns_per_element: each(time.as_nanos() as u64),
             cpu_ns_per_element: each(cpu),
             bytes_per_element: each(bytes),
-            bound_ns_per_element: bound,
+            rounds,
+            bound_ns_per_element: bound / process::cores() as f64,
             peak_memory_bytes: peak,
             beyond_inputs_bytes: peak.saturating_sub(before),
             backend: "cpu",
@@ -245,10 +286,10 @@ impl Table {
         let bits: Vec<u8> = Prng::from_os()?.fill::<u8>(n).into_iter().map(|b| b & 1).collect();
         if self.wants("label_cot") {
             self.measure(
-                ("label_cot", 128, NS_LABEL),
-                |side| match side.party {
-                    Party::Server => side.ot.send.labels(&mut side.channel, n),
-                    Party::Client => side.ot.recv.labels(&mut side.channel, &bits),
+                ("label_cot", 128, LABEL.ns),
+                |Peer { link: Link { party, channel, ot, .. }, .. }| match party {
+                    Party::Server => ot.send.labels(channel, n),
+                    Party::Client => ot.recv.labels(channel, &bits),
                 },
                 |[active, zero]| {
                     let delta = |i: usize| active[i] ^ zero[i];
@@ -260,10 +301,10 @@ impl Table {
         if self.wants("cot") {
             let correlations: Vec<u32> = Prng::from_os()?.fill(n);
             self.measure(
-                ("cot", 32, NS_COT),
-                |side| match side.party {
-                    Party::Server => side.ot.send.cot(&mut side.channel, &correlations, Ring::FULL),
-                    Party::Client => side.ot.recv.cot(&mut side.channel, &bits, Ring::FULL),
+                ("cot", 32, COT.ns),
+                |Peer { link: Link { party, channel, ot, .. }, .. }| match party {
+                    Party::Server => ot.send.cot(channel, &correlations, Ring::FULL),
+                    Party::Client => ot.recv.cot(channel, &bits, Ring::FULL),
                 },
                 |[r, s]| (0..n).all(|i| r[i].wrapping_add(s[i]) == correlations[i] * u32::from(bits[i])),
             )?;
@@ -278,21 +319,28 @@ impl Table {
         let (values, shares) = shared(self.n, 18)?;
         let low = shares.map(|s| s.into_iter().map(|x| x & 0xf_ffff).collect::<Vec<_>>());
         self.measure(
-            ("convert", 20, NS_COT),
+            ("convert", 20, COT.ns),
             |peer| convert(peer, mine(peer.party, &low).into(), 20, Ring::FULL),
             |[c, s]| opened(Ring::FULL, c, s).eq(values.iter().map(|&x| i64::from(x))),
         )
+    }
+
+    /// Thread nanoseconds of a transfer.
+    fn transfer(&self) -> f64 {
+        if self.ot == Source::Silent { SILENT.ns } else { COT.ns }
     }
 
     fn relu(&mut self, op: &'static str, kind: Comparison, bits: u32) -> Outcome {
         if !self.wants(op) {
             return Ok(());
         }
+        self.comparison = Some(kind);
         let (values, shares) = shared(self.n, bits)?;
         let k = f64::from(bits);
         let bound = match kind {
-            Comparison::SignSelect => (k - 1.0) * NS_AND + k * NS_LABEL + 2.0 * NS_COT,
-            _ => 3.0 * (k - 1.0) * NS_AND + k * NS_LABEL + if bits < 32 { NS_COT } else { 0.0 },
+            Comparison::SignSelect => (k - 1.0) * AND.ns + k * LABEL.ns + 2.0 * COT.ns,
+            Comparison::Transfers => WORD.ns + (k + 10.0) * self.transfer(),
+            _ => 3.0 * (k - 1.0) * AND.ns + k * LABEL.ns + if bits < 32 { COT.ns } else { 0.0 },
         };
         self.measure(
             (op, bits, bound),
@@ -311,8 +359,8 @@ impl Table {
         let mut shares = [vec![0; self.n], vec![0; self.n]];
         shares.iter_mut().for_each(|s| fill_residues(&mut prng, P, s));
         let bound = match kind {
-            Comparison::SignSelect => 32.0 * (NS_AND + NS_LABEL) + 2.0 * NS_COT,
-            _ => modular::relu(P).ands() as f64 * NS_AND + 32.0 * NS_LABEL,
+            Comparison::SignSelect => 32.0 * (AND.ns + LABEL.ns) + 2.0 * COT.ns,
+            _ => modular::relu(P).ands() as f64 * AND.ns + 32.0 * LABEL.ns,
         };
         self.measure(
             (op, 32, bound),
@@ -328,7 +376,7 @@ impl Table {
         let (values, shares) = shared(8 * self.n, 16)?;
         let kind = Comparison::SignSelect;
         self.measure(
-            ("max8", 16, 7.0 * (16.0 * NS_AND + 17.0 * NS_LABEL + 2.0 * NS_COT)),
+            ("max8", 16, 7.0 * (16.0 * AND.ns + 17.0 * LABEL.ns + 2.0 * COT.ns)),
             |peer| Nonlinear::new(kind).max_pool(peer, mine(peer.party, &shares), 8, Ring::Pow2(16)),
             |[c, s]| {
                 opened(Ring::FULL, c, s)
@@ -342,12 +390,14 @@ impl Table {
         if !self.wants(op) {
             return Ok(());
         }
+        self.comparison = Some(kind);
         let n = self.n;
         let (values, shares) = shared(3 * n, bits)?;
         let k = f64::from(bits);
         let bound = match kind {
-            Comparison::SignSelect => (2.0 * k + 1.0) * NS_AND + 2.0 * (k + 2.0) * NS_LABEL + 2.0 * NS_COT,
-            _ => arithmetic::argmax(3, bits as usize).ands() as f64 * NS_AND + 3.0 * k * NS_LABEL,
+            Comparison::Transfers => 2.0 * (WORD.ns + (k + 10.0) * self.transfer()),
+            Comparison::SignSelect => (2.0 * k + 1.0) * AND.ns + 2.0 * (k + 2.0) * LABEL.ns + 2.0 * COT.ns,
+            _ => arithmetic::argmax(3, bits as usize).ands() as f64 * AND.ns + 3.0 * k * LABEL.ns,
         };
         let first_greatest = |v: usize| (0..3).rev().max_by_key(|c| values[c * n + v]);
         self.measure(
@@ -366,7 +416,7 @@ impl Table {
         }
         let n = self.n;
         self.measure(
-            ("square_pairs", 32, NS_PAIR),
+            ("square_pairs", 32, PAIR.ns),
             |peer| peer.square_pairs(n),
             |[c, s]| {
                 let [a, a2] = open(c.shares(), s.shares());
@@ -390,7 +440,7 @@ impl Table {
         let opened = open([&x[0], &y[0]], [&x[1], &y[1]]);
         let expected: Vec<u32> = opened[0].iter().zip(&opened[1]).map(|(&x, &y)| Ring::Prime(P).mul(x, y)).collect();
         self.measure(
-            ("beaver", 32, NS_TRIPLE),
+            ("beaver", 32, TRIPLE.ns),
             |peer| {
                 let triples = peer.triples(n)?;
                 multiply(peer, triples, mine(peer.party, &x).into(), mine(peer.party, &y).into())
@@ -413,7 +463,7 @@ impl Table {
         let server = values.iter().zip(&client).map(|(&x, &c)| ring.sub(ring.from_signed(x), c)).collect();
         let shares = [client, server];
         self.measure(
-            ("square", 16, NS_PAIR + 2.0 * NS_COT),
+            ("square", 16, PAIR.ns + 2.0 * COT.ns),
             |peer| {
                 let pairs = peer.square_pairs(n)?;
                 square(peer, pairs, mine(peer.party, &shares).into(), SHIFT)

@@ -15,8 +15,10 @@ use crate::error::{Error, Result};
 use crate::ring::sampler::PublicSeed;
 use crate::ring::{Basis, Conversion, Galois};
 
+mod places;
 mod view;
 
+pub use places::{Gather, Places, Run, Scatter};
 pub use view::LimbView;
 
 mod sealed {
@@ -93,6 +95,19 @@ impl<D: DomainTag> PolyBatch<D> {
     /// A second copy on the same device.
     pub fn duplicate(&self) -> Result<Self> {
         self.with(self.basis.clone(), self.batch, self.device.duplicate(&self.buffer)?)
+    }
+
+    /// The polynomials of several batches, one after the other.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for none, or for other primes; [`Error::DeviceMismatch`].
+    pub fn stack(parts: &[&Self]) -> Result<Self> {
+        let Some((place, rest)) = parts.split_first() else { return Err(Error::Shape("a stack of nothing".into())) };
+        rest.iter().try_for_each(|part| place.check_place(part))?;
+        let (buffers, counts): (Vec<_>, Vec<_>) = parts.iter().map(|part| (&part.buffer, part.batch)).unzip();
+        let shape = shape_of(&place.basis, counts.iter().sum());
+        let buffer = place.device.stack(&place.tables, shape, D::DOMAIN, &buffers, &counts)?;
+        place.with(place.basis.clone(), shape.batch, buffer)
     }
 
     /// Polynomials.

@@ -32,8 +32,10 @@ use blindvox_net::channel::Party;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
-use crate::peer::Peer;
+use crate::ot;
+use crate::peer::{Link, Peer};
 use crate::share::{P, Ring, Shares};
+use crate::traffic::Bytes;
 use crate::truncate::{ceil, floor};
 
 /// Elements in flight at a time: bounds the memory of the OT at any tensor size.
@@ -63,6 +65,24 @@ pub fn convert(peer: &mut Peer, mut shares: Shares, k: u32, target: Ring) -> Res
     }
 }
 
+/// Bytes of [`convert`] of `n` shares, at a block width of transfers.
+pub fn bytes(n: usize, k: u32, target: Ring, width: usize) -> Bytes {
+    match target {
+        Ring::Pow2(m) if m <= k => Bytes::default(),
+        _ => ot::bytes(n, correction_ring(modulus(k, target), target).0, width, Party::Server),
+    }
+}
+
+/// Bytes of [`convert_from_prime`] of `n` shares, at a block width of transfers.
+pub fn from_prime_bytes(n: usize, shift: u32, width: usize) -> Bytes {
+    ot::bytes(n, correction_ring(P >> shift, Ring::FULL).0, width, Party::Server)
+}
+
+/// 2^k in the target ring.
+fn modulus(k: u32, target: Ring) -> u32 {
+    ((1 << k) % target.modulus()) as u32
+}
+
 /// One chunk, to a ring above 2^(k-1) that is not a smaller power of two.
 fn widen(peer: &mut Peer, shares: &mut [u32], k: u32, target: Ring) -> Result<()> {
     // One party moves the value up to be non-negative, and the same one moves it back.
@@ -73,8 +93,7 @@ fn widen(peer: &mut Peer, shares: &mut [u32], k: u32, target: Ring) -> Result<()
     let source = Ring::Pow2(k);
     shares.iter_mut().for_each(|x| *x = source.mask(x.wrapping_add(offset)));
     let high = Zeroizing::new(shares.iter().map(|&y| (y >> (k - 1)) as u8).collect::<Vec<_>>());
-    let modulus = ((1 << k) % target.modulus()) as u32;
-    let wraps = wraps(peer, &high, modulus, target)?;
+    let wraps = wraps(peer, &high, modulus(k, target), target)?;
     // A literal ring in each arm, so that each loop is compiled for its own.
     match target {
         Ring::Pow2(bits) => shares.iter_mut().zip(wraps.iter()).for_each(|(y, &w)| {
@@ -127,7 +146,7 @@ pub(crate) fn chunk_from_prime(peer: &mut Peer, chunk: &mut [u32], shift: u32) -
 
 /// Shares of `multiple`·(a OR b) in `target`, for a bit of each party's.
 fn wraps(peer: &mut Peer, high: &[u8], multiple: u32, target: Ring) -> Result<Shares> {
-    let Peer { party, channel, ot, .. } = peer;
+    let Link { party, channel, ot, .. } = &mut peer.link;
     let (ring, scale) = correction_ring(multiple, target);
     let unit = multiple >> scale;
     let mut product = match party {
@@ -178,7 +197,7 @@ pub fn ideal_from_prime(client: u32, server: u32, shift: u32) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ot::{LOCAL_WIDTH, cot_bytes};
+    use crate::ot::{LINK_WIDTH, LOCAL_WIDTH};
     use crate::testing::{run_both, sharings};
 
     fn pick<T: Clone>(party: Party, client: &[T], server: &[T]) -> Vec<T> {
@@ -188,10 +207,9 @@ mod tests {
         }
     }
 
-    /// What the client receives and sends for `n` COTs in `ring`, and its rounds: it answers only.
-    fn bytes(n: usize, ring: Ring) -> (u64, u64, u64) {
-        let (choices, corrections) = cot_bytes(n, ring, LOCAL_WIDTH);
-        (choices as u64, corrections as u64, (n.div_ceil(1 << 16) as u64).saturating_sub(1))
+    /// The client's rounds: it answers only.
+    fn rounds(n: usize) -> u64 {
+        (n.div_ceil(1 << 16) as u64).saturating_sub(1)
     }
 
     /// Converts values at the edges of the range, under shares at the edges of the ring, and random ones.
@@ -211,11 +229,8 @@ mod tests {
         assert!(expected == values, "the ideal keeps the value");
         let wrong = target.open(&c, &s).into_iter().zip(expected).find(|(result, x)| result != x);
         assert_eq!(wrong, None, "from 2^{k} to {target}");
-        let cot = match target {
-            Ring::Pow2(m) => Ring::Pow2(m - k),
-            Ring::Prime(_) => target,
-        };
-        assert_eq!((traffic.received, traffic.sent, traffic.rounds), bytes(values.len(), cot));
+        let n = values.len();
+        assert_eq!((Bytes::from(traffic), traffic.rounds), (bytes(n, k, target, LOCAL_WIDTH), rounds(n)));
     }
 
     #[test]
@@ -260,14 +275,26 @@ mod tests {
             );
             let (c, s, traffic) =
                 run_both(|peer| convert_from_prime(peer, pick(peer.party, &client, &server).into(), shift).unwrap());
-            let cot = Ring::Pow2(if shift == 0 { 32 } else { 12 + shift });
-            assert_eq!((traffic.received, traffic.sent, traffic.rounds), bytes(values.len(), cot));
+            let n = values.len();
+            assert_eq!((Bytes::from(traffic), traffic.rounds), (from_prime_bytes(n, shift, LOCAL_WIDTH), rounds(n)));
             for (i, result) in Ring::FULL.open(&c, &s).into_iter().enumerate() {
                 assert_eq!(result, ideal_from_prime(client[i], server[i], shift));
                 let error = (result << shift) - values[i];
                 assert!(error.abs() <= (1 << shift) && (shift > 0 || error == 0), "{} >> {shift}: {result}", values[i]);
             }
         }
+    }
+
+    #[test]
+    fn bytes_are_what_the_table_says() {
+        let n = 1 << 20;
+        let each = |bytes: Bytes| bytes.total() as f64 / f64::from(n);
+        let n = n as usize;
+        assert_eq!(each(bytes(n, 20, Ring::Pow2(20), LINK_WIDTH)), 0.0);
+        assert_eq!(each(bytes(n, 20, Ring::FULL, LINK_WIDTH)), 4.0 + 12.0 / 8.0);
+        assert_eq!(each(bytes(n, 20, Ring::Prime(P), LINK_WIDTH)), 8.0);
+        assert_eq!(each(from_prime_bytes(n, 0, LINK_WIDTH)), 8.0);
+        assert_eq!(each(from_prime_bytes(n, 10, LINK_WIDTH)), 5.5 + 10.0 / 8.0);
     }
 
     #[test]

@@ -9,12 +9,12 @@ use blindvox_engine::Device;
 use blindvox_net::channel::{Channel, Party};
 use blindvox_net::testing::{Fault, Harm, Relay};
 
-use crate::compare::Garbled;
+use crate::compare::{Garbled, Transfers};
 use crate::correlations::HeSource;
 use crate::error::{Error, Result};
-use crate::gc::{Planes, Program, arithmetic};
+use crate::gc::{Planes, Schedule, arithmetic};
 use crate::nonlinear::relu::relu;
-use crate::peer::Peer;
+use crate::peer::{Link, Peer};
 use crate::share::{P, Ring};
 use crate::testing::{garbling_peer, sharings};
 
@@ -91,7 +91,7 @@ fn transfers() {
     // Two chunks of choices one way, two of corrections the other.
     check(
         [2, 2],
-        |Peer { party, channel, ot, .. }| match party {
+        |Peer { link: Link { party, channel, ot, .. }, .. }| match party {
             Party::Server => ot.send.cot(channel, &correlations, ring),
             Party::Client => ot.recv.cot(channel, &choices, ring),
         },
@@ -103,7 +103,7 @@ fn transfers() {
 fn garbled_circuits() {
     // Five chunks: 45 units of labels, 120 of tables, and the colours that show the result.
     const N: usize = 1100;
-    let program = Program::new(&arithmetic::relu(9));
+    let program = Schedule::new(&arithmetic::relu(9));
     let (server, client) = (vec![300; N], (0..N as u32).collect::<Vec<_>>());
     let mask = vec![0; N];
     check(
@@ -133,6 +133,20 @@ fn a_layer() {
         |peer| {
             let x = if peer.party == Party::Client { &client } else { &server };
             relu(peer, &mut Garbled::default(), x, Ring::Pow2(11))
+        },
+        |c, s| Ring::FULL.open(c, s).iter().zip(&values).all(|(y, x)| *y == *x.max(&0)),
+    );
+}
+
+#[test]
+fn a_layer_by_transfers() {
+    let (values, client, server) = sharings(Ring::FULL, &[], &[], 5000, 1000);
+    // Extensions; digits or tables; two levels of ANDs; selection; widening.
+    check(
+        [6, 6],
+        |peer| {
+            let x = if peer.party == Party::Client { &client } else { &server };
+            relu(peer, &mut Transfers::default(), x, Ring::Pow2(11))
         },
         |c, s| Ring::FULL.open(c, s).iter().zip(&values).all(|(y, x)| *y == *x.max(&0)),
     );

@@ -13,6 +13,7 @@
 //! | [`linear`] | convolutions by homomorphic encryption |
 //! | [`nonlinear`] | squares, pooling |
 //! | [`infer`] | both parties' run of a model |
+//! | [`rates`], [`traffic`] | what operations take, and what messages weigh |
 
 pub mod compare;
 pub mod convert;
@@ -30,9 +31,11 @@ pub mod nonlinear;
 pub mod ot;
 pub mod pack;
 pub mod peer;
+pub mod rates;
 pub mod share;
 #[cfg(test)]
 mod testing;
+pub mod traffic;
 pub mod truncate;
 
 pub use error::{Error, Result};

@@ -2,28 +2,27 @@
 //!
 //! Every two-party protocol takes one. Which parts it uses decides which messages it has; its file's table says so.
 
+mod link;
+
+use std::ops::{Deref, DerefMut};
+
 use blindvox_engine::Prng;
 use blindvox_net::channel::{Channel, Party};
 
 use crate::correlations::{BeaverTriples, Correlations, Nothing, SquarePairs};
 use crate::error::{Error, Result};
 use crate::gc::{Garbling, Half};
-use crate::ot::OtPair;
 
-/// One party's end.
+pub use link::Link;
+
+/// One party's end: its [`Link`], whose parts are this one's too, and what computes over it.
 pub struct Peer {
-    /// Who this is.
-    pub party: Party,
-    /// To the other one.
-    pub channel: Channel,
-    /// Oblivious transfers in both directions.
-    pub ot: OtPair,
+    /// The connection, transfers, this party's randomness.
+    pub link: Link,
     /// The garbler's or evaluator's half, where circuits are garbled; see [`Self::gates`].
     pub gc: Option<Half>,
     /// Where square pairs, triples and the like come from.
     pub source: Box<dyn Correlations>,
-    /// This party's own randomness.
-    pub prng: Prng,
     /// Whether all that was noted so far was as it should be.
     sound: bool,
 }
@@ -33,9 +32,8 @@ impl Peer {
     ///
     /// # Errors
     /// The peer's and the channel's.
-    pub fn setup(party: Party, mut channel: Channel, mut prng: Prng) -> Result<Self> {
-        let ot = OtPair::setup(party, &mut channel, &mut prng)?;
-        Ok(Self { party, channel, ot, gc: None, source: Box::new(Nothing), prng, sound: true })
+    pub fn setup(party: Party, channel: Channel, prng: Prng) -> Result<Self> {
+        Ok(Self { link: Link::setup(party, channel, prng)?, gc: None, source: Box::new(Nothing), sound: true })
     }
 
     /// Sets up garbled circuits, out of transfers that are there. The peer must hash alike, which is not checked here.
@@ -43,7 +41,7 @@ impl Peer {
     /// # Errors
     /// The peer's and the channel's.
     pub fn garbling(mut self, how: Garbling) -> Result<Self> {
-        let Self { party, channel, ot, prng, .. } = &mut self;
+        let Link { party, channel, ot, prng } = &mut self.link;
         self.gc = Some(Half::setup_from(ot, *party, channel, prng, how)?);
         Ok(self)
     }
@@ -54,7 +52,7 @@ impl Peer {
     /// [`Error::Model`] where garbled circuits were not set up.
     pub fn gates(&mut self) -> Result<(&mut Half, &mut Channel)> {
         let half = self.gc.as_mut().ok_or_else(|| Error::Model("garbled circuits were not set up".to_owned()))?;
-        Ok((half, &mut self.channel))
+        Ok((half, &mut self.link.channel))
     }
 
     /// Notes whether something that was learnt is as it should be, for [`Self::verdict`]: it may not change what is sent.
@@ -83,7 +81,7 @@ impl Peer {
     /// # Errors
     /// The source's.
     pub fn square_pairs(&mut self, count: usize) -> Result<SquarePairs> {
-        self.ask(|source, peer| source.square_pairs(peer, count))
+        self.source.square_pairs(&mut self.link, count)
     }
 
     /// `count` fresh Beaver triples of this party's source.
@@ -91,14 +89,20 @@ impl Peer {
     /// # Errors
     /// The source's.
     pub fn triples(&mut self, count: usize) -> Result<BeaverTriples> {
-        self.ask(|source, peer| source.triples(peer, count))
+        self.source.triples(&mut self.link, count)
     }
+}
 
-    /// A source may use all of the peer but itself.
-    fn ask<T>(&mut self, what: impl FnOnce(&mut dyn Correlations, &mut Self) -> T) -> T {
-        let mut source = std::mem::replace(&mut self.source, Box::new(Nothing));
-        let answer = what(&mut *source, self);
-        self.source = source;
-        answer
+impl Deref for Peer {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        &self.link
+    }
+}
+
+impl DerefMut for Peer {
+    fn deref_mut(&mut self) -> &mut Link {
+        &mut self.link
     }
 }

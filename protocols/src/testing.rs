@@ -9,12 +9,8 @@ use blindvox_net::channel::{Channel, Party, Traffic, local_pair};
 use blindvox_net::transport::queue::queue;
 
 use crate::gc::Garbling;
-use crate::ot::LOCAL_WIDTH;
 use crate::peer::Peer;
 use crate::share::Ring;
-
-/// Bytes by which the evaluator chooses the labels of an input bit of 256 instances.
-pub(crate) const LABELS: usize = 256 * 16 / LOCAL_WIDTH;
 
 /// A party's end with fixed randomness, its OTs set up.
 pub(crate) fn peer(party: Party, channel: Channel) -> Peer {

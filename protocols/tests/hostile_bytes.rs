@@ -8,9 +8,10 @@ use blindvox_engine::bfv::{Params, PublicKey, SecretKey};
 use blindvox_engine::rlwe::SeededCiphertexts;
 use blindvox_engine::{Device, Prng};
 use blindvox_models::testing as common;
-use blindvox_models::{Program, Step};
+use blindvox_models::{LinearKind, Program, Step};
 use blindvox_net::channel::local_pair;
-use blindvox_protocols::infer::{Options, Role, Session, architecture};
+use blindvox_protocols::infer::shares::public;
+use blindvox_protocols::infer::{Options, Role, Session};
 use blindvox_protocols::{Error, Result};
 use proptest::prelude::*;
 
@@ -57,7 +58,7 @@ type Edit = fn(&mut Program);
 
 #[test]
 fn immense_and_inconsistent_networks_are_refused() {
-    let edits: [(&str, Edit); 17] = [
+    let edits: [(&str, Edit); 20] = [
         ("dimensions whose product overflows", |p| p.tensors[0].dims = [usize::MAX, 2, 1]),
         ("a tensor beyond all memory", |p| p.tensors[0].dims = [1 << 20, 1 << 20, 1]),
         ("an empty tensor", |p| p.tensors[1].channels = 0),
@@ -67,7 +68,9 @@ fn immense_and_inconsistent_networks_are_refused() {
         ("scores that are no tensor", |p| p.logits = usize::MAX),
         ("more classes than scores", |p| p.classes = 200),
         ("a step before its input", |p| p.steps.reverse()),
-        ("too many tensors", |p| p.tensors = vec![p.tensors[0].clone(); blindvox_models::program::MAX_STEPS + 1]),
+        ("too many tensors", |p| {
+            p.tensors = vec![p.tensors[0].clone(); blindvox_models::integers::program::MAX_STEPS + 1]
+        }),
         ("more elements together than any machine has", |p| {
             p.tensors[0].dims = [1 << 10, 1 << 9, 1 << 9];
             p.tensors.extend(vec![p.tensors[0].clone(); 100]);
@@ -80,12 +83,24 @@ fn immense_and_inconsistent_networks_are_refused() {
             l.in_channels = 1_000_000;
         }),
         ("more channels than a bundle may have", |p| {
-            p.tensors[0].channels = architecture::MAX_CHANNELS + 1;
+            p.tensors[0].channels = public::MAX_CHANNELS + 1;
             p.tensors[0].dims = [1; 3];
         }),
         ("an even kernel", |p| {
             let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };
-            l.kind = blindvox_models::LinearKind::Conv { kernel: [2, 2, 2] };
+            l.kind = LinearKind::conv([2, 2, 2]);
+        }),
+        ("a stride of 0", |p| {
+            let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };
+            l.kind = LinearKind::Conv { kernel: [1; 3], stride: [1, 0, 1], padding: [0; 3] };
+        }),
+        ("more padding than can be counted", |p| {
+            let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };
+            l.kind = LinearKind::Conv { kernel: [1; 3], stride: [1; 3], padding: [usize::MAX, 0, 0] };
+        }),
+        ("a stride that leaves no such grid", |p| {
+            let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };
+            l.kind = LinearKind::Conv { kernel: [1; 3], stride: [2, 1, 1], padding: [0; 3] };
         }),
         ("a shift of all bits", |p| {
             let Some(Step::Linear(l)) = p.steps.first_mut() else { panic!("a convolution first") };
@@ -95,20 +110,20 @@ fn immense_and_inconsistent_networks_are_refused() {
     for (what, edit) in edits {
         let mut program = network().public_view();
         edit(&mut program);
-        let error = architecture::decode(&architecture::encode(&program).expect("encodes")).expect_err(what);
+        let error = public::decode(&public::encode(&program).expect("encodes")).expect_err(what);
         assert!(matches!(error, Error::Protocol(_)), "{what}: {error}");
         let message = error.to_string();
         assert!(message.starts_with("protocol: architecture: ") && message.len() < 1000, "{what}: {message}");
     }
     // With weights, which no server should give away.
     let bytes = postcard::to_allocvec(&**network()).expect("encodes");
-    assert!(architecture::decode(&bytes).expect_err("weights").to_string().contains("weights"));
+    assert!(public::decode(&bytes).expect_err("weights").to_string().contains("weights"));
 }
 
 #[test]
 fn the_networks_that_are_shipped_pass() {
-    let bytes = architecture::encode(network()).expect("encodes");
-    assert_eq!(architecture::decode(&bytes).expect("decodes"), network().public_view());
+    let bytes = public::encode(network()).expect("encodes");
+    assert_eq!(public::decode(&bytes).expect("decodes"), network().public_view());
 }
 
 fn params() -> [Params; 2] {
@@ -155,7 +170,7 @@ proptest! {
         edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         cut in proptest::option::weighted(0.2, any::<prop::sample::Index>()),
     ) {
-        let mut bytes = architecture::encode(network()).expect("encodes");
+        let mut bytes = public::encode(network()).expect("encodes");
         let whole = bytes.clone();
         for (at, to) in edits {
             let at = at.index(bytes.len());
@@ -165,7 +180,7 @@ proptest! {
             bytes.truncate(cut.index(bytes.len()));
         }
         match reads(bytes.clone()) {
-            Ok(()) => prop_assert!(architecture::decode(&bytes).is_ok(), "a client that goes on has decoded it"),
+            Ok(()) => prop_assert!(public::decode(&bytes).is_ok(), "a client that goes on has decoded it"),
             Err(error) => {
                 prop_assert!(bytes != whole, "the network itself is refused: {error}");
                 prop_assert!(is_about_the_architecture(&error), "{error}");
@@ -175,7 +190,7 @@ proptest! {
 
     #[test]
     fn random_bytes_are_no_architecture(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        prop_assert!(architecture::decode(&bytes).is_err());
+        prop_assert!(public::decode(&bytes).is_err());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use blindvox_engine::{Device, Prng};
 use blindvox_models::Program;
 use blindvox_net::channel::{Channel, Party};
 use blindvox_net::testing::{Fault, Harm, Relay};
-use blindvox_protocols::infer::{Options, Outcome, Role, Session};
+use blindvox_protocols::infer::{Client, Options, Outcome, Randomness, Role, Server, Session};
 use blindvox_protocols::{Error, Result};
 
 /// Longer than a run can take: who has not ended by then hangs.
@@ -32,20 +32,20 @@ fn network() -> &'static (Arc<Program>, Vec<i32>) {
     })
 }
 
+/// What the client and the server end with.
+type Ends = (Result<Outcome>, Result<Outcome>);
+
 /// One party's whole run.
 fn take_part(party: Party, mut channel: Channel, patience: Duration) -> Result<Outcome> {
     channel.set_timeout(patience);
     let (program, input) = network();
-    let prng = match channel.leaves_process() {
-        true => Prng::from_os().expect("randomness"),
-        false => Prng::from_seed_for_tests([party as u8; 32]),
-    };
-    let options = Options::new(Device::cpu());
+    let mut options = Options::new(Device::cpu());
+    if !channel.leaves_process() {
+        options.randomness = Randomness::FixedForTests(0);
+    }
     match party {
-        Party::Client => Session::setup(Role::Client, channel, prng, options)?.preprocess()?.run_client(input, &mut ()),
-        Party::Server => {
-            Session::setup(Role::Server(program.clone()), channel, prng, options)?.preprocess()?.run_server(&mut ())
-        }
+        Party::Client => Client::connect(channel, options)?.run(input, &mut ()),
+        Party::Server => Server::new(program.clone(), options).serve(channel),
     }
 }
 
@@ -59,7 +59,7 @@ impl Drop for Ended {
 }
 
 /// Both parties' ends: the client's and the server's.
-fn run_both(client: Channel, server: Channel, patience: Duration) -> (Result<Outcome>, Result<Outcome>) {
+fn run_both(client: Channel, server: Channel, patience: Duration) -> Ends {
     let (ended, ends) = mpsc::channel();
     let start = |party, channel| {
         let ended = Ended(ended.clone());
@@ -76,7 +76,7 @@ fn run_both(client: Channel, server: Channel, patience: Duration) -> (Result<Out
 }
 
 /// A run through a relay that harms a message; the lengths of the messages that each party sent.
-fn run_through(harm: Option<Harm>) -> ((Result<Outcome>, Result<Outcome>), [Vec<usize>; 2]) {
+fn run_through(harm: Option<Harm>) -> (Ends, [Vec<usize>; 2]) {
     let (relay, client, server) = Relay::between(harm);
     let patience = if harm.is_some_and(|harm| harm.fault.is_silence()) { PATIENCE } else { FOREVER };
     (run_both(client, server, patience), relay.lengths())

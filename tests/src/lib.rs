@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blindvox_engine::Device;
-use blindvox_engine::wgpu::{GpuOptions, Word, adapters};
-use blindvox_models::volume::Volume;
+use blindvox_engine::gpu::{GpuOptions, Word, adapters};
+use blindvox_models::data::nifti::Volume;
 use blindvox_models::{Bundle, Program};
-use blindvox_protocols::infer::local::{self, LocalOutcome, Randomness};
-use blindvox_protocols::infer::{Options, trace};
+use blindvox_protocols::infer::local::{self, LocalOutcome};
+use blindvox_protocols::infer::session::plans;
+use blindvox_protocols::infer::{Estimate, Options, Randomness, Ways, estimate, trace};
+use blindvox_protocols::ot::LOCAL_WIDTH;
 
 /// The Decathlon volumes' numbers.
 pub const VOLUMES: [&str; 8] = ["017", "034", "051", "064", "067", "091", "105", "166"];
@@ -47,8 +49,12 @@ pub fn decathlon() -> Option<PathBuf> {
 }
 
 /// A GPU device for each body of the words that the adapter runs. Without an adapter: a failure under `CI`, elsewhere a
-/// loud skip.
+/// loud skip, as in a build without the feature `wgpu`.
 pub fn gpu_devices(checked: bool) -> Vec<Device> {
+    if cfg!(not(feature = "wgpu")) {
+        eprintln!("SKIPPED: built without the feature wgpu");
+        return Vec::new();
+    }
     let found = adapters();
     let Some(usable) = found.iter().find(|a| a.unusable.is_none()) else {
         let report: Vec<String> = found.iter().map(ToString::to_string).collect();
@@ -65,7 +71,15 @@ pub fn gpu_devices(checked: bool) -> Vec<Device> {
 pub fn secure_run(program: &Arc<Program>, input: &[i32], device: &Device, seed: u64) -> LocalOutcome {
     let mut options = Options::new(device.clone());
     options.trace = true;
-    local::run(program.clone(), input, &options, Randomness::FixedForTests(seed), &mut ()).unwrap()
+    options.randomness = Randomness::FixedForTests(seed);
+    let run = local::run(program.clone(), input, &options, &mut ()).unwrap();
+    assert_eq!(Estimate::counted(&run.client), estimated(program, &options.ways));
+    run
+}
+
+/// What a run in one process should send.
+pub fn estimated(program: &Program, ways: &Ways) -> Estimate {
+    estimate(program, &plans(program).unwrap(), ways, LOCAL_WIDTH).unwrap()
 }
 
 /// Holds every step of a traced run to its bound, and the labels to the opened scores; gives the labels.

@@ -9,15 +9,16 @@ use std::sync::{Arc, OnceLock};
 use blindvox_engine::bfv::{Params, PublicKey, SecretKey};
 use blindvox_engine::rlwe::SeededCiphertexts;
 use blindvox_engine::{Device, Prng};
-use blindvox_models::bundle::{MODEL_FILE, WEIGHTS_FILE};
-use blindvox_models::volume::{Header, Volume};
+use blindvox_models::data::nifti::{Header, Volume};
+use blindvox_models::format::bundle::{MODEL_FILE, WEIGHTS_FILE};
 use blindvox_models::{Bundle, Program, testing};
 use blindvox_net::local_pair;
 use blindvox_net::transport::tcp;
 use blindvox_protocols::Error;
 use blindvox_protocols::gc::{arithmetic, bristol};
 use blindvox_protocols::infer::session::plans;
-use blindvox_protocols::infer::{Options, Role, Session, architecture};
+use blindvox_protocols::infer::shares::public;
+use blindvox_protocols::infer::{Options, Role, Session};
 
 /// One reader.
 pub struct Target {
@@ -99,7 +100,7 @@ fn hellos() -> Vec<Vec<u8>> {
 // A network without its weights, and what it asks to be planned.
 
 fn architectures(bytes: &[u8]) -> bool {
-    match architecture::decode(bytes).map(|program| plans(&program)) {
+    match public::decode(bytes).map(|program| plans(&program)) {
         Ok(Ok(_)) => true,
         // Decoded, and refused by the layer's name: it doesn't fit, or the search for its plan is bounded.
         Ok(Err(Error::Model(what))) if what.starts_with("layer ") => true,
@@ -109,7 +110,7 @@ fn architectures(bytes: &[u8]) -> bool {
 }
 
 fn encoded_architectures() -> Vec<Vec<u8>> {
-    vec![architecture::encode(&tiny().public_view()).expect("encodes")]
+    vec![public::encode(&tiny().public_view()).expect("encodes")]
 }
 
 // Public keys and ciphertexts: the first byte says which, the second the parameters.

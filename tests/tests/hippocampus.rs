@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use blindvox_engine::Device;
-use blindvox_models::dice::{Overlap, dice, overlap};
-use blindvox_models::volume::{LabelMap, Volume};
-use blindvox_models::{Rounding, float, plain};
-use blindvox_tests::{VOLUMES, bundle, check_steps, decathlon, demo, gpu_devices, secure_run, volume};
+use blindvox_models::data::dice::{Overlap, dice, overlap};
+use blindvox_models::data::labels::LabelMap;
+use blindvox_models::data::nifti::Volume;
+use blindvox_models::plain::float;
+use blindvox_models::{Rounding, plain};
+use blindvox_protocols::infer::{Comparison, Estimate, Options, Source, Ways, local};
+use blindvox_tests::{VOLUMES, bundle, check_steps, decathlon, demo, estimated, gpu_devices, secure_run, volume};
 
 /// Labels of every volume of the Decathlon against the exact integer network, and Dice against the float network.
 fn agrees_on_every_volume(model: &str) {
@@ -26,7 +29,7 @@ fn agrees_on_every_volume(model: &str) {
         let differing = labels.iter().zip(&integer.labels).filter(|(a, b)| a != b).count();
         assert!(differing * 1000 <= labels.len(), "{model} {number}: {differing} of {} labels differ", labels.len());
 
-        let float = float::run(&bundle, &prepared.real).unwrap();
+        let float = float::run(&bundle.network().unwrap(), &prepared.real);
         let truth = LabelMap::load(&folder.join("labels").join(&file)).unwrap();
         let score = |labels: &[u8]| dice(&prepared.placement.restore(labels, &scan).data, &truth.data, program.classes);
         for (secure, float) in score(&labels).iter().zip(score(&float.labels)) {
@@ -106,6 +109,59 @@ fn transcripts_repeat_and_do_not_depend_on_the_backend() {
         for device in gpu_devices(false).iter().take(1) {
             let on_gpu = run(device, 7);
             assert!(on_gpu.0 == labels && on_gpu.1 == transcript, "{model}: {device:?} differs");
+        }
+    }
+}
+
+/// Also with whole circuits; every other run of this file is held to its estimate too.
+#[test]
+fn runs_send_what_was_estimated() {
+    for model in ["hippo_hybrid", "hippo_quad", "hippo_relu", "hippo_square1"] {
+        let program = Arc::new(bundle(model).program().unwrap());
+        let input = vec![1; program.tensors[program.input].elements()];
+        let mut totals = vec![];
+        for ways in [Ways::BUNET, Ways::BUNET_PUBLISHED] {
+            let options = Options { ways, ..Options::new(Device::cpu()) };
+            let run = local::run(program.clone(), &input, &options, &mut ()).unwrap();
+            let expected = estimated(&program, &ways);
+            assert_eq!(Estimate::counted(&run.client), expected, "{model}, {ways:?}");
+            println!("{model}, {}: {:?} in all", ways.compare.name(), expected.total());
+            totals.push(expected.total().total());
+        }
+        assert!(totals[0] < totals[1], "{model}: {totals:?}");
+    }
+}
+
+/// Every shipped model by every comparison and source: every step keeps its bound, and by transfers on silent OT a run keeps to its bytes.
+#[test]
+fn every_comparison_and_source_agrees() {
+    let compares = [Comparison::SignSelect, Comparison::FullCircuit, Comparison::Transfers];
+    let all = compares.into_iter().flat_map(|compare| [(compare, Source::SoftSpoken), (compare, Source::Silent)]);
+    for (model, most) in [("hippo_relu", 160_000_000), ("hippo_hybrid", 200_000_000), ("hippo_square1", 400_000_000)] {
+        let bundle = bundle(model);
+        let program = Arc::new(bundle.program().unwrap());
+        let (scan, path) = volume("mni152_left");
+        let prepared = bundle.prepare(&program, &scan, &path).unwrap();
+        let integer = plain::run(&program, &prepared.integers, Rounding::Nearest);
+        for (compare, ot) in all.clone() {
+            let ways = Ways { compare, ot, ..Ways::default() };
+            let options = Options { ways, trace: true, ..Options::new(Device::cpu()) };
+            let run = local::run(program.clone(), &prepared.integers, &options, &mut ()).unwrap();
+            let labels = check_steps(&program, &run);
+            let differing = labels.iter().zip(&integer.labels).filter(|(a, b)| a != b).count();
+            assert!(differing * 1000 <= labels.len(), "{model}, {ways:?}: {differing} of {} differ", labels.len());
+            let (counted, expected) = (Estimate::counted(&run.client), estimated(&program, &ways));
+            let what = format!("{model}, {}, {}", compare.name(), ot.name());
+            println!("{what}: {:?}, estimated {:?}", counted.total(), expected.total());
+            match ot {
+                Source::SoftSpoken => assert_eq!(counted, expected, "{what}"),
+                Source::Silent => {
+                    let [counted, expected] = [counted, expected].map(|e| e.total().total() as f64);
+                    let within = if compare == Comparison::Transfers { 0.98..1.02 } else { 0.5..1.0 };
+                    assert!(within.contains(&(counted / expected)), "{what}: {counted} of {expected}");
+                    assert!(compare != Comparison::Transfers || counted <= f64::from(most), "{what}: {counted}");
+                }
+            }
         }
     }
 }

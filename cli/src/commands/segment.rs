@@ -3,20 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use blindvox_engine::Backend;
 use blindvox_engine::bfv::Params;
 use blindvox_models::atomic;
-use blindvox_models::dice::{Overlap, Union};
-use blindvox_models::volume::LabelMap;
-use blindvox_models::{RangeReport, Rounding, float, plain};
+use blindvox_models::data::dice::{Overlap, Union};
+use blindvox_models::data::labels::LabelMap;
+use blindvox_models::plain::float;
+use blindvox_models::{Bundle, RangeReport, Rounding, plain};
 use blindvox_protocols::infer::report::{LayerReport, Total, peak_memory_bytes};
 use blindvox_protocols::infer::session::plans;
-use blindvox_protocols::infer::{Options, local};
-use blindvox_protocols::nonlinear;
+use blindvox_protocols::infer::{Comparison as Way, Options, Randomness, Source, choice, local};
 use blindvox_protocols::{Error, Result};
 use serde::Serialize;
 
-use crate::args::{BackendChoice, ComparisonChoice, GarbleChoice, GateHashChoice, ReadingArgs, SegmentArgs};
+use crate::args::{BackendChoice, ComparisonChoice, GarbleChoice, GateHashChoice, OtChoice, ReadingArgs, SegmentArgs};
 use crate::gpu;
 use crate::input::{Done, Input};
 use crate::ui::files::{self, check_outputs, check_volume_name};
@@ -65,6 +64,8 @@ struct Parameters {
     convolutions: String,
     square_pairs: String,
     comparison: &'static str,
+    /// What made oblivious transfers.
+    ot: &'static str,
     /// The hash of gates and where they were computed.
     garbling: String,
     security_bits: u32,
@@ -108,7 +109,23 @@ fn load(args: &SegmentArgs) -> Result<Input> {
     outputs.extend(args.report.as_deref().map(|p| ("--report", p)));
     outputs.extend(args.preview.as_deref().map(|p| ("--preview", p)));
     check_outputs(&inputs, &outputs)?;
-    Input::load(&args.model, &args.input, args.labels.as_deref(), args.reading)
+    let bundle = Bundle::load(&args.model)?;
+    if bundle.preparation.table.is_some() {
+        let model = args.model.display();
+        return Err(Error::Input(format!(
+            "{model}: found a network of rows of a table, expected one that labels the voxels of a scan \
+             (`blindvox plain` takes rows)"
+        )));
+    }
+    let input = Input::load(bundle, &args.input, args.labels.as_deref(), args.reading)?;
+    if input.program.gives_class() {
+        let model = args.model.display();
+        return Err(Error::Input(format!(
+            "{model}: found a network that gives one class for all of a scan, expected one that labels its voxels \
+             (`blindvox plain` says the class)"
+        )));
+    }
+    Ok(input)
 }
 
 /// The `segment` command.
@@ -125,19 +142,37 @@ pub fn run(args: &SegmentArgs) -> Result<Done> {
         BackendChoice::Cpu => "cpu",
         BackendChoice::Gpu => "gpu",
     };
-    let (comparison, comparison_name) = match args.comparison {
-        ComparisonChoice::SignSelect => (nonlinear::Comparison::SignSelect, "sign by garbled circuit, selection by OT"),
-        ComparisonChoice::FullCircuit => (nonlinear::Comparison::FullCircuit, "full garbled circuit"),
-    };
     let mut options = Options::new(device);
-    options.comparison = comparison;
+    options.ways.ot = match args.ot {
+        OtChoice::Auto | OtChoice::Softspoken => Source::SoftSpoken,
+        OtChoice::Silent => Source::Silent,
+    };
+    let comparison = match args.comparison {
+        ComparisonChoice::Auto => choice::comparison(&job.program, &plans(&job.program)?, &options.ways, args.link)?,
+        ComparisonChoice::SignSelect => Way::SignSelect,
+        ComparisonChoice::FullCircuit => Way::FullCircuit,
+        ComparisonChoice::Transfers => Way::Transfers,
+    };
+    let comparison_name = match comparison {
+        Way::SignSelect => "sign by garbled circuit, selection by OT",
+        Way::FullCircuit => "full garbled circuit",
+        Way::Transfers => "tables, ANDs and selection by OT",
+    };
+    options.ways.compare = comparison;
+    let mut warnings = job.prepared.warnings.clone();
+    if options.ways.ot == Source::Silent {
+        let unchecked =
+            "silent OT was used, which has no consistency check: nothing is claimed against a service that deviates";
+        screen::warn(unchecked);
+        warnings.push(unchecked.to_owned());
+    }
     options.gate_hash = args.gate_hash.into();
     options.gate_place = args.garble.into();
-    let randomness = args.insecure_test_seed.map_or(local::Randomness::System, local::Randomness::FixedForTests);
+    options.randomness = args.insecure_test_seed.map_or(Randomness::System, Randomness::FixedForTests);
 
     let start = Instant::now();
     let mut progress = Progress::new(job.program.steps.len(), args.quiet);
-    let outcome = local::run(job.program.clone(), &job.prepared.integers, &options, randomness, &mut progress);
+    let outcome = local::run(job.program.clone(), &job.prepared.integers, &options, &mut progress);
     progress.finish();
     let outcome = outcome?;
     let seconds = start.elapsed().as_secs_f64();
@@ -162,6 +197,7 @@ pub fn run(args: &SegmentArgs) -> Result<Done> {
             convolutions: Params::hom_conv().describe(),
             square_pairs: Params::square_pairs().describe(),
             comparison: comparison_name,
+            ot: options.ways.ot.name(),
             garbling: options.garbling().to_string(),
             security_bits: SECURITY_BITS,
             hiding_bits: outcome.client.hiding_bits,
@@ -180,7 +216,7 @@ pub fn run(args: &SegmentArgs) -> Result<Done> {
         union,
         seen: SeenReport { share: job.seen.share, millimetres: job.seen.millimetres.then_some(job.seen.bounds) },
         peak_memory_bytes: peak_memory_bytes(),
-        warnings: job.prepared.warnings.clone(),
+        warnings,
         transcript: outcome.client.transcript.zip(outcome.server.transcript).map(|(c, s)| [hex(&c), hex(&s)]),
     };
     let mut outputs = vec![map.stage(&args.output)?];
@@ -206,7 +242,7 @@ fn hex(digest: &[u8]) -> String {
 /// Runs the integer and the float network in the clear.
 fn compare(job: &Input, labels: &[u8], map: &LabelMap) -> Result<Comparison> {
     let integer = plain::run(&job.program, &job.prepared.integers, Rounding::Nearest);
-    let float = float::run(&job.bundle, &job.prepared.real)?;
+    let float = float::run(&job.bundle.network()?, &job.prepared.real);
     let differing = |other: &[u8]| labels.iter().zip(other).filter(|(a, b)| a != b).count();
     let float_map = job.prepared.placement.restore(&float.labels, &job.volume);
     let against_truth = |map: &LabelMap| match job.score(map) {
@@ -308,7 +344,9 @@ pub fn demo() -> Result<Done> {
         output: out.join("demo_labels.nii.gz"),
         backend: BackendChoice::Cpu,
         adapter: None,
-        comparison: ComparisonChoice::SignSelect,
+        comparison: ComparisonChoice::default(),
+        ot: OtChoice::default(),
+        link: None,
         gate_hash: GateHashChoice::default(),
         garble: GarbleChoice::default(),
         report: Some(out.join("demo_report.json")),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::pace::Pace;
 use super::queue::{Closer, Message, Popper, Pusher, queue};
 use super::recycle;
-use crate::channel::{DEFAULT_TIMEOUT, MAX_MESSAGE};
+use super::{DEFAULT_TIMEOUT, MAX_MESSAGE};
 use crate::error::{Error, Result};
 
 /// Queues of threads that wait as long as the channel lives.

@@ -13,24 +13,29 @@ use std::collections::HashMap;
 use super::words::Words;
 use super::{Compare, check};
 use crate::error::Result;
-use crate::gc::Program;
+use crate::gc::{self, Schedule};
 use crate::peer::Peer;
 use crate::share::{BitShares, Ring};
+use crate::traffic::Bytes;
 
 /// The circuits that it has been asked for so far.
 #[derive(Default)]
 pub struct Garbled {
-    programs: HashMap<Ring, Program>,
+    programs: HashMap<Ring, Schedule>,
 }
 
 impl Compare for Garbled {
     fn signs(&mut self, peer: &mut Peer, x: &[u32], ring: Ring) -> Result<BitShares> {
         check("a comparison", ring, 32)?;
         let words = Words::new(ring);
-        let program = self.programs.entry(ring).or_insert_with(|| Program::new(&words.sign()));
+        let program = self.programs.entry(ring).or_insert_with(|| Schedule::new(&words.sign()));
         let inputs = words.for_sign(peer.party, x);
         let (gc, channel) = peer.gates()?;
         Ok(gc.run(channel, program, &inputs)?.to_bytes(0).into())
+    }
+
+    fn bytes(&self, n: usize, ring: Ring, width: usize) -> Bytes {
+        gc::traffic::bytes(&Words::new(ring).sign(), n, width)
     }
 }
 
@@ -40,8 +45,9 @@ mod tests {
 
     use super::super::ideal;
     use super::*;
+    use crate::ot::LOCAL_WIDTH;
     use crate::share::P;
-    use crate::testing::{LABELS, run_garbled, sharings};
+    use crate::testing::{run_garbled, sharings};
 
     #[test]
     fn tells_what_is_not_below_a_threshold() {
@@ -61,10 +67,7 @@ mod tests {
                 let expected: Vec<bool> = values.iter().map(|&x| ideal(x, t)).collect();
                 assert_eq!(opened, expected, "{ring}, from {t}");
             }
-            let (n, k) = (5 * values.len(), if let Ring::Pow2(k) = ring { k as usize } else { 32 });
-            let ands = if let Ring::Pow2(k) = ring { k as usize - 1 } else { 32 };
-            let expected = (LABELS * k * n.div_ceil(256), 32 * ands * n);
-            assert_eq!((traffic.sent as usize, traffic.received as usize), expected, "{ring}");
+            assert_eq!(Bytes::from(traffic), Garbled::default().bytes(5 * values.len(), ring, LOCAL_WIDTH), "{ring}");
         }
     }
 

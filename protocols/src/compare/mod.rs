@@ -22,9 +22,10 @@ use blindvox_net::channel::Party;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
-use crate::nonlinear::select::select;
+use crate::nonlinear::select::{self, select};
 use crate::peer::Peer;
 use crate::share::{BitShares, Ring, Shares};
+use crate::traffic::Bytes;
 
 /// A way to compare. Both parties call the same with shares of the same values.
 pub trait Compare: Send {
@@ -33,6 +34,9 @@ pub trait Compare: Send {
     /// # Errors
     /// [`Error::Model`] for a ring that can't be compared in, or what the peer was not set up for; the peer's and the channel's.
     fn signs(&mut self, peer: &mut Peer, x: &[u32], ring: Ring) -> Result<BitShares>;
+
+    /// Bytes of [`Self::signs`] of `n` values, at a block width of transfers.
+    fn bytes(&self, n: usize, ring: Ring, width: usize) -> Bytes;
 
     /// Shares of \[x >= t\] for each value, one set for each of the public thresholds t; x - t must be in the range of `ring` too.
     /// All are compared at once.
@@ -59,6 +63,22 @@ pub trait Compare: Send {
     /// The peer's and the channel's.
     fn select(&mut self, peer: &mut Peer, bits: &BitShares, x: &[u32], ring: Ring) -> Result<Shares> {
         select(peer, bits, x, ring)
+    }
+
+    /// Bytes of [`Self::select`] of `n` values, at a block width of transfers.
+    fn select_bytes(&self, n: usize, ring: Ring, width: usize) -> Bytes {
+        select::bytes(n, ring, width)
+    }
+
+    /// Bytes of [`Self::relu`] of `n` values, at a block width of transfers.
+    fn relu_bytes(&self, n: usize, ring: Ring, width: usize) -> Bytes {
+        self.bytes(n, ring, width) + self.select_bytes(n, shares(ring), width)
+    }
+
+    /// Bytes of [`Self::and`] of `n` words of `bits` bits, at a block width of transfers.
+    fn and_bytes(&self, n: usize, bits: u32, width: usize) -> Bytes {
+        let _ = (n, bits, width);
+        Bytes::default()
     }
 
     /// Shares of max(x, 0): what [`crate::nonlinear::relu::relu`] gives.

@@ -14,10 +14,12 @@
 
 use blindvox_net::channel::Party;
 
+use crate::convert;
 use crate::error::Result;
-use crate::gc::{Circuit, Half, Planes, Program, arithmetic, modular};
+use crate::gc::{self, Circuit, Half, Planes, Schedule, arithmetic, modular};
 use crate::peer::Peer;
 use crate::share::{Ring, Shares};
+use crate::traffic::Bytes;
 
 /// The words of a ring's values.
 #[derive(Clone, Copy)]
@@ -126,7 +128,7 @@ impl Words {
     pub(crate) fn run_reshared(
         self,
         peer: &mut Peer,
-        program: &Program,
+        program: &Schedule,
         columns: &[&[u32]],
         in_order: bool,
     ) -> Result<Shares> {
@@ -141,6 +143,15 @@ impl Words {
             (Some(masked), _) => self.reduced(gc, masked.to_column(0, self.width()).into()),
             (None, mask) => mask.unwrap_or_default().iter().map(|&r| ring.neg(r)).collect(),
         })
+    }
+
+    /// Bytes of [`Self::run_reshared`] and of the conversion of what comes out to shares mod 2^32, where it is needed.
+    pub(crate) fn reshared_bytes(self, circuit: &Circuit, n: usize, width: usize) -> Bytes {
+        let converted = match self {
+            Self::Pow2(bits) => convert::bytes(n, bits, Ring::FULL, width),
+            Self::Prime(_) => Bytes::default(),
+        };
+        gc::traffic::bytes(circuit, n, width) + gc::traffic::reveal_bytes(self.width(), n) + converted
     }
 
     /// The ring of k bits, or of the prime.

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{BeaverTriples, Correlated, Correlations, Kind, SquarePairs};
 use crate::error::Result;
-use crate::peer::Peer;
+use crate::peer::Link;
 use crate::share::{P, Ring, mul_mod_p};
 
 /// One party's copy of the dealer, **for tests only**.
@@ -55,11 +55,11 @@ impl Correlations for Dealer {
         matches!(kind, Kind::SquarePairs | Kind::Triples)
     }
 
-    fn square_pairs(&mut self, _peer: &mut Peer, count: usize) -> Result<SquarePairs> {
+    fn square_pairs(&mut self, _link: &mut Link, count: usize) -> Result<SquarePairs> {
         Ok(self.deal(count))
     }
 
-    fn triples(&mut self, _peer: &mut Peer, count: usize) -> Result<BeaverTriples> {
+    fn triples(&mut self, _link: &mut Link, count: usize) -> Result<BeaverTriples> {
         Ok(self.deal(count))
     }
 }

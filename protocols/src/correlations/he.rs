@@ -33,8 +33,9 @@ use zeroize::Zeroizing;
 use super::products::{BeaverTriples, Correlated, SquarePairs};
 use super::{Correlations, Kind};
 use crate::error::Result;
-use crate::peer::Peer;
+use crate::peer::Link;
 use crate::share::{P, Ring};
+use crate::traffic::Bytes;
 
 /// Ciphertexts in a message of the client's at most: 2.5 MB there and 1.6 MB back, or 0.8 MB for triples.
 pub const BATCH: usize = 16;
@@ -56,6 +57,36 @@ pub fn distance(count: usize) -> Result<f64> {
     let params = Params::square_pairs();
     let slot = budget(&params, factor_norm(&params, 1))?.distance_bits.exp2();
     Ok(slot * count.next_multiple_of(params.n()) as f64)
+}
+
+/// What the source sends: as much as requests for square pairs are short of what is left of ciphertexts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PairTraffic {
+    stock: usize,
+}
+
+impl PairTraffic {
+    /// Bytes of the set-up: the public key.
+    pub fn setup() -> Bytes {
+        Bytes::sent_by(Party::Client, PublicKey::wire_len(&Params::square_pairs()), 0)
+    }
+
+    /// Bytes of the next request for `count` square pairs.
+    pub fn request(&mut self, count: usize) -> Bytes {
+        let params = Params::square_pairs();
+        let (n, basis) = (params.n(), params.basis());
+        let made = missing(count, self.stock, n);
+        self.stock = self.stock + made - count;
+        let bits = |limbs: Range<usize>| limbs.map(|l| basis.modulus(l).bits() as usize).sum::<usize>();
+        // All limbs of one half come with a seed, and the first limb of both halves goes back.
+        let messages = made.div_ceil(n * BATCH);
+        Bytes::sent_by(Party::Client, 16 * messages + made * bits(0..basis.len()) / 8, 2 * made * bits(0..1) / 8)
+    }
+}
+
+/// What is made where `count` are wanted and `stock` are left: whole ciphertexts of n.
+fn missing(count: usize, stock: usize, n: usize) -> usize {
+    count.saturating_sub(stock).next_multiple_of(n)
 }
 
 /// One party's half of the source. What is left of a ciphertext that was not used up is kept for the next request.
@@ -84,9 +115,9 @@ impl HeSource {
     ///
     /// # Errors
     /// The peer's, the channel's and the device's.
-    pub fn setup(peer: &mut Peer, device: &Device) -> Result<Self> {
+    pub fn setup(link: &mut Link, device: &Device) -> Result<Self> {
         let params = Params::square_pairs();
-        let Peer { party, channel, prng, .. } = peer;
+        let Link { party, channel, prng, .. } = link;
         let mut prng = prng.fork("square pairs");
         let role = match party {
             Party::Client => {
@@ -116,12 +147,12 @@ impl Correlations for HeSource {
         matches!(kind, Kind::SquarePairs | Kind::Triples)
     }
 
-    fn square_pairs(&mut self, peer: &mut Peer, count: usize) -> Result<SquarePairs> {
-        self.maker.supply(&mut self.pairs, &mut peer.channel, count)
+    fn square_pairs(&mut self, link: &mut Link, count: usize) -> Result<SquarePairs> {
+        self.maker.supply(&mut self.pairs, &mut link.channel, count)
     }
 
-    fn triples(&mut self, peer: &mut Peer, count: usize) -> Result<BeaverTriples> {
-        self.maker.supply(&mut self.triples, &mut peer.channel, count)
+    fn triples(&mut self, link: &mut Link, count: usize) -> Result<BeaverTriples> {
+        self.maker.supply(&mut self.triples, &mut link.channel, count)
     }
 }
 
@@ -133,7 +164,7 @@ impl Maker {
         channel: &mut Channel,
         count: usize,
     ) -> Result<Correlated<C>> {
-        let missing = count.saturating_sub(stock.len()).next_multiple_of(self.n);
+        let missing = missing(count, stock.len(), self.n);
         if missing > 0 {
             // Until all are made, none is in stock: a failure must not leave half-made ones.
             let mut pool = std::mem::take(stock);
@@ -230,7 +261,7 @@ mod tests {
     /// Both halves, one request after the other; the client's traffic of each.
     fn run<T: Send>(
         requests: &[usize],
-        ask: impl Fn(&mut HeSource, &mut Peer, usize) -> Result<T> + Sync,
+        ask: impl Fn(&mut HeSource, &mut Link, usize) -> Result<T> + Sync,
     ) -> Vec<(T, T, Traffic)> {
         let (client, server, _) = run_both(|peer| {
             let mut source = HeSource::setup(peer, &Device::cpu()).unwrap();
@@ -262,8 +293,10 @@ mod tests {
     #[test]
     fn pairs_are_squares_and_cost_what_the_table_says() {
         let batches = run(&[1000, 8192 - 1000, 17 * 8192 - 5, 5, 0], HeSource::square_pairs);
+        let mut estimate = PairTraffic::default();
         for ((client, server, t), expected) in batches.iter().zip([(1, 1), (0, 0), (17, 2), (0, 0), (0, 0)]) {
             assert_products(client, server);
+            assert_eq!(estimate.request(client.len()), (*t).into());
             assert_traffic(*t, 1, expected.0, expected.1);
         }
         assert_fresh(batches.iter().flat_map(|(c, ..)| c.shares()[0].to_vec()).collect());
@@ -287,7 +320,7 @@ mod tests {
 
     #[test]
     fn pairs_and_triples_come_from_one_source_in_turn() {
-        let mixed = run(&[10, 20], |source, peer, n| Ok((source.triples(peer, n)?, source.square_pairs(peer, n)?)));
+        let mixed = run(&[10, 20], |source, link, n| Ok((source.triples(link, n)?, source.square_pairs(link, n)?)));
         for ((triples, pairs), (triples2, pairs2), _) in &mixed {
             assert_products(triples, triples2);
             assert_products(pairs, pairs2);

@@ -6,7 +6,7 @@
 //! | [`he`] | both by homomorphic encryption between the two parties |
 //! | `for_tests` | a dealer that both parties play, with feature `testing` |
 //!
-//! Layers ask their [`Peer`] for what they need and don't know which source it has. What a source gives is spent by who takes it:
+//! Layers ask their [`Peer`](crate::peer::Peer) for what they need and don't know which source it has. What a source gives is spent by who takes it:
 //! protocols take it by value.
 
 #[cfg(any(test, feature = "testing"))]
@@ -22,7 +22,7 @@ pub use products::{BeaverTriples, Correlated, SquarePairs};
 use std::fmt;
 
 use crate::error::{Error, Result};
-use crate::peer::Peer;
+use crate::peer::Link;
 
 /// What sources can offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,8 +53,8 @@ pub trait Correlations: fmt::Debug + Send {
     ///
     /// # Errors
     /// [`Error::Model`] where they are not offered; the peer's and the channel's.
-    fn square_pairs(&mut self, peer: &mut Peer, count: usize) -> Result<SquarePairs> {
-        let _ = peer;
+    fn square_pairs(&mut self, link: &mut Link, count: usize) -> Result<SquarePairs> {
+        let _ = link;
         Err(lacks(self, Kind::SquarePairs, count))
     }
 
@@ -62,8 +62,8 @@ pub trait Correlations: fmt::Debug + Send {
     ///
     /// # Errors
     /// [`Error::Model`] where they are not offered; the peer's and the channel's.
-    fn triples(&mut self, peer: &mut Peer, count: usize) -> Result<BeaverTriples> {
-        let _ = peer;
+    fn triples(&mut self, link: &mut Link, count: usize) -> Result<BeaverTriples> {
+        let _ = link;
         Err(lacks(self, Kind::Triples, count))
     }
 }

@@ -1,6 +1,6 @@
 //! One party's shares of factors and their product, column by column.
 //!
-//! Columns are vectors of residues mod [`P`](crate::share::P), one item an element: the factors, then the product of the first and the last
+//! Columns are vectors of residues mod [`P`], one item an element: the factors, then the product of the first and the last
 //! of them. A square pair has the columns (a, a^2), a triple (a, b, a·b).
 
 use std::fmt;
@@ -13,7 +13,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{Correlations, Kind};
 use crate::error::{Error, Result};
-use crate::peer::Peer;
+use crate::peer::Link;
 use crate::share::{P, mul_mod_p};
 
 /// One party's shares mod [`P`] of square pairs: a uniform a, and a^2. Each is good for one use.
@@ -160,7 +160,7 @@ impl Correlations for SquarePairs {
         kind == Kind::SquarePairs
     }
 
-    fn square_pairs(&mut self, _peer: &mut Peer, count: usize) -> Result<SquarePairs> {
+    fn square_pairs(&mut self, _link: &mut Link, count: usize) -> Result<SquarePairs> {
         self.take(count)
     }
 }

@@ -19,16 +19,17 @@
 //! client the labels.
 
 use blindvox_net::channel::Party;
-use zeroize::Zeroizing;
 
+use super::index::{by_selection, open};
 use super::relu::BATCH;
 use super::tournament;
 use crate::compare::{Compare, check};
 use crate::error::{Error, Result};
-use crate::gc::{INSTANCES, Planes, Program, arithmetic};
-use crate::ot::pack::{pack, packed_len, unpack};
+use crate::gc::{self, INSTANCES, Planes, Schedule, arithmetic};
+use crate::ot::pack::packed_len;
 use crate::peer::Peer;
 use crate::share::{Ring, Shares};
+use crate::traffic::{Bytes, batches};
 
 /// The index of the greatest of `classes` logits at each voxel, from \[classes\]\[voxels\] shares. For `Ring::Pow2(k)` they are mod
 /// 2^32 of |x| < 2^(k - 1), and the low k + 1 bits need be right; for `Ring::Prime(p)` they are mod p of |x| < p/4. The client gets
@@ -55,7 +56,7 @@ pub fn argmax(
     labels(peer, logits, classes, |peer, columns| {
         let outcomes = outcomes(peer, compare, columns, ring)?;
         let outcomes: Vec<_> = outcomes.iter().map(|c| &c[..]).collect();
-        let winner = winner.get_or_insert_with(|| Program::new(&arithmetic::winner(classes)));
+        let winner = winner.get_or_insert_with(|| Schedule::new(&arithmetic::winner(classes)));
         let (gc, channel) = peer.gates()?;
         let shares = gc.run(channel, winner, &Planes::from_columns(&outcomes, 1))?;
         revealed(peer, shares, classes)
@@ -69,53 +70,36 @@ pub(super) fn revealed(peer: &mut Peer, shares: Planes, classes: usize) -> Resul
     Ok(opened.map(|index| index.to_column(0, arithmetic::index_bits(classes))))
 }
 
-/// Shares of the index of the greatest: a tournament in which indices are selected as values are.
-pub(crate) fn by_selection(
-    peer: &mut Peer,
-    compare: &mut dyn Compare,
-    columns: &[&[u32]],
-    ring: Ring,
-) -> Result<Zeroizing<Vec<u8>>> {
-    let bits = arithmetic::index_bits(columns.len()) as u32;
-    let mine = if peer.party == Party::Client { 1 } else { 0 };
-    let n = columns[0].len();
-    let mut indices: Vec<_> = (0..columns.len()).map(|c| Zeroizing::new(vec![c as u8 * mine; n])).collect();
-    let mut columns: Vec<Shares> = columns.iter().map(|&c| c.into()).collect();
-    while columns.len() > 1 {
-        let outcomes = tournament::play(peer, compare, &columns, ring)?;
-        let (pairs, _) = indices.as_chunks::<2>();
-        let changes = pairs.iter().flat_map(|[a, b]| a.iter().zip(b.iter()).map(|(a, b)| a ^ b));
-        let changes = Zeroizing::new(changes.collect::<Vec<_>>());
-        let gains = compare.and(peer, &outcomes.first_wins, &changes, bits)?;
-        let mut next = Vec::with_capacity(indices.len().div_ceil(2));
-        let mut gains = gains.chunks_exact(n);
-        let mut left = indices.into_iter();
-        while let Some(first) = left.next() {
-            let Some(mut second) = left.next() else {
-                next.push(first);
-                break;
-            };
-            second.iter_mut().zip(gains.next().unwrap_or_default()).for_each(|(b, gain)| *b ^= gain);
-            next.push(second);
-        }
-        indices = next;
-        columns =
-            if columns.len() == 2 { vec![Shares::default()] } else { outcomes.winners(peer, compare, columns)? };
-    }
-    Ok(indices.swap_remove(0))
+/// Bytes for as many voxels, at a block width of transfers.
+pub fn bytes(compare: &dyn Compare, [voxels, classes]: [usize; 2], ring: Ring, width: usize) -> Bytes {
+    let bits = arithmetic::index_bits(classes);
+    labels_bytes([voxels, classes], |voxels| {
+        let columns = std::iter::successors(Some(classes), |&columns| (columns > 2).then(|| columns.div_ceil(2)));
+        let rounds = columns.map(|columns| {
+            let [last, others] = tournament::bytes(compare, columns / 2 * voxels, ring, width);
+            let selected = compare.and_bytes(columns / 2 * voxels, bits as u32, width);
+            selected + if columns == 2 { last } else { others }
+        });
+        let shown = if compare.ands_words() {
+            Bytes { up: 0, down: packed_len(voxels, bits as u32) as u64 }
+        } else {
+            gc::traffic::bytes(&arithmetic::winner(classes), voxels, width) + gc::traffic::reveal_bytes(bits, voxels)
+        };
+        rounds.sum::<Bytes>() + shown
+    })
 }
 
-/// The client learns words of so many bits that are shared by xor.
-pub(crate) fn open(peer: &mut Peer, shares: &[u8], bits: usize) -> Result<Option<Vec<u32>>> {
-    let (n, bits) = (shares.len(), bits as u32);
-    if peer.party == Party::Server {
-        let shares: Shares = shares.iter().map(|&s| u32::from(s)).collect();
-        peer.channel.send(pack(&shares, bits))?;
-        return Ok(None);
+/// Bytes of [`labels`] where those of an index, shown, for some voxels are known.
+pub(super) fn labels_bytes([voxels, classes]: [usize; 2], index: impl Fn(usize) -> Bytes) -> Bytes {
+    if classes == 1 {
+        return Bytes::default();
     }
-    let message = peer.channel.recv_exact(packed_len(n, bits))?;
-    let theirs = unpack(&message, n, bits);
-    Ok(Some(theirs.iter().zip(shares).map(|(t, &s)| t ^ u32::from(s)).collect()))
+    batches(voxels, voxels_at_a_time(classes)).map(index).sum()
+}
+
+/// Voxels in flight at a time.
+fn voxels_at_a_time(classes: usize) -> usize {
+    (BATCH / classes).next_multiple_of(INSTANCES)
 }
 
 /// The labels of logits, whose `index` is found for a bounded number of voxels at a time: the columns of the classes go in, the greatest
@@ -134,7 +118,7 @@ pub(super) fn labels(
     if classes == 1 {
         return Ok(labels.map(|_| vec![0; voxels]));
     }
-    let batch = (BATCH / classes).next_multiple_of(INSTANCES);
+    let batch = voxels_at_a_time(classes);
     for start in (0..voxels).step_by(batch) {
         let columns: Vec<_> = (0..classes).map(|c| &logits[c * voxels..][start..voxels.min(start + batch)]).collect();
         let opened = index(peer, &columns)?;
@@ -183,51 +167,9 @@ mod tests {
     use super::super::{Comparison, Nonlinear};
     use super::*;
     use crate::compare::Garbled;
-    use crate::gc::modular;
-    use crate::ot::{LOCAL_WIDTH, cot_bytes};
+    use crate::ot::LOCAL_WIDTH;
     use crate::share::P;
-    use crate::testing::{LABELS, Tampered, run_garbled, sharings};
-
-    /// Bits of words, of the words of their differences, and ANDs of the full circuit and of a match.
-    fn sizes(ring: Ring, classes: usize) -> [usize; 4] {
-        match ring {
-            Ring::Pow2(bits) => {
-                let k = bits as usize;
-                [k, k + 1, arithmetic::argmax(classes, k).ands(), k]
-            }
-            Ring::Prime(p) => {
-                let k = modular::width(p);
-                [k, k, modular::argmax(classes, p).ands(), k]
-            }
-        }
-    }
-
-    /// Bytes that the client sends and receives for `n` voxels.
-    fn bytes(n: usize, classes: usize, ring: Ring, kind: Comparison) -> [usize; 2] {
-        let [k, wide, full, comparison] = sizes(ring, classes);
-        let shared = if let Ring::Prime(_) = ring { ring } else { Ring::FULL };
-        let chunks = n.div_ceil(256);
-        let colours = 32 * arithmetic::index_bits(classes) * chunks;
-        if kind == Comparison::FullCircuit {
-            return [LABELS * classes * k * chunks, 32 * full * n + colours];
-        }
-        let mut sent = LABELS * (classes - 1) * chunks;
-        let mut received = 32 * arithmetic::winner(classes).ands() * n + colours;
-        let mut left = classes;
-        while left > 1 {
-            let matches = left / 2 * n;
-            sent += LABELS * wide * matches.div_ceil(256);
-            received += 32 * comparison * matches;
-            if left > 2 {
-                let (choices, corrections) = cot_bytes(matches, shared, LOCAL_WIDTH);
-                let selection = choices + corrections;
-                sent += selection;
-                received += selection;
-            }
-            left = left.div_ceil(2);
-        }
-        [sent, received]
-    }
+    use crate::testing::{Tampered, run_garbled, sharings};
 
     #[test]
     fn the_client_learns_the_first_greatest() {
@@ -251,8 +193,8 @@ mod tests {
                 });
                 assert_eq!(s, None);
                 assert_eq!(c.unwrap(), ideal(&values[..keep], classes), "{classes} classes in {ring}, {kind:?}");
-                let expected = if classes > 1 { bytes(keep / classes, classes, ring, kind) } else { [0, 0] };
-                assert_eq!([traffic.sent as usize, traffic.received as usize], expected);
+                let bytes = Nonlinear::new(kind).argmax_bytes([keep / classes, classes], ring, LOCAL_WIDTH);
+                assert_eq!(Bytes::from(traffic), bytes, "{classes} classes in {ring}, {kind:?}");
             }
         }
     }

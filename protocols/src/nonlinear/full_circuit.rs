@@ -16,16 +16,17 @@
 
 use blindvox_net::channel::Party;
 
-use super::argmax::{labels, revealed};
-use super::max_pool::in_batches;
+use super::argmax::{labels, labels_bytes, revealed};
+use super::max_pool::{in_batches, windows_at_a_time};
 use super::relu::BATCH;
 use crate::compare::words::Words;
 use crate::compare::{check, of_differences};
 use crate::convert::convert;
 use crate::error::Result;
-use crate::gc::Program;
+use crate::gc::{self, Schedule};
 use crate::peer::Peer;
 use crate::share::{Ring, Shares};
+use crate::traffic::{Bytes, batches};
 
 /// As [`relu`](super::relu::relu).
 ///
@@ -34,7 +35,7 @@ use crate::share::{Ring, Shares};
 pub fn relu(peer: &mut Peer, x: &[u32], ring: Ring) -> Result<Shares> {
     check("ReLU", ring, 32)?;
     let words = Words::new(ring);
-    let program = Program::new(&words.relu());
+    let program = Schedule::new(&words.relu());
     let mut y = Shares::with_capacity(x.len());
     for x in x.chunks(BATCH) {
         let shares = words.run_reshared(peer, &program, &[x], false)?;
@@ -44,6 +45,12 @@ pub fn relu(peer: &mut Peer, x: &[u32], ring: Ring) -> Result<Shares> {
         });
     }
     Ok(y)
+}
+
+/// Bytes of [`relu`] of `n` values, at a block width of transfers.
+pub fn relu_bytes(n: usize, ring: Ring, width: usize) -> Bytes {
+    let words = Words::new(ring);
+    batches(n, BATCH).map(|n| words.reshared_bytes(&words.relu(), n, width)).sum()
 }
 
 /// From shares mod 2^`bits` of 0 <= y < 2^(`bits` - 1) to shares mod 2^32.
@@ -66,7 +73,7 @@ fn widen_non_negative(peer: &mut Peer, mut y: Shares, bits: u32) -> Result<Share
 pub fn max_pool(peer: &mut Peer, windows: &[u32], window: usize, ring: Ring) -> Result<Shares> {
     check("max pooling", ring, 32)?;
     let words = Words::new(of_differences(ring));
-    let program = Program::new(&words.max(window));
+    let program = Schedule::new(&words.max(window));
     in_batches(windows, window, |columns| {
         let columns: Vec<_> = columns.iter().map(|c| &c[..]).collect();
         let shares = words.run_reshared(peer, &program, &columns, true)?;
@@ -75,6 +82,13 @@ pub fn max_pool(peer: &mut Peer, windows: &[u32], window: usize, ring: Ring) -> 
             Ring::Prime(_) => Ok(shares),
         }
     })
+}
+
+/// Bytes of [`max_pool`] for `count` windows, at a block width of transfers.
+pub fn max_pool_bytes([count, window]: [usize; 2], ring: Ring, width: usize) -> Bytes {
+    let words = Words::new(of_differences(ring));
+    let circuit = words.max(window);
+    batches(count, windows_at_a_time(window)).map(|n| words.reshared_bytes(&circuit, n, width)).sum()
 }
 
 /// As [`argmax`](super::argmax::argmax), of values of up to 32 bits, of which the low k need be right, and of any residues.
@@ -87,12 +101,18 @@ pub fn argmax(peer: &mut Peer, logits: &[u32], classes: usize, ring: Ring) -> Re
     let words = Words::new(ring);
     let mut program = None;
     labels(peer, logits, classes, |peer, columns| {
-        let program = program.get_or_insert_with(|| Program::new(&words.argmax(classes)));
+        let program = program.get_or_insert_with(|| Schedule::new(&words.argmax(classes)));
         let inputs = words.in_order(peer.party, columns);
         let (gc, channel) = peer.gates()?;
         let shares = gc.run(channel, program, &inputs)?;
         revealed(peer, shares, classes)
     })
+}
+
+/// Bytes of [`argmax`] for as many voxels, at a block width of transfers.
+pub fn argmax_bytes([voxels, classes]: [usize; 2], ring: Ring, width: usize) -> Bytes {
+    let shown = |n| gc::traffic::reveal_bytes(gc::arithmetic::index_bits(classes), n);
+    labels_bytes([voxels, classes], |n| gc::traffic::bytes(&Words::new(ring).argmax(classes), n, width) + shown(n))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::compare::{Compare, check};
 use crate::error::Result;
 use crate::peer::Peer;
 use crate::share::{Ring, Shares};
+use crate::traffic::{Bytes, batches};
 
 /// The maxima of `windows`, \[windows\]\[`window`\] shares, one a window. For `Ring::Pow2(k)` from shares mod 2^32 of
 /// |x| < 2^(k - 1) to shares mod 2^32; for `Ring::Prime(p)` from shares mod p of |x| < p/4 to shares mod p.
@@ -40,6 +41,20 @@ pub fn max_pool(
     })
 }
 
+/// Bytes for `count` windows, at a block width of transfers.
+pub fn bytes(compare: &dyn Compare, [count, window]: [usize; 2], ring: Ring, width: usize) -> Bytes {
+    let rounds = |windows: usize| {
+        let columns = std::iter::successors(Some(window), |&columns| (columns > 1).then(|| columns.div_ceil(2)));
+        columns.map(|columns| tournament::bytes(compare, columns / 2 * windows, ring, width)[1]).sum::<Bytes>()
+    };
+    batches(count, windows_at_a_time(window)).map(rounds).sum()
+}
+
+/// Windows in flight at a time.
+pub(super) fn windows_at_a_time(window: usize) -> usize {
+    (BATCH / window).max(1)
+}
+
 /// What `greatest` makes of the windows, a bounded number of them at a time: a column for each place of a window goes in.
 pub(super) fn in_batches(
     windows: &[u32],
@@ -48,7 +63,7 @@ pub(super) fn in_batches(
 ) -> Result<Shares> {
     assert!(window > 0 && windows.len().is_multiple_of(window), "{} values in windows of {window}", windows.len());
     let mut maxima = Shares::with_capacity(windows.len() / window);
-    for windows in windows.chunks((BATCH / window).max(1) * window) {
+    for windows in windows.chunks(windows_at_a_time(window) * window) {
         let columns = (0..window).map(|i| windows.chunks_exact(window).map(|w| w[i]).collect());
         maxima.extend_from_slice(&greatest(columns.collect())?);
     }
@@ -67,10 +82,9 @@ mod tests {
     use super::super::{Comparison, Nonlinear};
     use super::*;
     use crate::compare::Garbled;
-    use crate::gc::arithmetic;
-    use crate::ot::{LOCAL_WIDTH, cot_bytes};
+    use crate::ot::LOCAL_WIDTH;
     use crate::share::P;
-    use crate::testing::{LABELS, run_garbled, sharings};
+    use crate::testing::{run_garbled, sharings};
 
     #[test]
     fn both_forms_find_the_greatest_of_each_window() {
@@ -88,35 +102,8 @@ mod tests {
                     Nonlinear::new(kind).max_pool(peer, &x[..keep], window, Ring::Pow2(bits)).unwrap()
                 });
                 assert_eq!(Ring::FULL.open(&c, &s), ideal(&values[..keep], window), "{window} of {bits}, {kind:?}");
-                let total = (traffic.sent + traffic.received) as usize;
-                let (n, wide) = (keep / window, (bits as usize + 1).min(32));
-                let chunks = n.div_ceil(256);
-                assert_eq!(
-                    total,
-                    match kind {
-                        Comparison::SignSelect => {
-                            let mut columns = window;
-                            let mut bytes = 0;
-                            while columns > 1 {
-                                let m = n * (columns / 2);
-                                bytes += LABELS * wide * m.div_ceil(256)
-                                    + 32 * (wide - 1) * m
-                                    + 2 * (LABELS / 2 * m.div_ceil(128) + 4 * m);
-                                columns = columns.div_ceil(2);
-                            }
-                            bytes
-                        }
-                        Comparison::FullCircuit => {
-                            let conversion = if wide < 32 {
-                                LABELS / 2 * n.div_ceil(128) + (n * (32 - wide)).div_ceil(8)
-                            } else {
-                                0
-                            };
-                            let tables = 32 * arithmetic::max(window, wide).ands() * n;
-                            LABELS * wide * window * chunks + tables + 32 * wide * chunks + conversion
-                        }
-                    }
-                );
+                let bytes = Nonlinear::new(kind).max_pool_bytes([keep / window, window], Ring::Pow2(bits), LOCAL_WIDTH);
+                assert_eq!(Bytes::from(traffic), bytes, "{window} of {bits}, {kind:?}");
             }
         }
     }
@@ -124,7 +111,7 @@ mod tests {
     #[test]
     fn both_forms_find_the_greatest_residue() {
         for (p, window) in [(P, 1), (P, 2), (P, 8), (65537, 3), (2_147_483_647, 5)] {
-            let (ring, k) = (Ring::Prime(p), (u32::BITS - p.leading_zeros()) as usize);
+            let ring = Ring::Prime(p);
             for kind in [Comparison::SignSelect, Comparison::FullCircuit] {
                 let bound = i64::from(if kind == Comparison::SignSelect { p / 4 } else { p / 2 });
                 let edges = [0, -1, bound, -bound, bound, bound, -bound, -bound];
@@ -135,23 +122,8 @@ mod tests {
                     Nonlinear::new(kind).max_pool(peer, &x[..keep], window, ring).unwrap()
                 });
                 assert_eq!(ring.open(&c, &s), ideal(&values[..keep], window), "{window} mod {p}, {kind:?}");
-                let n = keep / window;
-                let expected = match kind {
-                    Comparison::SignSelect => {
-                        let rounds = std::iter::successors(Some(window), |&c| (c > 1).then(|| c.div_ceil(2)));
-                        let bytes = rounds.map(|columns| {
-                            let m = n * (columns / 2);
-                            let (choices, corrections) = cot_bytes(m, ring, LOCAL_WIDTH);
-                            LABELS * k * m.div_ceil(256) + 32 * k * m + 2 * (choices + corrections)
-                        });
-                        bytes.sum()
-                    }
-                    Comparison::FullCircuit => {
-                        let tables = 32 * ((window + 1) * (2 * k - 1) + 2 * k * (window - 1)) * n;
-                        LABELS * k * window * n.div_ceil(256) + tables + 32 * k * n.div_ceil(256)
-                    }
-                };
-                assert_eq!((traffic.sent + traffic.received) as usize, expected, "{window} mod {p}, {kind:?}");
+                let bytes = Nonlinear::new(kind).max_pool_bytes([keep / window, window], ring, LOCAL_WIDTH);
+                assert_eq!(Bytes::from(traffic), bytes, "{window} mod {p}, {kind:?}");
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::compare::{Compare, check};
 use crate::error::Result;
 use crate::peer::Peer;
 use crate::share::{Ring, Shares};
+use crate::traffic::{Bytes, batches};
 
 /// Elements in flight at a time: bounds memory at any tensor size.
 pub(super) const BATCH: usize = 1 << 20;
@@ -33,6 +34,11 @@ pub fn relu(peer: &mut Peer, compare: &mut dyn Compare, x: &[u32], ring: Ring) -
     Ok(y)
 }
 
+/// Bytes for `n` values, at a block width of transfers.
+pub fn bytes(compare: &dyn Compare, n: usize, ring: Ring, width: usize) -> Bytes {
+    batches(n, BATCH).map(|n| compare.relu_bytes(n, ring, width)).sum()
+}
+
 /// The greater of 0 and each value.
 pub fn ideal(x: &[i64]) -> Vec<i64> {
     x.iter().map(|&x| x.max(0)).collect()
@@ -44,10 +50,9 @@ mod tests {
 
     use super::super::{Comparison, Nonlinear};
     use super::*;
-    use crate::gc::modular;
-    use crate::ot::{LOCAL_WIDTH, cot_bytes};
+    use crate::ot::LOCAL_WIDTH;
     use crate::share::P;
-    use crate::testing::{LABELS, run_garbled, sharings};
+    use crate::testing::{run_garbled, sharings};
 
     #[test]
     fn both_forms_clear_the_negative_values() {
@@ -62,19 +67,7 @@ mod tests {
                     Nonlinear::new(kind).relu(peer, x, Ring::Pow2(bits)).unwrap()
                 });
                 assert_eq!(Ring::FULL.open(&c, &s), ideal(&values), "{bits} bits, {kind:?}");
-                let (k, chunks, words) = (bits as usize, n.div_ceil(256), n.div_ceil(128));
-                let inputs = LABELS * k * chunks;
-                let total = (traffic.sent + traffic.received) as usize;
-                assert_eq!(
-                    total,
-                    match kind {
-                        Comparison::SignSelect => inputs + 32 * (k - 1) * n + 2 * (LABELS / 2 * words + 4 * n),
-                        Comparison::FullCircuit => {
-                            let conversion = if k < 32 { LABELS / 2 * words + (n * (32 - k)).div_ceil(8) } else { 0 };
-                            inputs + 96 * (k - 1) * n + 32 * k * chunks + conversion
-                        }
-                    }
-                );
+                assert_eq!(Bytes::from(traffic), Nonlinear::new(kind).relu_bytes(n, Ring::Pow2(bits), LOCAL_WIDTH));
             }
         }
     }
@@ -82,11 +75,11 @@ mod tests {
     #[test]
     fn both_forms_clear_the_negative_residues() {
         for p in [P, 65537, 2_147_483_647] {
-            let (ring, k) = (Ring::Prime(p), (u32::BITS - p.leading_zeros()) as usize);
+            let ring = Ring::Prime(p);
             let half = i64::from(p / 2);
             let (values, client, server) =
                 sharings(ring, &[0, 1, -1, half, -half, half - 1], &[0, 1, -1, half, half + 1], 500, half);
-            for (kind, ands) in [(Comparison::SignSelect, k), (Comparison::FullCircuit, modular::relu(p).ands())] {
+            for kind in [Comparison::SignSelect, Comparison::FullCircuit] {
                 let n = values.len();
                 let (c, s, traffic) = run_garbled(|peer| {
                     let x = if peer.party == Party::Client { &client } else { &server };
@@ -94,10 +87,7 @@ mod tests {
                 });
                 assert!(c.iter().chain(&*s).all(|&y| y < p), "shares are residues");
                 assert_eq!(ring.open(&c, &s), ideal(&values), "mod {p}, {kind:?}");
-                let (choices, corrections) = cot_bytes(n, ring, LOCAL_WIDTH);
-                let chunks = n.div_ceil(256);
-                let out = if kind == Comparison::SignSelect { 2 * (choices + corrections) } else { 32 * k * chunks };
-                assert_eq!((traffic.sent + traffic.received) as usize, LABELS * k * chunks + 32 * ands * n + out);
+                assert_eq!(Bytes::from(traffic), Nonlinear::new(kind).relu_bytes(n, ring, LOCAL_WIDTH));
             }
         }
     }

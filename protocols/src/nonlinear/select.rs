@@ -14,8 +14,10 @@ use blindvox_engine::simd::wide;
 use blindvox_net::channel::Party;
 
 use crate::error::Result;
-use crate::peer::Peer;
+use crate::ot;
+use crate::peer::{Link, Peer};
 use crate::share::{BitShares, Ring, Shares};
+use crate::traffic::Bytes;
 
 /// This party's share in `ring` of d·x from its shares of the bits d and of x there.
 ///
@@ -27,7 +29,7 @@ pub fn select(peer: &mut Peer, bits: &BitShares, x: &[u32], ring: Ring) -> Resul
     let mut correlations = Shares::from(x);
     let signed = correlations.iter_mut().zip(&**bits);
     wide(|| signed.for_each(|(c, &d)| *c = (*c & !mask(d)) | (ring.neg(*c) & mask(d))));
-    let Peer { party, channel, ot, .. } = peer;
+    let Link { party, channel, ot, .. } = &mut peer.link;
     // The server sends first.
     let (mut sum, received) = match party {
         Party::Server => {
@@ -42,6 +44,11 @@ pub fn select(peer: &mut Peer, bits: &BitShares, x: &[u32], ring: Ring) -> Resul
     let terms = sum.iter_mut().zip(&*received).zip(x.iter().zip(&**bits));
     wide(|| terms.for_each(|((s, &r), (&x, &d))| *s = ring.add(ring.add(*s, r), x & mask(d))));
     Ok(sum)
+}
+
+/// Bytes for `n` values, at a block width of transfers.
+pub fn bytes(n: usize, ring: Ring, width: usize) -> Bytes {
+    ot::bytes(n, ring, width, Party::Client) + ot::bytes(n, ring, width, Party::Server)
 }
 
 #[cfg(test)]
@@ -69,8 +76,7 @@ mod tests {
             });
             let d: Vec<u8> = bits[0].iter().zip(&bits[1]).map(|(a, b)| a ^ b).collect();
             assert_eq!(ring.open(&c, &s), ideal(&d, &values), "{ring}");
-            let (choices, corrections) = cot_bytes(400, ring, LOCAL_WIDTH);
-            assert_eq!([traffic.sent, traffic.received], [(choices + corrections) as u64; 2]);
+            assert_eq!(Bytes::from(traffic), bytes(400, ring, LOCAL_WIDTH));
         }
         // 512 transfers of 4 bytes are extended, 400 corrections sent, in each direction.
         assert_eq!(cot_bytes(400, Ring::FULL, LOCAL_WIDTH), (4096, 1600));

@@ -24,6 +24,7 @@ use crate::correlations::SquarePairs;
 use crate::error::{Error, Result};
 use crate::peer::Peer;
 use crate::share::{P, Ring, Shares, mul_mod_p};
+use crate::traffic::{Bytes, batches};
 
 use super::open::open;
 
@@ -82,6 +83,16 @@ fn square_mod_p(peer: &mut Peer, pairs: SquarePairs, x: &mut [u32]) -> Result<()
     Ok(())
 }
 
+/// The requests for pairs of a source, of [`square_from`] of `n` values.
+pub fn chunks(n: usize) -> impl Iterator<Item = usize> {
+    batches(n, convert::CHUNK)
+}
+
+/// Bytes of [`square`] of `n` values, at a block width of transfers.
+pub fn bytes(n: usize, shift: u32, width: usize) -> Bytes {
+    Bytes::each_way(4 * n) + convert::from_prime_bytes(n, shift, width)
+}
+
 /// x^2 over 2^`shift`, rounded down: what [`square`] gives to within one unit.
 pub fn ideal(x: i64, shift: u32) -> i64 {
     (x * x) >> shift
@@ -93,6 +104,8 @@ mod tests {
 
     use super::*;
     use crate::correlations::{Correlations, Dealer, Kind};
+    use crate::ot::LOCAL_WIDTH;
+    use crate::peer::Link;
     use crate::testing::{run_both, sharings};
 
     fn dealt(party: Party, count: usize) -> SquarePairs {
@@ -108,11 +121,12 @@ mod tests {
             random,
             bound,
         );
-        let (c, s, _) = run_both(|peer| {
+        let (c, s, traffic) = run_both(|peer| {
             let pairs = dealt(peer.party, values.len());
             let x = if peer.party == Party::Client { &client } else { &server };
             square(peer, pairs, x.clone().into(), shift).unwrap()
         });
+        assert_eq!(Bytes::from(traffic), bytes(values.len(), shift, LOCAL_WIDTH));
         for (result, &x) in Ring::FULL.open(&c, &s).into_iter().zip(&values) {
             let error = (result << shift) - x * x;
             assert!(error.abs() <= 1 << shift && (shift > 0 || error == 0), "{x}^2 >> {shift}: {result}");
@@ -141,9 +155,9 @@ mod tests {
             fn offers(&self, kind: Kind) -> bool {
                 self.0.offers(kind)
             }
-            fn square_pairs(&mut self, peer: &mut Peer, count: usize) -> Result<SquarePairs> {
+            fn square_pairs(&mut self, link: &mut Link, count: usize) -> Result<SquarePairs> {
                 self.1.lock().unwrap().push(count);
-                self.0.square_pairs(peer, count)
+                self.0.square_pairs(link, count)
             }
         }
         let n = 2 * convert::CHUNK + 1;

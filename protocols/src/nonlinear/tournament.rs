@@ -14,6 +14,7 @@ use crate::compare::{Compare, of_differences, shares};
 use crate::error::Result;
 use crate::peer::Peer;
 use crate::share::{BitShares, Ring, Shares};
+use crate::traffic::Bytes;
 
 /// This party's part of a round's matches.
 pub(super) struct Outcomes {
@@ -35,6 +36,12 @@ pub(super) fn play(peer: &mut Peer, compare: &mut dyn Compare, columns: &[Shares
     }
     let first_wins = compare.signs(peer, &differences, of_differences(ring))?;
     Ok(Outcomes { differences, ring: shared, first_wins })
+}
+
+/// Bytes of [`play`] for `matches`, and with the winners.
+pub(super) fn bytes(compare: &dyn Compare, matches: usize, ring: Ring, width: usize) -> [Bytes; 2] {
+    let played = compare.bytes(matches, of_differences(ring), width);
+    [played, played + compare.select_bytes(matches, shares(ring), width)]
 }
 
 impl Outcomes {

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::cot::keyed;
 use super::silent::{Receiver, Sender, Set};
 use super::softspoken::{CHUNK_WORDS, chunks};
+use super::stock::Stock;
 use super::{OtPair, OtReceiver, OtSender};
 use crate::error::Result;
 
@@ -43,8 +44,15 @@ impl OtPair {
         self.send.silent.is_some() || self.recv.silent.is_some()
     }
 
-    /// Makes so many random transfers ready in each direction, as this party sees them; in both parties alike. One flight.
+    /// Makes so many random transfers ready in each direction, as this party sees them; in both parties alike. One flight. What is left of
+    /// SoftSpoken's last words is thrown away, so that every call takes what it says.
     pub(crate) fn reserve(&mut self, channel: &mut Channel, prng: &mut Prng, send: usize, recv: usize) -> Result<()> {
+        if self.send.silent.is_none() {
+            self.send.stock = Stock::default();
+        }
+        if self.recv.silent.is_none() {
+            self.recv.stock = Stock::default();
+        }
         self.recv.offer(channel, prng, recv)?;
         self.send.fill(channel, send)?;
         self.recv.fill(channel, recv)

@@ -13,7 +13,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::wire::{Message, Received};
 use crate::error::Result;
 use crate::ot::{OtReceiver, OtSender};
-use crate::peer::Peer;
+use crate::peer::{Link, Peer};
 
 /// A byte an element: this party's share of gt in bit 0 and of eq in bit 1.
 pub(super) type Plane = Zeroizing<Vec<u8>>;
@@ -39,6 +39,10 @@ impl Digit {
     /// Bits of an entry.
     fn entry(self) -> u32 {
         if self.at == 0 { 1 } else { 2 }
+    }
+
+    pub(super) fn width(self) -> u32 {
+        self.width
     }
 
     /// Bits of a table that are sent.
@@ -72,7 +76,7 @@ impl Digit {
 
 /// Planes of the digits of each element, from the server's a and the client's b, words of `bits` bits.
 pub(super) fn leaves(peer: &mut Peer, mine: &[u32], bits: u32, most: u32) -> Result<Vec<Plane>> {
-    let Peer { party, channel, ot, .. } = peer;
+    let Link { party, channel, ot, .. } = &mut peer.link;
     match party {
         Party::Server => offer(&mut ot.send, channel, mine, digits(bits, most)),
         Party::Client => choose(&mut ot.recv, channel, mine, digits(bits, most)),

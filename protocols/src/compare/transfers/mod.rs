@@ -33,19 +33,49 @@ use self::nodes::{And, Tree, ands};
 use super::{Compare, check, shares};
 use crate::error::Result;
 use crate::gc::modular;
-use crate::peer::Peer;
+use crate::ot::extension_bytes;
+use crate::ot::pack::packed_len;
+use crate::peer::{Link, Peer};
 use crate::share::{BitShares, Ring, Shares};
+use crate::traffic::{Bytes, batches};
 
 /// Elements in flight at a time: transfers made ahead take 16 bytes each.
 const BATCH: usize = 1 << 18;
 
-/// Comparison by transfers.
+/// Comparison by transfers. What it does follows from the peer's source; estimates follow from `silent`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Transfers;
+pub struct Transfers {
+    /// Whether bytes are estimated for silent OT.
+    pub silent: bool,
+}
 
 /// Bits of digits for this peer's source.
 fn digit(peer: &Peer) -> u32 {
-    if peer.ot.is_silent() { 3 } else { 4 }
+    digit_for(peer.ot.is_silent())
+}
+
+pub(crate) fn digit_for(silent: bool) -> u32 {
+    if silent { 3 } else { 4 }
+}
+
+impl Transfers {
+    /// Bytes that so many random transfers of the server's sending and of the client's take; silent ones are counted where they are made.
+    fn random(self, counts: [usize; 2], width: usize) -> Bytes {
+        if self.silent {
+            return Bytes::default();
+        }
+        let [server, client] = counts.map(|count| extension_bytes(count.div_ceil(128), width));
+        Bytes { up: server as u64, down: client as u64 }
+    }
+
+    /// Bytes of a comparison but for its transfers.
+    fn joined(self, n: usize, ring: Ring) -> Bytes {
+        let digits = digits(compared(ring), digit_for(self.silent));
+        let up = digits.clone().map(|d| packed_len(n, d.width())).sum();
+        let down = digits.clone().map(|d| packed_len(n, d.table())).sum();
+        let tree = Tree::new(digits.count());
+        Bytes::sent_by(Party::Client, up, down) + Bytes::each_way(tree.message(n))
+    }
 }
 
 /// Bits of the words that are compared for signs in this ring.
@@ -57,7 +87,7 @@ fn compared(ring: Ring) -> u32 {
 }
 
 /// Random transfers that a comparison takes: of the server's sending, of the client's.
-fn of_signs(ring: Ring, digit: u32) -> [usize; 2] {
+pub(crate) fn of_signs(ring: Ring, digit: u32) -> [usize; 2] {
     let joins = digits(compared(ring), digit).count() - 1;
     [compared(ring) as usize + joins, joins]
 }
@@ -68,7 +98,7 @@ fn reserve(peer: &mut Peer, count: usize, [server, client]: [usize; 2]) -> Resul
         Party::Server => (server, client),
         Party::Client => (client, server),
     };
-    let Peer { channel, ot, prng, .. } = peer;
+    let Link { channel, ot, prng, .. } = &mut peer.link;
     ot.reserve(channel, prng, send * count, recv * count)
 }
 
@@ -107,6 +137,35 @@ impl Compare for Transfers {
             all.extend_from_slice(&signs(peer, x, ring)?);
         }
         Ok(std::mem::take(&mut *all).into())
+    }
+
+    fn bytes(&self, n: usize, ring: Ring, width: usize) -> Bytes {
+        let transfers = of_signs(ring, digit_for(self.silent));
+        batches(n, BATCH).map(|n| self.joined(n, ring) + self.random(transfers.map(|t| t * n), width)).sum()
+    }
+
+    fn select_bytes(&self, n: usize, ring: Ring, width: usize) -> Bytes {
+        let Ring::Pow2(k) = ring else { return crate::nonlinear::select::bytes(n, ring, width) };
+        let each = |n| Bytes::each_way(packed_len(n, k) + packed_len(n, 1)) + self.random([n, n], width);
+        batches(n, BATCH).map(each).sum()
+    }
+
+    fn relu_bytes(&self, n: usize, ring: Ring, width: usize) -> Bytes {
+        let Ring::Pow2(k) = ring else { return self.bytes(n, ring, width) + self.select_bytes(n, ring, width) };
+        let [server, client] = of_signs(ring, digit_for(self.silent));
+        let widened = usize::from(k < 32);
+        let each = |n| {
+            let select = Bytes::each_way(packed_len(n, k) + packed_len(n, 1));
+            let widen = Bytes::sent_by(Party::Client, packed_len(n, 32 - k), packed_len(n, 1)) * widened;
+            let transfers = [(server + 1) * n, (client + 1 + widened) * n];
+            self.joined(n, ring) + select + widen + self.random(transfers, width)
+        };
+        batches(n, BATCH).map(each).sum()
+    }
+
+    fn and_bytes(&self, n: usize, bits: u32, width: usize) -> Bytes {
+        let each = |n| Bytes::each_way(packed_len(n, 1) + packed_len(n, bits)) + self.random([n, n], width);
+        batches(n, BATCH).map(each).sum()
     }
 
     fn select(&mut self, peer: &mut Peer, bits: &BitShares, x: &[u32], ring: Ring) -> Result<Shares> {

@@ -14,7 +14,8 @@ use super::leaves::{BLOCK, Plane};
 use super::wire::{Message, Received};
 use crate::error::Result;
 use crate::ot::OtPair;
-use crate::peer::Peer;
+use crate::ot::pack::packed_len;
+use crate::peer::{Link, Peer};
 
 /// A bit and a word of `bits` bits for each element, as this party shares them.
 pub(super) struct And {
@@ -34,7 +35,7 @@ struct Begun {
 
 /// This party's shares of p AND v for all nodes of a level. As many transfers are drawn in each direction as there are bits p.
 pub(super) fn ands(peer: &mut Peer, nodes: &[And]) -> Result<Vec<Plane>> {
-    let Peer { channel, ot, .. } = peer;
+    let Link { channel, ot, .. } = &mut peer.link;
     let mut message = Message::default();
     let begun: Vec<Begun> = nodes.iter().map(|node| begin(ot, node, &mut message)).collect();
     message.send(channel)?;
@@ -128,6 +129,12 @@ impl Tree {
     #[cfg(test)]
     pub(super) fn depth(&self) -> usize {
         self.0.len()
+    }
+
+    /// Bytes that a party sends for `n` elements.
+    pub(super) fn message(&self, n: usize) -> usize {
+        let sections = |join: &Join| packed_len(n, 1) + packed_len(n, if join.lowest { 1 } else { 2 });
+        self.0.iter().flatten().map(sections).sum()
     }
 
     /// Bits that a party sends.

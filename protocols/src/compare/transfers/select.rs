@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::wire::{Message, Received};
 use crate::error::Result;
 use crate::ot::{OtReceiver, OtSender};
-use crate::peer::Peer;
+use crate::peer::{Link, Peer};
 use crate::share::{Ring, Shares};
 
 /// The sender's half of products d·v: its words, and what its share is before it knows e.
@@ -76,7 +76,7 @@ impl Chosen {
 
 /// This party's shares mod 2^`bits` of d·x, from such of x; one transfer in each direction is drawn.
 pub(super) fn select(peer: &mut Peer, d: &[u8], x: &[u32], bits: u32) -> Result<Shares> {
-    let Peer { channel, ot, .. } = peer;
+    let Link { channel, ot, .. } = &mut peer.link;
     let ring = Ring::Pow2(bits);
     let words: Shares = x.iter().zip(d).map(|(&x, &d)| ring.mask(signed(x, u32::from(d)))).collect();
     let mut message = Message::default();
@@ -94,7 +94,7 @@ pub(super) fn select(peer: &mut Peer, d: &[u8], x: &[u32], bits: u32) -> Result<
 
 /// From shares mod 2^`bits` of 0 <= y < 2^(bits - 1) to such mod 2^32; one transfer that the client sends is drawn.
 pub(super) fn widen(peer: &mut Peer, mut y: Shares, bits: u32) -> Result<Shares> {
-    let Peer { party, channel, ot, .. } = peer;
+    let Link { party, channel, ot, .. } = &mut peer.link;
     let (n, more) = (y.len(), 32 - bits);
     let mut message = Message::default();
     let mut high: Shares = y.iter().map(|y| y >> (bits - 1) & 1).collect();

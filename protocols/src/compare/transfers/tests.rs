@@ -7,16 +7,17 @@ use super::super::ideal;
 use super::leaves::Digit;
 use super::*;
 use crate::error::Error;
-use crate::nonlinear::{Nonlinear, argmax, max_pool, relu};
+use crate::nonlinear::{Nonlinear, argmax, index, max_pool, relu};
 use crate::ot::pack::packed_len;
 use crate::ot::silent::B10;
+use crate::peer::Link;
 use crate::share::P;
 use crate::testing::{run_after, run_both, sharings};
 
 /// A peer whose directions are both silent.
 fn silent_peer(party: Party, channel: Channel) -> Peer {
     let mut peer = crate::testing::peer(party, channel);
-    let Peer { channel, ot, prng, .. } = &mut peer;
+    let Link { channel, ot, prng, .. } = &mut peer.link;
     ot.go_silent(party, channel, prng, [Some(&B10); 2]).unwrap();
     peer
 }
@@ -82,7 +83,7 @@ fn nodes_are_ands() {
             assert_eq!(c[i] ^ s[i], (p ^ q).wrapping_neg() & (v ^ w) & mask);
         }
         let each = packed_len(cases.len(), 1) + packed_len(cases.len(), bits);
-        assert_eq!((traffic.sent as usize, traffic.received as usize), (each, each + B10.message()));
+        assert_eq!((traffic.sent as usize, traffic.received as usize), (each + B10.message(), each + B10.message()));
     }
 }
 
@@ -107,7 +108,7 @@ fn tells_what_is_not_below_a_threshold() {
         for set_up in [crate::testing::peer, silent_peer] {
             let (c, s, _) = run_after(set_up, |peer| {
                 let x = pick(peer, &client, &server);
-                Transfers.thresholds(peer, x, &thresholds, ring).unwrap()
+                Transfers::default().thresholds(peer, x, &thresholds, ring).unwrap()
             });
             for ((c, s), &t) in c.iter().zip(&s).zip(&thresholds) {
                 let opened: Vec<bool> = c.iter().zip(&**s).map(|(c, s)| c ^ s == 1).collect();
@@ -136,7 +137,7 @@ fn relu_is_right_at_every_width() {
         for set_up in [crate::testing::peer, silent_peer] {
             let (c, s, _) = run_after(set_up, |peer| {
                 let x = pick(peer, &client, &server);
-                Nonlinear::Compared(Box::new(Transfers)).relu(peer, x, Ring::Pow2(bits)).unwrap()
+                Nonlinear::Compared(Box::new(Transfers::default())).relu(peer, x, Ring::Pow2(bits)).unwrap()
             });
             assert_eq!(Ring::FULL.open(&c, &s), relu::ideal(&values), "{bits} bits");
         }
@@ -144,7 +145,7 @@ fn relu_is_right_at_every_width() {
     let ring = Ring::Prime(P);
     let half = i64::from(P / 2);
     let (values, client, server) = sharings(ring, &[0, 1, -1, half, -half], &[0, 1, -1, half, half + 1], 500, half);
-    let (c, s, _) = run_silent(|peer| Transfers.relu(peer, pick(peer, &client, &server), ring).unwrap());
+    let (c, s, _) = run_silent(|peer| Transfers::default().relu(peer, pick(peer, &client, &server), ring).unwrap());
     assert_eq!(ring.open(&c, &s), relu::ideal(&values));
 }
 
@@ -169,7 +170,7 @@ fn bytes_and_flights_are_those_of_the_table() {
     // A silent transfer in the set for large amounts.
     let silent = 8.0 * crate::ot::silent::B11.message() as f64 / crate::ot::silent::B11.usable() as f64;
     assert!(silent < 0.762);
-    for (k, most, soft) in [(16, 21.0, 117.2), (20, 26.2, 146.2), (32, 41.0, 231.2)] {
+    for (k, most, soft) in [(16, 21.0, 117.2), (20, 26.2, 146.4), (32, 41.0, 231.2)] {
         assert!(bytes(k, 3, silent) <= most, "{k} bits: {}", bytes(k, 3, silent));
         assert!(bytes(k, 4, 32.0) <= soft, "{k} bits: {}", bytes(k, 4, 32.0));
     }
@@ -181,11 +182,23 @@ fn bytes_and_flights_are_those_of_the_table() {
             // What is in stock already is not counted.
             reserve(peer, 40 * N, [1, 1]).unwrap();
             peer.channel.set_phase("relu");
-            Transfers.relu(peer, &x, Ring::Pow2(k)).unwrap();
+            Transfers::default().relu(peer, &x, Ring::Pow2(k)).unwrap();
             assert!(peer.channel.stats().phases[1].1.rounds <= flights);
         });
         let [up, down] = relu_bits(k, 3).map(|bits| bits * N / 8);
         assert_eq!((traffic.sent as usize, traffic.received as usize), (up + B10.message(), down + B10.message()));
+    }
+}
+
+/// A layer's level is sent as a whole: flights don't grow with elements, up to 2^18 of them.
+#[test]
+fn flights_grow_with_layers() {
+    for n in [1, 3000, 200_000] {
+        let x = vec![5; n];
+        let (_, _, traffic) = run_both(|peer| Transfers::default().relu(peer, &x, Ring::Pow2(16)).unwrap());
+        assert!((1..=7).contains(&traffic.rounds), "{} rounds for {n}", traffic.rounds);
+        let (_, _, traffic) = run_silent(|peer| Transfers::default().relu(peer, &x, Ring::Pow2(16)).unwrap());
+        assert!((1..=8).contains(&traffic.rounds), "{} rounds for {n}", traffic.rounds);
     }
 }
 
@@ -199,7 +212,7 @@ fn pools_and_labels_come_out_right() {
             let keep = values.len() / window * window;
             let (c, s, _) = run_after(set_up, |peer| {
                 let x = &pick(peer, &client, &server)[..keep];
-                Nonlinear::Compared(Box::new(Transfers)).max_pool(peer, x, window, Ring::Pow2(bits)).unwrap()
+                Nonlinear::Compared(Box::new(Transfers::default())).max_pool(peer, x, window, Ring::Pow2(bits)).unwrap()
             });
             assert_eq!(Ring::FULL.open(&c, &s), max_pool::ideal(&values[..keep], window), "{window} of {bits}");
         }
@@ -214,7 +227,8 @@ fn pools_and_labels_come_out_right() {
             let keep = values.len() / classes * classes;
             let (c, s, _) = run_after(set_up, |peer| {
                 let x = &pick(peer, &client, &server)[..keep];
-                let labels = Nonlinear::Compared(Box::new(Transfers)).argmax(peer, x, classes, ring).unwrap();
+                let labels =
+                    Nonlinear::Compared(Box::new(Transfers::default())).argmax(peer, x, classes, ring).unwrap();
                 (labels, peer.verdict().is_ok())
             });
             assert_eq!(c, (Some(argmax::ideal(&values[..keep], classes)), true), "{classes} in {ring}");
@@ -230,13 +244,14 @@ fn an_index_beyond_the_classes_is_noted() {
         // A tournament of three, of which the server turns the last message.
         let logits = vec![0; 3 * 8];
         if peer.party == Party::Client {
-            let labels = Nonlinear::Compared(Box::new(Transfers)).argmax(peer, &logits, 3, Ring::Pow2(8)).unwrap();
+            let labels =
+                Nonlinear::Compared(Box::new(Transfers::default())).argmax(peer, &logits, 3, Ring::Pow2(8)).unwrap();
             return (labels, peer.verdict().is_err());
         }
         let columns: Vec<&[u32]> = logits.chunks(8).collect();
-        let mut indices = argmax::by_selection(peer, &mut Transfers, &columns, Ring::Pow2(8)).unwrap();
+        let mut indices = index::by_selection(peer, &mut Transfers::default(), &columns, Ring::Pow2(8)).unwrap();
         indices.iter_mut().for_each(|i| *i ^= 3);
-        argmax::open(peer, &indices, 2).unwrap();
+        index::open(peer, &indices, 2).unwrap();
         (None, false)
     });
     // All are equal: index 0, turned to 3.
@@ -247,11 +262,11 @@ fn an_index_beyond_the_classes_is_noted() {
 fn nothing_compares_to_nothing_and_rings_that_do_not_fit_are_refused() {
     let (c, ..) = run_both(|peer| {
         for ring in [Ring::Pow2(0), Ring::Pow2(1), Ring::Pow2(33), Ring::Prime(1 << 20)] {
-            assert!(matches!(Transfers.signs(peer, &[0], ring), Err(Error::Model(_))));
-            assert!(matches!(Transfers.relu(peer, &[0], ring), Err(Error::Model(_))));
+            assert!(matches!(Transfers::default().signs(peer, &[0], ring), Err(Error::Model(_))));
+            assert!(matches!(Transfers::default().relu(peer, &[0], ring), Err(Error::Model(_))));
         }
-        let none = Transfers.signs(peer, &[], Ring::Pow2(8)).unwrap().len();
-        none + Transfers.relu(peer, &[], Ring::Pow2(8)).unwrap().len()
+        let none = Transfers::default().signs(peer, &[], Ring::Pow2(8)).unwrap().len();
+        none + Transfers::default().relu(peer, &[], Ring::Pow2(8)).unwrap().len()
     });
     assert_eq!(c, 0);
 }
@@ -263,7 +278,7 @@ fn broken_messages_are_errors() {
             reserve(peer, 8, [20, 6]).unwrap();
             match peer.party {
                 // Its digits leave, and something else than tables comes.
-                Party::Client => Transfers.relu(peer, &[1; 8], Ring::Pow2(16)).map(drop),
+                Party::Client => Transfers::default().relu(peer, &[1; 8], Ring::Pow2(16)).map(drop),
                 Party::Server => {
                     peer.channel.recv().unwrap();
                     peer.channel.send(vec![0xff; len]).unwrap();
@@ -277,7 +292,7 @@ fn broken_messages_are_errors() {
     let (c, ..) = run_silent(|peer| {
         reserve(peer, 8, [20, 6]).unwrap();
         match peer.party {
-            Party::Client => Transfers.signs(peer, &[1; 8], Ring::Pow2(2)).unwrap().iter().all(|&b| b < 2),
+            Party::Client => Transfers::default().signs(peer, &[1; 8], Ring::Pow2(2)).unwrap().iter().all(|&b| b < 2),
             Party::Server => {
                 peer.channel.recv().unwrap();
                 peer.channel.send(vec![0xff; 1]).is_ok()

@@ -2,11 +2,14 @@
 
 use blindvox_engine::Prng;
 use blindvox_engine::aes::{Aes128, KeySequence};
+use blindvox_engine::stack::leaving_nothing;
 use blindvox_net::channel::{Channel, Party, local_pair};
+use zeroize::Zeroizing;
 
 use super::super::OtPair;
 use super::*;
 use crate::error::Error;
+use crate::memory::{Pattern, find};
 use crate::share::Ring;
 
 /// Both parties' transfers, silent by these sets.
@@ -217,4 +220,35 @@ fn broken_messages_are_errors() {
     assert_eq!(client.recv.labels(&mut to_server, &[1; 5]).unwrap().len(), 5);
     drop(to_client);
     assert!(matches!(client.recv.labels(&mut to_server, &[1; 600_000]), Err(Error::Connection(_))));
+}
+
+/// Neither a label that was drawn nor Delta is left when both ends are gone.
+#[test]
+fn no_label_is_left_in_memory() {
+    let patterns = {
+        let (client, server) = local_pair();
+        let half = |party, mut channel: Channel| {
+            leaving_nothing(|| {
+                let mut prng = Prng::from_os().unwrap();
+                let mut ot = OtPair::setup(party, &mut channel, &mut prng).unwrap();
+                ot.go_silent(party, &mut channel, &mut prng, [Some(&B10), None]).unwrap();
+                let labels = Zeroizing::new(match party {
+                    Party::Server => ot.send.labels(&mut channel, 1000).unwrap(),
+                    Party::Client => ot.recv.labels(&mut channel, &[1; 1000]).unwrap(),
+                });
+                let delta = (party == Party::Server).then(|| ot.send.delta());
+                // The sender's labels are corrected by Delta: what was in stock is one of two.
+                let stocked = [labels[700], labels[700] ^ delta.unwrap_or_default()];
+                let [a, b] = stocked.map(|label| Pattern::new("a label", &label.to_le_bytes()));
+                [a, b, Pattern::new("Delta or a label", &delta.unwrap_or(labels[701]).to_le_bytes())]
+            })
+        };
+        std::thread::scope(|scope| {
+            let there = scope.spawn(|| half(Party::Server, server));
+            [half(Party::Client, client), there.join().unwrap()].into_iter().flatten().collect::<Vec<_>>()
+        })
+    };
+    rayon::broadcast(|_| ());
+    let Some(counts) = find(&patterns) else { return };
+    assert!(counts.iter().all(|(_, count)| *count == 0), "{counts:?}");
 }
