@@ -16,11 +16,13 @@ use blindvox_protocols::Result;
 use blindvox_protocols::convert::convert;
 use blindvox_protocols::correlations::HeSource;
 use blindvox_protocols::gc::{Garbling, arithmetic, modular};
+use blindvox_protocols::infer::Source;
 use blindvox_protocols::nonlinear::multiply::multiply;
 use blindvox_protocols::nonlinear::square::square;
 use blindvox_protocols::nonlinear::{Comparison, Nonlinear};
+use blindvox_protocols::ot::silent::B11;
 use blindvox_protocols::peer::{Link, Peer};
-use blindvox_protocols::rates::{AND, COT, LABEL, PAIR, TRIPLE};
+use blindvox_protocols::rates::{AND, COT, LABEL, PAIR, SILENT, TRIPLE, WORD};
 use blindvox_protocols::share::{P, Ring};
 use serde::Serialize;
 
@@ -44,11 +46,17 @@ pub struct Args {
 struct Row {
     op: &'static str,
     bits: u32,
+    /// How it compares, if it does.
+    comparison: Option<&'static str>,
+    /// What makes its transfers.
+    ot: &'static str,
     elements: usize,
     ns_per_element: f64,
     /// Time on processors, of all threads of both parties.
     cpu_ns_per_element: f64,
     bytes_per_element: f64,
+    /// Round trips as the client counts them, of all elements.
+    rounds: u64,
     bound_ns_per_element: f64,
     peak_memory_bytes: u64,
     /// Of the peak, what came on top of the inputs: the results of both parties and all that is on the way.
@@ -76,6 +84,7 @@ struct Run<T> {
     time: Duration,
     cpu: u64,
     bytes: u64,
+    rounds: u64,
 }
 
 /// Runs both halves from one moment on.
@@ -92,7 +101,7 @@ fn time<T: Send>(sides: &mut [Peer; 2], half: impl Fn(&mut Peer) -> Result<T> + 
         let cpu = process::threads_cpu_ns().saturating_sub(cpu);
         barrier.wait();
         let traffic = side.channel.stats().total - before;
-        Ok::<_, blindvox_protocols::Error>((result?, start, end, traffic.sent, cpu))
+        Ok::<_, blindvox_protocols::Error>((result?, start, end, traffic, cpu))
     };
     let [client, server] = sides;
     std::thread::scope(|scope| {
@@ -100,7 +109,13 @@ fn time<T: Send>(sides: &mut [Peer; 2], half: impl Fn(&mut Peer) -> Result<T> + 
         let client = run(client)?;
         let server = server.join().expect("the server's thread")?;
         let time = client.2.max(server.2) - client.1.min(server.1);
-        Ok(Run { results: [client.0, server.0], time, cpu: client.4.max(server.4), bytes: client.3 + server.3 })
+        Ok(Run {
+            results: [client.0, server.0],
+            time,
+            cpu: client.4.max(server.4),
+            bytes: client.3.sent + server.3.sent,
+            rounds: client.3.rounds,
+        })
     })
 }
 
@@ -153,7 +168,14 @@ pub fn run(args: Args) -> Outcome {
         "peak MiB",
         "beyond inputs MiB"
     );
-    let mut table = Table { sides: setup()?, n: args.elements, only: args.op, rows: vec![] };
+    let mut table = Table {
+        sides: setup()?,
+        n: args.elements,
+        only: args.op,
+        comparison: None,
+        ot: Source::SoftSpoken,
+        rows: vec![],
+    };
     table.transfers()?;
     table.convert()?;
     for (op, kind) in [("relu_sign_select", Comparison::SignSelect), ("relu", Comparison::FullCircuit)] {
@@ -169,6 +191,15 @@ pub fn run(args: Args) -> Outcome {
     table.square_pairs()?;
     table.square()?;
     table.beaver()?;
+    for ot in [Source::SoftSpoken, Source::Silent] {
+        if ot == Source::Silent {
+            table.go_silent()?;
+        }
+        table.relu("relu_transfers", Comparison::Transfers, 16)?;
+        table.relu("relu_transfers", Comparison::Transfers, 32)?;
+        table.argmax3("argmax3_transfers", Comparison::Transfers, 31)?;
+        table.convert()?;
+    }
     if let Some(path) = args.json {
         std::fs::write(&path, serde_json::to_string_pretty(&table.rows)?)
             .map_err(|e| format!("{}: {e}", path.display()))?;
@@ -180,10 +211,23 @@ struct Table {
     sides: [Peer; 2],
     n: usize,
     only: Option<String>,
+    comparison: Option<Comparison>,
+    ot: Source,
     rows: Vec<Row>,
 }
 
 impl Table {
+    /// Makes all transfers that follow silently.
+    fn go_silent(&mut self) -> Outcome {
+        self.ot = Source::Silent;
+        let start = |peer: &mut Peer| {
+            let Link { party, channel, ot, prng } = &mut peer.link;
+            ot.go_silent(*party, channel, prng, [Some(&B11); 2])
+        };
+        time(&mut self.sides, start)?;
+        Ok(())
+    }
+
     fn wants(&self, op: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only == op)
     }
@@ -200,18 +244,22 @@ impl Table {
         let mut run = || {
             let run = time(&mut self.sides, &half)?;
             let wrong = || Box::<dyn Error>::from(format!("{op} of {bits} bits: a wrong result"));
-            if check(&run.results) { Ok((run.time, run.cpu, run.bytes)) } else { Err(wrong()) }
+            if check(&run.results) { Ok((run.time, run.cpu, run.bytes, run.rounds)) } else { Err(wrong()) }
         };
-        let (time, cpu, bytes) = run()?.min(run()?);
+        let comparison = self.comparison.take();
+        let (time, cpu, bytes, rounds) = run()?.min(run()?);
         let peak = memory("VmHWM");
         let each = |ns: u64| ns as f64 / self.n as f64;
         let row = Row {
             op,
             bits,
+            comparison: comparison.map(Comparison::name),
+            ot: self.ot.name(),
             elements: self.n,
             ns_per_element: each(time.as_nanos() as u64),
             cpu_ns_per_element: each(cpu),
             bytes_per_element: each(bytes),
+            rounds,
             bound_ns_per_element: bound / process::cores() as f64,
             peak_memory_bytes: peak,
             beyond_inputs_bytes: peak.saturating_sub(before),
@@ -277,14 +325,21 @@ impl Table {
         )
     }
 
+    /// Thread nanoseconds of a transfer.
+    fn transfer(&self) -> f64 {
+        if self.ot == Source::Silent { SILENT.ns } else { COT.ns }
+    }
+
     fn relu(&mut self, op: &'static str, kind: Comparison, bits: u32) -> Outcome {
         if !self.wants(op) {
             return Ok(());
         }
+        self.comparison = Some(kind);
         let (values, shares) = shared(self.n, bits)?;
         let k = f64::from(bits);
         let bound = match kind {
             Comparison::SignSelect => (k - 1.0) * AND.ns + k * LABEL.ns + 2.0 * COT.ns,
+            Comparison::Transfers => WORD.ns + (k + 10.0) * self.transfer(),
             _ => 3.0 * (k - 1.0) * AND.ns + k * LABEL.ns + if bits < 32 { COT.ns } else { 0.0 },
         };
         self.measure(
@@ -335,10 +390,12 @@ impl Table {
         if !self.wants(op) {
             return Ok(());
         }
+        self.comparison = Some(kind);
         let n = self.n;
         let (values, shares) = shared(3 * n, bits)?;
         let k = f64::from(bits);
         let bound = match kind {
+            Comparison::Transfers => 2.0 * (WORD.ns + (k + 10.0) * self.transfer()),
             Comparison::SignSelect => (2.0 * k + 1.0) * AND.ns + 2.0 * (k + 2.0) * LABEL.ns + 2.0 * COT.ns,
             _ => arithmetic::argmax(3, bits as usize).ands() as f64 * AND.ns + 3.0 * k * LABEL.ns,
         };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use blindvox_engine::garble::GateHash;
 use blindvox_models::data::nifti::Orientation;
 use blindvox_protocols::gc::GatePlace;
+use blindvox_protocols::infer::LinkSpeed;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// blindvox: a hospital gets a scan segmented by a service; the service never sees the scan, the hospital never sees the
@@ -43,11 +44,27 @@ pub enum BackendChoice {
 /// How ReLU and max pooling are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ComparisonChoice {
-    /// The sign by a garbled circuit, the selection by oblivious transfer.
+    /// What takes least time over --link; sign-select in one process.
     #[default]
+    Auto,
+    /// The sign by a garbled circuit, the selection by oblivious transfer.
     SignSelect,
     /// All of it in the garbled circuit, as in BUNET.
     FullCircuit,
+    /// Tables, ANDs and the selection by oblivious transfer: the fewest bytes.
+    Transfers,
+}
+
+/// What makes oblivious transfers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OtChoice {
+    /// SoftSpoken: silent OT has no check against a service that deviates.
+    #[default]
+    Auto,
+    /// SoftSpoken: 4 bytes each over a link.
+    Softspoken,
+    /// Silent OT, from LPN: a bit each, more computing, no consistency check.
+    Silent,
 }
 
 /// The hash of garbled gates.
@@ -134,6 +151,12 @@ pub struct SegmentArgs {
     /// How ReLU and max pooling are computed.
     #[arg(long, value_enum, default_value_t)]
     pub comparison: ComparisonChoice,
+    /// What makes oblivious transfers.
+    #[arg(long, value_enum, default_value_t)]
+    pub ot: OtChoice,
+    /// Choose for a link of this rate and round trip, as 1Gbit,20ms.
+    #[arg(long, value_name = "RATE,RTT")]
+    pub link: Option<LinkSpeed>,
     /// The hash of garbled gates.
     #[arg(long, value_enum, default_value_t)]
     pub gate_hash: GateHashChoice,

@@ -67,6 +67,9 @@ pub struct Stats {
     pub total: Traffic,
     /// Each phase's part.
     pub phases: Vec<(String, Traffic)>,
+    /// Receives that found nothing there, with nothing of this party's still under way to its transport: what a link's latency costs,
+    /// where `rounds` is what the protocol's order could cost. It depends on how fast the parties are.
+    pub waits: u64,
 }
 
 /// One party's end of the connection.
@@ -99,7 +102,8 @@ pub fn local_pair() -> (Channel, Channel) {
 impl Channel {
     /// A channel over any transport: what it sends and what it receives.
     pub fn new((out, inc): (Pusher, Popper)) -> Self {
-        let stats = Stats { total: Traffic::default(), phases: vec![("setup".to_owned(), Traffic::default())] };
+        let stats =
+            Stats { total: Traffic::default(), phases: vec![("setup".to_owned(), Traffic::default())], waits: 0 };
         Self {
             out,
             inc,
@@ -203,6 +207,7 @@ impl Channel {
 
     /// The next message.
     pub fn recv(&mut self) -> Result<Vec<u8>> {
+        self.stats.waits += u64::from(self.inc.is_empty() && self.out.is_empty());
         let message = self.take()?;
         let round = u64::from(std::mem::take(&mut self.sent_last));
         self.count(|t| {
@@ -388,6 +393,24 @@ mod tests {
         assert!(server.finish().is_err());
         assert!(matches!(client.recv_exact(1), Err(Error::Protocol(_))));
         assert!(server.send(vec![1]).unwrap_err().to_string().contains("ended the run"));
+    }
+
+    #[test]
+    fn a_receive_waits_where_nothing_is_there() {
+        let (mut client, mut server) = local_pair();
+        for _ in 0..3 {
+            server.send(vec![1]).unwrap();
+        }
+        (0..3).for_each(|_| drop(client.recv().unwrap()));
+        assert_eq!(client.stats().waits, 0);
+        let there = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(30));
+            server.send(vec![2]).unwrap();
+            server
+        });
+        client.recv().unwrap();
+        assert_eq!((client.stats().waits, client.stats().total.rounds), (1, 0));
+        there.join().unwrap();
     }
 
     #[test]

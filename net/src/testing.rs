@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::channel::{Channel, MAX_MESSAGE, Party};
 use crate::transport::local;
@@ -159,6 +159,39 @@ fn apply(fault: Option<Fault>, mut message: Message, inc: &Popper, held: &mut Op
     Some(vec![message])
 }
 
+/// The client's and the server's ends of an emulated link: every byte takes its time at so many bits a second each way, and arrives
+/// `latency` after it has left. A sender is never held up by more than the queues hold.
+pub fn link(bits_per_second: f64, latency: Duration) -> (Channel, Channel) {
+    let (client, to_client) = local::pair();
+    let (to_server, server) = local::pair();
+    let carry = |inc: Popper, out: Pusher| {
+        let (leave, arrive) = std::sync::mpsc::channel::<(Instant, Message)>();
+        thread::spawn(move || {
+            let mut free = Instant::now();
+            while let Ok(message) = inc.pop(FOREVER) {
+                let seconds = message.bytes.len() as f64 * 8.0 / bits_per_second;
+                free = free.max(Instant::now()) + Duration::from_secs_f64(seconds);
+                // What is being sent is still in the sender's hands.
+                thread::sleep(free.saturating_duration_since(Instant::now()));
+                if leave.send((free + latency, message)).is_err() {
+                    break;
+                }
+            }
+        });
+        thread::spawn(move || {
+            for (due, message) in arrive {
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                if out.push(message, FOREVER).is_err() {
+                    break;
+                }
+            }
+        });
+    };
+    carry(to_client.1, to_server.0);
+    carry(to_server.1, to_client.0);
+    (Channel::new(client), Channel::new(server))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +219,24 @@ mod tests {
         let [sent, _] = relay.lengths();
         assert!(sent.len() <= 3 && sent.iter().all(|&len| len == 20), "{fault:?}: {sent:?}");
         (messages, error)
+    }
+
+    #[test]
+    fn a_link_delays_and_carries_in_order() {
+        let start = Instant::now();
+        // 100 kB at 8 Mbit/s: a tenth of a second, and the way there and back.
+        let (mut client, mut server) = link(8e6, Duration::from_millis(20));
+        for i in 0..10u8 {
+            client.send(vec![i; 10_000]).unwrap();
+        }
+        for i in 0..10u8 {
+            assert_eq!(server.recv().unwrap(), vec![i; 10_000]);
+        }
+        server.send(vec![1]).unwrap();
+        client.recv().unwrap();
+        assert!(start.elapsed() >= Duration::from_millis(140), "{:?}", start.elapsed());
+        drop(client);
+        assert!(server.recv().is_err());
     }
 
     #[test]

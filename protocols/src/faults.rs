@@ -9,7 +9,7 @@ use blindvox_engine::Device;
 use blindvox_net::channel::{Channel, Party};
 use blindvox_net::testing::{Fault, Harm, Relay};
 
-use crate::compare::Garbled;
+use crate::compare::{Garbled, Transfers};
 use crate::correlations::HeSource;
 use crate::error::{Error, Result};
 use crate::gc::{Planes, Schedule, arithmetic};
@@ -133,6 +133,20 @@ fn a_layer() {
         |peer| {
             let x = if peer.party == Party::Client { &client } else { &server };
             relu(peer, &mut Garbled::default(), x, Ring::Pow2(11))
+        },
+        |c, s| Ring::FULL.open(c, s).iter().zip(&values).all(|(y, x)| *y == *x.max(&0)),
+    );
+}
+
+#[test]
+fn a_layer_by_transfers() {
+    let (values, client, server) = sharings(Ring::FULL, &[], &[], 5000, 1000);
+    // Extensions; digits or tables; two levels of ANDs; selection; widening.
+    check(
+        [6, 6],
+        |peer| {
+            let x = if peer.party == Party::Client { &client } else { &server };
+            relu(peer, &mut Transfers::default(), x, Ring::Pow2(11))
         },
         |c, s| Ring::FULL.open(c, s).iter().zip(&values).all(|(y, x)| *y == *x.max(&0)),
     );

@@ -23,6 +23,8 @@ pub struct Peer {
     pub gc: Option<Half>,
     /// Where square pairs, triples and the like come from.
     pub source: Box<dyn Correlations>,
+    /// Whether all that was noted so far was as it should be.
+    sound: bool,
 }
 
 impl Peer {
@@ -31,7 +33,7 @@ impl Peer {
     /// # Errors
     /// The peer's and the channel's.
     pub fn setup(party: Party, channel: Channel, prng: Prng) -> Result<Self> {
-        Ok(Self { link: Link::setup(party, channel, prng)?, gc: None, source: Box::new(Nothing) })
+        Ok(Self { link: Link::setup(party, channel, prng)?, gc: None, source: Box::new(Nothing), sound: true })
     }
 
     /// Sets up garbled circuits, out of transfers that are there. The peer must hash alike, which is not checked here.
@@ -53,11 +55,24 @@ impl Peer {
         Ok((half, &mut self.link.channel))
     }
 
-    /// The verdict on all that was learnt from garbled circuits, for when there is nothing more to send.
+    /// Notes whether something that was learnt is as it should be, for [`Self::verdict`]: it may not change what is sent.
+    pub(crate) fn note(&mut self, sound: bool) {
+        match &mut self.gc {
+            Some(gc) => gc.note(sound),
+            None => self.sound &= sound,
+        }
+    }
+
+    /// The verdict on all that was learnt, for when there is nothing more to send.
     ///
     /// # Errors
     /// [`Error::Protocol`] if any of it was not as it should be.
     pub fn verdict(&self) -> Result<()> {
+        if !self.sound {
+            return Err(Error::protocol(
+                "an opened label is none of the classes: the peer or somebody between has tampered with it",
+            ));
+        }
         self.gc.as_ref().map_or(Ok(()), Half::verdict)
     }
 

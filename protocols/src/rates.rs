@@ -28,13 +28,17 @@ pub const AND: Rate = Rate { work: "AND garbled and evaluated", ns: 4.0 };
 pub const LABEL: Rate = Rate { work: "label transfer, both ends", ns: 8.0 };
 /// Extension, hash, correction.
 pub const COT: Rate = Rate { work: "conversion or half of a selection (hashed transfer)", ns: 14.0 };
+/// Half trees, ten entries of the table, hashes.
+pub const SILENT: Rate = Rate { work: "silent transfer, hashed", ns: 22.0 };
+/// Tables, ANDs, packing.
+pub const WORD: Rate = Rate { work: "comparison by transfers, but for its transfers", ns: 100.0 };
 /// 21 transforms of 0.8 ns a slot, and as much again for the rest.
 pub const PAIR: Rate = Rate { work: "square pair", ns: 35.0 };
 /// 30 transforms.
 pub const TRIPLE: Rate = Rate { work: "Beaver triple", ns: 48.0 };
 
 /// All of them, in the order of the document's table.
-pub const ALL: [Rate; 10] = [INPUT, REPLY, PRODUCT, WEIGHT, BYTE, AND, LABEL, COT, PAIR, TRIPLE];
+pub const ALL: [Rate; 12] = [INPUT, REPLY, PRODUCT, WEIGHT, BYTE, AND, LABEL, COT, SILENT, WORD, PAIR, TRIPLE];
 
 #[cfg(test)]
 mod tests {

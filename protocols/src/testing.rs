@@ -33,7 +33,8 @@ pub(crate) fn run_garbled<T: Send>(half: impl Fn(&mut Peer) -> T + Sync) -> (T, 
     run_after(garbling_peer, half)
 }
 
-fn run_after<T: Send>(
+/// The same after this set-up.
+pub(crate) fn run_after<T: Send>(
     set_up: impl Fn(Party, Channel) -> Peer + Sync,
     half: impl Fn(&mut Peer) -> T + Sync,
 ) -> (T, T, Traffic) {

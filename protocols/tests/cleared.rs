@@ -113,7 +113,7 @@ fn steps(mut each: impl FnMut(&str, &(dyn Fn(&mut Peer, &'static [u32]) -> Resul
         let triples = peer.triples(x.len())?;
         multiply(peer, triples, x.into(), x.into()).map(drop)
     });
-    for kind in [Comparison::SignSelect, Comparison::FullCircuit] {
+    for kind in [Comparison::SignSelect, Comparison::FullCircuit, Comparison::Transfers] {
         for ring in [low, Ring::Prime(P)] {
             let what = |op: &str| format!("{op} in {ring}, {}", kind.name());
             each(&what("relu"), &|peer, x| Nonlinear::new(kind).relu(peer, x, ring).map(drop));

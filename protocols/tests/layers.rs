@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use blindvox_engine::Device;
 use blindvox_models::{Rounding, plain};
-use blindvox_protocols::infer::{Comparison, Options, Randomness, Ways, local, sample, trace};
+use blindvox_protocols::infer::{Comparison, Options, Randomness, Source, Ways, local, sample, trace};
 use serde_json::json;
 
 /// Strides that differ, an even kernel, and constants that meet paddings.
@@ -54,8 +54,9 @@ fn classifiers_give_the_class_of_the_integer_network() {
         let program = Arc::new(program);
         let reference = plain::run(&program, &input, Rounding::Nearest);
         assert_eq!((reference.labels.len(), reference.overflows().count()), (1, 0));
-        for comparison in [Comparison::SignSelect, Comparison::FullCircuit] {
-            let (ways, randomness) = (Ways { compare: comparison, ..Ways::default() }, Randomness::FixedForTests(3));
+        let all = [Comparison::SignSelect, Comparison::FullCircuit, Comparison::Transfers];
+        for (compare, ot) in all.into_iter().flat_map(|c| [(c, Source::SoftSpoken), (c, Source::Silent)]) {
+            let (ways, randomness) = (Ways { compare, ot, ..Ways::default() }, Randomness::FixedForTests(3));
             let options = Options { trace: true, samples: 3, ways, randomness, ..Options::new(Device::cpu()) };
             let run = local::run(program.clone(), &input, &options, &mut ()).expect("a run");
             let labels = run.client.labels.expect("labels");

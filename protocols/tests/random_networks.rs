@@ -125,7 +125,11 @@ proptest! {
         let program = Arc::new(program);
         let mut options = Options::new(Device::cpu());
         options.trace = true;
-        options.ways.compare = if shape.full_circuit { Comparison::FullCircuit } else { Comparison::SignSelect };
+        options.ways.compare = match (shape.full_circuit, shape.seed % 3) {
+            (true, _) => Comparison::FullCircuit,
+            (false, 0) => Comparison::SignSelect,
+            (false, _) => Comparison::Transfers,
+        };
         options.ways.products = Products::He(if shape.seed % 2 == 0 { PairSupply::AsUsed } else { PairSupply::Ahead });
         options.gate_hash = GateHash::ALL[usize::from(shape.seed / 2 % 2 == 1)];
         options.randomness = Randomness::FixedForTests(shape.seed);

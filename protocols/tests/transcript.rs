@@ -13,6 +13,8 @@ use blindvox_net::channel::{Channel, Party, local_pair};
 use blindvox_protocols::correlations::{Dealer, SquarePairs};
 use blindvox_protocols::infer::report::StepCost;
 use blindvox_protocols::infer::{Comparison, Options, PairSupply, Products, Randomness, Role, Session, Ways, local};
+use blindvox_protocols::ot::silent::B10;
+use blindvox_protocols::peer::Link;
 
 fn hex(digest: &[u8]) -> String {
     digest.iter().fold(String::new(), |mut text, b| {
@@ -34,6 +36,28 @@ fn digests(name: &str, program: Program, input: &[i32], comparison: Comparison) 
     format!("{name} network {network}\n{name} labels {labels}\n{name} client {client}\n{name} server {server}\n")
 }
 
+/// The digests of what both parties send in two iterations of silent OT with the smallest set, and of the client's labels.
+fn silent() -> String {
+    let half = |party: Party, mut channel: Channel| {
+        channel.record_transcript();
+        let mut link = Link::setup(party, channel, Prng::from_seed_for_tests([party as u8 + 1; 32])).expect("OTs");
+        let Link { channel, ot, prng, .. } = &mut link;
+        ot.go_silent(party, channel, prng, [Some(&B10), None]).expect("silent OTs");
+        let labels = match party {
+            Party::Server => ot.send.labels(channel, 600_000),
+            Party::Client => ot.recv.labels(channel, &[1; 600_000]),
+        };
+        let labels: Vec<u8> = labels.expect("labels").iter().flat_map(|l| l.to_le_bytes()).collect();
+        [hex(&channel.transcript_digest().expect("recorded")), hex(blake3::hash(&labels).as_bytes())]
+    };
+    let (client, server) = local_pair();
+    let (client, server) = std::thread::scope(|scope| {
+        let server = scope.spawn(|| half(Party::Server, server));
+        (half(Party::Client, client), server.join().expect("no panic"))
+    });
+    format!("silent labels {}\nsilent client {}\nsilent server {}\n", client[1], client[0], server[0])
+}
+
 /// The file in `tests/golden` changes only where messages are meant to change: `BLESS=1` writes it anew.
 #[test]
 fn transcripts_are_as_recorded() {
@@ -44,6 +68,11 @@ fn transcripts_are_as_recorded() {
             found += &digests(&format!("{name} {kind}"), program, &input, comparison);
         }
     }
+    for (name, written) in [("tiny", common::tiny()), ("planar", common::tiny_planar())] {
+        let (program, input) = written.program();
+        found += &digests(&format!("{name} transfers"), program, &input, Comparison::Transfers);
+    }
+    found += &silent();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/transcripts.txt");
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, &found).expect("a write");

@@ -8,7 +8,7 @@ use blindvox_models::data::labels::LabelMap;
 use blindvox_models::data::nifti::Volume;
 use blindvox_models::plain::float;
 use blindvox_models::{Rounding, plain};
-use blindvox_protocols::infer::{Estimate, Options, Ways, local};
+use blindvox_protocols::infer::{Comparison, Estimate, Options, Source, Ways, local};
 use blindvox_tests::{VOLUMES, bundle, check_steps, decathlon, demo, estimated, gpu_devices, secure_run, volume};
 
 /// Labels of every volume of the Decathlon against the exact integer network, and Dice against the float network.
@@ -129,6 +129,40 @@ fn runs_send_what_was_estimated() {
             totals.push(expected.total().total());
         }
         assert!(totals[0] < totals[1], "{model}: {totals:?}");
+    }
+}
+
+/// Every shipped model by every comparison and source: every step keeps its bound, and by transfers on silent OT a run keeps to its bytes.
+#[test]
+fn every_comparison_and_source_agrees() {
+    let compares = [Comparison::SignSelect, Comparison::FullCircuit, Comparison::Transfers];
+    let all = compares.into_iter().flat_map(|compare| [(compare, Source::SoftSpoken), (compare, Source::Silent)]);
+    for (model, most) in [("hippo_relu", 160_000_000), ("hippo_hybrid", 200_000_000), ("hippo_square1", 400_000_000)] {
+        let bundle = bundle(model);
+        let program = Arc::new(bundle.program().unwrap());
+        let (scan, path) = volume("mni152_left");
+        let prepared = bundle.prepare(&program, &scan, &path).unwrap();
+        let integer = plain::run(&program, &prepared.integers, Rounding::Nearest);
+        for (compare, ot) in all.clone() {
+            let ways = Ways { compare, ot, ..Ways::default() };
+            let options = Options { ways, trace: true, ..Options::new(Device::cpu()) };
+            let run = local::run(program.clone(), &prepared.integers, &options, &mut ()).unwrap();
+            let labels = check_steps(&program, &run);
+            let differing = labels.iter().zip(&integer.labels).filter(|(a, b)| a != b).count();
+            assert!(differing * 1000 <= labels.len(), "{model}, {ways:?}: {differing} of {} differ", labels.len());
+            let (counted, expected) = (Estimate::counted(&run.client), estimated(&program, &ways));
+            let what = format!("{model}, {}, {}", compare.name(), ot.name());
+            println!("{what}: {:?}, estimated {:?}", counted.total(), expected.total());
+            match ot {
+                Source::SoftSpoken => assert_eq!(counted, expected, "{what}"),
+                Source::Silent => {
+                    let [counted, expected] = [counted, expected].map(|e| e.total().total() as f64);
+                    let within = if compare == Comparison::Transfers { 0.98..1.02 } else { 0.5..1.0 };
+                    assert!(within.contains(&(counted / expected)), "{what}: {counted} of {expected}");
+                    assert!(compare != Comparison::Transfers || counted <= f64::from(most), "{what}: {counted}");
+                }
+            }
+        }
     }
 }
 

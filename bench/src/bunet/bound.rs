@@ -9,7 +9,7 @@ use blindvox_protocols::Result;
 use blindvox_protocols::gc::arithmetic;
 use blindvox_protocols::linear::{LinearSpec, Plan};
 use blindvox_protocols::nonlinear::Comparison;
-use blindvox_protocols::rates::{AND, COT, LABEL, PAIR};
+use blindvox_protocols::rates::{AND, COT, LABEL, PAIR, WORD};
 
 use crate::process;
 
@@ -39,6 +39,8 @@ fn nanoseconds(program: &Program, step: &Step, kind: Comparison) -> Result<f64> 
             let each = match kind {
                 Comparison::SignSelect => garbled(arithmetic::sign(k).ands(), *bits) + 2.0 * COT.ns,
                 Comparison::FullCircuit => garbled(arithmetic::relu(k).ands(), *bits) + widened,
+                // Leaves, ANDs of five digits or fewer each way, selection.
+                Comparison::Transfers => WORD.ns + (f64::from(*bits) + 9.0) * COT.ns + widened,
             };
             each * elements(*input)
         }

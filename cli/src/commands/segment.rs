@@ -11,11 +11,11 @@ use blindvox_models::plain::float;
 use blindvox_models::{Bundle, RangeReport, Rounding, plain};
 use blindvox_protocols::infer::report::{LayerReport, Total, peak_memory_bytes};
 use blindvox_protocols::infer::session::plans;
-use blindvox_protocols::infer::{Comparison as Way, Options, Randomness, local};
+use blindvox_protocols::infer::{Comparison as Way, Options, Randomness, Source, choice, local};
 use blindvox_protocols::{Error, Result};
 use serde::Serialize;
 
-use crate::args::{BackendChoice, ComparisonChoice, GarbleChoice, GateHashChoice, ReadingArgs, SegmentArgs};
+use crate::args::{BackendChoice, ComparisonChoice, GarbleChoice, GateHashChoice, OtChoice, ReadingArgs, SegmentArgs};
 use crate::gpu;
 use crate::input::{Done, Input};
 use crate::ui::files::{self, check_outputs, check_volume_name};
@@ -64,6 +64,8 @@ struct Parameters {
     convolutions: String,
     square_pairs: String,
     comparison: &'static str,
+    /// What made oblivious transfers.
+    ot: &'static str,
     /// The hash of gates and where they were computed.
     garbling: String,
     security_bits: u32,
@@ -140,12 +142,30 @@ pub fn run(args: &SegmentArgs) -> Result<Done> {
         BackendChoice::Cpu => "cpu",
         BackendChoice::Gpu => "gpu",
     };
-    let (comparison, comparison_name) = match args.comparison {
-        ComparisonChoice::SignSelect => (Way::SignSelect, "sign by garbled circuit, selection by OT"),
-        ComparisonChoice::FullCircuit => (Way::FullCircuit, "full garbled circuit"),
-    };
     let mut options = Options::new(device);
+    options.ways.ot = match args.ot {
+        OtChoice::Auto | OtChoice::Softspoken => Source::SoftSpoken,
+        OtChoice::Silent => Source::Silent,
+    };
+    let comparison = match args.comparison {
+        ComparisonChoice::Auto => choice::comparison(&job.program, &plans(&job.program)?, &options.ways, args.link)?,
+        ComparisonChoice::SignSelect => Way::SignSelect,
+        ComparisonChoice::FullCircuit => Way::FullCircuit,
+        ComparisonChoice::Transfers => Way::Transfers,
+    };
+    let comparison_name = match comparison {
+        Way::SignSelect => "sign by garbled circuit, selection by OT",
+        Way::FullCircuit => "full garbled circuit",
+        Way::Transfers => "tables, ANDs and selection by OT",
+    };
     options.ways.compare = comparison;
+    let mut warnings = job.prepared.warnings.clone();
+    if options.ways.ot == Source::Silent {
+        let unchecked =
+            "silent OT was used, which has no consistency check: nothing is claimed against a service that deviates";
+        screen::warn(unchecked);
+        warnings.push(unchecked.to_owned());
+    }
     options.gate_hash = args.gate_hash.into();
     options.gate_place = args.garble.into();
     options.randomness = args.insecure_test_seed.map_or(Randomness::System, Randomness::FixedForTests);
@@ -177,6 +197,7 @@ pub fn run(args: &SegmentArgs) -> Result<Done> {
             convolutions: Params::hom_conv().describe(),
             square_pairs: Params::square_pairs().describe(),
             comparison: comparison_name,
+            ot: options.ways.ot.name(),
             garbling: options.garbling().to_string(),
             security_bits: SECURITY_BITS,
             hiding_bits: outcome.client.hiding_bits,
@@ -195,7 +216,7 @@ pub fn run(args: &SegmentArgs) -> Result<Done> {
         union,
         seen: SeenReport { share: job.seen.share, millimetres: job.seen.millimetres.then_some(job.seen.bounds) },
         peak_memory_bytes: peak_memory_bytes(),
-        warnings: job.prepared.warnings.clone(),
+        warnings,
         transcript: outcome.client.transcript.zip(outcome.server.transcript).map(|(c, s)| [hex(&c), hex(&s)]),
     };
     let mut outputs = vec![map.stage(&args.output)?];
@@ -323,7 +344,9 @@ pub fn demo() -> Result<Done> {
         output: out.join("demo_labels.nii.gz"),
         backend: BackendChoice::Cpu,
         adapter: None,
-        comparison: ComparisonChoice::SignSelect,
+        comparison: ComparisonChoice::default(),
+        ot: OtChoice::default(),
+        link: None,
         gate_hash: GateHashChoice::default(),
         garble: GarbleChoice::default(),
         report: Some(out.join("demo_report.json")),

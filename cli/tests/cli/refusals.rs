@@ -127,6 +127,7 @@ fn wrong_usage_is_one_line() {
         (&["segment", "--frob"], &["--frob"]),
         (&["segment", "-m", "."], &["--help"]),
         (&["segment", "-m", "a", "-i", "b", "-o", "c", "--backend", "tpu"], &["tpu", "--backend", "cpu", "gpu"]),
+        (&["segment", "-m", "a", "-i", "b", "-o", "c", "--link", "fast"], &["fast", "RATE,RTT"]),
         (
             &["segment", "-m", "a", "-i", "b", "-o", "c", "--gate-hash", "md5"],
             &["md5", "--gate-hash", "aes", "chacha12"],

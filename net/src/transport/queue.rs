@@ -45,6 +45,10 @@ pub fn queue() -> (Pusher, Popper) {
 }
 
 impl Shared {
+    fn is_empty(&self) -> bool {
+        self.state.lock().unwrap_or_else(|e| e.into_inner()).messages.is_empty()
+    }
+
     fn close(&self, why: &str) {
         let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
         state.closed.get_or_insert_with(|| why.to_owned());
@@ -70,6 +74,11 @@ impl Pusher {
         state.messages.push_back(message);
         self.0.changed.notify_all();
         Ok(())
+    }
+
+    /// Whether all that was pushed is popped.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Closes the queue with a reason that the popping end reports once it is empty.
@@ -108,6 +117,11 @@ impl Popper {
             }
             state = wait(&self.0, state, deadline, "the peer stayed silent")?;
         }
+    }
+
+    /// Whether nothing is there to pop.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Closes the queue with a reason that the pushing end reports.

@@ -5,19 +5,24 @@
 //! | module | what | needs |
 //! |---|---|---|
 //! | [`garbled`] | sign bits by garbled circuits | [`Peer::gates`] |
+//! | [`transfers`] | all by random transfers, in a few dozen bytes | |
 //! | `words` | how values of either ring enter circuits | |
 //!
 //! **Values.** With `Ring::Pow2(k)` values have k bits, |x| < 2^(k - 1), and are shared mod 2^32, of which the low k bits count;
 //! with `Ring::Prime(p)` they are any residues, read as signed, and shared mod p.
 
 pub mod garbled;
+pub mod transfers;
 pub(crate) mod words;
 
 pub use garbled::Garbled;
+pub use transfers::Transfers;
 
 use blindvox_net::channel::Party;
+use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
+use crate::nonlinear::select::{self, select};
 use crate::peer::Peer;
 use crate::share::{BitShares, Ring, Shares};
 use crate::traffic::Bytes;
@@ -50,6 +55,58 @@ pub trait Compare: Send {
             return Ok(thresholds.iter().map(|_| BitShares::default()).collect());
         }
         Ok(signs.split(x.len()))
+    }
+
+    /// Shares in `ring` of d·x, from shares of the bits d and of x in `ring`.
+    ///
+    /// # Errors
+    /// The peer's and the channel's.
+    fn select(&mut self, peer: &mut Peer, bits: &BitShares, x: &[u32], ring: Ring) -> Result<Shares> {
+        select(peer, bits, x, ring)
+    }
+
+    /// Bytes of [`Self::select`] of `n` values, at a block width of transfers.
+    fn select_bytes(&self, n: usize, ring: Ring, width: usize) -> Bytes {
+        select::bytes(n, ring, width)
+    }
+
+    /// Bytes of [`Self::relu`] of `n` values, at a block width of transfers.
+    fn relu_bytes(&self, n: usize, ring: Ring, width: usize) -> Bytes {
+        self.bytes(n, ring, width) + self.select_bytes(n, shares(ring), width)
+    }
+
+    /// Bytes of [`Self::and`] of `n` words of `bits` bits, at a block width of transfers.
+    fn and_bytes(&self, n: usize, bits: u32, width: usize) -> Bytes {
+        let _ = (n, bits, width);
+        Bytes::default()
+    }
+
+    /// Shares of max(x, 0): what [`crate::nonlinear::relu::relu`] gives.
+    ///
+    /// # Errors
+    /// As of [`Self::signs`].
+    fn relu(&mut self, peer: &mut Peer, x: &[u32], ring: Ring) -> Result<Shares> {
+        let d = self.signs(peer, x, ring)?;
+        self.select(peer, &d, x, shares(ring))
+    }
+
+    /// Whether [`Self::relu`] mod 2^k is right for shares of which the low k bits alone are.
+    fn reads_low_bits(&self) -> bool {
+        false
+    }
+
+    /// Whether [`Self::and`] is there; indices are found by circuits otherwise.
+    fn ands_words(&self) -> bool {
+        false
+    }
+
+    /// Shares of the words, of `bits` <= 8 bits, where the bits d are 1, and of zeros elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where it is not there; the peer's and the channel's.
+    fn and(&mut self, peer: &mut Peer, d: &BitShares, words: &[u8], bits: u32) -> Result<Zeroizing<Vec<u8>>> {
+        let _ = (peer, d, words, bits);
+        Err(Error::Model("this comparison selects no words".to_owned()))
     }
 }
 

@@ -3,12 +3,14 @@
 use blindvox_engine::bfv::{Params, PublicKey};
 use blindvox_models::{Program, Step, TensorId};
 
+use super::demand;
 use super::hello::HELLO_BYTES;
-use super::presets::{PairSupply, Ways};
+use super::presets::{Comparison, PairSupply, Source, Ways};
 use super::report::StepCost;
 use super::shares::online::{Needs, Outcome, needs};
 use super::shares::preprocess::squares;
 use super::shares::public;
+use crate::compare::Transfers;
 use crate::correlations::he::PairTraffic;
 use crate::error::Result;
 use crate::linear::Plan;
@@ -66,7 +68,8 @@ impl Estimate {
 }
 
 /// The bytes of a run of `program`, whose [`plans`](super::shares::session::plans) these are, at a block width of transfers:
-/// [`ot::LINK_WIDTH`] between hosts, [`ot::LOCAL_WIDTH`] in one process.
+/// [`ot::LINK_WIDTH`] between hosts, [`ot::LOCAL_WIDTH`] in one process. Exact with SoftSpoken. Silent OT is counted with the set-up, to within an
+/// iteration of each direction; what garbles and is silent besides is estimated as with SoftSpoken, which is no less.
 ///
 /// # Errors
 /// For a program that can't be encoded.
@@ -81,7 +84,16 @@ pub fn estimate(program: &Program, plans: &[Plan], ways: &Ways, width: usize) ->
         PairSupply::Ahead => (PairTraffic::default().request(count), None),
         PairSupply::AsUsed => (Bytes::default(), Some(PairTraffic::default())),
     };
-    let mut steps = Steps { program, needs: needs(program), nonlinear: Nonlinear::new(ways.compare), width, pairs };
+    let is_silent =
+        ways.ot == Source::Silent && !ways.garbles() && demand::sets(program, ways).iter().any(Option::is_some);
+    let nonlinear = match ways.compare {
+        Comparison::Transfers => Nonlinear::Compared(Box::new(Transfers { silent: is_silent })),
+        kind => Nonlinear::new(kind),
+    };
+    let garbler = if ways.garbles() { gc::traffic::setup_bytes(width) } else { Bytes::default() };
+    let (silent, width) =
+        if is_silent { (silent_bytes(program, ways, width), CORRECTED) } else { (Bytes::default(), width) };
+    let mut steps = Steps { program, needs: needs(program, nonlinear.reads_low_bits()), nonlinear, width, pairs };
     let mut plans = plans.iter();
     let mut first = steps.provided(program.input, 32);
     let each = program.steps.iter().map(|step| {
@@ -89,11 +101,24 @@ pub fn estimate(program: &Program, plans: &[Plan], ways: &Ways, width: usize) ->
         let bytes = steps.step(step, linear) + std::mem::take(&mut first);
         StepBytes { name: step.name().to_owned(), kind: step.kind(), bytes }
     });
-    Ok(Estimate {
-        setup: setup + gc::traffic::setup_bytes(width),
-        preprocessing: source + ahead,
-        steps: each.collect(),
-    })
+    Ok(Estimate { setup: setup + garbler + silent, preprocessing: source + ahead, steps: each.collect() })
+}
+
+/// A silent transfer is corrected by a bit: what a block width of 128 would take.
+const CORRECTED: usize = 128;
+
+/// The start of silent OT and all its iterations: to within one of each direction, and a direction that SoftSpoken serves all the same is
+/// counted as if it were silent.
+fn silent_bytes(program: &Program, ways: &Ways, width: usize) -> Bytes {
+    let counts = demand::transfers(program, ways);
+    let [server, client] = [0, 1].map(|at| match demand::sets(program, ways)[at] {
+        Some(set) => {
+            let start = ot::extension_bytes(set.base().div_ceil(128), width) as u64;
+            (start, (counts[at].div_ceil(set.usable()) * set.message()) as u64)
+        }
+        None => (ot::extension_bytes(counts[at].div_ceil(128), width) as u64, 0),
+    });
+    Bytes { up: server.0 + client.1, down: server.1 + client.0 }
 }
 
 struct Steps<'a> {

@@ -89,9 +89,15 @@ mod tests {
             "{found:?}"
         );
         assert!(found[1].contains("square pairs are made as used here, ahead by the peer"), "{found:?}");
+        let found = [4, 8].map(|choices| message(GateHash::Aes, hello(VERSION, 0, choices)).1.unwrap_err());
+        assert!(
+            found[0].contains("comparisons are made by sign and selection here, by transfers by the peer"),
+            "{found:?}"
+        );
+        assert!(found[1].contains("transfers are made by SoftSpoken here, silently by the peer"), "{found:?}");
         let mut magic = hello(VERSION, 0, 0);
         magic[0] ^= 1;
-        for other in [hello(VERSION + 1, 0, 0), hello(VERSION, 0, 4), magic] {
+        for other in [hello(VERSION + 1, 0, 0), hello(VERSION, 0, 5), hello(VERSION, 0, 16), magic] {
             assert!(message(GateHash::Aes, other).1.unwrap_err().contains("does not speak"));
         }
     }

@@ -9,9 +9,12 @@
 //! | [`hello`] | how parties meet |
 //! | [`shares`] | the phases of a run on shares, and its steps |
 //! | [`mod@estimate`] | what a run will send |
+//! | [`choice`] | which comparison suits a link |
 //! | [`local`] | both parties in one process |
 //! | [`report`] | costs |
 
+pub mod choice;
+mod demand;
 pub mod estimate;
 pub mod hello;
 pub mod local;
@@ -20,9 +23,10 @@ pub mod presets;
 pub mod report;
 pub mod shares;
 
+pub use choice::LinkSpeed;
 pub use estimate::{Estimate, estimate};
 pub use options::{Options, Randomness};
-pub use presets::{Comparison, PairSupply, Products, Ways};
+pub use presets::{Comparison, PairSupply, Products, Source, Ways};
 pub use shares::online::{Observer, Outcome};
 pub use shares::preprocess::Ready;
 pub use shares::session::{Role, Session};

@@ -13,6 +13,8 @@ pub struct Ways {
     pub products: Products,
     /// What follows a comparison by signs.
     pub selection: Selection,
+    /// What makes transfers.
+    pub ot: Source,
 }
 
 /// How linear layers are computed.
@@ -54,6 +56,26 @@ pub enum Selection {
     Transfers,
 }
 
+/// What makes transfers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// SoftSpoken.
+    #[default]
+    SoftSpoken,
+    /// [Silent OT](crate::ot::silent), in each direction that is used enough; without a consistency check.
+    Silent,
+}
+
+impl Source {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SoftSpoken => "softspoken",
+            Self::Silent => "silent",
+        }
+    }
+}
+
 impl Ways {
     /// BUNET, with comparisons that are cheaper than the published ones.
     pub const BUNET: Self = Self {
@@ -61,9 +83,15 @@ impl Ways {
         compare: Comparison::SignSelect,
         products: Products::He(PairSupply::AsUsed),
         selection: Selection::Transfers,
+        ot: Source::SoftSpoken,
     };
     /// BUNET as it is published: ReLU, max pooling and argmax whole in garbled circuits.
     pub const BUNET_PUBLISHED: Self = Self { compare: Comparison::FullCircuit, ..Self::BUNET };
+
+    /// Whether anything is garbled.
+    pub(super) fn garbles(&self) -> bool {
+        self.compare != Comparison::Transfers
+    }
 
     /// When square pairs are made.
     pub fn pairs(&self) -> PairSupply {
@@ -71,25 +99,34 @@ impl Ways {
         supply
     }
 
-    /// The byte in which parties tell each other: bit 0 how comparisons are made, bit 1 when pairs are.
+    /// The byte in which parties tell each other: bit 0 whether comparisons are full circuits, bit 1 whether pairs are made ahead, bit 2
+    /// whether comparisons are transfers, bit 3 whether OT is silent.
     pub(super) fn code(&self) -> u8 {
-        u8::from(self.compare == Comparison::FullCircuit) | u8::from(self.pairs() == PairSupply::Ahead) << 1
+        u8::from(self.compare == Comparison::FullCircuit)
+            | u8::from(self.pairs() == PairSupply::Ahead) << 1
+            | u8::from(self.compare == Comparison::Transfers) << 2
+            | u8::from(self.ot == Source::Silent) << 3
     }
 
     /// An error for a peer that chose otherwise, in words, from both bytes; `None` where they are the same or unknown.
     pub(super) fn difference(ours: u8, theirs: u8) -> Option<String> {
-        let named = [
-            ("comparisons are made", ["by sign and selection", "by full circuits"]),
-            ("square pairs are made", ["as used", "ahead"]),
-        ];
-        named.into_iter().enumerate().find_map(|(bit, (what, names))| {
-            let [ours, theirs] = [ours, theirs].map(|code| names[usize::from(code >> bit & 1)]);
+        let comparison = |code: u8| match code & 0b101 {
+            0 => "by sign and selection",
+            1 => "by full circuits",
+            _ => "by transfers",
+        };
+        let pairs = |code: u8| if code & 0b10 == 0 { "as used" } else { "ahead" };
+        let source = |code: u8| if code & 0b1000 == 0 { "by SoftSpoken" } else { "silently" };
+        let named: [(&str, &dyn Fn(u8) -> &'static str); 3] =
+            [("comparisons are made", &comparison), ("square pairs are made", &pairs), ("transfers are made", &source)];
+        named.into_iter().find_map(|(what, name)| {
+            let [ours, theirs] = [ours, theirs].map(name);
             (ours != theirs).then(|| format!("{what} {ours} here, {theirs} by the peer"))
         })
     }
 
     /// The bytes that mean something.
     pub(super) fn is_code(code: u8) -> bool {
-        code < 4
+        code < 16 && code & 0b101 != 0b101
     }
 }

@@ -12,16 +12,21 @@
 //! | 4 | server -> client | tables of the winner's index | 32 times the ANDs | online |
 //! | 5 | server -> client | colours of the index | bits of an index / 8 | online |
 //!
-//! For 3 classes of 24 bits: 1792 bytes, against 4832 of the [full circuit](super::full_circuit). The server learns nothing, the
+//! By [transfers](crate::compare::transfers) indices are selected as values are, match by match, and rows 3 to 5 become one message of the
+//! server's shares of the index.
+//!
+//! For 3 classes of 24 bits, garbled: 1792 bytes, against 4832 of the [full circuit](super::full_circuit). The server learns nothing, the
 //! client the labels.
 
 use blindvox_net::channel::Party;
 
+use super::index::{by_selection, open};
 use super::relu::BATCH;
 use super::tournament;
 use crate::compare::{Compare, check};
 use crate::error::{Error, Result};
 use crate::gc::{self, INSTANCES, Planes, Schedule, arithmetic};
+use crate::ot::pack::packed_len;
 use crate::peer::Peer;
 use crate::share::{Ring, Shares};
 use crate::traffic::{Bytes, batches};
@@ -41,35 +46,55 @@ pub fn argmax(
     ring: Ring,
 ) -> Result<Option<Vec<u8>>> {
     check("argmax", ring, 31)?;
+    if compare.ands_words() {
+        return labels(peer, logits, classes, |peer, columns| {
+            let shares = by_selection(peer, compare, columns, ring)?;
+            open(peer, &shares, arithmetic::index_bits(classes))
+        });
+    }
     let mut winner = None;
     labels(peer, logits, classes, |peer, columns| {
         let outcomes = outcomes(peer, compare, columns, ring)?;
         let outcomes: Vec<_> = outcomes.iter().map(|c| &c[..]).collect();
         let winner = winner.get_or_insert_with(|| Schedule::new(&arithmetic::winner(classes)));
         let (gc, channel) = peer.gates()?;
-        gc.run(channel, winner, &Planes::from_columns(&outcomes, 1))
+        let shares = gc.run(channel, winner, &Planes::from_columns(&outcomes, 1))?;
+        revealed(peer, shares, classes)
     })
+}
+
+/// The evaluator learns an index from the shares of its bits.
+pub(super) fn revealed(peer: &mut Peer, shares: Planes, classes: usize) -> Result<Option<Vec<u32>>> {
+    let (gc, channel) = peer.gates()?;
+    let opened = gc.reveal_to_evaluator(channel, shares)?;
+    Ok(opened.map(|index| index.to_column(0, arithmetic::index_bits(classes))))
 }
 
 /// Bytes for as many voxels, at a block width of transfers.
 pub fn bytes(compare: &dyn Compare, [voxels, classes]: [usize; 2], ring: Ring, width: usize) -> Bytes {
+    let bits = arithmetic::index_bits(classes);
     labels_bytes([voxels, classes], |voxels| {
         let columns = std::iter::successors(Some(classes), |&columns| (columns > 2).then(|| columns.div_ceil(2)));
         let rounds = columns.map(|columns| {
             let [last, others] = tournament::bytes(compare, columns / 2 * voxels, ring, width);
-            if columns == 2 { last } else { others }
+            let selected = compare.and_bytes(columns / 2 * voxels, bits as u32, width);
+            selected + if columns == 2 { last } else { others }
         });
-        rounds.sum::<Bytes>() + gc::traffic::bytes(&arithmetic::winner(classes), voxels, width)
+        let shown = if compare.ands_words() {
+            Bytes { up: 0, down: packed_len(voxels, bits as u32) as u64 }
+        } else {
+            gc::traffic::bytes(&arithmetic::winner(classes), voxels, width) + gc::traffic::reveal_bytes(bits, voxels)
+        };
+        rounds.sum::<Bytes>() + shown
     })
 }
 
-/// Bytes of [`labels`] where those of an index for some voxels are known.
+/// Bytes of [`labels`] where those of an index, shown, for some voxels are known.
 pub(super) fn labels_bytes([voxels, classes]: [usize; 2], index: impl Fn(usize) -> Bytes) -> Bytes {
     if classes == 1 {
         return Bytes::default();
     }
-    let shown = |voxels| gc::traffic::reveal_bytes(arithmetic::index_bits(classes), voxels);
-    batches(voxels, voxels_at_a_time(classes)).map(|voxels| index(voxels) + shown(voxels)).sum()
+    batches(voxels, voxels_at_a_time(classes)).map(index).sum()
 }
 
 /// Voxels in flight at a time.
@@ -77,13 +102,13 @@ fn voxels_at_a_time(classes: usize) -> usize {
     (BATCH / classes).next_multiple_of(INSTANCES)
 }
 
-/// The labels of logits, whose `index` is found for a bounded number of voxels at a time: the columns of the classes go in, shares
-/// of the bits of the greatest one's index come out.
+/// The labels of logits, whose `index` is found for a bounded number of voxels at a time: the columns of the classes go in, the greatest
+/// one's index comes out at the client.
 pub(super) fn labels(
     peer: &mut Peer,
     logits: &[u32],
     classes: usize,
-    mut index: impl FnMut(&mut Peer, &[&[u32]]) -> Result<Planes>,
+    mut index: impl FnMut(&mut Peer, &[&[u32]]) -> Result<Option<Vec<u32>>>,
 ) -> Result<Option<Vec<u8>>> {
     if !(1..=256).contains(&classes) || !logits.len().is_multiple_of(classes) {
         return Err(Error::Model(format!("argmax over {classes} classes of {} logits", logits.len())));
@@ -96,19 +121,17 @@ pub(super) fn labels(
     let batch = voxels_at_a_time(classes);
     for start in (0..voxels).step_by(batch) {
         let columns: Vec<_> = (0..classes).map(|c| &logits[c * voxels..][start..voxels.min(start + batch)]).collect();
-        let shares = index(peer, &columns)?;
-        let (gc, channel) = peer.gates()?;
-        let opened = gc.reveal_to_evaluator(channel, shares)?;
-        if let (Some(labels), Some(index)) = (&mut labels, opened) {
-            let (mut index, below) = (index.to_column(0, arithmetic::index_bits(classes)), classes as u32);
-            // An honest garbler's are all below; others become class 0, and nothing else differs until the run is over.
+        let opened = index(peer, &columns)?;
+        if let (Some(labels), Some(mut index)) = (&mut labels, opened) {
+            let below = classes as u32;
+            // An honest peer's are all below; others become class 0, and nothing else differs until the run is over.
             let most = index.iter_mut().fold(0, |most, i| {
                 let found = *i;
                 // All ones where found - below is negative.
                 *i &= (found.wrapping_sub(below) as i32 >> 31) as u32;
                 most.max(found)
             });
-            gc.note(most < below);
+            peer.note(most < below);
             labels.extend(index.into_iter().map(|i| i as u8));
         }
     }
@@ -126,7 +149,7 @@ fn outcomes(peer: &mut Peer, compare: &mut dyn Compare, columns: &[&[u32]], ring
         if columns.len() == 2 {
             return Ok(all);
         }
-        columns = outcomes.winners(peer, columns)?;
+        columns = outcomes.winners(peer, compare, columns)?;
     }
 }
 

@@ -16,7 +16,7 @@
 
 use blindvox_net::channel::Party;
 
-use super::argmax::{labels, labels_bytes};
+use super::argmax::{labels, labels_bytes, revealed};
 use super::max_pool::{in_batches, windows_at_a_time};
 use super::relu::BATCH;
 use crate::compare::words::Words;
@@ -104,13 +104,15 @@ pub fn argmax(peer: &mut Peer, logits: &[u32], classes: usize, ring: Ring) -> Re
         let program = program.get_or_insert_with(|| Schedule::new(&words.argmax(classes)));
         let inputs = words.in_order(peer.party, columns);
         let (gc, channel) = peer.gates()?;
-        gc.run(channel, program, &inputs)
+        let shares = gc.run(channel, program, &inputs)?;
+        revealed(peer, shares, classes)
     })
 }
 
 /// Bytes of [`argmax`] for as many voxels, at a block width of transfers.
 pub fn argmax_bytes([voxels, classes]: [usize; 2], ring: Ring, width: usize) -> Bytes {
-    labels_bytes([voxels, classes], |n| gc::traffic::bytes(&Words::new(ring).argmax(classes), n, width))
+    let shown = |n| gc::traffic::reveal_bytes(gc::arithmetic::index_bits(classes), n);
+    labels_bytes([voxels, classes], |n| gc::traffic::bytes(&Words::new(ring).argmax(classes), n, width) + shown(n))
 }
 
 #[cfg(test)]

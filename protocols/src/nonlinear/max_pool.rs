@@ -35,7 +35,7 @@ pub fn max_pool(
     in_batches(windows, window, |mut columns| {
         while columns.len() > 1 {
             let outcomes = tournament::play(peer, compare, &columns, ring)?;
-            columns = outcomes.winners(peer, columns)?;
+            columns = outcomes.winners(peer, compare, columns)?;
         }
         Ok(columns.remove(0))
     })

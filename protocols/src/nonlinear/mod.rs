@@ -5,6 +5,7 @@
 //! | [`relu`] | max(x, 0) |
 //! | [`max_pool`] | the greatest of a window |
 //! | [`argmax`] | labels, to the client alone |
+//! | `index` | the index of the greatest by selection |
 //! | [`select`] | d·x for a shared bit d |
 //! | `tournament` | comparison and selection of pairs, round by round |
 //! | [`full_circuit`] | the first three whole in garbled circuits, as BUNET publishes them |
@@ -17,6 +18,7 @@
 pub mod argmax;
 pub mod avg_pool;
 pub mod full_circuit;
+pub(crate) mod index;
 pub mod max_pool;
 pub mod multiply;
 mod open;
@@ -26,7 +28,7 @@ pub mod square;
 mod tournament;
 pub mod windows;
 
-use crate::compare::{Compare, Garbled};
+use crate::compare::{Compare, Garbled, Transfers};
 use crate::error::Result;
 use crate::peer::Peer;
 use crate::share::{Ring, Shares};
@@ -40,6 +42,8 @@ pub enum Comparison {
     SignSelect,
     /// Everything is garbled.
     FullCircuit,
+    /// Everything by random transfers.
+    Transfers,
 }
 
 impl Comparison {
@@ -48,6 +52,7 @@ impl Comparison {
         match self {
             Self::SignSelect => "sign-select",
             Self::FullCircuit => "full-circuit",
+            Self::Transfers => "transfers",
         }
     }
 }
@@ -66,7 +71,13 @@ impl Nonlinear {
         match comparison {
             Comparison::SignSelect => Self::Compared(Box::new(Garbled::default())),
             Comparison::FullCircuit => Self::FullCircuit,
+            Comparison::Transfers => Self::Compared(Box::new(Transfers::default())),
         }
+    }
+
+    /// Whether ReLU reads the low bits of its shares alone.
+    pub(crate) fn reads_low_bits(&self) -> bool {
+        matches!(self, Self::Compared(compare) if compare.reads_low_bits())
     }
 
     /// See [`relu::relu`].

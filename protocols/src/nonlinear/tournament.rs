@@ -6,11 +6,10 @@
 //!
 //! Modulo a prime p, values are below p/4 in magnitude for the same reason.
 //!
-//! A round costs a match a sign of K = k + 1 bits (of k bits mod p) and, if its winners are wanted, a [`select`] (16 bytes).
+//! A round costs a match a sign of K = k + 1 bits (of k bits mod p) and, if its winners are wanted, a [selection](super::select) (16 bytes).
 
 use blindvox_engine::simd::wide;
 
-use super::select::{self, select};
 use crate::compare::{Compare, of_differences, shares};
 use crate::error::Result;
 use crate::peer::Peer;
@@ -42,13 +41,18 @@ pub(super) fn play(peer: &mut Peer, compare: &mut dyn Compare, columns: &[Shares
 /// Bytes of [`play`] for `matches`, and with the winners.
 pub(super) fn bytes(compare: &dyn Compare, matches: usize, ring: Ring, width: usize) -> [Bytes; 2] {
     let played = compare.bytes(matches, of_differences(ring), width);
-    [played, played + select::bytes(matches, shares(ring), width)]
+    [played, played + compare.select_bytes(matches, shares(ring), width)]
 }
 
 impl Outcomes {
     /// The columns of the next round: max(a, b) = b + d·(a - b).
-    pub(super) fn winners(&self, peer: &mut Peer, columns: Vec<Shares>) -> Result<Vec<Shares>> {
-        let gains = select(peer, &self.first_wins, &self.differences, self.ring)?;
+    pub(super) fn winners(
+        &self,
+        peer: &mut Peer,
+        compare: &mut dyn Compare,
+        columns: Vec<Shares>,
+    ) -> Result<Vec<Shares>> {
+        let gains = compare.select(peer, &self.first_wins, &self.differences, self.ring)?;
         let mut columns = columns.into_iter();
         let mut winners = Vec::with_capacity(columns.len().div_ceil(2));
         let mut gains = gains.chunks_exact(columns.as_slice().first().map_or(1, |c| c.len().max(1)));

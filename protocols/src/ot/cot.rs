@@ -84,7 +84,7 @@ fn to_ring(hashes: &[u128], ring: Ring, out: &mut [u32]) {
 }
 
 /// Calls `each(range, key)` for the pieces of 0..n that share a hash key.
-fn keyed(keys: &mut KeySequence, n: usize, mut each: impl FnMut(std::ops::Range<usize>, &Aes128)) {
+pub(super) fn keyed(keys: &mut KeySequence, n: usize, mut each: impl FnMut(std::ops::Range<usize>, &Aes128)) {
     let mut ciphers = vec![Aes128::default(); n.div_ceil(INSTANCES_PER_KEY)];
     keys.next_keys(&mut ciphers);
     for (i, key) in ciphers.iter().enumerate() {
@@ -120,6 +120,7 @@ impl OtSender {
     /// Correlated OT: this party's s_i for its correlations c_i, reduced in `ring`; the peer calls
     /// [`OtReceiver::cot`].
     pub fn cot(&mut self, channel: &mut Channel, correlations: &[u32], ring: Ring) -> Result<Shares> {
+        self.ahead(channel, correlations.len().next_multiple_of(128))?;
         let mut shares = Shares::with_capacity(correlations.len());
         let mut room = Zeroizing::new(vec![0; correlations.len().min(CHUNK).next_multiple_of(128)]);
         let mut hashes = Zeroizing::new([0; INSTANCES_PER_KEY]);
@@ -169,6 +170,7 @@ impl OtReceiver {
     /// Correlated OT: this party's r_i for its choices (0 or 1 each), with s_i + r_i = choice_i·c_i in `ring`.
     pub fn cot(&mut self, channel: &mut Channel, choices: &[u8], ring: Ring) -> Result<Shares> {
         let packed = Zeroizing::new(pack_choices(choices));
+        self.ahead(channel, 128 * packed.len())?;
         let mut words = packed.chunks(CHUNK_WORDS);
         let room = || Zeroizing::new(vec![0; 128 * packed.len().min(CHUNK_WORDS)]);
         let (mut labels, mut ahead) = (room(), room());

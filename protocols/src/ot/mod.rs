@@ -16,14 +16,18 @@
 //! extension moves the counter of all leaf streams and of the hash keys on, in both parties alike. A message of a wrong length or
 //! out of order is an error; changed bits of the right length are not noticed, and give wrong values.
 //!
-//! [`base`](self) transfers: Chou-Orlandi; extension: SoftSpoken, of which IKNP is the case of width 1.
+//! [`base`](self) transfers: Chou-Orlandi; extension: SoftSpoken, of which IKNP is the case of width 1. For large amounts [`silent`] OT takes
+//! its place in either direction ([`OtPair::go_silent`]); whoever draws transfers does not know which it is.
 
 mod base;
 mod columns;
 mod cot;
-mod pack;
+pub(crate) mod pack;
+mod random;
 mod setup;
+pub mod silent;
 mod softspoken;
+mod stock;
 mod tree;
 
 pub use cot::{bytes, cot_bytes};

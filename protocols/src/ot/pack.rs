@@ -10,12 +10,12 @@ pub(super) fn bits(ring: Ring) -> u32 {
 }
 
 /// Bytes that `count` elements of `bits` bits take.
-pub(super) fn packed_len(count: usize, bits: u32) -> usize {
+pub(crate) fn packed_len(count: usize, bits: u32) -> usize {
     (count * bits as usize).div_ceil(8)
 }
 
 /// Values below 2^bits to a bit stream, the lowest bit first.
-pub(super) fn pack(values: &[u32], bits: u32) -> Vec<u8> {
+pub(crate) fn pack(values: &[u32], bits: u32) -> Vec<u8> {
     if bits == 32 {
         let mut out = recycle::with_capacity(size_of_val(values));
         out.extend_from_slice(bytemuck::cast_slice(values));
@@ -38,7 +38,7 @@ pub(super) fn pack(values: &[u32], bits: u32) -> Vec<u8> {
 }
 
 /// The first `count` values of a bit stream of [`packed_len`] bytes.
-pub(super) fn unpack(bytes: &[u8], count: usize, bits: u32) -> Vec<u32> {
+pub(crate) fn unpack(bytes: &[u8], count: usize, bits: u32) -> Vec<u32> {
     let mask = u32::MAX >> (32 - bits);
     let mut words = bytes.chunks(4).map(|c| {
         let mut word = [0; 4];

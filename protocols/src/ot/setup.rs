@@ -32,6 +32,7 @@ use zeroize::Zeroizing;
 
 use super::base::{BaseReceiver, BaseSender, POINT};
 use super::softspoken::{LINK_WIDTH, LOCAL_WIDTH, OtReceiver, OtSender, Streams, extension_bytes, widths};
+use super::stock::Stock;
 use super::tree;
 use crate::error::{Error, Result};
 use crate::traffic::Bytes;
@@ -129,7 +130,7 @@ impl OtSender {
         }
         let session = session(channel, &hello, &public);
         let hash_keys = KeySequence::new(&session, "OT output hash");
-        Ok(Self { delta, hash_keys, session, streams: Streams::new(k, &seeds) })
+        Ok(Self { delta, hash_keys, session, streams: Streams::new(k, &seeds), stock: Stock::default(), silent: None })
     }
 
     /// Where in its transfers this direction is: public, alike for both parties, and never the same twice.
@@ -190,7 +191,7 @@ impl OtReceiver {
         channel.send(masked)?;
         let session = session(channel, &hello, &public);
         let hash_keys = KeySequence::new(&session, "OT output hash");
-        Ok(Self { hash_keys, session, streams: Streams::new(k, &seeds) })
+        Ok(Self { hash_keys, session, streams: Streams::new(k, &seeds), stock: Stock::default(), silent: None })
     }
 
     /// As the sender's.

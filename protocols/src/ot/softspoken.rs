@@ -24,6 +24,8 @@ use blindvox_net::transport::recycle;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::columns::{self, Column, TILE, WORDS};
+use super::silent;
+use super::stock::Stock;
 use crate::error::Result;
 
 /// The block width on a link: 4 bytes a transfer.
@@ -120,6 +122,8 @@ pub struct OtSender {
     pub(super) hash_keys: KeySequence,
     pub(super) session: [u8; 32],
     pub(super) streams: Streams,
+    pub(super) stock: Stock,
+    pub(super) silent: Option<silent::Sender>,
 }
 
 /// The party that chooses.
@@ -127,6 +131,8 @@ pub struct OtReceiver {
     pub(super) hash_keys: KeySequence,
     pub(super) session: [u8; 32],
     pub(super) streams: Streams,
+    pub(super) stock: Stock,
+    pub(super) silent: Option<silent::Receiver>,
 }
 
 impl OtSender {
@@ -142,6 +148,14 @@ impl OtSender {
 
     /// The zero labels of the next transfers, 128 for each of at most [`CHUNK_WORDS`] words, from one message.
     pub(crate) fn extend(&mut self, channel: &mut Channel, labels: &mut [u128]) -> Result<()> {
+        match self.silent {
+            Some(_) => self.extend_silent(channel, labels),
+            None => self.extend_softspoken(channel, labels),
+        }
+    }
+
+    /// The same by SoftSpoken.
+    pub(super) fn extend_softspoken(&mut self, channel: &mut Channel, labels: &mut [u128]) -> Result<()> {
         let words = labels.len() / 128;
         assert!(labels.len().is_multiple_of(128) && words <= CHUNK_WORDS, "{} labels in one message", labels.len());
         let message = channel.recv_exact(self.streams.message_len(words))?;
@@ -164,6 +178,7 @@ impl OtSender {
 
     /// The zero labels of `n` transfers; the peer calls [`OtReceiver::labels`].
     pub fn labels(&mut self, channel: &mut Channel, n: usize) -> Result<Vec<u128>> {
+        self.ahead(channel, n.next_multiple_of(128))?;
         let mut labels = vec![0; n.next_multiple_of(128)];
         labels.chunks_mut(128 * CHUNK_WORDS).try_for_each(|labels| self.extend(channel, labels))?;
         labels.truncate(n);
@@ -179,6 +194,19 @@ impl OtReceiver {
 
     /// The chosen labels of the next transfers, 128 for each of at most [`CHUNK_WORDS`] words of choices; sends one message.
     pub(crate) fn extend(&mut self, channel: &mut Channel, choices: &[u128], labels: &mut [u128]) -> Result<()> {
+        match self.silent {
+            Some(_) => self.extend_silent(channel, choices, labels),
+            None => self.extend_softspoken(channel, choices, labels),
+        }
+    }
+
+    /// The same by SoftSpoken.
+    pub(super) fn extend_softspoken(
+        &mut self,
+        channel: &mut Channel,
+        choices: &[u128],
+        labels: &mut [u128],
+    ) -> Result<()> {
         assert!(choices.len() <= CHUNK_WORDS, "{} words in one message", choices.len());
         assert_eq!(labels.len(), 128 * choices.len(), "128 labels a word");
         let mut message = recycle::with_capacity(self.streams.message_len(choices.len()));
@@ -195,6 +223,7 @@ impl OtReceiver {
     /// The labels that `choices` (0 or 1 each) select; the peer calls [`OtSender::labels`].
     pub fn labels(&mut self, channel: &mut Channel, choices: &[u8]) -> Result<Vec<u128>> {
         let packed = Zeroizing::new(super::pack::pack_choices(choices));
+        self.ahead(channel, 128 * packed.len())?;
         let mut labels = vec![0; 128 * packed.len()];
         for (words, labels) in packed.chunks(CHUNK_WORDS).zip(labels.chunks_mut(128 * CHUNK_WORDS)) {
             self.extend(channel, words, labels)?;

@@ -70,7 +70,7 @@ pub struct Outcome {
 /// One tensor's shares in the rings that its readers need; zeroized when dropped.
 #[derive(Default)]
 struct Shared {
-    /// Mod 2^32, or, before an argmax, truncated: right in the low bits.
+    /// Mod 2^32, or, before an argmax or a ReLU by transfers, truncated: right in the low bits.
     full: Shares,
     /// Bits of the ring of `full`.
     bits: u32,
@@ -101,13 +101,15 @@ pub(in crate::infer) struct Needs {
     low: bool,
 }
 
-pub(in crate::infer) fn needs(program: &Program) -> Vec<Needs> {
+/// `low`: whether ReLU reads low bits alone.
+pub(in crate::infer) fn needs(program: &Program, low: bool) -> Vec<Needs> {
     let mut needs = vec![Needs::default(); program.tensors.len()];
     for step in &program.steps {
         for &tensor in step.inputs() {
             match step {
                 Step::Square { .. } => needs[tensor].prime = true,
                 Step::Argmax { .. } => needs[tensor].low = true,
+                Step::Relu { .. } if low => needs[tensor].low = true,
                 _ => needs[tensor].full = true,
             }
         }
@@ -154,7 +156,7 @@ impl<'a> Online<'a> {
             return Err(Error::Input(format!("this session is the {:?}'s", session.peer.party)));
         }
         let program = session.program.clone();
-        let needs = needs(&program);
+        let needs = needs(&program, session.protocols.nonlinear.reads_low_bits());
         let tensors = needs.iter().map(|_| Shared::default()).collect();
         let trace = session.options.trace.then(|| Trace::new(&program));
         let samples = (session.options.samples > 0).then(|| Samples::new(&program, session.options.samples));

@@ -5,7 +5,7 @@
 //! | 1, 2 | both ways | [hellos](crate::infer::hello) | 12 each | setup |
 //! | 3 | server -> client | architecture, without weights | its encoding | setup |
 //! | 4 | client -> server | public key for convolutions | 16 + packed | setup |
-//! | 5 | both | base OTs, and from them both directions and the garbler's | see [`crate::ot`] | setup |
+//! | 5 | both | base OTs, and from them both directions, silent or not, and the garbler's unless transfers compare | see [`crate::ot`] | setup |
 //! | last | both | farewell, see [`Channel::finish`] | 16, not counted | online |
 
 use std::fmt;
@@ -20,11 +20,13 @@ use blindvox_net::channel::{Channel, Party};
 use super::public;
 use super::ways::{LinearKey, Protocols};
 use crate::error::{Error, Result};
+use crate::infer::demand;
 use crate::infer::hello::greet;
 use crate::infer::options::Options;
+use crate::infer::presets::Source;
 use crate::linear::{LinearSpec, Plan, Search};
 use crate::nonlinear::Nonlinear;
-use crate::peer::Peer;
+use crate::peer::{Link, Peer};
 
 /// What a party brings.
 pub enum Role {
@@ -99,7 +101,14 @@ impl Session {
         };
         let plans = plans(&program)?;
         let linear = LinearKey::exchange(party, &mut channel, &options.device, &mut prng)?;
-        let peer = Peer::setup(party, channel, prng)?.garbling(options.garbling())?;
+        let mut peer = Peer::setup(party, channel, prng)?;
+        if options.ways.ot == Source::Silent {
+            let Link { party, channel, ot, prng } = &mut peer.link;
+            ot.go_silent(*party, channel, prng, demand::sets(&program, &options.ways))?;
+        }
+        if options.ways.garbles() {
+            peer = peer.garbling(options.garbling())?;
+        }
         let protocols = Protocols { linear, nonlinear: Nonlinear::new(options.ways.compare) };
         Ok(Self { peer, options, protocols, program, plans, setup_time: start.elapsed() })
     }
@@ -124,7 +133,6 @@ pub fn plans(program: &Program) -> Result<Vec<Plan>> {
 mod tests {
     use super::*;
     use crate::linear::search::MAX_CANDIDATES;
-    use crate::peer::Link;
     use blindvox_models::{Linear, LinearKind, TensorInfo};
     use blindvox_net::channel::local_pair;
 

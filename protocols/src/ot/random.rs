@@ -1,0 +1,204 @@
+//! Random transfers: made ahead by either source, SoftSpoken or [silent](super::silent), and drawn from stock.
+//!
+//! The sender has v, even, the receiver w = v xor b·Delta with its random choice b as lowest bit.
+//!
+//! | # | from -> to | content | bytes for n missing | phase |
+//! |---|---|---|---|---|
+//! | 1 | receiver -> sender | SoftSpoken: extension by random choices | 16·ceil(128/k)·ceil(n/128) | ahead |
+//! | 2 | sender -> receiver | silent: iterations' messages | [`Set::message`] for every [`Set::usable`] begun | ahead |
+//!
+//! A silent direction makes its chosen transfers of random ones as well: the receiver sends b xor its choice, a bit each.
+
+use blindvox_engine::Prng;
+use blindvox_engine::aes::INSTANCES_PER_KEY;
+use blindvox_net::channel::{Channel, Party};
+use zeroize::Zeroizing;
+
+use super::cot::keyed;
+use super::silent::{Receiver, Sender, Set};
+use super::softspoken::{CHUNK_WORDS, chunks};
+use super::stock::Stock;
+use super::{OtPair, OtReceiver, OtSender};
+use crate::error::Result;
+
+impl OtPair {
+    /// Makes each direction silent that a set is given for, the server's sending one first; in both parties alike.
+    pub fn go_silent(
+        &mut self,
+        party: Party,
+        channel: &mut Channel,
+        prng: &mut Prng,
+        [server_sends, client_sends]: [Option<&'static Set>; 2],
+    ) -> Result<()> {
+        let (send, recv) = match party {
+            Party::Server => (server_sends, client_sends),
+            Party::Client => (client_sends, server_sends),
+        };
+        // The extension's message of each direction leaves before either is waited for.
+        recv.map_or(Ok(()), |set| self.recv.go_silent(channel, prng, set))?;
+        send.map_or(Ok(()), |set| self.send.go_silent(channel, prng, set))
+    }
+
+    /// Whether either direction is silent.
+    pub fn is_silent(&self) -> bool {
+        self.send.silent.is_some() || self.recv.silent.is_some()
+    }
+
+    /// Makes so many random transfers ready in each direction, as this party sees them; in both parties alike. One flight. What is left of
+    /// SoftSpoken's last words is thrown away, so that every call takes what it says.
+    pub(crate) fn reserve(&mut self, channel: &mut Channel, prng: &mut Prng, send: usize, recv: usize) -> Result<()> {
+        if self.send.silent.is_none() {
+            self.send.stock = Stock::default();
+        }
+        if self.recv.silent.is_none() {
+            self.recv.stock = Stock::default();
+        }
+        self.recv.offer(channel, prng, recv)?;
+        self.send.fill(channel, send)?;
+        self.recv.fill(channel, recv)
+    }
+}
+
+impl OtSender {
+    fn go_silent(&mut self, channel: &mut Channel, prng: &mut Prng, set: &'static Set) -> Result<()> {
+        let mut base = self.fresh(channel, set.base().div_ceil(128))?;
+        base.truncate(set.base());
+        self.silent = Some(Sender::new(set, self.session(), base, prng.fork("silent OT roots")));
+        Ok(())
+    }
+
+    /// So many words of random transfers by SoftSpoken.
+    fn fresh(&mut self, channel: &mut Channel, words: usize) -> Result<Zeroizing<Vec<u128>>> {
+        let mut labels = Zeroizing::new(vec![0; 128 * words]);
+        labels.chunks_mut(128 * CHUNK_WORDS).try_for_each(|labels| self.extend_softspoken(channel, labels))?;
+        labels.iter_mut().for_each(|v| *v &= !1);
+        Ok(labels)
+    }
+
+    /// Stocks up to `count`; the peer calls [`OtReceiver::offer`] and [`OtReceiver::fill`].
+    pub(super) fn fill(&mut self, channel: &mut Channel, count: usize) -> Result<()> {
+        while self.stock.len() < count {
+            let delta = self.delta();
+            let (labels, spent) = match &mut self.silent {
+                Some(silent) => {
+                    let mut labels = self.stock.buffer(silent.set().outputs());
+                    silent.iterate(delta, channel, &mut labels)?;
+                    (labels, silent.set().base())
+                }
+                None => {
+                    let words = chunks((count - self.stock.len()).div_ceil(128)).next().unwrap_or_default();
+                    (self.fresh(channel, words)?, 0)
+                }
+            };
+            self.stock.push(labels, spent);
+        }
+        Ok(())
+    }
+
+    /// Before chosen transfers: a silent direction stocks up for all of them, so that nothing comes between their messages.
+    pub(super) fn ahead(&mut self, channel: &mut Channel, count: usize) -> Result<()> {
+        if self.silent.is_some() { self.fill(channel, count) } else { Ok(()) }
+    }
+
+    /// A chosen transfer of a silent direction is a random one that the receiver corrects.
+    pub(super) fn extend_silent(&mut self, channel: &mut Channel, labels: &mut [u128]) -> Result<()> {
+        self.fill(channel, labels.len())?;
+        let corrections = channel.recv_exact(labels.len() / 8)?;
+        self.stock.draw(labels);
+        let delta = self.delta();
+        let words = corrections.chunks_exact(16).map(bytemuck::pod_read_unaligned::<u128>);
+        for (labels, word) in labels.chunks_exact_mut(128).zip(words) {
+            labels.iter_mut().enumerate().for_each(|(i, v)| *v ^= delta & (word >> i & 1).wrapping_neg());
+        }
+        Ok(())
+    }
+
+    /// The low 32 bits of the hashes of the next random transfers: of v, and of v xor Delta. There must be as many in stock.
+    pub(crate) fn draw_pads(&mut self, zero: &mut [u32], one: &mut [u32]) {
+        let mut labels = Zeroizing::new([0; INSTANCES_PER_KEY]);
+        let mut hashes = Zeroizing::new([0; INSTANCES_PER_KEY]);
+        let (delta, stock) = (self.delta(), &mut self.stock);
+        keyed(&mut self.hash_keys, zero.len(), |range, key| {
+            let (labels, hashes) = (&mut labels[..range.len()], &mut hashes[..range.len()]);
+            stock.draw(labels);
+            for (pads, offset) in [(&mut *zero, 0), (&mut *one, delta)] {
+                key.hash(labels, offset, hashes);
+                pads[range.clone()].iter_mut().zip(&*hashes).for_each(|(p, h)| *p = *h as u32);
+            }
+        });
+    }
+}
+
+impl OtReceiver {
+    fn go_silent(&mut self, channel: &mut Channel, prng: &mut Prng, set: &'static Set) -> Result<()> {
+        let mut base = self.fresh(channel, prng, set.base().div_ceil(128))?;
+        base.truncate(set.base());
+        self.silent = Some(Receiver::new(set, self.session(), base));
+        Ok(())
+    }
+
+    /// So many words of random transfers by SoftSpoken.
+    fn fresh(&mut self, channel: &mut Channel, prng: &mut Prng, words: usize) -> Result<Zeroizing<Vec<u128>>> {
+        let choices = Zeroizing::new(prng.fill::<u128>(words));
+        let mut labels = Zeroizing::new(vec![0; 128 * words]);
+        for (choices, labels) in choices.chunks(CHUNK_WORDS).zip(labels.chunks_mut(128 * CHUNK_WORDS)) {
+            self.extend_softspoken(channel, choices, labels)?;
+        }
+        for (labels, word) in labels.chunks_exact_mut(128).zip(choices.iter()) {
+            labels.iter_mut().enumerate().for_each(|(i, w)| *w = (*w & !1) | (word >> i & 1));
+        }
+        Ok(labels)
+    }
+
+    /// What leaves this party for `count` in stock: SoftSpoken's messages.
+    pub(super) fn offer(&mut self, channel: &mut Channel, prng: &mut Prng, count: usize) -> Result<()> {
+        while self.silent.is_none() && self.stock.len() < count {
+            let words = chunks((count - self.stock.len()).div_ceil(128)).next().unwrap_or_default();
+            let labels = self.fresh(channel, prng, words)?;
+            self.stock.push(labels, 0);
+        }
+        Ok(())
+    }
+
+    /// What comes to this party for `count` in stock: silent iterations.
+    pub(super) fn fill(&mut self, channel: &mut Channel, count: usize) -> Result<()> {
+        let Some(silent) = &mut self.silent else { return Ok(()) };
+        while self.stock.len() < count {
+            let mut labels = self.stock.buffer(silent.set().outputs());
+            silent.iterate(channel, &mut labels)?;
+            self.stock.push(labels, silent.set().base());
+        }
+        Ok(())
+    }
+
+    /// As the sender's.
+    pub(super) fn ahead(&mut self, channel: &mut Channel, count: usize) -> Result<()> {
+        self.fill(channel, count)
+    }
+
+    /// As the sender's.
+    pub(super) fn extend_silent(&mut self, channel: &mut Channel, choices: &[u128], labels: &mut [u128]) -> Result<()> {
+        self.fill(channel, labels.len())?;
+        self.stock.draw(labels);
+        let mut message = Vec::with_capacity(16 * choices.len());
+        for (labels, chosen) in labels.chunks_exact(128).zip(choices) {
+            let random = labels.iter().rev().fold(0, |word, w| word << 1 | (w & 1));
+            message.extend_from_slice(&(random ^ chosen).to_le_bytes());
+        }
+        Ok(channel.send(message)?)
+    }
+
+    /// The low 32 bits of the hashes of the next random transfers, and their choices. There must be as many in stock.
+    pub(crate) fn draw_pads(&mut self, pads: &mut [u32], choices: &mut [u8]) {
+        let mut labels = Zeroizing::new([0; INSTANCES_PER_KEY]);
+        let mut hashes = Zeroizing::new([0; INSTANCES_PER_KEY]);
+        let stock = &mut self.stock;
+        keyed(&mut self.hash_keys, pads.len(), |range, key| {
+            let (labels, hashes) = (&mut labels[..range.len()], &mut hashes[..range.len()]);
+            stock.draw(labels);
+            key.hash(labels, 0, hashes);
+            pads[range.clone()].iter_mut().zip(&*hashes).for_each(|(p, h)| *p = *h as u32);
+            choices[range].iter_mut().zip(&*labels).for_each(|(c, w)| *c = *w as u8 & 1);
+        });
+    }
+}
