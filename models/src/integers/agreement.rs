@@ -23,6 +23,8 @@ pub struct Agreement {
     pub voxels: usize,
     /// Labels that differ.
     pub differing: usize,
+    /// Of these networks in real numbers, labels that folding instance normalisations changes, where there are such.
+    pub folding: Option<usize>,
     /// The layer that adds the largest error, where more than 0.1 % differ.
     pub cause: Option<Cause>,
 }
@@ -43,7 +45,7 @@ pub struct Cause {
 impl Agreement {
     /// A sentence for people, if more than 0.1 % of the labels differ.
     pub fn warning(&self) -> Option<String> {
-        let Self { volume, voxels, differing, cause } = self;
+        let Self { volume, voxels, differing, cause, .. } = self;
         if differing * ONE_IN <= *voxels {
             return None;
         }
@@ -74,7 +76,12 @@ pub fn agreement(bundle: &Bundle, program: &Program, path: &Path) -> Result<Agre
     let float = float::run(&bundle.network()?, &input);
     let integer = plain::run(program, &integers, Rounding::Nearest);
     let differing = float.labels.iter().zip(&integer.labels).filter(|(a, b)| a != b).count();
-    let mut found = Agreement { volume: path.to_owned(), voxels: float.labels.len(), differing, cause: None };
+    let changed = |labels: &[u8]| float.labels.iter().zip(labels).filter(|(a, b)| a != b).count();
+    let folding = match bundle.norms().is_empty() {
+        true => None,
+        false => Some(changed(&float::run(&bundle.folded_network()?, &input).labels)),
+    };
+    let mut found = Agreement { volume: path.to_owned(), voxels: float.labels.len(), differing, folding, cause: None };
     if found.warning().is_some() {
         let lowered = bundle.lowered()?;
         let real = streams(&lowered, &input);
