@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use blindvox_models::{Linear, Program, Step};
 use blindvox_protocols::Result;
 use blindvox_protocols::gc::arithmetic;
-use blindvox_protocols::linear::{LinearPlan, LinearSpec};
+use blindvox_protocols::linear::{LinearSpec, Plan};
 use blindvox_protocols::nonlinear::relu::ReluKind;
 
 use crate::process;
@@ -71,6 +71,6 @@ fn nanoseconds(program: &Program, step: &Step, kind: ReluKind) -> Result<f64> {
 }
 
 /// The plan that both parties come to.
-pub fn plan(program: &Program, linear: &Linear) -> Result<LinearPlan> {
-    LinearPlan::new(&LinearSpec::of(program, linear))
+pub fn plan(program: &Program, linear: &Linear) -> Result<Plan> {
+    Plan::new(&LinearSpec::of(program, linear))
 }

@@ -3,7 +3,7 @@
 use blindvox_models::Program;
 
 use crate::error::Result;
-use crate::linear::LinearPlan;
+use crate::linear::Plan;
 use crate::triples::he;
 
 use super::preprocess::squares;
@@ -14,7 +14,7 @@ use super::preprocess::squares;
 ///
 /// # Errors
 /// None with parameters that a session runs with.
-pub fn distance_bits(program: &Program, plans: &[LinearPlan]) -> Result<f64> {
-    let layers: f64 = plans.iter().map(LinearPlan::distance).sum();
+pub fn distance_bits(program: &Program, plans: &[Plan]) -> Result<f64> {
+    let layers: f64 = plans.iter().map(Plan::distance).sum();
     Ok((layers + he::distance(squares(program))?).log2())
 }

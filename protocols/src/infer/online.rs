@@ -29,7 +29,7 @@ use super::session::{ConvKey, Session};
 use super::trace::Trace;
 use crate::convert::convert;
 use crate::error::{Error, Result};
-use crate::linear::{Bias, hom_conv};
+use crate::linear::{Bias, Model, hom_conv};
 use crate::nonlinear::{argmax, avg_pool, max_pool, relu, square, windows};
 use crate::share::{P, Ring, Shares};
 use crate::truncate::truncate;
@@ -280,7 +280,7 @@ impl<'a> Online<'a> {
             ConvKey::Public(key) => {
                 let values = bias(linear);
                 let bias = if linear.bias_map.is_some() { Bias::Map(&values) } else { Bias::Channel(&values) };
-                hom_conv::server(channel, key, prng, plan, &linear.weights, bias, x)?
+                hom_conv::server(channel, key, prng, plan, Model { weights: &linear.weights, bias }, x)?
             }
         };
         if let Some(trace) = &mut self.trace {

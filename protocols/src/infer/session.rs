@@ -24,7 +24,7 @@ use super::architecture;
 use super::preprocess::{PairSupply, Ready};
 use crate::error::{Error, Result};
 use crate::gc;
-use crate::linear::{LinearPlan, LinearSpec, Search};
+use crate::linear::{LinearSpec, Plan, Search};
 use crate::nonlinear::relu::ReluKind;
 use crate::ot::OtPair;
 
@@ -110,7 +110,7 @@ pub struct Session {
     /// The client's has no weights.
     pub(super) program: Arc<Program>,
     /// One for each linear step, in order.
-    pub(super) plans: Vec<LinearPlan>,
+    pub(super) plans: Vec<Plan>,
     pub(super) setup_time: Duration,
 }
 
@@ -185,13 +185,13 @@ impl Session {
 }
 
 /// Plans every linear step from public quantities; an error names the layer that does not fit, or with which the search got too long.
-pub fn plans(program: &Program) -> Result<Vec<LinearPlan>> {
+pub fn plans(program: &Program) -> Result<Vec<Plan>> {
     let linear = program.steps.iter().filter_map(|step| match step {
         Step::Linear(linear) => Some(linear),
         _ => None,
     });
     let mut search = Search::default();
-    linear.map(|linear| LinearPlan::searched(&LinearSpec::of(program, linear), &mut search)).collect()
+    linear.map(|linear| Plan::searched(&LinearSpec::of(program, linear), &mut search)).collect()
 }
 
 /// The choices that both parties must make alike, in the hello's last byte: bit 0 how comparisons are made, bit 1 when pairs are.
@@ -349,10 +349,10 @@ mod tests {
         let mut search = Search::default();
         let Step::Linear(one) = &program.steps[0] else { panic!("a convolution first") };
         let spec = LinearSpec::of(&program, one);
-        LinearPlan::searched(&spec, &mut search).unwrap();
+        Plan::searched(&spec, &mut search).unwrap();
         let each = search.examined();
         assert!((1..MAX_CANDIDATES / 100).contains(&each), "{each}");
-        while LinearPlan::searched(&spec, &mut search).is_ok() {}
+        while Plan::searched(&spec, &mut search).is_ok() {}
         assert_eq!(search.examined(), MAX_CANDIDATES);
     }
 }

@@ -3,11 +3,16 @@ use proptest::prelude::*;
 use blindvox_engine::bfv::Params;
 use blindvox_engine::bfv::noise::{Budget, product_bound};
 use blindvox_engine::ring::primes::DEFAULT_60;
+use blindvox_engine::rlwe::wire;
+use blindvox_engine::{Device, PolyBatch};
+use blindvox_models::LinearKind;
 use blindvox_net::channel::local_pair;
 
 use super::*;
 use crate::linear::LinearSpec;
-use crate::linear::encoding::{ConvShape, Encoding};
+use crate::linear::coefficients::search::factor_norm;
+use crate::linear::coefficients::{Encoding, Geometry};
+use crate::linear::op::ConvShape;
 
 fn prng(seed: u8) -> Prng {
     Prng::from_seed_for_tests([seed; 32])
@@ -20,11 +25,12 @@ fn key(params: &Params) -> (SecretKey, PublicKey) {
 }
 
 fn spec(kind: LinearKind, inputs: usize, outputs: usize, size: [usize; 3]) -> LinearSpec {
-    LinearSpec { name: "dec.1.0".to_owned(), kind, inputs, outputs, size, weight_bits: 12 }
+    let output_size = kind.output_dims(size);
+    LinearSpec { name: "dec.1.0".to_owned(), kind, inputs, outputs, size, output_size, weight_bits: 12 }
 }
 
 /// Weights over the whole range and shares of anything.
-fn model(plan: &LinearPlan, seed: u8) -> (Vec<i32>, Vec<u32>, Vec<u32>) {
+fn model(plan: &Plan, seed: u8) -> (Vec<i32>, Vec<u32>, Vec<u32>) {
     let mut prng = prng(seed);
     let shift = 32 - plan.spec().weight_bits;
     let weights = prng.fill::<i32>(plan.weights_len()).iter().map(|w| w >> shift).collect();
@@ -36,17 +42,18 @@ fn add(a: &[u32], b: &[u32]) -> Vec<u32> {
 }
 
 /// Runs both parties; checks the result exactly, and the bytes against the plan.
-fn check(plan: &LinearPlan, bias: Bias<'_>, seed: u8) {
+fn check(plan: &Plan, bias: Bias<'_>, seed: u8) {
     let (secret, public) = key(plan.params());
     let (weights, x_client, x_server) = model(plan, seed);
     let (mut to_server, mut to_client) = local_pair();
     let (y_client, y_server) = std::thread::scope(|scope| {
         let there = scope.spawn(|| client(&mut to_server, &secret, &mut prng(3), plan, &x_client).unwrap());
-        let here = server(&mut to_client, &public, &mut prng(4), plan, &weights, bias, &x_server).unwrap();
+        let here =
+            server(&mut to_client, &public, &mut prng(4), plan, Model { weights: &weights, bias }, &x_server).unwrap();
         (there.join().unwrap(), here)
     });
-    let expected = ideal(plan, &weights, bias, &add(&x_client, &x_server));
-    assert!(add(&y_client, &y_server) == expected, "{plan:?}");
+    let expected = ideal(plan, Model { weights: &weights, bias }, &add(&x_client, &x_server));
+    assert!(add(&y_client, &y_server) == expected, "{:?}, {:?}", plan.spec(), plan.encoding());
     let (cost, traffic) = (plan.cost(), to_server.stats().total);
     assert_eq!((traffic.sent, traffic.received), (cost.bytes_up as u64, cost.bytes_down as u64));
 }
@@ -67,28 +74,29 @@ fn convolutions_are_exact() {
         (LinearKind::conv([5; 3]), 3, 2, [1, 2, 9]),
         (LinearKind::conv([31, 1, 7]), 2, 3, [1, 2, 3]),
     ] {
-        check(&LinearPlan::new(&spec(kind, inputs, outputs, size)).unwrap(), Bias::None, 7);
+        check(&Plan::new(&spec(kind, inputs, outputs, size)).unwrap(), Bias::None, 7);
     }
 }
 
 #[test]
 fn transposed_convolutions_are_exact() {
     for (factor, size) in [([2; 3], [9, 17, 30]), ([1, 2, 2], [1, 30, 40]), ([3, 1, 2], [2, 3, 4])] {
-        let plan = LinearPlan::new(&spec(LinearKind::Transposed2 { factor }, 5, 3, size)).unwrap();
+        let plan = Plan::new(&spec(LinearKind::Transposed2 { factor }, 5, 3, size)).unwrap();
         check(&plan, Bias::Channel(&[1, u32::MAX, 1 << 31]), 8);
     }
 }
 
 #[test]
 fn the_transposed_ideal_is_the_definition() {
-    let plan = LinearPlan::new(&spec(LinearKind::Transposed2 { factor: [1, 2, 2] }, 1, 2, [1, 1, 2])).unwrap();
-    let y = ideal(&plan, &[1, 2, 3, 4, 5, 6, 7, 8], Bias::Channel(&[0, 1]), &[10, 100]);
+    let plan = Plan::new(&spec(LinearKind::Transposed2 { factor: [1, 2, 2] }, 1, 2, [1, 1, 2])).unwrap();
+    let model = Model { weights: &[1, 2, 3, 4, 5, 6, 7, 8], bias: Bias::Channel(&[0, 1]) };
+    let y = ideal(&plan, model, &[10, 100]);
     assert_eq!(y, [10, 20, 100, 200, 30, 40, 300, 400, 51, 61, 501, 601, 71, 81, 701, 801]);
 }
 
 #[test]
 fn blocks_of_tiles_and_rows_are_seamless() {
-    let plan = LinearPlan::new(&spec(CUBE, 3, 7, [30, 20, 17])).unwrap();
+    let plan = Plan::new(&spec(CUBE, 3, 7, [30, 20, 17])).unwrap();
     assert!(plan.encoding().tiles() > 2 && plan.encoding().out_groups() > 2);
     let bias: Vec<u32> = prng(9).fill(plan.output_len());
     check(&plan.clone().with_blocks(1, 1), Bias::Map(&bias), 10);
@@ -98,30 +106,51 @@ fn blocks_of_tiles_and_rows_are_seamless() {
 #[test]
 fn several_messages_a_block_and_a_row_block() {
     // 136 ciphertexts up and 150 replies down: more than a message either way.
-    let plan = LinearPlan::new(&spec(LinearKind::conv([1; 3]), 68, 75, [2, 64, 64])).unwrap();
+    let plan = Plan::new(&spec(LinearKind::conv([1; 3]), 68, 75, [2, 64, 64])).unwrap();
     assert!(plan.cost().inputs == 136);
     check(&plan.with_blocks(2, 75), Bias::None, 12);
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
     #[test]
     fn any_layer_is_exact(
         channels in [1usize..6, 1..6],
         size in [1usize..20, 1..20, 1..20],
-        half_kernel in [0usize..3, 0..3, 0..3],
+        window in [(1usize..6, 1usize..4, 0usize..5), (1..6, 1..4, 0..5), (1..6, 1..4, 0..5)],
         blocks in [1usize..4, 1..4],
         seed: u8,
     ) {
-        let kernel = half_kernel.map(|k| 2 * k + 1);
-        let plan = LinearPlan::new(&spec(LinearKind::conv(kernel), channels[0], channels[1], size)).unwrap();
+        let (kernel, stride) = (window.map(|w| w.0), window.map(|w| w.1));
+        let padding = window.map(|(k, _, p)| p.min(k - 1));
+        let kind = LinearKind::Conv { kernel, stride, padding };
+        // Of as many outputs as can be, the last windows hanging over the end.
+        let output_size = std::array::from_fn(|d| (size[d] + padding[d]).div_ceil(stride[d]));
+        let plan = Plan::new(&LinearSpec { output_size, ..spec(kind, channels[0], channels[1], size) }).unwrap();
         check(&plan.with_blocks(blocks[0], blocks[1]), Bias::None, seed);
     }
 }
 
 #[test]
+fn strides_and_even_kernels_are_exact() {
+    let conv = |kernel, stride, padding| LinearKind::Conv { kernel, stride, padding };
+    for (kind, inputs, outputs, size) in [
+        (conv([3; 3], [2; 3], [1; 3]), 4, 6, [17, 16, 21]),
+        (conv([2; 3], [2; 3], [0; 3]), 5, 3, [15, 16, 9]),
+        (conv([1; 3], [2; 3], [0; 3]), 5, 3, [15, 16, 9]),
+        (conv([4, 2, 4], [1; 3], [1, 0, 2]), 3, 2, [8, 9, 10]),
+        (conv([1, 7, 7], [1, 2, 2], [0, 3, 3]), 1, 8, [1, 61, 64]),
+        (conv([1, 16, 16], [1, 16, 16], [0; 3]), 1, 4, [1, 64, 50]),
+        (conv([5; 3], [3, 1, 2], [4, 0, 2]), 2, 2, [8, 9, 10]),
+        (conv([3; 3], [2; 3], [1; 3]), 40, 12, [1, 1, 1]),
+    ] {
+        check(&Plan::new(&spec(kind, inputs, outputs, size)).unwrap(), Bias::None, 13);
+    }
+}
+
+#[test]
 fn runs_with_the_same_seeds_are_the_same() {
-    let plan = LinearPlan::new(&spec(CUBE, 2, 2, [5, 6, 7])).unwrap();
+    let plan = Plan::new(&spec(CUBE, 2, 2, [5, 6, 7])).unwrap();
     let run = || {
         let (secret, public) = key(plan.params());
         let (weights, x_client, x_server) = model(&plan, 5);
@@ -130,7 +159,8 @@ fn runs_with_the_same_seeds_are_the_same() {
         to_client.record_transcript();
         std::thread::scope(|scope| {
             scope.spawn(|| client(&mut to_server, &secret, &mut prng(3), &plan, &x_client).unwrap());
-            server(&mut to_client, &public, &mut prng(4), &plan, &weights, Bias::None, &x_server).unwrap();
+            let model = Model { weights: &weights, bias: Bias::None };
+            server(&mut to_client, &public, &mut prng(4), &plan, model, &x_server).unwrap();
         });
         (to_server.transcript_digest(), to_client.transcript_digest())
     };
@@ -139,11 +169,11 @@ fn runs_with_the_same_seeds_are_the_same() {
 
 #[test]
 fn a_model_that_is_not_as_planned_is_refused() {
-    let plan = LinearPlan::new(&spec(CUBE, 1, 2, [4; 3])).unwrap();
+    let plan = Plan::new(&spec(CUBE, 1, 2, [4; 3])).unwrap();
     let (_, public) = key(plan.params());
     let refused = |weights: &[i32], bias: Bias<'_>, x: &[u32]| {
         let (_to_server, mut to_client) = local_pair();
-        let error = server(&mut to_client, &public, &mut prng(4), &plan, weights, bias, x).unwrap_err();
+        let error = server(&mut to_client, &public, &mut prng(4), &plan, Model { weights, bias }, x).unwrap_err();
         assert!(matches!(&error, Error::Model(what) if what.contains("dec.1.0")), "{error}");
     };
     refused(&[0; 53], Bias::None, &[0; 64]);
@@ -156,14 +186,15 @@ fn a_model_that_is_not_as_planned_is_refused() {
 
 #[test]
 fn hostile_messages_are_errors() {
-    let plan = LinearPlan::new(&spec(CUBE, 1, 1, [4; 3])).unwrap();
+    let plan = Plan::new(&spec(CUBE, 1, 1, [4; 3])).unwrap();
     let (secret, public) = key(plan.params());
     let up = plan.cost().bytes_up;
     for message in [vec![], vec![0; up - 1], vec![0; up + 1], vec![0xff; up]] {
         let (mut to_server, mut to_client) = local_pair();
         to_server.send(message).unwrap();
         let x = [0; 64];
-        let error = server(&mut to_client, &public, &mut prng(4), &plan, &[1; 27], Bias::None, &x).unwrap_err();
+        let model = Model { weights: &[1; 27], bias: Bias::None };
+        let error = server(&mut to_client, &public, &mut prng(4), &plan, model, &x).unwrap_err();
         assert!(matches!(error, Error::Protocol(_) | Error::Engine(_)), "{error}");
     }
     let down = plan.cost().bytes_down;
@@ -183,19 +214,19 @@ fn hostile_messages_are_errors() {
 
 /// Parameters at which the noise of products can be seen in a reply: dropping a prime of 14 bits instead of 50 leaves some
 /// units of it. Nothing else differs from the real ones.
-fn leaky_plan() -> LinearPlan {
+fn leaky_plan() -> Plan {
     let params = Params::insecure_for_tests(1024, &[DEFAULT_60[0], 12_289], 1 << 32).unwrap();
     let spec = spec(CUBE, 8, 16, [8; 3]);
-    let shape = ConvShape { inputs: 8, outputs: 16, size: [8; 3], kernel: [3; 3] };
-    let encoding = Encoding::new(1024, shape, [8; 3], 1, 1).unwrap();
+    let geometry = Geometry::conv(&ConvShape::same(8, 16, [8; 3], [3; 3])).unwrap();
+    let encoding = Encoding::new(1024, geometry, [8; 3], 1, 1).unwrap();
     // The budget plays no part: the server below is told how to flood.
     let budget = Budget { flood_bits: 16, need_bits: 0.0, have_bits: 0.0, distance_bits: 0.0 };
-    LinearPlan::of(&spec, &params, encoding, budget)
+    Plan::of(&spec, &params, encoding, budget)
 }
 
 /// The noise that the client finds at the outputs of all replies, for weights of magnitude `weight` and random signs (so
 /// that the noise of neighbours is uncorrelated).
-fn reply_noise(plan: &LinearPlan, weight: i32, flood_bits: Option<u32>, seed: u8) -> Vec<f64> {
+fn reply_noise(plan: &Plan, weight: i32, flood_bits: Option<u32>, seed: u8) -> Vec<f64> {
     let (secret, public) = key(plan.params());
     let (weights, x_client, x_server) = model(plan, seed);
     let (mut to_server, mut to_client) = local_pair();
@@ -203,27 +234,31 @@ fn reply_noise(plan: &LinearPlan, weight: i32, flood_bits: Option<u32>, seed: u8
     let mut noise = Vec::new();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let prng = &mut prng(seed);
-            server_flooded(&mut to_client, &public, prng, plan, &weights, Bias::None, &x_server, flood_bits).unwrap()
+            let replier = Replier { key: &public, prng: &mut prng(seed), how: ReplyParams { flood_bits } };
+            answer(&mut to_client, replier, plan, Model { weights: &weights, bias: Bias::None }, &x_server).unwrap()
         });
         let (tiles, prng) = (plan.tile_blocks()[0].clone(), &mut prng(!seed));
         Upload::new(plan, &secret, prng, tiles.clone()).send_until(&mut to_server, prng, &x_client, 1, 1).unwrap();
         for rows in plan.row_blocks() {
-            let replies = Replies::new(plan, &tiles, &rows);
-            for message in &replies.messages {
+            let replies = Replies::new(plan, &tiles, &rows).unwrap();
+            for message in messages(replies.bytes.iter().copied()) {
                 let bytes = to_server.recv().unwrap();
-                let packed = replies.split(message, &bytes);
-                let basis = secret.reply_basis();
-                let n = plan.params().n();
+                let (packed, places) = (replies.split(&message, &bytes), replies.layout.part(message));
+                let (basis, n, places) = (secret.reply_basis(), plan.params().n(), places.places());
+                let bits = basis.modulus(0).bits();
                 let (mut c0, mut c1) = (vec![0; packed.len() * n], vec![0; packed.len() * n]);
                 for (i, (c0, c1)) in c0.chunks_exact_mut(n).zip(c1.chunks_exact_mut(n)).enumerate() {
-                    replies.unpack(message.start + i, basis.modulus(0).bits(), packed[i], c0, c1);
+                    let (whole, used) = packed[i].split_at(wire::packed_len(n, bits));
+                    wire::unpack_into(whole, bits, c1);
+                    places.put(i, &wire::unpack(used, bits, places.count(i)).unwrap(), c0);
                 }
                 let upload = |half: &[u64]| PolyBatch::upload(secret.device(), basis, half).unwrap();
                 let messages = secret.decrypt(upload(&c0), upload(&c1)).unwrap();
                 let all = secret.noise(&upload(&c0), upload(&c1), &messages).unwrap();
-                for (poly, runs) in all.chunks_exact(n).zip(&replies.runs[message.clone()]) {
-                    noise.extend(runs.iter().flat_map(|r| &poly[r.coefficient..][..r.len]).map(|&e| e as f64));
+                for (i, poly) in all.chunks_exact(n).enumerate() {
+                    let mut picked = vec![0; places.count(i)];
+                    places.pick(i, poly, &mut picked);
+                    noise.extend(picked.iter().map(|&e| e as f64));
                 }
             }
         }
@@ -256,20 +291,20 @@ fn the_noise_of_replies_tells_of_the_weights_only_without_flooding() {
 
 #[test]
 fn real_parameters_leave_less_than_a_unit_of_the_products_noise() {
-    let plan = LinearPlan::new(&spec(CUBE, 512, 512, [8; 3])).unwrap();
-    let norm = crate::linear::search::factor_norm(plan.encoding().shape(), 12, plan.encoding().out_pack());
+    let plan = Plan::new(&spec(CUBE, 512, 512, [8; 3])).unwrap();
+    let norm = factor_norm(plan.encoding().geometry(), 12, plan.encoding().out_pack());
     let dropped = plan.params().basis().modulus(1).value() as f64;
     assert!((product_bound(norm) / dropped).log2() < -25.0);
 }
 
 /// At n = 128 a prime of 12 to 18 bits can be dropped, which leaves noise of the products of 7 to 1/11 of its deviation in a reply.
-fn plan_that_drops(prime: u64) -> LinearPlan {
+fn plan_that_drops(prime: u64) -> Plan {
     let params = Params::insecure_for_tests(128, &[DEFAULT_60[0], prime], 1 << 32).unwrap();
     let kind = LinearKind::conv([1, 1, 3]);
-    let shape = ConvShape { inputs: 8, outputs: 1024, size: [1, 1, 64], kernel: [1, 1, 3] };
-    let encoding = Encoding::new(128, shape, [1, 1, 64], 1, 1).unwrap();
+    let geometry = Geometry::conv(&ConvShape::same(8, 1024, [1, 1, 64], [1, 1, 3])).unwrap();
+    let encoding = Encoding::new(128, geometry, [1, 1, 64], 1, 1).unwrap();
     let budget = Budget { flood_bits: 16, need_bits: 0.0, have_bits: 0.0, distance_bits: 0.0 };
-    LinearPlan::of(&spec(kind, 8, 1024, [1, 1, 64]), &params, encoding, budget)
+    Plan::of(&spec(kind, 8, 1024, [1, 1, 64]), &params, encoding, budget)
 }
 
 /// The statistical distance of two histograms of noise.

@@ -7,18 +7,19 @@
 use blindvox_engine::bfv::Params;
 use blindvox_engine::bfv::noise::{self, Budget};
 
-use super::encoding::{ConvShape, Encoding, extents};
-use super::planner::Layout;
+use super::encoding::{Encoding, extents};
+use super::geometry::Geometry;
+use crate::linear::planner::Blocks;
 
 /// Tiles and packings that may be looked at for all layers of a network: some tenths of a second. A layer takes some hundred to some
 /// thousand.
 pub const MAX_CANDIDATES: usize = 1 << 22;
 
 /// The published bound on the Euclidean norm of all weights that meet in one coefficient of a product: every tap of every
-/// input channel at its largest, for each of the packed output channels. Taps have coefficients of their own, as no kernel of an
-/// [`Encoding`] reaches beyond its volume.
-pub fn factor_norm(shape: &ConvShape, weight_bits: u32, out_pack: usize) -> f64 {
-    f64::from(weight_bits - 1).exp2() * ((shape.taps() * shape.inputs * out_pack) as f64).sqrt()
+/// input channel at its largest, for each of the packed output channels. Taps have coefficients of their own, as those
+/// of a [`Geometry`] reach from one end of its volume to the other at most.
+pub fn factor_norm(geometry: &Geometry, weight_bits: u32, out_pack: usize) -> f64 {
+    f64::from(weight_bits - 1).exp2() * ((geometry.weights_an_output() * out_pack) as f64).sqrt()
 }
 
 /// What is left of the candidates that a network's planning may look at.
@@ -41,7 +42,7 @@ impl Search {
         MAX_CANDIDATES - self.left
     }
 
-    pub(super) fn params(&self) -> &Params {
+    pub(in crate::linear) fn params(&self) -> &Params {
         &self.params
     }
 
@@ -55,35 +56,38 @@ impl Search {
         Ok(())
     }
 
-    /// The cheapest layout; the first one found of equal ones. An error says what is wrong.
-    pub(super) fn best(&mut self, shape: &ConvShape, weight_bits: u32) -> Result<(Layout, Budget), String> {
+    /// The cheapest encoding; the first one found of equal ones. An error says what is wrong.
+    pub(in crate::linear) fn best(
+        &mut self,
+        geometry: &Geometry,
+        weight_bits: u32,
+    ) -> Result<(Encoding, Budget), String> {
         let params = self.params.clone();
         let n = params.n();
-        let budget = |out_pack| noise::budget(&params, factor_norm(shape, weight_bits, out_pack));
-        let [depths, heights, widths] = shape.size.map(|size| balanced(size, n));
-        let (in_packs, mut out_packs) = (balanced(shape.inputs, n), balanced(shape.outputs, n));
+        let budget = |out_pack| noise::budget(&params, factor_norm(geometry, weight_bits, out_pack));
+        let [depths, heights, widths] = geometry.size().map(|size| balanced(size, n));
+        let (in_packs, mut out_packs) = (balanced(geometry.inputs(), n), balanced(geometry.outputs(), n));
         // The noise grows with the packing.
         out_packs.drain(..out_packs.partition_point(|&p| budget(p).is_err()));
-        let mut best: Option<(f64, Layout)> = None;
+        let mut best: Option<(f64, Encoding)> = None;
         for (&d, &h) in depths.iter().flat_map(|d| heights.iter().map(move |h| (d, h))) {
             for &w in &widths {
                 self.count()?;
-                let volume = extents(shape, [d, h, w]).iter().try_fold(1usize, |p, &e| p.checked_mul(e));
+                let volume = extents(geometry, [d, h, w]).iter().try_fold(1usize, |p, &e| p.checked_mul(e));
                 let Some(fit) = volume.map(|v| n / v).filter(|f| *f > 0) else { continue };
                 for &in_pack in &in_packs[in_packs.partition_point(|&p| p > fit)..] {
                     self.count()?;
                     let widest = out_packs.partition_point(|&p| p > fit / in_pack);
                     let mut fitting = out_packs[widest..].iter();
-                    let widest = fitting.find_map(|&p| Encoding::new(n, *shape, [d, h, w], in_pack, p));
+                    let widest = fitting.find_map(|&p| Encoding::new(n, *geometry, [d, h, w], in_pack, p));
                     // Scalars cost no transforms, so they may beat a wider packing.
-                    let scalar = Encoding::new(n, *shape, [d, h, w], 1, 1).filter(|e| in_pack == 1 && e.is_scalar());
+                    let scalar = Encoding::new(n, *geometry, [d, h, w], 1, 1).filter(|e| in_pack == 1 && e.is_scalar());
                     for encoding in widest.into_iter().chain(scalar.filter(|_| !out_packs.is_empty())) {
-                        let layout = Layout::new(encoding);
-                        let least = best.as_ref().map_or(f64::INFINITY, |(least, _)| *least);
-                        if layout.least_nanoseconds(&params) < least {
-                            let cost = layout.cost(&params).nanoseconds();
+                        let (blocks, least) = (Blocks::new(&encoding), best.as_ref().map_or(f64::INFINITY, |b| b.0));
+                        if blocks.least_nanoseconds(&encoding, &params) < least {
+                            let cost = blocks.cost(&encoding, &params).nanoseconds();
                             if cost < least {
-                                best = Some((cost, layout));
+                                best = Some((cost, encoding));
                             }
                         }
                     }
@@ -91,12 +95,12 @@ impl Search {
             }
         }
         match (best, budget(1)) {
-            (Some((_, layout)), _) => {
-                let budget = budget(layout.encoding.out_pack()).map_err(|e| e.to_string())?;
-                Ok((layout, budget))
+            (Some((_, encoding)), _) => {
+                let budget = budget(encoding.out_pack()).map_err(|e| e.to_string())?;
+                Ok((encoding, budget))
             }
             (None, Err(why)) => Err(why.to_string()),
-            (None, Ok(_)) => Err(format!("no tile of {shape:?} fits n = {n}")),
+            (None, Ok(_)) => Err(format!("no tile of {geometry:?} fits n = {n}")),
         }
     }
 }
@@ -118,6 +122,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::linear::op::{ConvShape, LinearOp};
 
     #[test]
     fn balanced_parts_are_all_of_them() {
@@ -132,30 +137,29 @@ mod tests {
     }
 
     /// Every candidate, the first of the cheapest ones.
-    fn exhaustive(shape: &ConvShape, params: &Params, weight_bits: u32) -> Option<Layout> {
+    fn exhaustive(geometry: &Geometry, params: &Params, weight_bits: u32) -> Option<Encoding> {
         let n = params.n();
         let all = |size| balanced(size, size);
-        let mut best: Option<(f64, Layout)> = None;
-        for (d, h, w) in all(shape.size[0])
+        let mut best: Option<(f64, Encoding)> = None;
+        let size = geometry.size();
+        for (d, h, w) in all(size[0])
             .into_iter()
-            .flat_map(|d| all(shape.size[1]).into_iter().map(move |h| (d, h)))
-            .flat_map(|(d, h)| all(shape.size[2]).into_iter().map(move |w| (d, h, w)))
+            .flat_map(|d| all(size[1]).into_iter().map(move |h| (d, h)))
+            .flat_map(|(d, h)| all(size[2]).into_iter().map(move |w| (d, h, w)))
         {
-            for (i, o) in
-                all(shape.inputs).into_iter().flat_map(|i| all(shape.outputs).into_iter().map(move |o| (i, o)))
-            {
-                let Some(encoding) = Encoding::new(n, *shape, [d, h, w], i, o) else { continue };
-                if noise::budget(params, factor_norm(shape, weight_bits, o)).is_err() {
+            let packs = |i| all(geometry.outputs()).into_iter().map(move |o| (i, o));
+            for (i, o) in all(geometry.inputs()).into_iter().flat_map(packs) {
+                let Some(encoding) = Encoding::new(n, *geometry, [d, h, w], i, o) else { continue };
+                if noise::budget(params, factor_norm(geometry, weight_bits, o)).is_err() {
                     continue;
                 }
-                let layout = Layout::new(encoding);
-                let cost = layout.cost(params).nanoseconds();
+                let cost = Blocks::new(&encoding).cost(&encoding, params).nanoseconds();
                 if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-                    best = Some((cost, layout));
+                    best = Some((cost, encoding));
                 }
             }
         }
-        best.map(|(_, layout)| layout)
+        best.map(|(_, encoding)| encoding)
     }
 
     proptest! {
@@ -167,35 +171,37 @@ mod tests {
             half_kernel in [0usize..3, 0..3, 0..3],
             weight_bits in 2u32..18,
         ) {
-            let kernel = std::array::from_fn(|d| (2 * half_kernel[d] + 1).min(2 * size[d] - 1));
-            let shape = ConvShape { inputs: channels[0], outputs: channels[1], size, kernel };
+            let kernel = half_kernel.map(|k| 2 * k + 1);
+            let geometry = Geometry::conv(&ConvShape::same(channels[0], channels[1], size, kernel)).unwrap();
             let params = Params::hom_conv();
-            let found = Search::default().best(&shape, weight_bits).ok().map(|(layout, _)| layout);
-            prop_assert_eq!(found, exhaustive(&shape, &params, weight_bits));
+            let found = Search::default().best(&geometry, weight_bits).ok().map(|(encoding, _)| encoding);
+            prop_assert_eq!(found, exhaustive(&geometry, &params, weight_bits));
         }
 
         #[test]
         fn the_norm_bounds_the_heaviest_weights(
             channels in [1usize..4, 1..4],
             size in [1usize..5, 1..5, 1..5],
-            half_kernel in [0usize..4, 0..4, 0..4],
+            window in [(1usize..8, 1usize..4, 0usize..7), (1..8, 1..4, 0..7), (1..8, 1..4, 0..7)],
             packs in [1usize..4, 1..4],
         ) {
-            let kernel = half_kernel.map(|k| 2 * k + 1);
-            let shape = ConvShape { inputs: channels[0], outputs: channels[1], size, kernel };
-            let Some(e) = Encoding::new(4096, shape, size, packs[0], packs[1]) else {
-                prop_assert!((0..3).any(|d| kernel[d] > 2 * size[d] - 1), "{shape:?} fits");
-                return Ok(());
-            };
-            let weights = vec![-(1 << 4); shape.inputs * shape.outputs * shape.taps()];
+            let (kernel, stride) = (window.map(|w| w.0), window.map(|w| w.1));
+            let padding = window.map(|(k, _, p)| p.min(k - 1));
+            let output = std::array::from_fn(|d| (size[d] + padding[d]).div_ceil(stride[d]));
+            let shape = ConvShape { inputs: channels[0], outputs: channels[1], size, output, kernel, stride, padding };
+            let geometry = Geometry::conv(&shape).unwrap();
+            let e = Encoding::new(8192, geometry, output, packs[0], packs[1]);
+            prop_assume!(e.is_some());
+            let e = e.unwrap();
+            let weights = vec![-(1 << 4); LinearOp::Conv(shape).weights()];
             for out_group in 0..e.out_groups() {
                 let mut square = 0.0;
                 for in_group in 0..e.in_groups() {
-                    let mut poly = vec![0; 4096];
+                    let mut poly = vec![0; 8192];
                     e.encode_weights(&weights, out_group, in_group, &mut poly);
                     square += poly.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>();
                 }
-                let bound = factor_norm(&shape, 5, e.out_pack());
+                let bound = factor_norm(&geometry, 5, e.out_pack());
                 prop_assert!(square.sqrt() <= bound * (1.0 + 1e-12), "{} above {bound}", square.sqrt());
                 // And it is no larger than need be.
                 let full = out_group + 1 < e.out_groups() || shape.outputs.is_multiple_of(e.out_pack());
