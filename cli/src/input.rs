@@ -36,9 +36,8 @@ pub struct Input {
 }
 
 impl Input {
-    /// Reads a bundle, a volume and, if given, true labels.
-    pub fn load(model: &Path, input: &Path, labels: Option<&Path>, reading: ReadingArgs) -> Result<Self> {
-        let bundle = Bundle::load(model)?;
+    /// Reads a volume for a bundle and, if given, true labels.
+    pub fn load(bundle: Bundle, input: &Path, labels: Option<&Path>, reading: ReadingArgs) -> Result<Self> {
         let program = Arc::new(bundle.program()?);
         let options = ReadOptions { assume: reading.assume, nan: reading.nan };
         let volume = Volume::load_with(input, &options)?;

@@ -1,29 +1,32 @@
 //! Classifiers run securely: windows of their own, flattened tensors, dense layers, a mean over the whole grid.
 
-use blindvox_models::testing::{Net, tiny_classifier, tiny_volume_classifier};
+use blindvox_models::testing::{Net, Written, tiny_classifier, tiny_rows, tiny_volume_classifier};
 
 use std::sync::Arc;
 
 use blindvox_engine::Device;
-use blindvox_models::{Rounding, Step, plain};
-use blindvox_protocols::infer::local::{self, Randomness};
-use blindvox_protocols::infer::{Options, sample, trace};
-use blindvox_protocols::nonlinear::relu::ReluKind;
+use blindvox_models::{Rounding, plain};
+use blindvox_protocols::infer::{Comparison, Options, Randomness, Ways, local, sample, trace};
+use serde_json::json;
 
 #[test]
 fn classifiers_give_the_class_of_the_integer_network() {
-    for (written, kinds) in
-        [(tiny_classifier(), ["flatten", "square"]), (tiny_volume_classifier(), ["max_pool", "relu"])]
-    {
+    let networks = [
+        (tiny_classifier(), ["flatten", "square"]),
+        (tiny_volume_classifier(), ["max_pool", "relu"]),
+        (tiny_rows(), ["conv", "relu"]),
+        (strided(), ["flatten", "relu"]),
+    ];
+    for (written, kinds) in networks {
         let (program, input) = written.program();
         assert!(kinds.iter().all(|kind| program.steps.iter().any(|s| s.kind() == *kind)));
         let program = Arc::new(program);
         let reference = plain::run(&program, &input, Rounding::Nearest);
         assert_eq!((reference.labels.len(), reference.overflows().count()), (1, 0));
-        for comparison in [ReluKind::SignSelect, ReluKind::FullCircuit] {
-            let options = Options { trace: true, samples: 3, comparison, ..Options::new(Device::cpu()) };
-            let run =
-                local::run(program.clone(), &input, &options, Randomness::FixedForTests(3), &mut ()).expect("a run");
+        for comparison in [Comparison::SignSelect, Comparison::FullCircuit] {
+            let (ways, randomness) = (Ways { compare: comparison, ..Ways::default() }, Randomness::FixedForTests(3));
+            let options = Options { trace: true, samples: 3, ways, randomness, ..Options::new(Device::cpu()) };
+            let run = local::run(program.clone(), &input, &options, &mut ()).expect("a run");
             let labels = run.client.labels.expect("labels");
             assert_eq!(labels, reference.labels);
             assert!(run.server.labels.is_none());
@@ -38,18 +41,17 @@ fn classifiers_give_the_class_of_the_integer_network() {
     }
 }
 
-#[test]
-fn a_stride_is_refused_by_layer_before_anything_runs() {
-    let mut net = Net::new(&[8, 8], false, 1);
+/// Strides, an even kernel and paddings of its own, then a dense layer.
+fn strided() -> Written {
+    let mut net = Net::new(&[9, 8], false, 1);
     net.conv("strided", "in", 1, 2, &[3, 3], false);
-    net.with("stride", serde_json::json!([2, 2]));
-    net.op("flat", serde_json::json!("flatten"), &["strided"]);
-    net.dense("head", "flat", 2 * 16, 2, false);
-    let (program, input) = net.write("head", 2, 2).program();
-    assert!(program.steps.iter().any(|s| matches!(s, Step::Flatten { .. })));
-    assert_eq!(plain::run(&program, &input, Rounding::Nearest).labels.len(), 1);
-    let options = Options::new(Device::cpu());
-    let refused = local::run(Arc::new(program), &input, &options, Randomness::FixedForTests(3), &mut ()).map(drop);
-    let message = refused.expect_err("a stride").to_string();
-    assert!(message.contains("layer strided: ") && message.contains("stride [1, 2, 2]"), "{message}");
+    net.with("stride", json!([2, 2]));
+    net.op("strided.square", json!("square"), &["strided"]);
+    net.conv("even", "strided.square", 2, 3, &[2, 2], false);
+    net.with("stride", json!([1, 2]));
+    net.with("padding", json!([0, 0]));
+    net.op("even.relu", json!("relu"), &["even"]);
+    net.op("flat", json!("flatten"), &["even.relu"]);
+    net.dense("head", "flat", 3 * 4 * 2, 2, false);
+    net.write("head", 2, 2)
 }

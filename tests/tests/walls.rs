@@ -1,5 +1,5 @@
-//! The walls inside the engine, held by reading what each folder names: schemes and polynomials name no backend, and
-//! what schemes share names no scheme.
+//! The walls inside the engine and the protocols, held by reading what each folder names: schemes and polynomials name no
+//! backend, what schemes share names no scheme, and layers no comparison.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,6 +62,23 @@ fn what_schemes_share_names_no_scheme() {
     for folder in ["poly.rs", "poly", "chain.rs", "chain", "backend", "ring"] {
         assert_eq!(breaches(folder, &["bfv", "rlwe"]), Vec::<String>::new());
     }
+}
+
+/// Layers compare by whatever they are given; sources and comparisons know no layer and no run.
+#[test]
+fn layers_name_no_comparison_and_sources_name_no_layer() {
+    let protocols = |file: &str| format!("../../protocols/src/{file}");
+    for layer in ["relu", "max_pool", "tournament", "select"] {
+        assert_eq!(
+            breaches(&protocols(&format!("nonlinear/{layer}.rs")), &["gc", "garbled", "words"]),
+            Vec::<String>::new()
+        );
+    }
+    for folder in ["correlations", "compare"] {
+        assert_eq!(breaches(&protocols(folder), &["nonlinear", "infer"]), Vec::<String>::new());
+    }
+    assert_eq!(breaches(&protocols("correlations"), &["gc", "compare"]), Vec::<String>::new());
+    assert!(!breaches(&protocols("compare"), &["gc"]).is_empty());
 }
 
 #[test]

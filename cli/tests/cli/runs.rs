@@ -107,6 +107,34 @@ fn a_class_is_said() {
     refused(t, &segment(t, &["-i", &scan]), 2, &["one class", "blindvox plain"]);
 }
 
+/// Rows of a table go through `calibrate` and `plain`; what is for volumes is refused.
+#[test]
+fn rows_are_labelled() {
+    let written = common::tiny_rows();
+    let t = written.directory.path();
+    let tables: Vec<String> = written.volumes.iter().map(|v| v.display().to_string()).collect();
+    let output = run_in(t, &["calibrate", "-m", ".", &tables[0], &tables[1]]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).matches(" of 40 labels differ from the float network's").count(), 2);
+    let output = run_in(t, &["plain", "-m", ".", "-i", &tables[2], "-o", "labels.csv"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let labels = std::fs::read_to_string(t.join("labels.csv")).expect("labels");
+    let lines: Vec<&str> = labels.lines().collect();
+    assert_eq!((lines[0], lines.len()), ("row,label", 41));
+    let said = text(&output.stdout);
+    for class in 0..3 {
+        let count = lines.iter().filter(|l| l.ends_with(&format!(",class {class}"))).count();
+        assert!(said.lines().any(|l| l == format!("Class: {class} class {class}: {count} of 40 rows")), "{said}");
+    }
+    let plain = |more: &[&str]| run_in(t, &[&["plain", "-m", ".", "-i", &tables[2]], more].concat());
+    refused(t, &plain(&["-o", "out.nii.gz"]), 2, &["--output", ".csv"]);
+    refused(t, &plain(&["--labels", &tables[0]]), 2, &["--labels", "is for volumes"]);
+    refused(t, &plain(&["--nan", "0"]), 2, &["--nan", "is for volumes"]);
+    refused(t, &segment(t, &["-i", &tables[2]]), 2, &["rows of a table", "blindvox plain"]);
+    std::fs::write(t.join("wrong.csv"), "f0\n1\n").expect("a write");
+    refused(t, &run_in(t, &["plain", "-m", ".", "-i", "wrong.csv"]), 2, &["wrong.csv", "column \"f1\""]);
+}
+
 #[test]
 fn other_grids_and_uncompressed_files_work_quietly() {
     let t = copy();

@@ -58,8 +58,6 @@ pub(super) struct Context {
     name: String,
     failure: Arc<Mutex<Option<String>>>,
     pub(super) recorder: Mutex<Recorder>,
-    /// The device can write to what the host has mapped at other times.
-    pub(super) mappable: bool,
     pub(super) pool: Mutex<Pool>,
     pub(super) pipelines: Pipelines,
 }
@@ -75,7 +73,6 @@ impl Context {
         let report = adapter::report(&adapter);
         let word = options.word.unwrap_or(if report.int64 { Word::U64 } else { Word::U32 });
         let software = adapter.get_info().device_type == DeviceType::Cpu;
-        let mappable = adapter.features().contains(Features::MAPPABLE_PRIMARY_BUFFERS);
         let (device, queue) = Self::request(&adapter, word, software)?;
         drop(turn);
         let failure = Arc::new(Mutex::new(None));
@@ -107,8 +104,7 @@ impl Context {
             name: format!("{} ({}), {words} words{checks}", report.name, report.kind),
             failure,
             recorder: Mutex::new(recorder),
-            mappable,
-            pool: Mutex::new(Pool::new(if software { 256 << 20 } else { 2 << 30 }, mappable)),
+            pool: Mutex::new(Pool::new(if software { 256 << 20 } else { 2 << 30 })),
             pipelines: Pipelines::new(options.checked),
         })
     }
@@ -117,7 +113,7 @@ impl Context {
         let int64 = if word == Word::U64 { Features::SHADER_INT64 } else { Features::empty() };
         let descriptor = DeviceDescriptor {
             label: Some("blindvox"),
-            required_features: Features::IMMEDIATES | int64 | adapter.features() & Features::MAPPABLE_PRIMARY_BUFFERS,
+            required_features: Features::IMMEDIATES | int64,
             required_limits: adapter.limits(),
             memory_hints: if software { MemoryHints::MemoryUsage } else { MemoryHints::Performance },
             ..Default::default()
@@ -236,11 +232,10 @@ impl Context {
 impl Drop for Context {
     /// Runs what was recorded: the clearing of memory given back is among it.
     fn drop(&mut self) {
-        let recorder = &mut *lock(&self.recorder);
-        let index = self.submit(recorder);
+        let index = self.submit(&mut lock(&self.recorder));
         // A lost device has nothing left to clear.
         if self.wait(index).is_ok() {
-            self.reclaim_uploads(recorder);
+            self.reclaim_uploads();
         }
     }
 }

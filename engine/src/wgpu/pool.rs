@@ -22,8 +22,6 @@ pub(super) struct Pool {
     free: u64,
     /// Free storage beyond this goes back to the driver.
     most_free: u64,
-    /// What upload buffers are for.
-    upload: BufferUsages,
     /// Mapped for writing, and unmapped for the device to write to; small ones and large ones.
     uploads: [Vec<Buffer>; 2],
     downloads: [Vec<Buffer>; 2],
@@ -40,14 +38,11 @@ fn size_class(bytes: usize) -> u64 {
 }
 
 impl Pool {
-    /// With `mappable` the device can clear upload buffers.
-    pub(super) fn new(most_free: u64, mappable: bool) -> Self {
-        let clearing = if mappable { BufferUsages::COPY_DST } else { BufferUsages::empty() };
+    pub(super) fn new(most_free: u64) -> Self {
         Self {
             storage: BTreeMap::new(),
             free: 0,
             most_free,
-            upload: BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC | clearing,
             uploads: Default::default(),
             downloads: Default::default(),
         }
@@ -76,7 +71,7 @@ impl Pool {
 
     pub(super) fn take_upload(&mut self, device: &Device, bytes: usize) -> Result<Buffer> {
         let class = large(bytes);
-        let usage = self.upload;
+        let usage = BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC;
         self.uploads[class].pop().map_or_else(|| create(device, staging_size(class), usage, true), Ok)
     }
 

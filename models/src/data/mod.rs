@@ -1,4 +1,4 @@
-//! What networks read and write: scans, and labels on them.
+//! What networks read and write: scans, labels on them, rows of tables.
 //!
 //! | module | what |
 //! |---|---|
@@ -7,9 +7,11 @@
 //! | [`prepare`] | a volume to the network's input |
 //! | [`placement`] | where that lies in the volume; labels back to the volume's grid |
 //! | [`dice`] | the overlap of labels |
+//! | [`table`] | rows of numbers to the network's input |
 
 pub mod dice;
 pub mod labels;
 pub mod nifti;
 pub mod placement;
 pub mod prepare;
+pub mod table;

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use super::placement::{Placement, Seen};
+use super::table::Table;
 
 use crate::data::nifti::geometry::{Axes, Orientation, sides};
 use crate::data::nifti::resample::{Kernel, Scale};
@@ -41,14 +42,20 @@ pub struct Preparation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<Labels>,
     /// What makes the intensities comparable.
-    pub normalise: Normalise,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalise: Option<Normalise>,
     /// Lowest and highest value after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clamp: Option<[f32; 2]>,
     /// The grid to crop or zero pad to about the centre: `[i, j, k]`, or `[i, j]` for a planar network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pad_to: Vec<usize>,
     /// Voxels then taken off both ends of each axis.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub crop: Vec<usize>,
+    /// Of a network of rows, in the place of all other keys. Since version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<Table>,
 }
 
 /// What is done about a scan of another spacing than the model's.
@@ -91,7 +98,40 @@ fn three(list: &[usize], planar: bool, fill: usize) -> Option<[usize; 3]> {
 }
 
 impl Preparation {
-    /// Checks the fields against the network's input and the version of `model.json`.
+    /// The lowest and the highest value of an input, where that is bounded.
+    pub fn bounds(&self) -> Option<[f32; 2]> {
+        self.table.as_ref().map_or(self.clamp, |table| table.clip)
+    }
+
+    /// Checks the preparation of rows against their number of features.
+    ///
+    /// # Errors
+    /// [`Error::Model`] naming `file`, the field, what was found and what was expected.
+    pub fn check_table(&self, file: &str, features: usize) -> Result<()> {
+        let wrong = |found: &str, expected: String| {
+            Err(Error::Model(format!("{file}: preparation: found {found}, expected {expected}")))
+        };
+        let Some(table) = &self.table else {
+            return wrong("no table", format!("one with {features} columns, as the input has features"));
+        };
+        let alone = Self {
+            orientation: None,
+            spacing: None,
+            resample: None,
+            labels: None,
+            normalise: None,
+            clamp: None,
+            pad_to: Vec::new(),
+            crop: Vec::new(),
+            table: self.table.clone(),
+        };
+        if *self != alone {
+            return wrong("keys of volumes beside table", "none".to_owned());
+        }
+        table.check(file, features)
+    }
+
+    /// Checks the fields of volumes against the network's input and the version of `model.json`.
     ///
     /// # Errors
     /// [`Error::Model`] naming `file`, the field, what was found and what was expected.
@@ -99,6 +139,12 @@ impl Preparation {
         let wrong = |field: &str, found: String, expected: String| {
             Error::Model(format!("{file}: preparation.{field}: found {found}, expected {expected}"))
         };
+        if self.table.is_some() {
+            return Err(wrong("table", "one".into(), "none, as the input has channels and dims".into()));
+        }
+        if self.normalise.is_none() {
+            return Err(wrong("normalise", "none of it".into(), "z_score or none".into()));
+        }
         if input.channels != 1 {
             return Err(wrong("channels", input.channels.to_string(), "1, as a volume has".into()));
         }
@@ -235,8 +281,8 @@ impl Preparation {
         let placement = self.placement(volume, target, path)?;
         let data = placement.on_model_grid(volume);
         let (mean, deviation) = match self.normalise {
-            Normalise::None => (0.0, 1.0),
-            Normalise::ZScore => moments(&data),
+            Some(Normalise::ZScore) => moments(&data),
+            Some(Normalise::None) | None => (0.0, 1.0),
         };
         if !(deviation > 0.0 && deviation.is_finite()) {
             let path = path.display();

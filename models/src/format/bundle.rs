@@ -127,13 +127,10 @@ impl Model {
             let found = model.classes.len();
             return Err(Error::Model(format!("{file}: classes: found {found} names, expected {scores}")));
         }
-        if let Some(Node { name, op: Op::Input { features: Some(_), .. }, .. }) = model.graph.nodes.first() {
-            let found = "rows of a table, which are not yet supported";
-            return Err(Error::Model(format!(
-                "{file}: node {name:?}: features: found {found}, expected channels and dims"
-            )));
+        match model.graph.nodes.first().map(|node| &node.op) {
+            Some(Op::Input { features: Some(features), .. }) => model.preparation.check_table(file, *features)?,
+            _ => model.preparation.check(file, layout.shapes[0], layout.planar, model.graph.version)?,
         }
-        model.preparation.check(file, layout.shapes[0], layout.planar, model.graph.version)?;
         model.check_grid(file, &layout)?;
         model.quantization.check(file)?;
         if let Some(calibration) = &model.calibration {
@@ -287,20 +284,33 @@ impl Bundle {
     /// [`Error::Model`] where weights are missing or don't match the graph, and where a tensor has no scale or too
     /// few spare bits.
     pub fn program(&self) -> Result<Program> {
-        quantize::quantize(&self.lowered()?, &self.quantization, self.preparation.clamp.is_some())
+        quantize::quantize(&self.lowered()?, &self.quantization, self.preparation.bounds().is_some())
     }
 
-    /// A volume file as the network's input.
-    pub(crate) fn prepared(&self, path: &Path) -> Result<Vec<f32>> {
-        let volume = Volume::load(path)?;
-        Ok(self.preparation.prepare(&volume, self.input_shape().dims, path)?.0)
+    /// The network's inputs in a file: one of a volume, one a row of a table.
+    ///
+    /// # Errors
+    /// Those of [`Volume::load`] and [`Table::read`](crate::data::table::Table::read), and [`Error::Input`] naming the
+    /// file, if the volume doesn't suit the model.
+    pub fn inputs(&self, path: &Path) -> Result<Vec<Vec<f32>>> {
+        match &self.preparation.table {
+            Some(table) => table.read(path),
+            None => {
+                let volume = Volume::load(path)?;
+                Ok(vec![self.preparation.prepare(&volume, self.input_shape().dims, path)?.0])
+            }
+        }
     }
 
     /// Prepares a volume for `program`, which is this bundle's; `path` is for messages.
     ///
     /// # Errors
-    /// [`Error::Input`] naming the file, if the volume doesn't suit the model.
+    /// [`Error::Input`] naming the file, if the volume doesn't suit the model, or that takes rows of a table.
     pub fn prepare(&self, program: &Program, volume: &Volume, path: &Path) -> Result<Prepared> {
+        if self.preparation.table.is_some() {
+            let model = self.directory.display();
+            return Err(Error::Input(format!("{}: found a volume, {model} takes rows of a table", path.display())));
+        }
         let (real, placement) = self.preparation.prepare(volume, self.input_shape().dims, path)?;
         let integers = quantize_input(&real, &program.tensors[program.input]);
         let doubts = self.preparation.doubts(volume, &placement).into_iter();

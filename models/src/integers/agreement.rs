@@ -9,6 +9,7 @@ use super::quantize::quantize_input;
 use super::streams::streams;
 use crate::error::Result;
 use crate::format::bundle::Bundle;
+use crate::network::Network;
 use crate::plain::{self, Rounding, float};
 
 /// More labels than one in so many must not change.
@@ -66,29 +67,43 @@ impl Agreement {
     }
 }
 
-/// Compares the networks on a volume.
+/// Compares the networks on a volume, or on all rows of a table.
 ///
 /// # Errors
-/// [`crate::Error::Input`] for a volume that doesn't suit, [`crate::Error::Model`] where weights don't match.
+/// [`crate::Error::Input`] for a file that doesn't suit, [`crate::Error::Model`] where weights don't match.
 pub fn agreement(bundle: &Bundle, program: &Program, path: &Path) -> Result<Agreement> {
-    let input = bundle.prepared(path)?;
-    let integers = quantize_input(&input, &program.tensors[program.input]);
-    let float = float::run(&bundle.network()?, &input);
-    let integer = plain::run(program, &integers, Rounding::Nearest);
-    let differing = float.labels.iter().zip(&integer.labels).filter(|(a, b)| a != b).count();
-    let changed = |labels: &[u8]| float.labels.iter().zip(labels).filter(|(a, b)| a != b).count();
+    let (network, inputs) = (bundle.network()?, bundle.inputs(path)?);
+    let integers = |input: &[f32]| quantize_input(input, &program.tensors[program.input]);
+    let differing = |input: &Vec<f32>| {
+        let float = float::run(&network, input).labels;
+        let integer = plain::run(program, &integers(input), Rounding::Nearest).labels;
+        float.iter().zip(&integer).filter(|(a, b)| a != b).count()
+    };
+    let each: Vec<usize> = inputs.iter().map(differing).collect();
     let folding = match bundle.norms().is_empty() {
         true => None,
-        false => Some(changed(&float::run(&bundle.folded_network()?, &input).labels)),
+        false => Some(folding(&network, &bundle.folded_network()?, &inputs)),
     };
-    let mut found = Agreement { volume: path.to_owned(), voxels: float.labels.len(), differing, folding, cause: None };
-    if found.warning().is_some() {
+    let voxels = inputs.len() * program.tensors[program.logits].voxels();
+    let mut found = Agreement { volume: path.to_owned(), voxels, differing: each.iter().sum(), folding, cause: None };
+    if found.warning().is_some()
+        && let Some((_, input)) = each.iter().zip(&inputs).max_by_key(|(differing, _)| **differing)
+    {
         let lowered = bundle.lowered()?;
-        let real = streams(&lowered, &input);
-        let (_, trace) = plain::run_with_trace(program, &integers, Rounding::Nearest);
+        let real = streams(&lowered, input);
+        let (_, trace) = plain::run_with_trace(program, &integers(input), Rounding::Nearest);
         found.cause = cause(&lowered, program, &channel_bits(&lowered, &bundle.quantization)?, &real, &trace);
     }
     Ok(found)
+}
+
+/// Labels that differ between two networks in real numbers.
+fn folding(exact: &Network, folded: &Network, inputs: &[Vec<f32>]) -> usize {
+    let labels = |network: &Network, input: &Vec<f32>| float::run(network, input).labels;
+    let differing = |input: &Vec<f32>| {
+        labels(exact, input).iter().zip(labels(folded, input)).filter(|(a, b)| **a != *b).count()
+    };
+    inputs.iter().map(differing).sum()
 }
 
 /// The step whose output's relative error exceeds its inputs' most.

@@ -42,11 +42,11 @@ pub fn calibrate(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<Vec<Agreeme
     seen.calibration.norms = norms;
     let bits = equalise::choose(&lowered, &seen.maxima);
     let mut maxima: Vec<f64> = seen.maxima.iter().zip(&bits).map(|(maxima, bits)| largest(maxima, bits)).collect();
-    if let Some([low, high]) = bundle.preparation.clamp {
+    if let Some([low, high]) = bundle.preparation.bounds() {
         // The bound holds for every volume.
         maxima[0] = f64::from(low.abs().max(high.abs()));
     }
-    let clamped = bundle.preparation.clamp.is_some();
+    let clamped = bundle.preparation.bounds().is_some();
     let equalised = equalise::equalised(&lowered, &bits)?;
     bundle.quantization = choose(&equalised, &maxima, &bundle.quantization, clamped);
     for (stream, bits) in lowered.streams.iter().zip(equalise::own(&lowered, bits)) {
@@ -94,20 +94,23 @@ fn norms(bundle: &Bundle, volumes: &[PathBuf]) -> Result<Norms> {
              normalisations are folded"
         )));
     }
-    for path in volumes {
-        float::run_watched(&network, &bundle.prepared(path)?, |at, input| {
+    let mut count = 0.0;
+    for input in volumes.iter().map(|path| bundle.inputs(path)).collect::<Result<Vec<_>>>()?.iter().flatten() {
+        count += 1.0;
+        float::run_watched(&network, input, |at, input| {
             let Some(sums) = norms.get_mut(&network.nodes[at].name) else { return };
             let voxels = input.len() / sums.len();
             for (sum, values) in sums.iter_mut().zip(input.chunks_exact(voxels)) {
                 let moments = float::moments(values);
-                *sum = [0, 1].map(|i| sum[i] + moments[i] / volumes.len() as f64);
+                *sum = [0, 1].map(|i| sum[i] + moments[i]);
             }
         });
     }
+    norms.values_mut().flatten().flatten().for_each(|sum| *sum /= count);
     Ok(norms)
 }
 
-/// What the float network does on volumes.
+/// What the float network does on volumes, or rows of tables.
 struct Survey {
     /// The largest |value| of each channel of each stream.
     maxima: Vec<Vec<f64>>,
@@ -119,35 +122,38 @@ fn survey(bundle: &Bundle, lowered: &Lowered, volumes: &[PathBuf]) -> Result<Sur
     let mut squares = vec![0.0f64; lowered.streams.len()];
     let mut inputs = Vec::new();
     for path in volumes {
-        let input = bundle.prepared(path)?;
-        let values = streams(lowered, &input);
-        inputs.push(input);
-        for (t, values) in values.iter().enumerate() {
-            let voxels = values.len() / maxima[t].len();
-            for (max, values) in maxima[t].iter_mut().zip(values.chunks_exact(voxels)) {
-                // `max` would pass over what is not a number.
-                let all_finite = values.iter().all(|v| v.is_finite());
-                let largest = values.iter().fold(0.0f32, |max, v| max.max(v.abs()));
-                *max = if all_finite { max.max(f64::from(largest)) } else { f64::INFINITY };
-            }
-            squares[t] += values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / values.len() as f64;
+        for input in bundle.inputs(path)? {
+            widen(&mut maxima, &mut squares, &streams(lowered, &input));
+            inputs.push(input);
         }
         if let Some(at) = maxima.iter().position(|maxima| maxima.iter().any(|m| !m.is_finite())) {
             let (path, name) = (path.display(), &lowered.streams[at].name);
-            return Err(Error::Input(format!(
-                "{path}: tensor {name:?} overflows f32: not a volume of this model's domain"
-            )));
+            return Err(Error::Input(format!("{path}: tensor {name:?} overflows f32: not of this model's domain")));
         }
     }
     let Some(input) = Input::of(inputs.iter().map(|v| &v[..]), bundle.input_shape().dims) else {
         return Err(Error::Input("calibration: found no volumes, expected at least one".into()));
     };
-    let count = volumes.len() as f64;
+    let count = inputs.len() as f64;
     let level = |t: TensorId| Level { rms: (squares[t] / count).sqrt(), max_abs: largest(&maxima[t], &[]) };
     let tensors = lowered.streams.iter().enumerate().map(|(t, s)| (s.name.clone(), level(t))).collect();
     let name = |p: &PathBuf| printable(&p.file_name().unwrap_or_default().to_string_lossy());
     let calibration = Calibration { volumes: volumes.iter().map(name).collect(), input, tensors, norms: Norms::new() };
     Ok(Survey { maxima, calibration })
+}
+
+/// Takes the streams of one more input into the largest |value| of each channel and the sums of mean squares.
+fn widen(maxima: &mut [Vec<f64>], squares: &mut [f64], streams: &[Vec<f32>]) {
+    for ((maxima, squares), values) in maxima.iter_mut().zip(squares).zip(streams) {
+        let voxels = values.len() / maxima.len();
+        for (max, values) in maxima.iter_mut().zip(values.chunks_exact(voxels)) {
+            // `max` would pass over what is not a number.
+            let all_finite = values.iter().all(|v| v.is_finite());
+            let largest = values.iter().fold(0.0f32, |max, v| max.max(v.abs()));
+            *max = if all_finite { max.max(f64::from(largest)) } else { f64::INFINITY };
+        }
+        *squares += values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / values.len() as f64;
+    }
 }
 
 /// The largest value of all channels, equalised.

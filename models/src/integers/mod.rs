@@ -7,7 +7,7 @@
 //! | `equalise` | powers of two on channels, so that they share one scale |
 //! | [`scales`] | widths and scales, as a bundle keeps them |
 //! | [`quantize`] | integer weights from the two |
-//! | [`calibrate`](mod@calibrate) | ranges on volumes, choice of scales |
+//! | [`calibrate`](mod@calibrate) | ranges on volumes or rows, choice of scales |
 //! | [`calibration`] | what calibration saw, and how a scan compares with it |
 //! | `streams` | the lowered network in f32 |
 //! | [`agreement`] | integer against float labels on a volume |

@@ -3,7 +3,7 @@
 use blindvox_models::format::bundle::{MODEL_FILE, Model};
 use blindvox_models::network::Output;
 use blindvox_models::plain::float;
-use blindvox_models::testing::{Numbers, Written, tiny_classifier, tiny_volume_classifier};
+use blindvox_models::testing::{Numbers, Written, tiny_classifier, tiny_rows, tiny_volume_classifier};
 use blindvox_models::{Bundle, Error, LinearKind, Rounding, Step, plain};
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn scores(net: Net, last: &str, classes: usize) -> Vec<f32> {
 
 #[test]
 fn classifiers_in_integers_follow_their_float_networks() {
-    for (written, classes) in [(tiny_classifier(), 3), (tiny_volume_classifier(), 2)] {
+    for (written, classes) in [(tiny_classifier(), 3), (tiny_volume_classifier(), 2), (tiny_rows(), 3)] {
         let bundle = written.calibrate();
         let network = bundle.network().expect("weights that match");
         assert_eq!((network.output, network.classes()), (Output::Class, classes));
@@ -227,7 +227,7 @@ fn new_operations_are_refused_by_name_and_field() {
             {"name": "out", "op": "argmax", "inputs": ["head"]},
         ]);
     });
-    assert!(table.contains("node \"in\": features: found rows of a table, which are not yet supported"), "{table}");
+    assert!(table.contains("preparation: found no table, expected one with 30 columns"), "{table}");
     let smaller = refusal(2, &json!("relu"), |m| {
         m["graph"]["nodes"][3]["op"] = json!("avg_pool");
         m["graph"]["nodes"][4]["op"] = json!({"conv": {"out_channels": 2, "kernel": [1, 1], "weight": "head.w"}});
@@ -265,7 +265,7 @@ fn scores_are_revealed_by_name_and_not_yet_on_shares() {
 #[test]
 fn models_are_written_as_they_were_read() {
     let mut paths: Vec<_> = ["hippo_hybrid", "hippo_relu", "hippo_square1", "hippo_quad"].map(model_path).into();
-    let classifiers = [tiny_classifier(), tiny_volume_classifier()];
+    let classifiers = [tiny_classifier(), tiny_volume_classifier(), tiny_rows()];
     for written in &classifiers {
         written.calibrate();
         paths.push(written.directory.path().to_owned());

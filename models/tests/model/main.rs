@@ -8,6 +8,7 @@ mod hostile;
 mod layers;
 mod networks;
 mod ranges;
+mod tables;
 mod volumes;
 
 use std::path::{Path, PathBuf};

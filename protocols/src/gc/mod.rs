@@ -25,6 +25,7 @@
 //! | [`bristol`] | circuits in files |
 //! | [`program`] | a circuit made ready to run |
 //! | [`planes`] | input and output bits of many instances |
+//! | [`traffic`] | bytes of runs |
 //! | [`choice`] | which hash, and where gates are computed |
 //! | [`garble`] | the two parties; `batched`: the same on a GPU |
 
@@ -40,6 +41,7 @@ pub mod planes;
 pub mod program;
 mod public;
 mod stream;
+pub mod traffic;
 
 pub use choice::{Garbling, GatePlace};
 pub use circuit::{Bit, Builder, Circuit};

@@ -9,6 +9,7 @@ use blindvox_engine::bfv::Params;
 use super::coefficients::Encoding;
 use super::coefficients::hom_conv::SEED_BYTES;
 use crate::pack::packed_len;
+use crate::rates;
 
 /// Counts of a plan, both parties together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -28,26 +29,15 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Predicted nanoseconds of one thread for both parties, a byte at a gigabyte a second included.
+    /// Predicted nanoseconds of one thread for both parties, by the rates of [`rates`].
     pub fn nanoseconds(&self) -> f64 {
-        INPUT_NS * self.inputs as f64
-            + REPLY_NS * self.replies as f64
-            + PRODUCT_NS * self.products as f64
-            + WEIGHT_NS * self.weights as f64
-            + BYTE_NS * (self.bytes_up + self.bytes_down) as f64
+        rates::INPUT.ns * self.inputs as f64
+            + rates::REPLY.ns * self.replies as f64
+            + rates::PRODUCT.ns * self.products as f64
+            + rates::WEIGHT.ns * self.weights as f64
+            + rates::BYTE.ns * (self.bytes_up + self.bytes_down) as f64
     }
 }
-
-// Nanoseconds of one AVX-512 thread at n = 4096 and two limbs; only their ratios matter.
-/// Encrypt (sampling, inverse transform, packing), then unpack, add the other share, expand, transform.
-const INPUT_NS: f64 = 55_000.0;
-/// Re-randomise (sampling, two forward and four inverse transforms), mask, switch, pack; then unpack and decrypt.
-const REPLY_NS: f64 = 55_000.0;
-/// Four rows of a matrix product.
-const PRODUCT_NS: f64 = 820.0;
-/// Lift and transform.
-const WEIGHT_NS: f64 = 8_000.0;
-const BYTE_NS: f64 = 1.0;
 
 // Blocks. In a matrix product of a block of tiles with a group of rows, an input is read for each group of rows, a weight
 // written and read for each block of tiles, all from memory in large layers: both should be large, as far as memory allows.

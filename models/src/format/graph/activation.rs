@@ -49,7 +49,7 @@ pub enum Function {
 
 /// What negative values are multiplied by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected slope to be a number or the name of a tensor")]
 pub enum Slope {
     /// The same for all channels.
     Number(f64),

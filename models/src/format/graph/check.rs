@@ -254,7 +254,7 @@ impl Inference<'_> {
         let window = self.layout.sized(window).filter(|w| !w.contains(&0)).ok_or_else(|| {
             self.wrong("window", format!("{:?}", window.unwrap_or_default()), "a size above 0 for each axis")
         })?;
-        if (0..3).any(|i| input.dims[i] % window[i] != 0) {
+        if (0..3).any(|i| !input.dims[i].is_multiple_of(window[i])) {
             let expected = format!("multiples of {window:?}");
             return Err(self.wrong("input dims", format!("{:?}", input.dims), expected));
         }

@@ -247,10 +247,11 @@ fn prepared(grid: &[usize]) -> Result<Preparation> {
         spacing: None,
         resample: None,
         labels: None,
-        normalise: Normalise::ZScore,
+        normalise: Some(Normalise::ZScore),
         clamp: None,
         pad_to: grid.to_vec(),
         crop: vec![0; grid.len()],
+        table: None,
     })
 }
 

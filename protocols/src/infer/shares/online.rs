@@ -22,15 +22,14 @@ use blindvox_models::{Linear, Program, Step, TensorId};
 use blindvox_net::channel::Party;
 
 use super::hiding;
-use super::preprocess::{Pairs, Ready};
-use super::report::StepCost;
+use super::preprocess::Ready;
 use super::sample::Samples;
-use super::session::{ConvKey, Session};
+use super::session::Session;
 use super::trace::Trace;
 use crate::convert::convert;
 use crate::error::{Error, Result};
-use crate::linear::{Bias, Model, hom_conv};
-use crate::nonlinear::{argmax, avg_pool, max_pool, relu, square, windows};
+use crate::infer::report::StepCost;
+use crate::nonlinear::{avg_pool, square, windows};
 use crate::share::{P, Ring, Shares};
 use crate::truncate::truncate;
 
@@ -97,13 +96,13 @@ impl Shared {
 
 /// The rings that a tensor's readers need.
 #[derive(Clone, Copy, Default)]
-struct Needs {
-    full: bool,
-    prime: bool,
+pub(in crate::infer) struct Needs {
+    pub(in crate::infer) full: bool,
+    pub(in crate::infer) prime: bool,
     low: bool,
 }
 
-fn needs(program: &Program) -> Vec<Needs> {
+pub(in crate::infer) fn needs(program: &Program) -> Vec<Needs> {
     let mut needs = vec![Needs::default(); program.tensors.len()];
     for step in &program.steps {
         for &tensor in step.inputs() {
@@ -120,7 +119,6 @@ fn needs(program: &Program) -> Vec<Needs> {
 struct Online<'a> {
     session: Session,
     program: Arc<Program>,
-    pairs: Pairs,
     preparation: Vec<StepCost>,
     needs: Vec<Needs>,
     tensors: Vec<Shared>,
@@ -133,53 +131,54 @@ struct Online<'a> {
 impl Ready {
     /// The client's run on its prepared, quantised volume `[channels, D, H, W]`.
     pub fn run_client(self, input: &[i32], observer: &mut dyn Observer) -> Result<Outcome> {
-        let mut online = Online::new(self, Party::Client, observer)?;
-        let tensor = online.program.input;
-        let elements = online.program.tensors[tensor].elements();
+        let online = Online::new(self, Party::Client, observer)?;
+        let elements = online.program.tensors[online.program.input].elements();
         if input.len() != elements {
             return Err(Error::Input(format!("the volume has {} values, the network takes {elements}", input.len())));
         }
-        online.provide(tensor, input.iter().map(|&x| x as u32).collect(), 32)?;
-        online.run()
+        online.run(input.iter().map(|&x| x as u32).collect())
     }
 
     /// The server's run.
     pub fn run_server(self, observer: &mut dyn Observer) -> Result<Outcome> {
-        let mut online = Online::new(self, Party::Server, observer)?;
-        let tensor = online.program.input;
+        let online = Online::new(self, Party::Server, observer)?;
         // The client knows its input: the server's share of it is zero.
-        online.provide(tensor, Shares::zeros(online.program.tensors[tensor].elements()), 32)?;
-        online.run()
+        let input = Shares::zeros(online.program.tensors[online.program.input].elements());
+        online.run(input)
     }
 }
 
 impl<'a> Online<'a> {
     fn new(ready: Ready, party: Party, observer: &'a mut dyn Observer) -> Result<Self> {
-        let Ready { session, pairs, preparation } = ready;
-        if session.party != party {
-            return Err(Error::Input(format!("this session is the {:?}'s", session.party)));
+        let Ready { session, preparation } = ready;
+        if session.peer.party != party {
+            return Err(Error::Input(format!("this session is the {:?}'s", session.peer.party)));
         }
         let program = session.program.clone();
         let needs = needs(&program);
         let tensors = needs.iter().map(|_| Shared::default()).collect();
         let trace = session.options.trace.then(|| Trace::new(&program));
         let samples = (session.options.samples > 0).then(|| Samples::new(&program, session.options.samples));
-        Ok(Self { session, program, pairs, preparation, needs, tensors, next_plan: 0, trace, samples, observer })
+        Ok(Self { session, program, preparation, needs, tensors, next_plan: 0, trace, samples, observer })
     }
 
-    fn run(self) -> Result<Outcome> {
-        leaving_nothing(|| self.steps())
+    fn run(self, input: Shares) -> Result<Outcome> {
+        leaving_nothing(|| self.steps(input))
     }
 
-    fn steps(mut self) -> Result<Outcome> {
+    fn steps(mut self, input: Shares) -> Result<Outcome> {
         let program = self.program.clone();
         let last_uses = program.last_uses();
-        let mut labels = None;
+        let (mut input, mut labels) = (Some(input), None);
         let mut steps = Vec::with_capacity(program.steps.len());
         for (at, step) in program.steps.iter().enumerate() {
             self.observer.begin(step.name(), step.kind());
-            self.session.channel.set_phase(step.name());
-            let (start, before) = (Instant::now(), self.session.channel.stats().total);
+            self.session.peer.channel.set_phase(step.name());
+            let (start, before) = (Instant::now(), self.session.peer.channel.stats().total);
+            if let Some(input) = input.take() {
+                // What its readers need of it belongs to the first step.
+                self.provide(program.input, input, 32)?;
+            }
             self.sample_inputs(at, step);
             labels = self.step(at, step)?;
             self.sample_output(at, step);
@@ -188,22 +187,22 @@ impl<'a> Online<'a> {
                     self.tensors[tensor] = Shared::default();
                 }
             }
-            let traffic = self.session.channel.stats().total - before;
+            let traffic = self.session.peer.channel.stats().total - before;
             let cost = StepCost { name: step.name().to_owned(), kind: step.kind(), time: start.elapsed(), traffic };
             self.observer.end(&cost);
             steps.push(cost);
         }
         // Who returns has delivered all that its peer needs, and has all it needs itself.
-        self.session.channel.finish()?;
+        self.session.peer.channel.finish()?;
         // After it: what the peer sees does not depend on the values that were evaluated.
-        self.session.gc.verdict()?;
+        self.session.peer.verdict()?;
         Ok(Outcome {
             labels,
             preparation: self.preparation,
             steps,
             trace: self.trace,
             samples: self.samples,
-            transcript: self.session.channel.transcript_digest(),
+            transcript: self.session.peer.channel.transcript_digest(),
             hiding_bits: -hiding::distance_bits(&program, &self.session.plans)?,
             device: self.session.options.device.describe(),
         })
@@ -211,36 +210,26 @@ impl<'a> Online<'a> {
 
     /// Runs one step; the labels, if it is the client's argmax.
     fn step(&mut self, at: usize, step: &Step) -> Result<Option<Vec<u8>>> {
-        let party = self.session.party;
         match step {
             Step::Linear(linear) => self.linear(at, linear)?,
             Step::Square { input, output, shift, .. } => {
                 // Only a square reads shares mod P, and no tensor is squared twice.
                 let x = std::mem::take(&mut self.tensors[*input].prime);
-                let Session { channel, ot, .. } = &mut self.session;
-                let y = square::square_from(party, channel, ot, &mut self.pairs, x, *shift)?;
+                let y = square::square_from(&mut self.session.peer, x, *shift)?;
                 self.provide(*output, y, 32)?;
             }
             Step::Relu { input, output, bits, .. } => {
-                let Session { channel, ot, gc, options, .. } = &mut self.session;
-                let y = relu::relu(
-                    party,
-                    channel,
-                    ot,
-                    gc,
-                    &self.tensors[*input].full,
-                    Ring::Pow2(*bits),
-                    options.comparison,
-                )?;
+                let Session { peer, protocols, .. } = &mut self.session;
+                let y = protocols.nonlinear.relu(peer, &self.tensors[*input].full, Ring::Pow2(*bits))?;
                 self.provide(*output, y, 32)?;
             }
             Step::MaxPool { input, output, window, bits, .. } => {
                 let info = &self.program.tensors[*input];
                 let shape = [info.channels, info.dims[0], info.dims[1], info.dims[2]];
-                let Session { channel, ot, gc, options, .. } = &mut self.session;
+                let Session { peer, protocols, .. } = &mut self.session;
                 let x = Shares::from(windows::gather(&self.tensors[*input].full, shape, *window)?);
                 let size = window.iter().product();
-                let y = max_pool::max_pool(party, channel, ot, gc, &x, size, Ring::Pow2(*bits), options.comparison)?;
+                let y = protocols.nonlinear.max_pool(peer, &x, size, Ring::Pow2(*bits))?;
                 self.provide(*output, y, 32)?;
             }
             Step::AvgPool { input, output, window, .. } => {
@@ -254,9 +243,13 @@ impl<'a> Online<'a> {
                 self.provide(*output, x, 32)?;
             }
             Step::Argmax { input, bits, .. } => {
-                let Session { channel, ot, gc, options, .. } = &mut self.session;
-                let (x, classes) = (&self.tensors[*input].full, self.program.classes);
-                return argmax::argmax(party, channel, ot, gc, x, classes, Ring::Pow2(*bits), options.comparison);
+                let Session { peer, protocols, .. } = &mut self.session;
+                return protocols.nonlinear.argmax(
+                    peer,
+                    &self.tensors[*input].full,
+                    self.program.classes,
+                    Ring::Pow2(*bits),
+                );
             }
         }
         Ok(None)
@@ -272,39 +265,33 @@ impl<'a> Online<'a> {
                 &joined
             }
         };
-        let Session { channel, prng, conv, plans, party, .. } = &mut self.session;
+        let Session { peer, protocols, plans, .. } = &mut self.session;
         let plan = &plans[self.next_plan];
         self.next_plan += 1;
-        let mut y = match conv {
-            ConvKey::Secret(key) => hom_conv::client(channel, key, prng, plan, x)?,
-            ConvKey::Public(key) => {
-                let values = bias(linear);
-                let bias = if linear.bias_map.is_some() { Bias::Map(&values) } else { Bias::Channel(&values) };
-                hom_conv::server(channel, key, prng, plan, Model { weights: &linear.weights, bias }, x)?
-            }
-        };
+        let mut y = protocols.linear.sums(peer, plan, linear, x)?;
+        let party = peer.party;
         if let Some(trace) = &mut self.trace {
             trace.accumulators[at] = y.to_vec();
         }
         if let Some(samples) = &mut self.samples {
             samples.summed(&self.program, at, &y);
         }
-        truncate(*party, &mut y, 32, linear.shift)?;
+        truncate(party, &mut y, 32, linear.shift)?;
         self.provide(linear.output, y, 32 - linear.shift)
     }
 
     /// Stores a tensor's shares mod 2^`bits` in the rings that its readers need.
     fn provide(&mut self, tensor: TensorId, mut shares: Shares, bits: u32) -> Result<()> {
-        let Session { party, channel, ot, .. } = &mut self.session;
+        let peer = &mut self.session.peer;
         let needs = self.needs[tensor];
         let mut shared = Shared { bits: if needs.full { 32 } else { bits }, ..Shared::default() };
         if needs.prime {
             let again = if needs.full || needs.low { shares.clone() } else { Shares::default() };
             let shares = std::mem::replace(&mut shares, again);
-            shared.prime = convert(*party, channel, ot, shares, bits, Ring::Prime(P))?;
+            shared.prime = convert(peer, shares, bits, Ring::Prime(P))?;
         }
         if needs.full && bits < 32 {
-            shared.full = convert(*party, channel, ot, shares, bits, Ring::FULL)?;
+            shared.full = convert(peer, shares, bits, Ring::FULL)?;
         } else if needs.full || needs.low {
             shared.full = shares;
         }
@@ -327,17 +314,5 @@ impl<'a> Online<'a> {
         let (Some(samples), Some(output)) = (&mut self.samples, step.output()) else { return };
         let (shares, ring) = self.tensors[output].shares();
         samples.wrote(&self.program, at, shares, ring);
-    }
-}
-
-/// A linear step's bias at every position, mod 2^32: one a channel, or `[out_channels, D, H, W]`.
-fn bias(linear: &Linear) -> Vec<u32> {
-    let residue = |x: i32| x as u32;
-    match &linear.bias_map {
-        None => linear.bias.iter().copied().map(residue).collect(),
-        Some(map) => {
-            let voxels = map.len() / linear.out_channels.max(1);
-            map.iter().enumerate().map(|(i, &b)| residue(b.wrapping_add(linear.bias[i / voxels]))).collect()
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! One party's shares of factors and their product, column by column.
 //!
-//! Columns are vectors of residues mod [`P`](crate::share::P), one item an element: the factors, then the product of the first and the last
+//! Columns are vectors of residues mod [`P`], one item an element: the factors, then the product of the first and the last
 //! of them. A square pair has the columns (a, a^2), a triple (a, b, a·b).
 
 use std::fmt;
@@ -9,33 +9,31 @@ use std::ops::Range;
 use blindvox_engine::prng::Prng;
 use blindvox_engine::ring::sampler::fill_residues;
 use blindvox_engine::simd::wide;
-use blindvox_net::channel::Channel;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::Correlations;
+use super::{Correlations, Kind};
 use crate::error::{Error, Result};
+use crate::peer::Link;
 use crate::share::{P, mul_mod_p};
 
 /// One party's shares mod [`P`] of square pairs: a uniform a, and a^2. Each is good for one use.
 ///
 /// ```
-/// # use blindvox_protocols::{Result, share::Shares, nonlinear::square::square, ot::OtPair};
-/// # use blindvox_net::{Channel, Party};
-/// # use blindvox_protocols::triples::SquarePairs;
-/// fn once(pairs: SquarePairs, x: Shares, channel: &mut Channel, ot: &mut OtPair) -> Result<Shares> {
-///     square(Party::Client, channel, ot, pairs, x, 8)
+/// # use blindvox_protocols::{Result, peer::Peer, share::Shares, nonlinear::square::square};
+/// # use blindvox_protocols::correlations::SquarePairs;
+/// fn once(pairs: SquarePairs, x: Shares, peer: &mut Peer) -> Result<Shares> {
+///     square(peer, pairs, x, 8)
 /// }
 /// ```
 ///
 /// Squaring with the same pairs again does not compile:
 ///
 /// ```compile_fail,E0382
-/// # use blindvox_protocols::{Result, share::Shares, nonlinear::square::square, ot::OtPair};
-/// # use blindvox_net::{Channel, Party};
-/// # use blindvox_protocols::triples::SquarePairs;
-/// fn twice(pairs: SquarePairs, x: Shares, channel: &mut Channel, ot: &mut OtPair) -> Result<Shares> {
-///     let y = square(Party::Client, channel, ot, pairs, x, 8)?;
-///     square(Party::Client, channel, ot, pairs, y, 8)
+/// # use blindvox_protocols::{Result, peer::Peer, share::Shares, nonlinear::square::square};
+/// # use blindvox_protocols::correlations::SquarePairs;
+/// fn twice(pairs: SquarePairs, x: Shares, peer: &mut Peer) -> Result<Shares> {
+///     let y = square(peer, pairs, x, 8)?;
+///     square(peer, pairs, y, 8)
 /// }
 /// ```
 pub type SquarePairs = Correlated<2>;
@@ -45,11 +43,11 @@ pub type SquarePairs = Correlated<2>;
 /// Multiplying with the same triples again does not compile:
 ///
 /// ```compile_fail,E0382
-/// # use blindvox_protocols::{Result, share::Shares, nonlinear::multiply::multiply};
-/// # use blindvox_protocols::triples::BeaverTriples;
-/// fn twice(triples: BeaverTriples, x: Shares, channel: &mut Channel) -> Result<Shares> {
-///     let y = multiply(Party::Client, channel, triples, x.clone(), x)?;
-///     multiply(Party::Client, channel, triples, y.clone(), y)
+/// # use blindvox_protocols::{Result, peer::Peer, share::Shares, nonlinear::multiply::multiply};
+/// # use blindvox_protocols::correlations::BeaverTriples;
+/// fn twice(triples: BeaverTriples, x: Shares, peer: &mut Peer) -> Result<Shares> {
+///     let y = multiply(peer, triples, x.clone(), x)?;
+///     multiply(peer, triples, y.clone(), y)
 /// }
 /// ```
 pub type BeaverTriples = Correlated<3>;
@@ -81,6 +79,7 @@ impl<const COLUMNS: usize> Correlated<COLUMNS> {
     }
 
     /// Uniform factors, with the products of these very values.
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn draw(prng: &mut Prng, count: usize) -> Self {
         let mut drawn = Self::default();
         drawn.make_room(count);
@@ -157,12 +156,12 @@ impl<const COLUMNS: usize> Correlated<COLUMNS> {
 
 /// Pairs that were made before, as a source.
 impl Correlations for SquarePairs {
-    fn square_pairs(&mut self, _channel: &mut Channel, count: usize) -> Result<SquarePairs> {
-        self.take(count)
+    fn offers(&self, kind: Kind) -> bool {
+        kind == Kind::SquarePairs
     }
 
-    fn triples(&mut self, _channel: &mut Channel, count: usize) -> Result<BeaverTriples> {
-        Err(Error::Model(format!("{count} BeaverTriples wanted of a stock of SquarePairs")))
+    fn square_pairs(&mut self, _link: &mut Link, count: usize) -> Result<SquarePairs> {
+        self.take(count)
     }
 }
 
@@ -182,4 +181,44 @@ impl<const COLUMNS: usize> fmt::Debug for Correlated<COLUMNS> {
 fn shorten(share: &mut Vec<u32>, len: usize) {
     share[len..].zeroize();
     share.truncate(len);
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use blindvox_net::channel::Party;
+
+    use super::*;
+    use crate::share::Ring;
+
+    /// Asserts that each opened product is that of the first and the last factor.
+    pub(in super::super) fn assert_products<const C: usize>(client: &Correlated<C>, server: &Correlated<C>) {
+        let ring = Ring::Prime(P);
+        let shares = client.shares().into_iter().zip(server.shares());
+        let opened: Vec<Vec<u32>> =
+            shares.map(|(c, s)| c.iter().zip(s).map(|(&c, &s)| ring.add(c, s)).collect()).collect();
+        let (first, last, product) = (&opened[0], &opened[C - 2], &opened[C - 1]);
+        assert_eq!((client.len(), product.len()), (server.len(), client.len()));
+        assert!((0..product.len()).all(|i| ring.mul(first[i], last[i]) == product[i]));
+    }
+
+    /// Of a thousand that `deal` gives a party.
+    pub(in super::super) fn are_products_and_are_spent<const C: usize>(deal: impl Fn(Party) -> Correlated<C>) {
+        let (mut client, mut server) = (deal(Party::Client), deal(Party::Server));
+        assert_products(&client, &server);
+        for (count, left) in [(0, 1000), (1, 999), (300, 699), (699, 0)] {
+            let (c, s) = (client.take(count).unwrap(), server.take(count).unwrap());
+            assert_products(&c, &s);
+            assert_products(&client, &server);
+            assert_eq!((c.len(), client.len()), (count, left));
+        }
+        assert!(client.take(1).is_err() && client.is_empty());
+    }
+
+    #[test]
+    fn shares_are_not_printed() {
+        let pairs = SquarePairs::new([vec![77_777], vec![88_888]]);
+        assert_eq!(format!("{pairs:?}"), "SquarePairs(1 left)");
+        let triples = BeaverTriples::new([vec![77_777], vec![88_888], vec![99_999]]);
+        assert_eq!(format!("{triples:?}"), "BeaverTriples(1 left)");
+    }
 }

@@ -30,10 +30,12 @@ use blindvox_engine::{Device, Prng};
 use blindvox_net::channel::{Channel, Party};
 use zeroize::Zeroizing;
 
-use super::Correlations;
-use super::correlated::{BeaverTriples, Correlated, SquarePairs};
+use super::products::{BeaverTriples, Correlated, SquarePairs};
+use super::{Correlations, Kind};
 use crate::error::Result;
+use crate::peer::Link;
 use crate::share::{P, Ring};
+use crate::traffic::Bytes;
 
 /// Ciphertexts in a message of the client's at most: 2.5 MB there and 1.6 MB back, or 0.8 MB for triples.
 pub const BATCH: usize = 16;
@@ -57,6 +59,36 @@ pub fn distance(count: usize) -> Result<f64> {
     Ok(slot * count.next_multiple_of(params.n()) as f64)
 }
 
+/// What the source sends: as much as requests for square pairs are short of what is left of ciphertexts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PairTraffic {
+    stock: usize,
+}
+
+impl PairTraffic {
+    /// Bytes of the set-up: the public key.
+    pub fn setup() -> Bytes {
+        Bytes::sent_by(Party::Client, PublicKey::wire_len(&Params::square_pairs()), 0)
+    }
+
+    /// Bytes of the next request for `count` square pairs.
+    pub fn request(&mut self, count: usize) -> Bytes {
+        let params = Params::square_pairs();
+        let (n, basis) = (params.n(), params.basis());
+        let made = missing(count, self.stock, n);
+        self.stock = self.stock + made - count;
+        let bits = |limbs: Range<usize>| limbs.map(|l| basis.modulus(l).bits() as usize).sum::<usize>();
+        // All limbs of one half come with a seed, and the first limb of both halves goes back.
+        let messages = made.div_ceil(n * BATCH);
+        Bytes::sent_by(Party::Client, 16 * messages + made * bits(0..basis.len()) / 8, 2 * made * bits(0..1) / 8)
+    }
+}
+
+/// What is made where `count` are wanted and `stock` are left: whole ciphertexts of n.
+fn missing(count: usize, stock: usize, n: usize) -> usize {
+    count.saturating_sub(stock).next_multiple_of(n)
+}
+
 /// One party's half of the source. What is left of a ciphertext that was not used up is kept for the next request.
 pub struct HeSource {
     maker: Maker,
@@ -66,13 +98,14 @@ pub struct HeSource {
 
 /// Makes whole ciphertexts of them.
 struct Maker {
-    half: Half,
+    role: Role,
     /// Slots of a ciphertext.
     n: usize,
     prng: Prng,
 }
 
-enum Half {
+/// What a party can do with the other's ciphertexts.
+enum Role {
     Client(OleReceiver),
     Server(OleSender),
 }
@@ -82,21 +115,22 @@ impl HeSource {
     ///
     /// # Errors
     /// The peer's, the channel's and the device's.
-    pub fn setup(party: Party, channel: &mut Channel, device: &Device, prng: &mut Prng) -> Result<Self> {
+    pub fn setup(link: &mut Link, device: &Device) -> Result<Self> {
         let params = Params::square_pairs();
+        let Link { party, channel, prng, .. } = link;
         let mut prng = prng.fork("square pairs");
-        let half = match party {
+        let role = match party {
             Party::Client => {
                 let receiver = OleReceiver::new(&params, device, &mut prng)?;
                 channel.send(receiver.public_key(&mut prng)?)?;
-                Half::Client(receiver)
+                Role::Client(receiver)
             }
             Party::Server => {
                 let bytes = channel.recv_exact(PublicKey::wire_len(&params))?;
-                Half::Server(OleSender::new(&params, device, &bytes, FLOOD_BITS)?)
+                Role::Server(OleSender::new(&params, device, &bytes, FLOOD_BITS)?)
             }
         };
-        let maker = Maker { half, n: params.n(), prng };
+        let maker = Maker { role, n: params.n(), prng };
         Ok(Self { maker, pairs: SquarePairs::default(), triples: BeaverTriples::default() })
     }
 }
@@ -109,12 +143,16 @@ impl fmt::Debug for HeSource {
 }
 
 impl Correlations for HeSource {
-    fn square_pairs(&mut self, channel: &mut Channel, count: usize) -> Result<SquarePairs> {
-        self.maker.supply(&mut self.pairs, channel, count)
+    fn offers(&self, kind: Kind) -> bool {
+        matches!(kind, Kind::SquarePairs | Kind::Triples)
     }
 
-    fn triples(&mut self, channel: &mut Channel, count: usize) -> Result<BeaverTriples> {
-        self.maker.supply(&mut self.triples, channel, count)
+    fn square_pairs(&mut self, link: &mut Link, count: usize) -> Result<SquarePairs> {
+        self.maker.supply(&mut self.pairs, &mut link.channel, count)
+    }
+
+    fn triples(&mut self, link: &mut Link, count: usize) -> Result<BeaverTriples> {
+        self.maker.supply(&mut self.triples, &mut link.channel, count)
     }
 }
 
@@ -126,7 +164,7 @@ impl Maker {
         channel: &mut Channel,
         count: usize,
     ) -> Result<Correlated<C>> {
-        let missing = count.saturating_sub(stock.len()).next_multiple_of(self.n);
+        let missing = missing(count, stock.len(), self.n);
         if missing > 0 {
             // Until all are made, none is in stock: a failure must not leave half-made ones.
             let mut pool = std::mem::take(stock);
@@ -143,8 +181,8 @@ impl Maker {
         let (end, most) = (pool.len(), self.n * BATCH / Correlated::<C>::FACTORS);
         let batches = (from..end).step_by(most).map(|at| at..end.min(at + most));
         let prng = &mut self.prng;
-        match &self.half {
-            Half::Client(half) => {
+        match &self.role {
+            Role::Client(half) => {
                 let mut asked: Option<Range<usize>> = None;
                 for batch in batches.map(Some).chain([None]) {
                     if let Some(batch) = batch.clone() {
@@ -155,7 +193,7 @@ impl Maker {
                     }
                 }
             }
-            Half::Server(half) => {
+            Role::Server(half) => {
                 for batch in batches {
                     answer(half, prng, channel, pool, batch)?;
                 }
@@ -215,30 +253,25 @@ fn receive(half: &OleReceiver, channel: &mut Channel, products: &mut [u32]) -> R
 mod tests {
     use blindvox_engine::bfv::noise::switch_bound;
 
-    use super::super::tests::assert_products;
+    use super::super::products::tests::assert_products;
     use super::*;
-    use blindvox_net::channel::{Traffic, local_pair};
+    use crate::testing::run_both;
+    use blindvox_net::channel::Traffic;
 
     /// Both halves, one request after the other; the client's traffic of each.
     fn run<T: Send>(
         requests: &[usize],
-        ask: impl Fn(&mut HeSource, &mut Channel, usize) -> Result<T> + Sync,
+        ask: impl Fn(&mut HeSource, &mut Link, usize) -> Result<T> + Sync,
     ) -> Vec<(T, T, Traffic)> {
-        let (client, server) = local_pair();
-        let half = |party: Party, mut channel: Channel| {
-            let mut prng = Prng::from_seed_for_tests([party as u8; 32]);
-            let mut source = HeSource::setup(party, &mut channel, &Device::cpu(), &mut prng).unwrap();
+        let (client, server, _) = run_both(|peer| {
+            let mut source = HeSource::setup(peer, &Device::cpu()).unwrap();
             let ask = |&n: &usize| {
-                let before = channel.stats().total;
-                (ask(&mut source, &mut channel, n).unwrap(), channel.stats().total - before)
+                let before = peer.channel.stats().total;
+                (ask(&mut source, peer, n).unwrap(), peer.channel.stats().total - before)
             };
             requests.iter().map(ask).collect::<Vec<_>>()
-        };
-        std::thread::scope(|scope| {
-            let there = scope.spawn(|| half(Party::Server, server));
-            let here = half(Party::Client, client);
-            here.into_iter().zip(there.join().unwrap()).map(|((c, t), (s, _))| (c, s, t)).collect()
-        })
+        });
+        client.into_iter().zip(server).map(|((c, t), (s, _))| (c, s, t)).collect()
     }
 
     /// What `ciphertexts` of products in `messages` cost, from the table.
@@ -260,8 +293,10 @@ mod tests {
     #[test]
     fn pairs_are_squares_and_cost_what_the_table_says() {
         let batches = run(&[1000, 8192 - 1000, 17 * 8192 - 5, 5, 0], HeSource::square_pairs);
+        let mut estimate = PairTraffic::default();
         for ((client, server, t), expected) in batches.iter().zip([(1, 1), (0, 0), (17, 2), (0, 0), (0, 0)]) {
             assert_products(client, server);
+            assert_eq!(estimate.request(client.len()), (*t).into());
             assert_traffic(*t, 1, expected.0, expected.1);
         }
         assert_fresh(batches.iter().flat_map(|(c, ..)| c.shares()[0].to_vec()).collect());
@@ -285,8 +320,7 @@ mod tests {
 
     #[test]
     fn pairs_and_triples_come_from_one_source_in_turn() {
-        let mixed =
-            run(&[10, 20], |source, channel, n| Ok((source.triples(channel, n)?, source.square_pairs(channel, n)?)));
+        let mixed = run(&[10, 20], |source, link, n| Ok((source.triples(link, n)?, source.square_pairs(link, n)?)));
         for ((triples, pairs), (triples2, pairs2), _) in &mixed {
             assert_products(triples, triples2);
             assert_products(pairs, pairs2);
@@ -311,21 +345,27 @@ mod tests {
 
     #[test]
     fn a_peers_broken_bytes_are_errors() {
-        let (mut client, mut server) = local_pair();
-        client.send(vec![0; 7]).unwrap();
-        let mut prng = Prng::from_seed_for_tests([1; 32]);
-        assert!(HeSource::setup(Party::Server, &mut server, &Device::cpu(), &mut prng).is_err());
-        client.send(vec![0xff; PublicKey::wire_len(&Params::square_pairs())]).unwrap();
-        assert!(HeSource::setup(Party::Server, &mut server, &Device::cpu(), &mut prng).is_err());
-
-        let mut source = HeSource::setup(Party::Client, &mut client, &Device::cpu(), &mut prng).unwrap();
-        server.send(vec![0xff; 2 * 51_200]).unwrap();
-        assert!(source.square_pairs(&mut client, 10).is_err(), "unreduced residues");
-        server.send(vec![0; 51_200]).unwrap();
-        assert!(source.square_pairs(&mut client, 10).is_err(), "a short reply");
-        server.send(vec![0xff; 2 * 51_200]).unwrap();
-        assert!(source.triples(&mut client, 10).is_err(), "unreduced residues");
-        drop(server);
-        assert!(source.square_pairs(&mut client, 10).is_err());
+        run_both(|peer| {
+            let key = PublicKey::wire_len(&Params::square_pairs());
+            if peer.party == Party::Client {
+                peer.channel.send(vec![0; 7]).unwrap();
+                peer.channel.send(vec![0xff; key]).unwrap();
+                let mut source = HeSource::setup(peer, &Device::cpu()).unwrap();
+                for what in ["unreduced residues", "a short reply"] {
+                    assert!(source.square_pairs(peer, 10).is_err(), "{what}");
+                }
+                assert!(source.triples(peer, 10).is_err(), "unreduced residues");
+                assert!(source.square_pairs(peer, 10).is_err(), "nobody there");
+            } else {
+                for what in ["a short key", "unreduced residues"] {
+                    assert!(HeSource::setup(peer, &Device::cpu()).is_err(), "{what}");
+                }
+                peer.channel.recv().unwrap();
+                for reply in [vec![0xff; 2 * 51_200], vec![0; 51_200], vec![0xff; 2 * 51_200]] {
+                    peer.channel.send(reply).unwrap();
+                    peer.channel.recv().unwrap();
+                }
+            }
+        });
     }
 }

@@ -12,16 +12,18 @@
 //! | full max of w | (w + 1)(k - 1) + 2k(w - 1) | (w + 1)(2k - 1) + 2k(w - 1) |
 //! | full argmax of c | c(k - 1) + k(2c - 3) + index | c(2k - 1) + k(2c - 3) + index |
 
-use blindvox_net::channel::{Channel, Party};
-use zeroize::Zeroizing;
+use blindvox_net::channel::Party;
 
-use crate::error::{Error, Result};
-use crate::gc::{Circuit, Half, Planes, Program, arithmetic, modular};
+use crate::convert;
+use crate::error::Result;
+use crate::gc::{self, Circuit, Half, Planes, Program, arithmetic, modular};
+use crate::peer::Peer;
 use crate::share::{Ring, Shares};
+use crate::traffic::Bytes;
 
 /// The words of a ring's values.
 #[derive(Clone, Copy)]
-pub(super) enum Words {
+pub(crate) enum Words {
     /// Of so many bits.
     Pow2(u32),
     /// Residues of an odd prime.
@@ -29,41 +31,23 @@ pub(super) enum Words {
 }
 
 impl Words {
-    /// For values of a ring; refuses words below 2 and above `most` bits, which a circuit or the shares cannot hold.
-    pub(super) fn new(what: &str, ring: Ring, most: u32) -> Result<Self> {
+    /// For values of a ring that [`check`](super::check) takes.
+    pub(crate) fn new(ring: Ring) -> Self {
         match ring {
-            Ring::Pow2(bits) if (2..=most).contains(&bits) => Ok(Self::Pow2(bits)),
-            Ring::Pow2(bits) => Err(Error::Model(format!("{what} of {bits} bits, possible are 2 to {most}"))),
-            Ring::Prime(p) if p >= 3 && p % 2 == 1 => Ok(Self::Prime(p)),
-            Ring::Prime(p) => Err(Error::Model(format!("{what} mod {p}, possible are odd primes"))),
-        }
-    }
-
-    /// Those that hold differences of two values.
-    pub(super) fn of_differences(self) -> Self {
-        match self {
-            Self::Pow2(bits) => Self::Pow2(32.min(bits + 1)),
-            prime => prime,
-        }
-    }
-
-    /// The ring of the shares.
-    pub(super) fn shares(self) -> Ring {
-        match self {
-            Self::Pow2(_) => Ring::FULL,
-            Self::Prime(p) => Ring::Prime(p),
+            Ring::Pow2(bits) => Self::Pow2(bits),
+            Ring::Prime(p) => Self::Prime(p),
         }
     }
 
     /// Bits of a word.
-    pub(super) fn width(self) -> usize {
+    pub(crate) fn width(self) -> usize {
         match self {
             Self::Pow2(bits) => bits as usize,
             Self::Prime(p) => modular::width(p),
         }
     }
 
-    /// For [`Self::signs`].
+    /// For [`Self::for_sign`].
     pub(super) fn sign(self) -> Circuit {
         match self {
             Self::Pow2(bits) => arithmetic::sign(bits as usize),
@@ -72,7 +56,7 @@ impl Words {
     }
 
     /// For [`Self::run_reshared`].
-    pub(super) fn relu(self) -> Circuit {
+    pub(crate) fn relu(self) -> Circuit {
         match self {
             Self::Pow2(bits) => arithmetic::relu(bits as usize),
             Self::Prime(p) => modular::relu(p),
@@ -80,7 +64,7 @@ impl Words {
     }
 
     /// For [`Self::run_reshared`], of values in order.
-    pub(super) fn max(self, window: usize) -> Circuit {
+    pub(crate) fn max(self, window: usize) -> Circuit {
         match self {
             Self::Pow2(bits) => arithmetic::max(window, bits as usize),
             Self::Prime(p) => modular::max(window, p),
@@ -88,7 +72,7 @@ impl Words {
     }
 
     /// The index of the greatest of [`Self::in_order`].
-    pub(super) fn argmax(self, classes: usize) -> Circuit {
+    pub(crate) fn argmax(self, classes: usize) -> Circuit {
         match self {
             Self::Pow2(bits) => arithmetic::argmax(classes, bits as usize),
             Self::Prime(p) => modular::argmax(classes, p),
@@ -123,43 +107,35 @@ impl Words {
     }
 
     /// A column an operand, ready for a circuit that compares them.
-    pub(super) fn in_order(self, party: Party, columns: &[&[u32]]) -> Planes {
+    pub(crate) fn in_order(self, party: Party, columns: &[&[u32]]) -> Planes {
         self.planes(party, columns, None, self.order_offset())
     }
 
-    /// Shares by xor of "is not negative", a byte a value. The program is that of [`Self::sign`].
-    pub(super) fn signs(
-        self,
-        party: Party,
-        channel: &mut Channel,
-        gc: &mut Half,
-        program: &Program,
-        x: &[u32],
-    ) -> Result<Zeroizing<Vec<u8>>> {
-        let inputs = match self {
+    /// The planes of a column for the circuit of [`Self::sign`].
+    pub(super) fn for_sign(self, party: Party, x: &[u32]) -> Planes {
+        match self {
             Self::Pow2(_) => self.planes(party, &[x], None, 0),
             Self::Prime(p) => {
                 let ring = Ring::Prime(p);
                 let twice: Shares = x.iter().map(|&x| ring.add(x, x)).collect();
                 self.planes(party, &[&twice], None, 0)
             }
-        };
-        Ok(Zeroizing::new(gc.run(channel, program, &inputs)?.to_bytes(0)))
+        }
     }
 
     /// Runs a circuit whose last garbler's input is added to its one output word; the parties' shares of the columns come before
     /// it, `in_order` where the circuit compares them. Shares of the word come out, in this ring itself.
-    pub(super) fn run_reshared(
+    pub(crate) fn run_reshared(
         self,
-        party: Party,
-        channel: &mut Channel,
-        gc: &mut Half,
+        peer: &mut Peer,
         program: &Program,
         columns: &[&[u32]],
         in_order: bool,
     ) -> Result<Shares> {
         let (ring, n) = (self.itself(), columns.first().map_or(0, |c| c.len()));
         let offset = if in_order { self.order_offset() } else { 0 };
+        let party = peer.party;
+        let (gc, channel) = peer.gates()?;
         let mask = self.draw_masks(gc, n);
         let shares = gc.run(channel, program, &self.planes(party, columns, mask.as_deref(), offset))?;
         let opened = gc.reveal_to_evaluator(channel, shares)?;
@@ -167,6 +143,15 @@ impl Words {
             (Some(masked), _) => self.reduced(gc, masked.to_column(0, self.width()).into()),
             (None, mask) => mask.unwrap_or_default().iter().map(|&r| ring.neg(r)).collect(),
         })
+    }
+
+    /// Bytes of [`Self::run_reshared`] and of the conversion of what comes out to shares mod 2^32, where it is needed.
+    pub(crate) fn reshared_bytes(self, circuit: &Circuit, n: usize, width: usize) -> Bytes {
+        let converted = match self {
+            Self::Pow2(bits) => convert::bytes(n, bits, Ring::FULL, width),
+            Self::Prime(_) => Bytes::default(),
+        };
+        gc::traffic::bytes(circuit, n, width) + gc::traffic::reveal_bytes(self.width(), n) + converted
     }
 
     /// The ring of k bits, or of the prime.

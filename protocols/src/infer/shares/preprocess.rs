@@ -6,55 +6,17 @@
 use std::fmt;
 use std::time::Instant;
 
+use blindvox_engine::stack::leaving_nothing;
 use blindvox_models::{Program, Step};
-use blindvox_net::channel::Channel;
 
-use super::report::StepCost;
 use super::session::Session;
+use crate::correlations::{Correlations, HeSource, Kind};
 use crate::error::{Error, Result};
-use crate::triples::{BeaverTriples, Correlations, HeSource, SquarePairs};
-
-/// When square pairs are made; both parties must choose alike.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PairSupply {
-    /// While the steps that use them run.
-    #[default]
-    AsUsed,
-    /// All of them in preprocessing.
-    Ahead,
-}
+use crate::infer::presets::PairSupply;
+use crate::infer::report::StepCost;
 
 /// Values squared in a run at most where the pairs are made ahead: 4 GiB a party.
 pub const MAX_AHEAD: usize = 1 << 29;
-
-/// Where a run's pairs come from.
-#[derive(Debug)]
-pub(super) enum Pairs {
-    /// Nothing is squared.
-    None,
-    /// They are made as they are used.
-    Source(Box<HeSource>),
-    /// They are there.
-    Stock(SquarePairs),
-}
-
-impl Correlations for Pairs {
-    fn square_pairs(&mut self, channel: &mut Channel, count: usize) -> Result<SquarePairs> {
-        match self {
-            Self::None => SquarePairs::default().take(count),
-            Self::Source(source) => source.square_pairs(channel, count),
-            Self::Stock(pairs) => pairs.square_pairs(channel, count),
-        }
-    }
-
-    fn triples(&mut self, channel: &mut Channel, count: usize) -> Result<BeaverTriples> {
-        match self {
-            Self::None => BeaverTriples::default().take(count),
-            Self::Source(source) => source.triples(channel, count),
-            Self::Stock(pairs) => pairs.triples(channel, count),
-        }
-    }
-}
 
 /// A party that can run once: its one-use material goes with it.
 ///
@@ -85,14 +47,13 @@ impl Correlations for Pairs {
 /// ```
 pub struct Ready {
     pub(super) session: Session,
-    pub(super) pairs: Pairs,
     pub(super) preparation: Vec<StepCost>,
 }
 
 /// Says whose it is and no secret.
 impl fmt::Debug for Ready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ready({:?}, {:?})", self.session, self.pairs)
+        write!(f, "Ready({:?}, {:?})", self.session, self.session.peer.source)
     }
 }
 
@@ -105,32 +66,71 @@ pub fn squares(program: &Program) -> usize {
     program.steps.iter().map(count).sum()
 }
 
+/// An error where a run needs what its source does not offer.
+fn require(program: &Program, source: &dyn Correlations) -> Result<()> {
+    for step in &program.steps {
+        if let Step::Square { name, .. } = step
+            && !source.offers(Kind::SquarePairs)
+        {
+            return Err(Error::Model(format!("{name}: {} are needed, the source is {source:?}", Kind::SquarePairs)));
+        }
+    }
+    Ok(())
+}
+
+impl Session {
+    /// Makes what one run needs and no input is needed for: the source of its square pairs, or the pairs.
+    ///
+    /// # Errors
+    /// What the peer or the device make impossible.
+    pub fn preprocess(self) -> Result<Ready> {
+        leaving_nothing(|| Ready::new(self))
+    }
+}
+
 impl Ready {
-    pub(super) fn new(mut session: Session) -> Result<Self> {
-        let setup = session.channel.stats().total;
+    fn new(mut session: Session) -> Result<Self> {
+        let Session { peer, options, program, .. } = &mut session;
+        let setup = peer.channel.stats().total;
         let start = Instant::now();
-        session.channel.set_phase("preprocessing");
-        let count = squares(&session.program);
-        let Session { party, channel, prng, options, .. } = &mut session;
-        let mut source = || HeSource::setup(*party, channel, &options.device, prng);
-        let pairs = match options.pairs {
-            _ if count == 0 => Pairs::None,
-            PairSupply::AsUsed => Pairs::Source(Box::new(source()?)),
-            PairSupply::Ahead if count > MAX_AHEAD => {
+        peer.channel.set_phase("preprocessing");
+        let count = squares(program);
+        if count > 0 {
+            if options.ways.pairs() == PairSupply::Ahead && count > MAX_AHEAD {
                 let most = format!("at most {MAX_AHEAD} square pairs can be made ahead");
                 return Err(Error::Model(format!("{count} values to square: {most}")));
             }
-            PairSupply::Ahead => Pairs::Stock(source()?.square_pairs(channel, count)?),
-        };
+            peer.source = Box::new(HeSource::setup(peer, &options.device)?);
+            if options.ways.pairs() == PairSupply::Ahead {
+                peer.source = Box::new(peer.square_pairs(count)?);
+            }
+        }
+        require(program, &*peer.source)?;
         let preparation = vec![
             StepCost { name: "setup".to_owned(), kind: "setup", time: session.setup_time, traffic: setup },
             StepCost {
                 name: "square pairs".to_owned(),
                 kind: "preprocessing",
                 time: start.elapsed(),
-                traffic: session.channel.stats().total - setup,
+                traffic: session.peer.channel.stats().total - setup,
             },
         ];
-        Ok(Self { session, pairs, preparation })
+        Ok(Self { session, preparation })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use blindvox_models::testing;
+
+    use super::*;
+    use crate::correlations::{Nothing, SquarePairs};
+
+    #[test]
+    fn a_source_without_what_is_needed_is_noticed_before_the_run() {
+        let program = testing::tiny().program().0;
+        assert!(squares(&program) > 0 && require(&program, &SquarePairs::default()).is_ok());
+        let text = require(&program, &Nothing).unwrap_err().to_string();
+        assert!(text.contains("square pairs are needed, the source is Nothing"), "{text}");
     }
 }

@@ -2,9 +2,9 @@
 
 use blindvox_models::Program;
 
+use crate::correlations::he;
 use crate::error::Result;
 use crate::linear::Plan;
-use crate::triples::he;
 
 use super::preprocess::squares;
 
