@@ -2,5 +2,6 @@
 
 pub mod calibrate;
 pub mod doctor;
+pub mod import;
 pub mod plain;
 pub mod segment;

@@ -9,6 +9,7 @@
 //! | `tournament` | comparison and selection of pairs, round by round |
 //! | [`full_circuit`] | the first three whole in garbled circuits, as BUNET publishes them |
 //! | [`avg_pool`] | sums over windows, local |
+//! | [`grids`] | voxels moved and repeated, local |
 //! | [`windows`] | the values of each window side by side |
 //! | [`square`] | x^2 / 2^f from square pairs |
 //! | [`multiply`] | x·y mod p from Beaver triples |
@@ -16,6 +17,7 @@
 
 pub mod argmax;
 pub mod avg_pool;
+pub mod grids;
 pub mod full_circuit;
 pub mod max_pool;
 pub mod multiply;

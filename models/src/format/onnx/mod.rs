@@ -19,7 +19,6 @@ mod tensor;
 mod walk;
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use prost::Message;
@@ -55,7 +54,7 @@ pub struct Options {
     pub classes: Option<Vec<String>>,
     /// The grid, in the place of the one that the model states.
     pub dims: Option<Vec<usize>>,
-    /// The output to take.
+    /// The output that is the scores.
     pub output: Option<String>,
     /// What the client does with its scan; axes to `RAS` and z-scores where it isn't said.
     pub preparation: Option<Preparation>,
@@ -156,11 +155,11 @@ fn output<'a>(graph: &'a proto::Graph, options: &Options, notices: &mut Vec<Stri
         (_, []) => Err("found no output, expected one".to_owned()),
         (Some(wanted), _) => {
             let found = names.iter().find(|n| *n == wanted).copied();
-            found.ok_or_else(|| format!("--output: found {wanted:?}, expected one of {names:?}"))
+            found.ok_or_else(|| format!("--scores: found {wanted:?}, expected one of {names:?}"))
         }
         (None, [only]) => Ok(only),
         (None, [first, others @ ..]) => {
-            notices.push(format!("output: took {first:?}, the first; {others:?} are left out (--output takes another)"));
+            notices.push(format!("output: took {first:?}, the first; {others:?} are left out (--scores takes another)"));
             Ok(first)
         }
     }
@@ -271,14 +270,10 @@ fn serialised(tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> std::result
         .iter()
         .map(|(name, (dims, values))| (name, dims, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
         .collect();
-    let view = |(name, dims, bytes): &'_ (&String, &Vec<usize>, Vec<u8>)| -> std::result::Result<_, String> {
-        let view = TensorView::new(Dtype::F32, (*dims).clone(), bytes).map_err(|e| e.to_string())?;
-        Ok(((*name).clone(), view))
-    };
     // One after another, for the views borrow the bytes.
     let mut views = Vec::with_capacity(bytes.len());
-    for entry in &bytes {
-        views.push(view(entry)?);
+    for (name, dims, bytes) in &bytes {
+        views.push((*name, TensorView::new(Dtype::F32, (*dims).clone(), bytes).map_err(|e| e.to_string())?));
     }
     safetensors::serialize(views, None).map_err(|e| e.to_string())
 }
