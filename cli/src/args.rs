@@ -148,6 +148,12 @@ pub struct SegmentArgs {
     /// Draw the result here.
     #[arg(long, value_name = "P.png")]
     pub preview: Option<PathBuf>,
+    /// Write each class's volume (ml), mean and bounding box here, and whether the scan cuts it off.
+    #[arg(long, value_name = "S.json")]
+    pub statistics: Option<PathBuf>,
+    /// Write a mask of each class into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub masks: Option<PathBuf>,
     /// True labels, for Dice: on the volume's grid, voxels stored in any order. One value over several of the model's
     /// classes is compared with all of them together.
     #[arg(long, value_name = "TRUTH.nii.gz")]

@@ -4,4 +4,5 @@ pub mod calibrate;
 pub mod doctor;
 pub mod import;
 pub mod plain;
+mod results;
 pub mod segment;

@@ -13,11 +13,11 @@ use crate::data::placement::Placement;
 use crate::data::prepare::Preparation;
 use crate::error::{Error, Result};
 use crate::integers::calibration::Calibration;
+use crate::integers::calibration::Norms;
 use crate::integers::lower::{self, Lowered};
 use crate::integers::program::Program;
 use crate::integers::quantize::{self, quantize_input};
 use crate::integers::scales::Quantization;
-use crate::integers::calibration::Norms;
 use crate::network::{Network, Shape};
 
 /// The file with everything but the weights.

@@ -39,8 +39,7 @@ impl Builder<'_> {
         let vector = |name| self.weights.tensor(&node.name, name, &channels);
         Ok(match &node.op {
             graph::Op::Input { .. } => Op::Input,
-            graph::Op::Conv { weight, bias, batch_norm, .. }
-            | graph::Op::Dense { weight, bias, batch_norm, .. } => {
+            graph::Op::Conv { weight, bias, batch_norm, .. } | graph::Op::Dense { weight, bias, batch_norm, .. } => {
                 Op::Linear(self.linear(at, node, self.layout.kind(&node.op), weight, bias, batch_norm)?)
             }
             graph::Op::ConvTranspose { weight, bias, batch_norm, .. } => {
@@ -64,7 +63,9 @@ impl Builder<'_> {
             graph::Op::Quadratic { a, b, c } => {
                 Op::Activation(Activation::Quadratic { a: vector(a)?, b: vector(b)?, c: vector(c)? })
             }
-            graph::Op::Activation(activation) => Op::Activation(self.activation(activation, &node.name, channels[0])?),
+            graph::Op::Activation(activation) => {
+                Op::Activation(self.activation(activation, &node.name, channels[0])?)
+            }
             graph::Op::AvgPool { .. } | graph::Op::GlobalAvgPool => Op::AvgPool(self.layout.window(at, &node.op)),
             graph::Op::MaxPool { .. } => Op::MaxPool(self.layout.window(at, &node.op)),
             graph::Op::MinPool { .. } => return Err(unsupported(&node.name, "op", "min_pool")),

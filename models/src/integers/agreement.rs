@@ -100,9 +100,8 @@ pub fn agreement(bundle: &Bundle, program: &Program, path: &Path) -> Result<Agre
 /// Labels that differ between two networks in real numbers.
 fn folding(exact: &Network, folded: &Network, inputs: &[Vec<f32>]) -> usize {
     let labels = |network: &Network, input: &Vec<f32>| float::run(network, input).labels;
-    let differing = |input: &Vec<f32>| {
-        labels(exact, input).iter().zip(labels(folded, input)).filter(|(a, b)| **a != *b).count()
-    };
+    let differing =
+        |input: &Vec<f32>| labels(exact, input).iter().zip(labels(folded, input)).filter(|(a, b)| **a != *b).count();
     inputs.iter().map(differing).sum()
 }
 

@@ -78,12 +78,8 @@ fn keep(bundle: &mut Bundle, calibration: Calibration, volumes: &[PathBuf]) -> R
 fn norms(bundle: &Bundle, volumes: &[PathBuf]) -> Result<Norms> {
     let network = bundle.network()?;
     let foldable = |n: &&Node| matches!(n.op, Op::InstanceNorm { fold: true, .. });
-    let mut norms: Norms = network
-        .nodes
-        .iter()
-        .filter(foldable)
-        .map(|n| (n.name.clone(), vec![[0.0; 2]; n.shape.channels]))
-        .collect();
+    let mut norms: Norms =
+        network.nodes.iter().filter(foldable).map(|n| (n.name.clone(), vec![[0.0; 2]; n.shape.channels])).collect();
     if norms.is_empty() {
         return Ok(norms);
     }

@@ -283,7 +283,9 @@ impl Lowering {
         // Stream 0 is the input; each step writes the next.
         match stream.checked_sub(1).map(|at| &self.steps[at].op) {
             Some(RealOp::Linear(_) | RealOp::Relu(_) | RealOp::MaxPool(..)) => true,
-            Some(&(RealOp::Flatten(from) | RealOp::Interleave(from, _) | RealOp::Resize(from, _))) => self.is_narrow(from),
+            Some(&(RealOp::Flatten(from) | RealOp::Interleave(from, _) | RealOp::Resize(from, _))) => {
+                self.is_narrow(from)
+            }
             _ => false,
         }
     }

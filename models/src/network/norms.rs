@@ -15,11 +15,15 @@ impl Network {
         self.nodes.iter().flat_map(|n| &n.inputs).chain([&self.scores]).for_each(|&i| readers[i] += 1);
         for at in 0..self.nodes.len() {
             let node = &self.nodes[at];
-            let (Op::InstanceNorm { scale, eps, .. }, Some(moments)) = (&node.op, norms.get(&node.name)) else { continue };
+            let (Op::InstanceNorm { scale, eps, .. }, Some(moments)) = (&node.op, norms.get(&node.name)) else {
+                continue;
+            };
             let (found, expected) = (moments.len(), node.shape.channels);
             if found != expected {
                 let name = &node.name;
-                return Err(Error::Model(format!("calibration.norms: {name:?}: found {found} channels, expected {expected}")));
+                return Err(Error::Model(format!(
+                    "calibration.norms: {name:?}: found {found} channels, expected {expected}"
+                )));
             }
             let scale = scale.normalised(moments, *eps);
             let before = node.inputs[0];

@@ -133,7 +133,8 @@ mod tests {
                         (to < output[i]).then_some(to)
                     };
                     if let (Some(a), Some(b), Some(d)) = (to(0), to(1), to(2)) {
-                        want[o * voxels(output) + (a * output[1] + b) * output[2] + d] += x * w[(o * ci + c) * taps + k];
+                        want[o * voxels(output) + (a * output[1] + b) * output[2] + d] +=
+                            x * w[(o * ci + c) * taps + k];
                     }
                 }
             }

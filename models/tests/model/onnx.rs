@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use blindvox_models::data::nifti::{Header, Volume};
 use blindvox_models::format::npy::Array;
-use blindvox_models::format::onnx::{Imported, Options, import};
+use blindvox_models::format::onnx::{Imported, Options, SUPPORTED, import};
 use blindvox_models::{Bundle, Result, calibrate};
 
 use crate::common::Numbers;
@@ -42,7 +42,8 @@ fn exports_give_what_onnxruntime_gives() {
         ("odd_script", false),
     ] {
         let model = imported(name, fold).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let [input, output] = ["in", "out"].map(|part| Array::load(&fixture(&format!("{name}.{part}.npy"))).expect("an array"));
+        let [input, output] =
+            ["in", "out"].map(|part| Array::load(&fixture(&format!("{name}.{part}.npy"))).expect("an array"));
         let difference = model.difference(&input, &output).expect("arrays of the right sizes");
         println!("{name}: {difference:.1e}");
         assert!(difference < 1e-4, "{name}: outputs differ by {difference} of the largest");
@@ -89,11 +90,18 @@ fn what_is_said_about_a_model_is_held_to_it() {
     assert!(model.notices.iter().any(|n| n.starts_with("preparation:")), "{:?}", model.notices);
     let error = |options: Options| import(&path, &options).err().expect("a refusal").to_string();
     let classes = |n: usize| Some((0..n).map(|c| c.to_string()).collect());
-    assert!(error(Options { classes: classes(2), ..Options::default() }).contains("--classes: found 2 names, expected 3"));
+    assert!(
+        error(Options { classes: classes(2), ..Options::default() }).contains("--classes: found 2 names, expected 3")
+    );
     assert!(import(&path, &Options { classes: classes(3), ..Options::default() }).is_ok());
     let other = Some("loss".to_owned());
-    assert!(error(Options { output: other, ..Options::default() }).contains("--scores: found \"loss\", expected one of"));
-    assert!(error(Options { dims: Some(vec![8, 8]), ..Options::default() }).contains("--dims: found [8, 8], expected 3 sizes"));
+    assert!(
+        error(Options { output: other, ..Options::default() }).contains("--scores: found \"loss\", expected one of")
+    );
+    assert!(
+        error(Options { dims: Some(vec![8, 8]), ..Options::default() })
+            .contains("--dims: found [8, 8], expected 3 sizes")
+    );
     // A grid that the levels don't divide.
     let text = error(Options { dims: Some(vec![4, 8, 6]), ..Options::default() });
     assert!(text.contains("(Concat): found grids of"), "{text}");
@@ -145,9 +153,19 @@ fn folding_takes_ten_volumes_and_says_what_it_changes() {
     bundle.save_model().expect("a write");
     let again = load();
     assert!(again.program().is_ok() && again.calibration.as_ref().is_some_and(|c| c.norms.len() == 9));
-    let [changed, voxels] = [0, 1].map(|i| agreements.iter().map(|a| [a.folding.expect("folded"), a.voxels][i]).sum::<usize>());
+    let [changed, voxels] =
+        [0, 1].map(|i| agreements.iter().map(|a| [a.folding.expect("folded"), a.voxels][i]).sum::<usize>());
     println!("folding changes {changed} of {voxels} labels");
     assert!(changed > 0 && changed * 4 < voxels, "{changed} of {voxels}");
+}
+
+#[test]
+fn the_book_has_every_operator() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/book/importing.md");
+    let page = std::fs::read_to_string(page).expect("the page on importing");
+    for (operator, _) in SUPPORTED {
+        assert!(page.contains(&format!("`{operator}`")), "{operator}");
+    }
 }
 
 /// Any file is read or refused: none panics.

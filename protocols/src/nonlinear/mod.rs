@@ -17,8 +17,8 @@
 
 pub mod argmax;
 pub mod avg_pool;
-pub mod grids;
 pub mod full_circuit;
+pub mod grids;
 pub mod max_pool;
 pub mod multiply;
 mod open;

@@ -141,7 +141,8 @@ impl Inference<'_> {
             },
             Op::Add => match inputs.iter().map(shape).find(|other| *other != first) {
                 Some(other) => {
-                    let found = [first, other].map(|s| format!("{} channels of {:?}", s.channels, s.dims)).join(" and ");
+                    let found =
+                        [first, other].map(|s| format!("{} channels of {:?}", s.channels, s.dims)).join(" and ");
                     Err(self.wrong("inputs", found, "equal shapes"))
                 }
                 None => Ok(first),
@@ -168,12 +169,9 @@ impl Inference<'_> {
             Op::Argmax if !(2..=256).contains(&first.channels) => {
                 Err(self.wrong("input channels", first.channels, "2 to 256 classes"))
             }
-            Op::Square
-            | Op::Relu
-            | Op::Quadratic { .. }
-            | Op::Scale { .. }
-            | Op::InstanceNorm { .. }
-            | Op::Argmax => Ok(first),
+            Op::Square | Op::Relu | Op::Quadratic { .. } | Op::Scale { .. } | Op::InstanceNorm { .. } | Op::Argmax => {
+                Ok(first)
+            }
             Op::Input { .. } => unreachable!("an input reads nothing"),
         }
     }
@@ -230,7 +228,8 @@ impl Inference<'_> {
     fn transposed(&self, lists: [Option<&[usize]>; 4], input: [usize; 3], channels: usize) -> Result<Shape> {
         let axes = if self.layout.planar { 2 } else { 3 };
         let names = ["kernel", "stride", "padding", "output_padding"];
-        if let Some((name, list)) = names.iter().zip(lists).find_map(|(n, l)| Some((n, l.filter(|l| l.len() != axes)?))) {
+        if let Some((name, list)) = names.iter().zip(lists).find_map(|(n, l)| Some((n, l.filter(|l| l.len() != axes)?)))
+        {
             return Err(self.wrong(name, format!("{list:?}"), format!("{axes} numbers")));
         }
         let Some(geometry) = self.layout.transposition(lists) else { unreachable!("the lengths were checked") };

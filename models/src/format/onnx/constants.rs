@@ -268,13 +268,14 @@ mod tests {
     use super::*;
 
     fn run(op: &str, inputs: &[Tensor], attributes: &[(&str, i64, &[i64])]) -> Option<Tensor> {
-        let attribute =
-            |&(name, i, ints): &(&str, i64, &[i64])| Attribute { name: name.into(), i, ints: ints.into(), ..Default::default() };
-        let node = Node {
-            op_type: op.into(),
-            attribute: attributes.iter().map(attribute).collect(),
+        let attribute = |&(name, i, ints): &(&str, i64, &[i64])| Attribute {
+            name: name.into(),
+            i,
+            ints: ints.into(),
             ..Default::default()
         };
+        let node =
+            Node { op_type: op.into(), attribute: attributes.iter().map(attribute).collect(), ..Default::default() };
         let inputs: Vec<_> = inputs.iter().map(Some).collect();
         evaluate(&node, &inputs, &Reader { folder: ".".into() })
     }
@@ -283,7 +284,8 @@ mod tests {
     #[test]
     fn a_chain_of_shapes_folds() {
         let ints = |v: &[i64]| Tensor::ints(v.to_vec());
-        let zeros = run("ConstantOfShape", &[ints(&[4])], &[]).and_then(|z| run("Cast", &[z], &[("to", 7, &[])])).unwrap();
+        let zeros =
+            run("ConstantOfShape", &[ints(&[4])], &[]).and_then(|z| run("Cast", &[z], &[("to", 7, &[])])).unwrap();
         let all = run("Concat", &[ints(&[0, 1, 2, 3, 4, 5]), zeros], &[("axis", 0, &[])]).unwrap();
         let pairs = run("Reshape", &[all, ints(&[-1, 2])], &[]).unwrap();
         let turned = run("Slice", &[pairs, ints(&[-1]), ints(&[i64::MIN + 1]), ints(&[0]), ints(&[-1])], &[]).unwrap();

@@ -83,7 +83,8 @@ pub fn import(path: &Path, options: &Options) -> Result<Imported> {
     let model = proto::Model::decode(&*read_bounded(path, MAX_FILE)?)
         .map_err(|e| wrong(format!("found another file, expected an ONNX model ({e})")))?;
     let graph = model.graph.as_ref().ok_or_else(|| wrong("found no graph, expected an ONNX model".to_owned()))?;
-    let opset = model.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx").map_or(0, |o| o.version);
+    let opset =
+        model.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx").map_or(0, |o| o.version);
     if !OPSETS.contains(&opset) {
         let (low, high) = (OPSETS.start(), OPSETS.end());
         return Err(wrong(format!("opset: found {opset}, expected {low} to {high} (export with opset_version=17)")));
@@ -149,7 +150,11 @@ pub fn import(path: &Path, options: &Options) -> Result<Imported> {
 }
 
 /// The output to take.
-fn output<'a>(graph: &'a proto::Graph, options: &Options, notices: &mut Vec<String>) -> std::result::Result<&'a str, String> {
+fn output<'a>(
+    graph: &'a proto::Graph,
+    options: &Options,
+    notices: &mut Vec<String>,
+) -> std::result::Result<&'a str, String> {
     let names: Vec<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();
     match (&options.output, &names[..]) {
         (_, []) => Err("found no output, expected one".to_owned()),
@@ -159,7 +164,8 @@ fn output<'a>(graph: &'a proto::Graph, options: &Options, notices: &mut Vec<Stri
         }
         (None, [only]) => Ok(only),
         (None, [first, others @ ..]) => {
-            notices.push(format!("output: took {first:?}, the first; {others:?} are left out (--scores takes another)"));
+            notices
+                .push(format!("output: took {first:?}, the first; {others:?} are left out (--scores takes another)"));
             Ok(first)
         }
     }
@@ -174,20 +180,30 @@ fn input<'a>(graph: &'a proto::Graph, options: &Options) -> std::result::Result<
         return Err(format!("inputs: found {names:?}, expected one"));
     };
     let tensor = input.kind.as_ref().and_then(|k| k.tensor.as_ref());
-    let stated: Vec<i64> = tensor.and_then(|t| t.shape.as_ref()).map_or(Vec::new(), |s| s.dim.iter().map(|d| d.value).collect());
+    let stated: Vec<i64> =
+        tensor.and_then(|t| t.shape.as_ref()).map_or(Vec::new(), |s| s.dim.iter().map(|d| d.value).collect());
     let name = &input.name;
     if !(4..=5).contains(&stated.len()) || stated[0] > 1 {
-        return Err(format!("input {name:?}: found dimensions {stated:?}, expected a batch of 1, channels, and a grid in 2D or 3D"));
+        return Err(format!(
+            "input {name:?}: found dimensions {stated:?}, expected a batch of 1, channels, and a grid in 2D or 3D"
+        ));
     }
     if stated[1] != 1 {
-        return Err(format!("input {name:?}: found {} channels, expected 1: scans of several are not supported yet", stated[1]));
+        return Err(format!(
+            "input {name:?}: found {} channels, expected 1: scans of several are not supported yet",
+            stated[1]
+        ));
     }
     let grid: Option<Vec<usize>> = stated[2..].iter().map(|&d| usize::try_from(d).ok().filter(|&d| d > 0)).collect();
     match (&options.dims, grid) {
-        (Some(dims), _) if dims.len() == stated.len() - 2 && !dims.contains(&0) => Ok((name, [&[1, 1], &dims[..]].concat())),
+        (Some(dims), _) if dims.len() == stated.len() - 2 && !dims.contains(&0) => {
+            Ok((name, [&[1, 1], &dims[..]].concat()))
+        }
         (Some(dims), _) => Err(format!("--dims: found {dims:?}, expected {} sizes", stated.len() - 2)),
         (None, Some(grid)) => Ok((name, [&[1, 1], &grid[..]].concat())),
-        (None, None) => Err(format!("input {name:?}: found a grid of any size, expected --dims to say the one to run on")),
+        (None, None) => {
+            Err(format!("input {name:?}: found a grid of any size, expected --dims to say the one to run on"))
+        }
     }
 }
 
@@ -213,10 +229,15 @@ fn scores(walk: &mut Walk, output: &str) -> Option<Image> {
         walk.offences.push(Offence { node, operator, found, supported: supported.to_owned() });
     };
     if image.is_turned() {
-        offend("Transpose", "found an output whose channels are not its second axis".to_owned(), "supported: batch, channels, grid");
+        offend(
+            "Transpose",
+            "found an output whose channels are not its second axis".to_owned(),
+            "supported: batch, channels, grid",
+        );
     }
     if !(2..=256).contains(&image.channels()) {
-        let ways = "supported: 2 to 256 classes that exclude one another, a channel each (not one channel for a sigmoid)";
+        let ways =
+            "supported: 2 to 256 classes that exclude one another, a channel each (not one channel for a sigmoid)";
         offend("output", format!("found {} channels", image.channels()), ways);
     }
     Some(image)
@@ -260,7 +281,9 @@ fn classes(options: &Options, channels: usize) -> std::result::Result<Vec<String
             Err(format!("--classes: found {} names, expected {channels}, as the scores have channels", names.len()))
         }
         Some(names) => Ok(names.clone()),
-        None => Ok((0..channels).map(|c| if c == 0 { "background".to_owned() } else { format!("class {c}") }).collect()),
+        None => {
+            Ok((0..channels).map(|c| if c == 0 { "background".to_owned() } else { format!("class {c}") }).collect())
+        }
     }
 }
 
@@ -306,7 +329,9 @@ impl Imported {
         let (wanted, found) = (network.input().elements(), input.values.len());
         if wanted != found {
             let [d, h, w] = network.input().dims;
-            return Err(Error::Input(format!("input: found {found} values, expected {wanted} of the grid {d}x{h}x{w}")));
+            return Err(Error::Input(format!(
+                "input: found {found} values, expected {wanted} of the grid {d}x{h}x{w}"
+            )));
         }
         let run = float::run(&network, &input.values);
         let classes = network.classes();

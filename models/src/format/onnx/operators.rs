@@ -75,9 +75,11 @@ pub(super) fn import(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
 /// What to do about an operator without a form.
 fn way_out(operator: &str) -> &'static str {
     match operator {
-        "Gelu" | "Erf" | "Elu" | "Selu" | "Celu" | "HardSwish" | "Mish" | "Softplus" | "Swish" | "HardSigmoid" | "Tanh"
-        | "Clip" => "supported: Relu, LeakyRelu, PRelu or a square; replace it and fine-tune",
-        "Sigmoid" => "supported: Relu, LeakyRelu, PRelu inside; at the end classes that exclude one another (a softmax)",
+        "Gelu" | "Erf" | "Elu" | "Selu" | "Celu" | "HardSwish" | "Mish" | "Softplus" | "Swish" | "HardSigmoid"
+        | "Tanh" | "Clip" => "supported: Relu, LeakyRelu, PRelu or a square; replace it and fine-tune",
+        "Sigmoid" => {
+            "supported: Relu, LeakyRelu, PRelu inside; at the end classes that exclude one another (a softmax)"
+        }
         "GroupNormalization" | "LayerNormalization" | "RMSNormalization" => {
             "supported: BatchNormalization; train with batch norm"
         }

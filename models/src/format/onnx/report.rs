@@ -46,7 +46,13 @@ mod tests {
             found: "found it".into(),
             supported: "supported: another".into(),
         };
-        let all = [offence("a", "Gelu"), offence("b", "Erf"), offence("c", "Gelu"), offence("d", "Gelu"), offence("e", "Gelu")];
+        let all = [
+            offence("a", "Gelu"),
+            offence("b", "Erf"),
+            offence("c", "Gelu"),
+            offence("d", "Gelu"),
+            offence("e", "Gelu"),
+        ];
         let text = message("m.onnx", 9, &all);
         assert_eq!(
             text,

@@ -148,7 +148,8 @@ impl<'a> Walk<'a> {
             return match evaluate(node, &tensors, self.reader) {
                 Some(tensor) => Value::Constant(tensor),
                 None => {
-                    let supported = "shapes, slices and sums of constants (simplify the model, for instance with onnxsim)";
+                    let supported =
+                        "shapes, slices and sums of constants (simplify the model, for instance with onnxsim)";
                     self.offend(node, "found it on constants", supported);
                     Value::Lost
                 }

@@ -40,7 +40,11 @@ pub(super) fn mean(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
             return Err(offence(node, format!("found axes {given:?}"), "supported: all axes of the grid"));
         }
     }
-    let dims = if node.int("keepdims", 1) == 0 { vec![1, image.channels()] } else { [&image.dims[..2], &vec![1; rank - 2]].concat() };
+    let dims = if node.int("keepdims", 1) == 0 {
+        vec![1, image.channels()]
+    } else {
+        [&image.dims[..2], &vec![1; rank - 2]].concat()
+    };
     Ok(walk.emit(node.label(), Op::GlobalAvgPool, &[&image], dims))
 }
 
@@ -80,7 +84,9 @@ pub(super) fn resize(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
     let scales = walk.tensor(node, 2).map(Tensor::floats).filter(|s| !s.is_empty());
     let wanted = walk.tensor(node, 3).and_then(Tensor::as_ints);
     let factor = |at: usize| match (&scales, wanted) {
-        (Some(scales), _) => scales.get(at).filter(|s| **s >= 1.0 && s.fract() == 0.0 && **s < 64.0).map(|&s| s as usize),
+        (Some(scales), _) => {
+            scales.get(at).filter(|s| **s >= 1.0 && s.fract() == 0.0 && **s < 64.0).map(|&s| s as usize)
+        }
         (None, Some(sizes)) => {
             let size = usize::try_from(*sizes.get(at)?).ok()?;
             (size >= image.dims[at] && size % image.dims[at] == 0).then(|| size / image.dims[at])
@@ -101,7 +107,11 @@ pub(super) fn reshape(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
     if node.op_type == "Reshape" && walk.leads_to(node, "InstanceNormalization") {
         let found = "found statistics of groups of channels of the scan itself".to_owned();
         let ways = "supported: BatchNormalization; train with batch norm (SegResNet: norm=\"batch\")";
-        return Err(Stop::Offence("GroupNorm: Reshape, InstanceNormalization, Reshape".to_owned(), found, ways.to_owned()));
+        return Err(Stop::Offence(
+            "GroupNorm: Reshape, InstanceNormalization, Reshape".to_owned(),
+            found,
+            ways.to_owned(),
+        ));
     }
     let image = walk.image(node, 0)?;
     let features = image.dims[1..].iter().product::<usize>();

@@ -23,7 +23,10 @@ fn weights(walk: &Walk, node: &Node) -> Result<(Vec<usize>, Vec<f32>), Stop> {
         let found = format!("found weights of dimensions {:?}", weight.dims);
         return Err(offence(node, found, "supported: convolutions in 2D and 3D"));
     }
-    if let Some(kernel) = node.ints("kernel_shape").filter(|k| !k.iter().eq(weight.dims[2..].iter().map(|&d| d as i64).collect::<Vec<_>>().iter())) {
+    if let Some(kernel) = node
+        .ints("kernel_shape")
+        .filter(|k| !k.iter().eq(weight.dims[2..].iter().map(|&d| d as i64).collect::<Vec<_>>().iter()))
+    {
         let found = format!("found kernel_shape {kernel:?} with weights of {:?}", weight.dims);
         return Err(offence(node, found, "supported: the same sizes in both"));
     }
@@ -40,7 +43,11 @@ fn bias(walk: &mut Walk, node: &Node, outputs: usize) -> Result<Option<String>, 
             let values = bias.floats();
             Ok(Some(walk.store(node, "bias", &[outputs], values)))
         }
-        _ => Err(offence(node, "found a computed bias".to_owned(), &format!("supported: a constant for {outputs} channels"))),
+        _ => Err(offence(
+            node,
+            "found a computed bias".to_owned(),
+            &format!("supported: a constant for {outputs} channels"),
+        )),
     }
 }
 
@@ -55,9 +62,16 @@ fn input(walk: &Walk, node: &Node, channels: usize, axes: usize) -> Result<Image
 }
 
 /// A size that a layer gives, if there is one.
-fn output(node: &Node, image: &Image, channels: usize, size: impl Fn(usize) -> Option<usize>) -> Result<Vec<usize>, Stop> {
+fn output(
+    node: &Node,
+    image: &Image,
+    channels: usize,
+    size: impl Fn(usize) -> Option<usize>,
+) -> Result<Vec<usize>, Stop> {
     let grid = (0..image.grid().len()).map(size).collect::<Option<Vec<_>>>().filter(|grid| !grid.contains(&0));
-    let grid = grid.ok_or_else(|| offence(node, format!("found a grid of {:?}", image.grid()), "supported: one that holds the kernel"))?;
+    let grid = grid.ok_or_else(|| {
+        offence(node, format!("found a grid of {:?}", image.grid()), "supported: one that holds the kernel")
+    })?;
     Ok([&[1, channels], &grid[..]].concat())
 }
 
@@ -102,7 +116,11 @@ pub(super) fn conv_transpose(walk: &mut Walk, node: &Node) -> Result<Image, Stop
             "found padding {}, output_padding {}, stride {} for a kernel of {}",
             padding[at], output_padding[at], stride[at], kernel[at]
         );
-        return Err(offence(node, found, "supported: a padding below the kernel's size, an output_padding below the stride"));
+        return Err(offence(
+            node,
+            found,
+            "supported: a padding below the kernel's size, an output_padding below the stride",
+        ));
     }
     let image = input(walk, node, dims[0], axes)?;
     let grid = image.grid();
@@ -182,7 +200,8 @@ pub(super) fn batch_norm(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
         let offset = Some(walk.store(node, "offset", &[channels], offset));
         return Ok(walk.emit(node.label(), Op::Scale { factor, offset }, &[&image], image.dims.clone()));
     }
-    let mut names = ["gamma", "beta", "mean", "var"].iter().zip(vectors).map(|(part, v)| walk.store(node, part, &[channels], v));
+    let mut names =
+        ["gamma", "beta", "mean", "var"].iter().zip(vectors).map(|(part, v)| walk.store(node, part, &[channels], v));
     let [gamma, beta, mean, var] = [(); 4].map(|()| names.next().expect("four vectors"));
     drop(names);
     let folded = Some(BatchNorm { gamma, beta, mean, var, eps: f64::from(eps) });
