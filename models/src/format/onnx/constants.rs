@@ -100,8 +100,10 @@ fn each(x: &Tensor, float: fn(f32) -> f32, int: fn(i64) -> i64) -> Option<Tensor
 
 /// Element by element; one of the two may be a single number.
 fn both(a: &Tensor, b: &Tensor, float: fn(f32, f32) -> f32, int: fn(i64, i64) -> Option<i64>) -> Option<Tensor> {
+    if a.dims != b.dims && (a.len() != 1 && b.len() != 1 || a.len() == 0 || b.len() == 0) {
+        return None;
+    }
     let larger = if a.len() >= b.len() { a } else { b };
-    let fits = a.dims == b.dims || a.len() == 1 || b.len() == 1;
     let count = larger.len();
     let at = |t: &Tensor, i: usize| if t.len() == 1 { 0 } else { i };
     let data = match (&a.data, &b.data) {
@@ -113,7 +115,7 @@ fn both(a: &Tensor, b: &Tensor, float: fn(f32, f32) -> f32, int: fn(i64, i64) ->
             Data::Float((0..count).map(|i| float(x[at(a, i)], y[at(b, i)])).collect())
         }
     };
-    fits.then(|| Tensor { dims: larger.dims.clone(), data })
+    Some(Tensor { dims: larger.dims.clone(), data })
 }
 
 fn unsqueeze(x: &Tensor, axes: &[i64]) -> Option<Tensor> {
@@ -306,6 +308,8 @@ mod tests {
         assert_eq!(run("Unsqueeze", &[shape.clone(), ints(&[0])], &[]).unwrap().dims, [1, 4]);
         assert_eq!(run("Range", &[ints(&[1]), ints(&[8]), ints(&[3])], &[]).unwrap(), ints(&[1, 4, 7]));
         // Nothing that is wrong is computed.
+        assert!(run("Add", &[shape.clone(), ints(&[1, 2, 3])], &[]).is_none());
+        assert!(run("Add", &[ints(&[]), ints(&[1])], &[]).is_none());
         assert!(run("Reshape", &[shape.clone(), ints(&[3, -1])], &[]).is_none());
         assert!(run("Gather", &[shape.clone(), ints(&[4])], &[]).is_none());
         assert!(run("Div", &[shape.clone(), ints(&[0])], &[]).is_none());

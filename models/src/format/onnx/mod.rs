@@ -29,7 +29,7 @@ use self::report::{Offence, message};
 use self::tensor::Reader;
 use self::walk::{Image, Walk};
 use super::bundle::{Bundle, Card, MODEL_FILE, Model, WEIGHTS_FILE};
-use super::graph::{Graph, MAX_NODES, Node, Op, VERSION};
+use super::graph::{Graph, MAX_ELEMENTS, MAX_NODES, Node, Op, VERSION};
 use super::npy::Array;
 use super::weights::{Weights, printable, read_bounded};
 use crate::atomic::{commit_all, stage};
@@ -98,7 +98,8 @@ pub fn import(path: &Path, options: &Options) -> Result<Imported> {
     let nodes = needed(graph, output);
     let reader = Reader { folder: path.parent().map_or_else(PathBuf::new, Path::to_owned) };
     let mut walk = Walk::new(&reader, options.fold, input, &dims);
-    for tensor in graph.initializer.iter().filter(|t| nodes.iter().any(|n| n.input.contains(&t.name))) {
+    let read: HashSet<&str> = nodes.iter().flat_map(|n| &n.input).map(String::as_str).collect();
+    for tensor in graph.initializer.iter().filter(|t| read.contains(t.name.as_str())) {
         let read = reader.read(tensor).map_err(|what| wrong(format!("tensor {:?}: {what}", tensor.name)))?;
         walk.constant(&tensor.name, read);
     }
@@ -120,6 +121,10 @@ pub fn import(path: &Path, options: &Options) -> Result<Imported> {
         );
     }
     let preparation = match &options.preparation {
+        Some(preparation) if preparation.pad_to.is_empty() && preparation.table.is_none() => {
+            // The grid is the network's own.
+            Preparation { pad_to: dims[2..].to_vec(), crop: vec![0; dims.len() - 2], ..preparation.clone() }
+        }
         Some(preparation) => preparation.clone(),
         None => {
             notices.push(
@@ -195,6 +200,13 @@ fn input<'a>(graph: &'a proto::Graph, options: &Options) -> std::result::Result<
         ));
     }
     let grid: Option<Vec<usize>> = stated[2..].iter().map(|&d| usize::try_from(d).ok().filter(|&d| d > 0)).collect();
+    let fits = |grid: &[usize]| {
+        let elements = grid.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        elements.is_some_and(|n| (1..=MAX_ELEMENTS).contains(&n))
+    };
+    if let Some(large) = options.dims.iter().chain(&grid).find(|g| !fits(g)) {
+        return Err(format!("input {name:?}: found a grid of {large:?}, expected 1 to {MAX_ELEMENTS} voxels"));
+    }
     match (&options.dims, grid) {
         (Some(dims), _) if dims.len() == stated.len() - 2 && !dims.contains(&0) => {
             Ok((name, [&[1, 1], &dims[..]].concat()))

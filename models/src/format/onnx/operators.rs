@@ -6,6 +6,10 @@ mod pointwise;
 
 use super::proto::Node;
 use super::walk::{Image, Stop, Walk};
+use crate::format::graph::MAX_ELEMENTS;
+
+/// The largest kernel, stride or padding that is computed with; a graph has a smaller bound.
+const MAX_SIZE: usize = 1 << 16;
 
 /// The operators that are imported, and what becomes of each.
 pub const SUPPORTED: [(&str, &str); 33] = [
@@ -95,10 +99,20 @@ pub(super) fn offence(node: &Node, found: String, supported: &str) -> Stop {
     Stop::Offence(node.op_type.clone(), found, supported.to_owned())
 }
 
+/// Dimensions of a tensor that a graph may have.
+pub(super) fn bounded(node: &Node, dims: Vec<usize>) -> Result<Vec<usize>, Stop> {
+    let elements = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    if elements.is_some_and(|n| (1..=MAX_ELEMENTS).contains(&n)) {
+        return Ok(dims);
+    }
+    Err(offence(node, format!("found an output of {dims:?}"), &format!("supported: at most {MAX_ELEMENTS} elements")))
+}
+
 /// A list of sizes, one an axis of the grid, or `default` for all.
 pub(super) fn sizes(node: &Node, name: &str, axes: usize, default: usize) -> Result<Vec<usize>, Stop> {
     let Some(list) = node.ints(name) else { return Ok(vec![default; axes]) };
-    let sizes = list.iter().map(|&v| usize::try_from(v).ok()).collect::<Option<Vec<_>>>();
+    let size = |v: i64| usize::try_from(v).ok().filter(|&v| v <= MAX_SIZE);
+    let sizes = list.iter().map(|&v| size(v)).collect::<Option<Vec<_>>>();
     sizes
         .filter(|sizes| sizes.len() == axes)
         .ok_or_else(|| offence(node, format!("found {name} {list:?}"), &format!("supported: {axes} sizes")))

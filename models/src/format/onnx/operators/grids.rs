@@ -1,6 +1,6 @@
 //! Poolings, concatenations and what moves values about.
 
-use super::{offence, padding, sizes};
+use super::{bounded, offence, padding, sizes};
 use crate::format::graph::Op;
 use crate::format::onnx::constants::{axis, reshaped};
 use crate::format::onnx::proto::Node;
@@ -59,7 +59,7 @@ pub(super) fn concat(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
         let found = format!("found grids of {:?} and {:?}", first.grid(), other.grid());
         return Err(offence(node, found, "supported: equal grids; choose sizes that all levels divide with --dims"));
     }
-    let dims = [&[1, images.iter().map(Image::channels).sum()], first.grid()].concat();
+    let dims = bounded(node, [&[1, images.iter().map(Image::channels).sum()], first.grid()].concat())?;
     if images.len() == 1 {
         return Ok(first.clone());
     }
@@ -98,7 +98,7 @@ pub(super) fn resize(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
         let found = format!("found scales {scales:?}, sizes {wanted:?} for {:?}", image.dims);
         return Err(offence(node, found, "supported: whole factors of the grid"));
     };
-    let dims = image.dims.iter().zip(&factors).map(|(d, f)| d * f).collect();
+    let dims = bounded(node, image.dims.iter().zip(&factors).map(|(d, f)| d.saturating_mul(*f)).collect())?;
     Ok(walk.emit(node.label(), Op::Resize { factor: factors[2..].to_vec() }, &[&image], dims))
 }
 

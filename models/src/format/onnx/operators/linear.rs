@@ -1,6 +1,6 @@
 //! Convolutions, dense layers and the normalisations that are folded into them.
 
-use super::{offence, padding, sizes};
+use super::{bounded, offence, padding, sizes};
 use crate::format::graph::{BatchNorm, Op};
 use crate::format::onnx::proto::Node;
 use crate::format::onnx::walk::{Image, Stop, Walk};
@@ -72,7 +72,7 @@ fn output(
     let grid = grid.ok_or_else(|| {
         offence(node, format!("found a grid of {:?}", image.grid()), "supported: one that holds the kernel")
     })?;
-    Ok([&[1, channels], &grid[..]].concat())
+    bounded(node, [&[1, channels], &grid[..]].concat())
 }
 
 pub(super) fn conv(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
