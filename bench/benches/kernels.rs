@@ -1,20 +1,25 @@
 //! The kernels of `blindvox-bench kernels` under Criterion, on one thread, with each code path of this processor side by side:
-//! `cargo bench -p blindvox-bench -- ntt_forward`.
+//! `cargo bench -p blindvox-bench -- ntt_forward`. Single rows are `row_forward` and `row_inverse`.
 
 use std::hint::black_box;
 use std::time::Duration;
 
-use blindvox_bench::setup::{DIMENSIONS, Gates, PRIMES, factors, residues};
-use blindvox_engine::aes::Aes128;
+use blindvox_bench::setup::{DIMENSIONS, PRIMES, residues};
+use blindvox_engine::RoomSize;
+use blindvox_engine::aes::{Aes128, INSTANCES_PER_KEY};
 use blindvox_engine::bfv::{Params, SecretKey};
-use blindvox_engine::cpu::{Body, body::Transform};
-use blindvox_engine::garble::GateHash;
 use blindvox_engine::ring::Basis;
-use blindvox_engine::{Device, GemmShape, PolyBatch, Prng};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
+use blindvox_engine::ring::primes::DEFAULT_50;
+use blindvox_engine::testing;
+use blindvox_engine::testing::{Body, Transform};
+use blindvox_engine::testing::{Case, Fill, KERNELS, On};
+use blindvox_engine::{Device, GemmShape, Prng};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group};
 
-/// Polynomials in a batch of row kernels.
+/// Polynomials in a batch.
 const BATCH: usize = 16;
+/// A second prime, for conversions and divisions.
+const NEXT: u64 = DEFAULT_50[1];
 
 fn prng() -> Prng {
     Prng::from_seed_for_tests([1; 32])
@@ -32,10 +37,10 @@ fn transforms(criterion: &mut Criterion) {
                 transform.forward(&mut x);
                 assert!(x == expected, "{body:?}, n = {n}, q = {q}");
                 let id = BenchmarkId::new(format!("{bits}/{body:?}"), n);
-                let mut group = criterion.benchmark_group("ntt_forward");
+                let mut group = criterion.benchmark_group("row_forward");
                 group.bench_function(id.clone(), |b| b.iter(|| transform.forward(black_box(&mut x))));
                 group.finish();
-                let mut group = criterion.benchmark_group("ntt_inverse");
+                let mut group = criterion.benchmark_group("row_inverse");
                 group.bench_function(id, |b| b.iter(|| transform.inverse(black_box(&mut x))));
                 group.finish();
             }
@@ -43,41 +48,26 @@ fn transforms(criterion: &mut Criterion) {
     }
 }
 
-fn rows(criterion: &mut Criterion) {
-    for (bits, q) in PRIMES {
-        let basis = Basis::new(4096, &[q]).unwrap();
-        for body in Body::available() {
-            let device = Device::cpu_with_body(body).unwrap();
-            let uniform = |seed| PolyBatch::uniform(&device, &basis, &[seed; 16], 0, BATCH).unwrap();
-            let (mut x, y, z) = (uniform(1), uniform(2), uniform(3));
-            let mut group = criterion.benchmark_group("rows");
-            group.throughput(Throughput::Elements(BATCH as u64));
-            let id = |kernel| BenchmarkId::new(format!("{kernel}/{bits}"), format!("{body:?}"));
-            group.bench_function(id("add"), |b| b.iter(|| x.add_assign(&y).unwrap()));
-            group.bench_function(id("mul"), |b| b.iter(|| x.mul_assign(&y).unwrap()));
-            group.bench_function(id("mul_add"), |b| b.iter(|| x.mul_add_assign(&y, &z).unwrap()));
-            group.bench_function(id("mul_scalar"), |b| b.iter(|| x.mul_scalar(&[q - 2]).unwrap()));
-            group.bench_function(id("automorphism"), |b| b.iter(|| x.automorphism(5).unwrap()));
-            let x = x.into_coeff().unwrap();
-            group.bench_function(id("automorphism_coeff"), |b| b.iter(|| x.automorphism(5).unwrap()));
-            group.finish();
-        }
-    }
-}
-
-fn gemm(criterion: &mut Criterion) {
+/// Every kernel of the list, on each code path of this processor; those of labels, which have their own, once.
+fn listed(criterion: &mut Criterion) {
     let size = GemmShape { rows: 16, inner: 16, cols: 16 };
-    for (bits, q) in PRIMES {
-        let basis = Basis::new(4096, &[q]).unwrap();
-        for body in Body::available() {
-            let device = Device::cpu_with_body(body).unwrap();
-            let (w, x) = factors(&device, &basis, size).unwrap();
-            let mut group = criterion.benchmark_group("gemm");
-            group.throughput(Throughput::Elements((size.rows * size.inner * size.cols) as u64));
-            let id = BenchmarkId::new(bits.to_string(), format!("{body:?}"));
-            group.bench_function(id, |b| b.iter(|| w.gemm([&x], size).unwrap()));
-            group.finish();
+    let room = RoomSize { slots: 0, gates: 16, instances: INSTANCES_PER_KEY };
+    for kernel in KERNELS {
+        let mut group = criterion.benchmark_group(kernel.name);
+        for (bits, q) in PRIMES {
+            let basis = Basis::new(4096, &[q, NEXT]).unwrap();
+            for body in Body::available() {
+                if kernel.on == On::Labels && (bits, body) != (PRIMES[0].0, Body::best()) {
+                    continue;
+                }
+                let device = testing::cpu_with_body(body).unwrap();
+                let case = Case { device: &device, basis: &basis, batch: BATCH, size, room, fill: Fill::Uniform };
+                let prepare = || (kernel.prepare)(&case).unwrap();
+                let id = BenchmarkId::new(bits.to_string(), format!("{body:?}"));
+                group.bench_function(id, |b| b.iter_batched(prepare, |call| call().unwrap(), BatchSize::PerIteration));
+            }
         }
+        group.finish();
     }
 }
 
@@ -89,18 +79,6 @@ fn hashes(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(blocks.len() as u64));
     group.bench_function("encrypt", |b| b.iter(|| cipher.encrypt(black_box(&mut blocks))));
     group.finish();
-
-    for hash in GateHash::ALL {
-        let mut gates = Gates::new(hash, &mut prng);
-        let mut group = criterion.benchmark_group("gates");
-        group.throughput(Throughput::Elements(Gates::COUNT as u64));
-        group.bench_function(BenchmarkId::new("garble_and", hash), |b| b.iter(|| gates.garble()));
-        group.bench_function(BenchmarkId::new("evaluate_and", hash), |b| b.iter(|| gates.evaluate()));
-        group.finish();
-        gates.garble();
-        gates.evaluate();
-        assert!(gates.are_correct());
-    }
 }
 
 fn encryption(criterion: &mut Criterion) {
@@ -120,7 +98,7 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_secs(1))
         .without_plots();
-    targets = transforms, rows, gemm, hashes, encryption
+    targets = transforms, listed, hashes, encryption
 }
 
 fn main() {

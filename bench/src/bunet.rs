@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use blindvox_engine::{Backend, Device, Prng};
+use blindvox_engine::{Device, Prng};
 use blindvox_models::Program;
 use blindvox_protocols::gc::GatePlace;
 use blindvox_protocols::infer::local::{self, LocalOutcome};

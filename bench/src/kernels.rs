@@ -12,15 +12,17 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
-use blindvox_bench::setup::{AlignedRow, DIMENSIONS, Gates, PRIMES, factors, residues};
-use blindvox_engine::aes::Aes128;
-use blindvox_engine::backend::Memory;
+use blindvox_bench::setup::{AlignedRow, DIMENSIONS, PRIMES, gates, residues};
+use blindvox_engine::RoomSize;
+use blindvox_engine::aes::{Aes128, INSTANCES_PER_KEY};
 use blindvox_engine::bfv::{Params, SecretKey};
-use blindvox_engine::cpu::{Body, body::Transform};
 use blindvox_engine::garble::GateHash;
 use blindvox_engine::ring::Basis;
 use blindvox_engine::ring::primes::ntt_primes;
-use blindvox_engine::{Backend as _, Coeff, Device, GemmShape, PolyBatch, Prng};
+use blindvox_engine::testing;
+use blindvox_engine::testing::{Body, Transform};
+use blindvox_engine::testing::{Case, Fill, Kernel};
+use blindvox_engine::{Device, GemmShape, Prng};
 use rayon::prelude::*;
 use serde::Serialize;
 use tfhe_ntt::prime64::Plan;
@@ -92,6 +94,29 @@ struct Table {
     /// Cycles a nanosecond.
     clock: f64,
     prng: Prng,
+    pool: Pool,
+}
+
+/// All threads, and one.
+struct Pool(rayon::ThreadPool);
+
+impl Pool {
+    fn new() -> Result<Self, Box<dyn Error>> {
+        Ok(Self(rayon::ThreadPoolBuilder::new().num_threads(1).build()?))
+    }
+
+    /// Nanoseconds on all threads or one, and what comes of it.
+    fn timed<T: Send>(&self, all: bool, f: impl FnOnce() -> T + Send) -> (f64, T) {
+        let start = Instant::now();
+        let done = if all { f() } else { self.0.install(f) };
+        (start.elapsed().as_nanos() as f64, done)
+    }
+}
+
+/// The list's kernels on long batches.
+fn case<'a>(device: &'a Device, basis: &'a Basis, batch: usize) -> Case<'a> {
+    let size = GemmShape { rows: 1, inner: 1, cols: 1 };
+    Case { device, basis, batch, size, room: RoomSize { slots: 0, gates: 1, instances: 1 }, fill: Fill::Uniform }
 }
 
 /// Prints the table.
@@ -114,6 +139,7 @@ fn on_cpu(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
         threads: rayon::current_num_threads(),
         clock: clock(),
         prng: Prng::from_seed_for_tests([7; 32]),
+        pool: Pool::new()?,
     };
     println!("{}; {}; {:.2} GHz", table.processor, table.device.describe(), table.clock);
     println!(
@@ -268,98 +294,78 @@ impl Table {
 
     /// Batches of as many words as `batch` polynomials of 4096.
     fn batched_transforms(&mut self, batch: usize) -> Outcome {
-        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
         for (bits, q) in PRIMES {
             for n in DIMENSIONS {
-                let batch = (batch * 4096 / n).max(1);
-                let basis = Basis::new(n, &[q])?;
-                let plan = Plan::try_new(n, q).ok_or("tfhe-ntt refuses the prime")?;
-                let a = self.residues(q, batch * n);
-                let mut expected = a.clone();
-                expected.chunks_exact_mut(n).for_each(|e| basis.primes()[0].roots().forward(e));
-                let mut peer = AlignedRow::new(&a);
-                let peer = peer.words_mut();
-                for all in [false, true] {
-                    let peer_time = |f: &mut (dyn FnMut() + Send)| {
-                        let start = Instant::now();
-                        if all {
-                            f()
-                        } else {
-                            one_thread.install(f)
-                        }
-                        start.elapsed().as_nanos() as f64 / batch as f64
-                    };
-                    let mut times = [(); 4].map(|()| vec![]);
-                    for _ in 0..11 {
-                        let x = PolyBatch::<Coeff>::upload(&self.device, &basis, &a)?;
-                        let (start, forward) = (Instant::now(), || x.into_ntt());
-                        let x = if all { forward()? } else { one_thread.install(forward)? };
-                        times[0].push(start.elapsed().as_nanos() as f64 / batch as f64);
-                        check(x.download()? == expected, "ntt_forward")?;
-                        let (start, inverse) = (Instant::now(), || x.into_coeff());
-                        let x = if all { inverse()? } else { one_thread.install(inverse)? };
-                        times[1].push(start.elapsed().as_nanos() as f64 / batch as f64);
-                        check(x.download()? == a, "ntt_inverse")?;
-                        times[2].push(peer_time(&mut || peer.par_chunks_exact_mut(n).for_each(|row| plan.fwd(row))));
-                        times[3].push(peer_time(&mut || {
-                            peer.par_chunks_exact_mut(n).for_each(|row| {
-                                plan.inv(row);
-                                plan.normalize(row);
-                            });
-                        }));
-                        check(peer == a, "tfhe-ntt")?;
-                    }
-                    let limit = (n / 16 * n.trailing_zeros() as usize) as f64 * if bits == 50 { 1.5 } else { 2.5 };
-                    let [forward, inverse, peer_forward, peer_inverse] = times.map(median);
-                    for (kernel, ns, peer) in
-                        [("ntt_forward", forward, peer_forward), ("ntt_inverse", inverse, peer_inverse)]
-                    {
-                        let times = Times { ns, peer: Some(("tfhe-ntt", peer)), limit: Some(limit), variant: None };
-                        self.row(kernel, (n, bits, batch), all, times);
-                    }
-                }
+                self.batched(bits, q, n, (batch * 4096 / n).max(1))?;
             }
         }
         Ok(())
     }
 
-    /// Waits until the device has done all that was asked of it.
-    fn wait(&self, basis: &Basis) -> Outcome {
-        PolyBatch::<Coeff>::zeros(&self.device, basis, 1)?.download()?;
+    fn batched(&mut self, bits: u32, q: u64, n: usize, batch: usize) -> Outcome {
+        let (basis, device, scalar) =
+            (Basis::new(n, &[q])?, self.device.clone(), testing::cpu_with_body(Body::Scalar)?);
+        let plan = Plan::try_new(n, q).ok_or("tfhe-ntt refuses the prime")?;
+        let a = self.residues(q, batch * n);
+        let mut peer = AlignedRow::new(&a);
+        let peer = peer.words_mut();
+        let kernels = ["ntt_forward", "ntt_inverse"].map(Kernel::named);
+        let expected = [0, 1].map(|i| kernels[i].run(&case(&scalar, &basis, batch)));
+        let [forward, inverse] = expected;
+        let expected = [forward?, inverse?];
+        for all in [false, true] {
+            let mut times = [(); 4].map(|()| vec![]);
+            for _ in 0..11 {
+                for (i, kernel) in kernels.iter().enumerate() {
+                    let (ns, left) = self.pool.timed(all, (kernel.prepare)(&case(&device, &basis, batch))?);
+                    times[i].push(ns / batch as f64);
+                    check(left?()? == expected[i], kernel.name)?;
+                }
+                let (forward, ()) = self.pool.timed(all, || peer.par_chunks_exact_mut(n).for_each(|row| plan.fwd(row)));
+                let (inverse, ()) = self.pool.timed(all, || {
+                    peer.par_chunks_exact_mut(n).for_each(|row| {
+                        plan.inv(row);
+                        plan.normalize(row);
+                    });
+                });
+                times[2].push(forward / batch as f64);
+                times[3].push(inverse / batch as f64);
+                check(peer == a, "tfhe-ntt")?;
+            }
+            let limit = (n / 16 * n.trailing_zeros() as usize) as f64 * if bits == 50 { 1.5 } else { 2.5 };
+            let [forward, inverse, peer_forward, peer_inverse] = times.map(median);
+            for (kernel, ns, peer) in [("ntt_forward", forward, peer_forward), ("ntt_inverse", inverse, peer_inverse)] {
+                let times = Times { ns, peer: Some(("tfhe-ntt", peer)), limit: Some(limit), variant: None };
+                self.row(kernel, (n, bits, batch), all, times);
+            }
+        }
         Ok(())
     }
 
     fn gemm(&mut self, cols: usize) -> Outcome {
         let (n, rows, inner) = (4096, 64, 64);
-        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+        let (size, device, kernel) = (GemmShape { rows, inner, cols }, self.device.clone(), Kernel::named("gemm"));
         for (bits, q) in PRIMES {
             let plan = Plan::try_new(n, q).ok_or("tfhe-ntt refuses the prime")?;
             let basis = Basis::new(n, &[q])?;
-            let size = GemmShape { rows, inner, cols };
-            let (w, x) = factors(&self.device, &basis, size)?;
-            // Both halves of the ciphertexts.
-            let half = x.duplicate()?;
-            // The peer sums up one entry of the product, which is then compared; its factors come from small batches.
-            let (wr, xc) = (w.download()?, x.download()?);
+            let case = Case { size, ..case(&device, &basis, 1) };
+            // The peer sums up one entry of the first product, which is then compared.
             let (r, c) = (rows - 1, cols / 2);
+            let left = case.left_factor(r * inner..(r + 1) * inner)?.download()?;
+            let right = (0..inner).map(|k| case.right_factor(k * cols + c..k * cols + c + 1)?.download());
+            let right = right.collect::<Result<Vec<_>, _>>()?.concat();
             let mut entry = vec![0; n];
             for all in [false, true] {
                 let (mut ours, mut peer) = (vec![], vec![]);
                 for _ in 0..3 {
-                    let start = Instant::now();
-                    let multiply = || w.gemm([&x, &half], size);
-                    let [y, _] = if all { multiply()? } else { one_thread.install(multiply)? };
-                    self.wait(&basis)?;
-                    ours.push(start.elapsed().as_nanos() as f64 / (2 * rows * inner * cols) as f64);
+                    let (ns, products) = self.pool.timed(all, (kernel.prepare)(&case)?);
+                    ours.push(ns / (2 * rows * inner * cols) as f64);
                     // Timed on one pair that stays in its caches: the peer has no blocking of its own to be measured by.
                     entry.fill(0);
-                    peer.push(nanoseconds(inner, || plan.mul_accumulate(&mut entry, &wr[..n], &xc[..n])));
+                    peer.push(nanoseconds(inner, || plan.mul_accumulate(&mut entry, &left[..n], &right[..n])));
                     entry.fill(0);
-                    for k in 0..inner {
-                        let (w, x) = (&wr[(r * inner + k) * n..][..n], &xc[(k * cols + c) * n..][..n]);
-                        plan.mul_accumulate(&mut entry, w, x);
-                    }
-                    check(y.download()?[(r * cols + c) * n..][..n] == entry, "gemm")?;
+                    left.chunks(n).zip(right.chunks(n)).for_each(|(w, x)| plan.mul_accumulate(&mut entry, w, x));
+                    check(products?()?[(r * cols + c) * n..][..n] == entry, "gemm")?;
                 }
                 let limit = n as f64 / 8.0 * if bits == 50 { 1.0 } else { 1.5 };
                 let peer = (!all).then(|| ("tfhe-ntt", median(peer)));
@@ -385,20 +391,27 @@ impl Table {
     }
 
     fn garbling(&mut self) -> Outcome {
-        let m = Gates::COUNT;
+        let (device, basis) = (self.device.clone(), Basis::new(64, &[PRIMES[0].1])?);
+        let case =
+            Case { room: RoomSize { slots: 0, gates: 16, instances: INSTANCES_PER_KEY }, ..case(&device, &basis, 1) };
         for hash in GateHash::ALL {
-            let mut gates = Gates::new(hash, &mut self.prng);
-            let garble: Vec<f64> = (0..101).map(|_| nanoseconds(50, || gates.garble())).collect();
-            let evaluate: Vec<f64> = (0..101).map(|_| nanoseconds(50, || gates.evaluate())).collect();
-            check(gates.are_correct(), "garble_and and evaluate_and")?;
-            for (kernel, times, cycles) in [("garble_and", garble, 5.0), ("evaluate_and", evaluate, 2.5)] {
+            for (name, cycles) in [("garble_and", 5.0), ("evaluate_and", 2.5)] {
+                let kernel = Kernel::named(&gates::named(name, hash));
+                let mut times = vec![];
+                let (first, mut found) = (kernel.run(&case)?, vec![]);
+                for _ in 0..501 {
+                    let (ns, left) = self.pool.timed(true, (kernel.prepare)(&case)?);
+                    times.push(ns / (case.room.gates * case.room.instances) as f64);
+                    found = left?()?;
+                }
+                check(found == first, name)?;
                 // The limit is that of AES rounds.
                 let limit = (hash == GateHash::Aes).then_some(cycles);
-                let times = Times { ns: median(times) / m as f64, peer: None, limit, variant: Some(hash.to_string()) };
-                self.row(kernel, (0, 128, m), false, times);
+                let times = Times { ns: median(times), peer: None, limit, variant: Some(hash.to_string()) };
+                self.row(name, (0, 128, case.room.instances), false, times);
             }
         }
-        Ok(())
+        check(gates::are_correct(&device)?, "gates")
     }
 
     /// The roots of a deep chain's primes, for all its levels and those joined with the primes of key switching; an item is a prime.
@@ -409,8 +422,8 @@ impl Table {
         let start = Instant::now();
         for level in 1..=chain.len() {
             let level = chain.level(level)?;
-            device.tables(&level.joined(&special)?)?;
-            device.tables(&level)?;
+            device.make_ready(&level.joined(&special)?)?;
+            device.make_ready(&level)?;
         }
         let (elapsed, used) = (start.elapsed().as_nanos() as f64, device.table_use());
         let variant = Some(format!("{:.1} MB", used.bytes as f64 / 1e6));
@@ -425,16 +438,12 @@ impl Table {
         let mut prng = Prng::from_os()?;
         let key = SecretKey::generate(&params, &self.device, &mut prng)?;
         let messages: Vec<u32> = self.prng.fill(batch * n);
-        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
         for all in [false, true] {
             let mut times = vec![];
             for _ in 0..15 {
-                let start = Instant::now();
-                let mut encrypt = || key.encrypt_seeded(&messages, &mut prng);
-                let sealed = if all { encrypt()? } else { one_thread.install(encrypt)? };
-                self.wait(params.basis())?;
-                times.push(start.elapsed().as_nanos() as f64 / batch as f64);
-                let opened = sealed.expand()?;
+                let (ns, sealed) = self.pool.timed(all, || key.encrypt_seeded(&messages, &mut prng));
+                times.push(ns / batch as f64);
+                let opened = sealed?.expand()?;
                 let c1 = opened.c1.into_coeff()?.mod_down(1)?;
                 check(key.decrypt(opened.c0.into_coeff()?.mod_down(1)?, c1)? == messages, "encrypt_seeded")?;
             }

@@ -1,10 +1,10 @@
 //! Inputs of the kernels that are timed: random, of the sizes that inference uses.
 
+use blindvox_engine::RoomSize;
 use blindvox_engine::aes::INSTANCES_PER_KEY;
-use blindvox_engine::garble::{AndInputs, GateHash, GateKeys};
-use blindvox_engine::ring::Basis;
+use blindvox_engine::garble::{GateHash, GateKeys};
 use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60};
-use blindvox_engine::{Device, GemmShape, Ntt, PolyBatch, Prng, Result};
+use blindvox_engine::{Device, Error, GateRoom, Prng, Result};
 
 /// The primes that transforms and products are timed with, by their bits.
 pub const PRIMES: [(u32, u64); 2] = [(50, DEFAULT_50[0]), (60, DEFAULT_60[0])];
@@ -39,65 +39,49 @@ impl AlignedRow {
     }
 }
 
-/// The factors `(w, x)` of a matrix product of polynomials.
-pub fn factors(device: &Device, basis: &Basis, size: GemmShape) -> Result<(PolyBatch<Ntt>, PolyBatch<Ntt>)> {
-    let uniform = |seed, count| PolyBatch::<Ntt>::uniform(device, basis, &[seed; 16], 0, count);
-    Ok((uniform(1, size.rows * size.inner)?, uniform(2, size.inner * size.cols)?))
-}
+/// Gates of the list of kernels.
+pub mod gates {
+    use super::*;
 
-/// One AND gate over as many instances as share a key, with random labels and inputs.
-pub struct Gates {
-    keys: GateKeys,
-    delta: u128,
-    /// Labels of zero of both input wires.
-    zero_labels: [Vec<u128>; 2],
-    /// The labels of the inputs.
-    active: [Vec<u128>; 2],
-    /// The inputs, bits 0 and 1.
-    inputs: Vec<u128>,
-    none: Vec<u128>,
-    out: Vec<u128>,
-    evaluated: Vec<u128>,
-    rows: Vec<[u8; 16]>,
-}
-
-impl Gates {
-    /// Instances of a gate.
-    pub const COUNT: usize = INSTANCES_PER_KEY;
-
-    /// Draws labels and inputs.
-    pub fn new(hash: GateHash, prng: &mut Prng) -> Self {
-        let delta = prng.fill::<u128>(1)[0] | 1;
-        let mut keys = GateKeys::new(hash, &prng.seed(), "bench");
-        keys.next_gates(1);
-        let zero_labels: [Vec<u128>; 2] = [0, 1].map(|_| prng.fill(Self::COUNT));
-        let inputs: Vec<u128> = prng.fill(Self::COUNT);
-        let active = [0, 1].map(|wire| {
-            let labels = zero_labels[wire].iter().zip(&inputs);
-            labels.map(|(label, x)| label ^ (delta * (x >> wire & 1))).collect()
-        });
-        let none = vec![0; Self::COUNT];
-        let (out, evaluated, rows) = (none.clone(), none.clone(), vec![[0; 16]; 2 * Self::COUNT]);
-        Self { keys, delta, zero_labels, active, inputs, none, out, evaluated, rows }
+    /// The kernel's name with either hash.
+    pub fn named(kernel: &str, hash: GateHash) -> String {
+        match hash {
+            GateHash::Aes => kernel.to_owned(),
+            hash => format!("{kernel} by {hash}"),
+        }
     }
 
-    /// Garbles the gate.
-    pub fn garble(&mut self) {
-        let [a, b] = &self.zero_labels;
-        let inputs = AndInputs { a: [a, &self.none], b: [b, &self.none], sum: &self.none };
-        self.keys.garble_and(0, self.delta, inputs, [false; 2], &mut self.out, &mut self.rows);
-    }
-
-    /// Evaluates what was garbled.
-    pub fn evaluate(&mut self) {
-        let [a, b] = &self.active;
-        let inputs = AndInputs { a: [a, &self.none], b: [b, &self.none], sum: &self.none };
-        self.keys.evaluate_and(0, inputs, &self.rows, &[], &mut self.evaluated);
-    }
-
-    /// Whether the labels evaluated are those of the inputs' conjunctions.
-    pub fn are_correct(&self) -> bool {
-        let labels = self.evaluated.iter().zip(&self.out).zip(&self.inputs);
-        labels.into_iter().all(|((e, o), x)| *e == o ^ (self.delta * (x & x >> 1 & 1)))
+    /// Whether gates that were garbled evaluate to the conjunctions of their inputs.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn are_correct(device: &Device) -> Result<bool> {
+        let (mut prng, n) = (Prng::from_seed_for_tests([9; 32]), INSTANCES_PER_KEY);
+        let (delta, size) = (prng.fill::<u128>(1)[0] | 1, RoomSize { slots: 4, gates: 1, instances: n });
+        let (zero, inputs) = ([0, 1].map(|_| prng.fill::<u128>(n)), prng.fill::<u128>(n));
+        for hash in GateHash::ALL {
+            let mut keys = GateKeys::new(hash, &prng.seed(), "bench");
+            keys.next_gates(1);
+            let room = |active: bool| {
+                let mut room = GateRoom::new(device, hash, size)?;
+                room.set_keys(&keys)?;
+                for (wire, labels) in zero.iter().enumerate() {
+                    let bit = |x: &u128| if active { x >> wire & 1 } else { 0 };
+                    let labels: Vec<u128> = labels.iter().zip(&inputs).map(|(l, x)| l ^ (delta * bit(x))).collect();
+                    room.write(1 + wire, &labels)?;
+                }
+                Ok::<_, Error>(room)
+            };
+            let (mut garbler, mut evaluator) = (room(false)?, room(true)?);
+            garbler.garble_and(0, delta, [1, 0, 2, 0, 0], [false; 2], 3)?;
+            evaluator.set_tables(&garbler.tables()?)?;
+            evaluator.evaluate_and(0, [1, 0, 2, 0, 0], 3)?;
+            let (out, evaluated) = (garbler.read(3)?, evaluator.read(3)?);
+            let mut labels = evaluated.iter().zip(out.iter()).zip(&inputs);
+            if !labels.all(|((e, o), x)| *e == o ^ (delta * (x & x >> 1 & 1))) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

@@ -1,7 +1,7 @@
 //! The device that the flags ask for.
 
-use blindvox_engine::wgpu::{GpuOptions, adapters, why_no_gpu};
-use blindvox_engine::{Backend, Device, DeviceKind};
+use blindvox_engine::gpu::{GpuOptions, adapters, why_no_gpu};
+use blindvox_engine::{Device, DeviceKind};
 use blindvox_protocols::{Error, Result};
 
 use crate::args::BackendChoice;

@@ -1,20 +1,23 @@
-//! The one list of backends. A [`Device`] is one of them and is itself a [`Backend`], so upper code names none.
+//! The one list of backends. A [`Device`] is one of them and has their kernels, so upper code names none.
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::{
-    Backend, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Part, Pointwise, Product, Ran, Rns, Run,
-    Shape, TableUse, Transform,
+    Backend, DeviceKind, Domain, GaloisMaps, Gates, GemmShape, Integers, Lift, Limbs, Memory, Part, Pointwise, Product,
+    Ran, Rns, Room, RoomSize, Run, Shape, TableUse, Transform,
 };
 use crate::chain::{Chain, Items};
 use crate::cpu::{self, Cpu};
 use crate::error::{Error, Result};
 use crate::garble::GateHash;
+use crate::gpu::{GpuOptions, Rates};
 use crate::ring::sampler::PublicSeed;
 use crate::ring::{Basis, Galois};
-use crate::wgpu::{GateBatch, GateBatchSize, GpuOptions, Rates, Wgpu};
+#[cfg(feature = "wgpu")]
+use crate::wgpu::Wgpu;
 
 /// Gives a concrete backend its own kind of an object out of a [`DeviceBuffer`] or [`DeviceTables`].
 trait Variant: Backend {
@@ -26,18 +29,16 @@ trait Variant: Backend {
 }
 
 macro_rules! backends {
-    ($($(#[$doc:meta])* $Name:ident($Type:ty)),* $(,)?) => {
-        enum Inner { $($(#[$doc])* $Name($Type)),* }
+    ($($(#[$doc:meta])* $Name:ident($Type:ty) $(if $feature:literal)?),* $(,)?) => {
+        enum Inner { $($(#[$doc])* $(#[cfg(feature = $feature)])? $Name($Type)),* }
 
         /// A buffer of one of the backends.
-        #[non_exhaustive]
-        pub enum DeviceBuffer { $($(#[$doc])* $Name(<$Type as Memory>::Buffer)),* }
+        pub(crate) enum DeviceBuffer { $($(#[$doc])* $(#[cfg(feature = $feature)])? $Name(<$Type as Memory>::Buffer)),* }
 
         /// Tables of one of the backends.
-        #[non_exhaustive]
-        pub enum DeviceTables { $($(#[$doc])* $Name(<$Type as Memory>::Tables)),* }
+        pub(crate) enum DeviceTables { $($(#[$doc])* $(#[cfg(feature = $feature)])? $Name(<$Type as Memory>::Tables)),* }
 
-        $(impl Variant for $Type {
+        $($(#[cfg(feature = $feature)])? impl Variant for $Type {
             fn wrap(buffer: Self::Buffer) -> DeviceBuffer { DeviceBuffer::$Name(buffer) }
             #[allow(unreachable_patterns)]
             fn own(buffer: DeviceBuffer) -> Result<Self::Buffer> {
@@ -59,13 +60,17 @@ macro_rules! backends {
 
         impl State {
             fn tables(&self, basis: &Basis) -> Result<DeviceTables> {
-                match &self.inner { $(Inner::$Name(b) => Ok(DeviceTables::$Name(b.tables(basis)?))),* }
+                match &self.inner {
+                    $($(#[cfg(feature = $feature)])? Inner::$Name(b) => Ok(DeviceTables::$Name(b.tables(basis)?))),*
+                }
             }
         }
 
         macro_rules! on {
             ($device:expr, $B:ident, $b:ident => $call:expr) => {
-                match &$device.0.inner { $(Inner::$Name($b) => { type $B = $Type; $call })* }
+                match &$device.0.inner {
+                    $($(#[cfg(feature = $feature)])? Inner::$Name($b) => { type $B = $Type; $call })*
+                }
             };
         }
     };
@@ -75,7 +80,7 @@ backends! {
     /// Main memory and the rayon pool.
     Cpu(Cpu),
     /// A Vulkan adapter.
-    Wgpu(Wgpu),
+    Wgpu(Wgpu) if "wgpu",
 }
 
 /// The type of a parameter in a row of [`delegate`], and what the backend is given for it.
@@ -134,17 +139,6 @@ macro_rules! delegate {
     };
 }
 
-/// What a device's kernels run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceKind {
-    /// The CPU backend.
-    Cpu,
-    /// A GPU.
-    Gpu,
-    /// A Vulkan driver that runs shaders on the CPU: right, and slower than the CPU backend at everything.
-    SoftwareGpu,
-}
-
 struct State {
     inner: Inner,
     /// Whether chains go step by step although the backend has a way of its own.
@@ -176,12 +170,12 @@ impl Device {
     }
 
     /// The CPU with a code path of one's choice, for tests and benchmarks; an error if the processor lacks it.
-    pub fn cpu_with_body(body: cpu::Body) -> Result<Self> {
+    pub(crate) fn cpu_with_body(body: cpu::Body) -> Result<Self> {
         Ok(Self::new(Inner::Cpu(Cpu::with_body(body)?)))
     }
 
     /// The CPU, chains going step by step over whole batches as on other devices: for tests and benchmarks.
-    pub fn cpu_by_steps() -> Self {
+    pub(crate) fn cpu_by_steps() -> Self {
         Self(Arc::new(State { inner: Inner::Cpu(Cpu::default()), by_steps: true }))
     }
 
@@ -190,67 +184,70 @@ impl Device {
         Self::gpu_with(&GpuOptions::default())
     }
 
-    /// The adapter that the options ask for, opened; an error says which adapters there are and what they lack.
-    pub fn gpu_with(options: &GpuOptions) -> Result<Self> {
-        Ok(Self::new(Inner::Wgpu(Wgpu::open(options)?)))
-    }
-
-    /// Room for a batch of half-gates on a GPU, see [`Wgpu::gate_batch`].
+    /// The adapter that the options ask for, opened.
     ///
     /// # Errors
-    /// [`Error::Device`] on the CPU, where [`crate::garble`] works on labels in main memory.
-    pub fn gate_batch(&self, hash: GateHash, size: GateBatchSize) -> Result<GateBatch> {
-        match &self.0.inner {
-            Inner::Wgpu(gpu) => gpu.gate_batch(hash, size),
-            Inner::Cpu(_) => Err(Error::Device("batches of gates are resident on a GPU only".to_owned())),
+    /// [`Error::NoDevice`], which says which adapters there are and what they lack; always without the feature `wgpu`.
+    pub fn gpu_with(options: &GpuOptions) -> Result<Self> {
+        #[cfg(feature = "wgpu")]
+        return Ok(Self::new(Inner::Wgpu(Wgpu::open(options)?)));
+        #[cfg(not(feature = "wgpu"))]
+        {
+            let _ = options;
+            Err(Error::NoDevice(crate::gpu::NOT_BUILT.to_owned()))
         }
+    }
+
+    /// The device in words, for reports.
+    pub fn describe(&self) -> String {
+        on!(self, B, b => B::describe(b))
     }
 
     /// What the device's kernels run on.
     pub fn kind(&self) -> DeviceKind {
-        match &self.0.inner {
-            Inner::Cpu(_) => DeviceKind::Cpu,
-            Inner::Wgpu(gpu) if gpu.is_software() => DeviceKind::SoftwareGpu,
-            Inner::Wgpu(_) => DeviceKind::Gpu,
-        }
-    }
-
-    /// Whether the time that gates take does not depend on their labels, see [`Wgpu::hashes_in_constant_time`].
-    pub fn hashes_in_constant_time(&self, hash: GateHash) -> bool {
-        match &self.0.inner {
-            Inner::Cpu(_) => true,
-            Inner::Wgpu(gpu) => gpu.hashes_in_constant_time(hash),
-        }
+        on!(self, B, b => B::kind(b))
     }
 
     /// Waits until all that was asked of the device is done.
+    ///
+    /// # Errors
+    /// Those of anything that was asked of it.
     pub fn synchronize(&self) -> Result<()> {
-        match &self.0.inner {
-            Inner::Cpu(_) => Ok(()),
-            Inner::Wgpu(gpu) => gpu.synchronize(),
-        }
+        on!(self, B, b => B::synchronize(b))
     }
 
-    /// What a GPU can do at best, measured; see [`Wgpu::rates`].
+    /// Whether the time that garbled gates take does not depend on their labels.
+    pub fn hashes_in_constant_time(&self, hash: GateHash) -> bool {
+        on!(self, B, b => B::hashes_in_constant_time(b, hash))
+    }
+
+    /// Makes the roots of the basis's primes ready, ahead of their first use.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`] for primes or a dimension that the device cannot do.
+    pub fn make_ready(&self, basis: &Basis) -> Result<()> {
+        self.0.tables(basis).map(drop)
+    }
+
+    /// What is kept of the primes so far.
+    pub fn table_use(&self) -> TableUse {
+        on!(self, B, b => B::table_use(b))
+    }
+
+    /// What a GPU can do at best, measured for about half a second.
     ///
     /// # Errors
     /// [`Error::Device`] on the CPU.
     pub fn gpu_rates(&self) -> Result<Rates> {
-        match &self.0.inner {
-            Inner::Wgpu(gpu) => gpu.rates(),
-            Inner::Cpu(_) => Err(Error::Device("only GPUs are probed".to_owned())),
-        }
+        on!(self, B, b => B::rates(b))
     }
 
     /// Keeps a GPU at work for so long, so that it is at its full clock afterwards.
     ///
     /// # Errors
     /// [`Error::Device`] on the CPU.
-    pub fn keep_gpu_busy(&self, time: std::time::Duration) -> Result<()> {
-        match &self.0.inner {
-            Inner::Wgpu(gpu) => gpu.keep_busy(time),
-            Inner::Cpu(_) => Err(Error::Device("only GPUs are kept busy".to_owned())),
-        }
+    pub fn keep_gpu_busy(&self, time: Duration) -> Result<()> {
+        on!(self, B, b => B::keep_busy(b, time))
     }
 
     /// Whether both are handles to one device.
@@ -281,9 +278,13 @@ impl Run for Device {
     }
 }
 
-impl Backend for Device {
-    fn describe(&self) -> String {
-        on!(self, B, b => B::describe(b))
+impl Gates for Device {
+    fn room(&self, hash: GateHash, size: RoomSize) -> Result<Box<dyn Room>> {
+        on!(self, B, b => B::room(b, hash, size))
+    }
+
+    fn hashes_in_constant_time(&self, hash: GateHash) -> bool {
+        Self::hashes_in_constant_time(self, hash)
     }
 }
 
@@ -297,7 +298,7 @@ delegate! {
         }
 
         fn table_use(&self) -> TableUse {
-            on!(self, B, b => B::table_use(b))
+            Self::table_use(self)
         }
     } {
         upload(t: tables, shape: (Shape), domain: (Domain), host: (&[u64])) -> buffer;
@@ -306,6 +307,7 @@ delegate! {
         duplicate(a: shared) -> buffer;
         extract(t: tables, shape: (Shape), a: shared, range: (Range<usize>)) -> buffer;
         limbs(t: tables, shape: (Shape), domain: (Domain), from: view) -> buffer;
+        stack(t: tables, shape: (Shape), domain: (Domain), parts: many, counts: (&[usize])) -> buffer;
     }
     Lift {} {
         add_lifted(t: tables, shape: (Shape), acc: exclusive, values: (&[i32]), scale: (&[u64])) -> (());

@@ -1,44 +1,35 @@
-//! blindvox engine: batched lattice and garbling kernels on a CPU and a GPU backend.
-//!
-//! Layers, each using only those above it:
-//!
-//! | module | what |
-//! |---|---|
-//! | [`ring`] | primes, roots, the scalar transform, samplers |
-//! | [`backend`], [`device`] | the kernels a device has, and the one list of devices |
-//! | [`cpu`] | the CPU backend |
-//! | [`mod@wgpu`] | the GPU backend |
-//! | [`poly`] | batches of polynomials on a device, checked |
-//! | [`chain`] | steps over a few polynomials, written once for all devices |
-//! | [`aes`] | batched AES-128 and the hash of garbling and OT |
-//! | [`chacha`] | the other gate hash |
-//! | [`garble`] | half-gates, one gate over many instances |
-//! | [`rlwe`] | parameters, keys, ciphertexts |
-//! | [`bfv`] | messages mod t, circuit-private replies |
-//! | [`prng`] | the source of secrets |
-//! | [`stack`] | clearing of the stack that secrets were worked on |
-//! | [`simd`] | loops compiled for wide registers |
+#![doc = include_str!("../README.md")]
+#![warn(unreachable_pub)]
+
+// From the lowest floor up: each uses only those before it.
+mod backend;
+mod cpu;
+mod device;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 pub mod aes;
-pub mod backend;
 pub mod bfv;
 pub mod chacha;
 pub mod chain;
-pub mod cpu;
-pub mod device;
+pub mod ckks;
 pub mod error;
 pub mod garble;
+pub mod gate_room;
+pub mod gpu;
 pub mod poly;
 pub mod prng;
 pub mod ring;
 pub mod rlwe;
 pub mod simd;
 pub mod stack;
-pub mod wgpu;
+#[doc(hidden)]
+pub mod testing;
 
-pub use backend::{Backend, Domain, GemmShape, Integers, Shape};
-pub use device::{Device, DeviceKind};
+pub use backend::{Colours, DeviceKind, Domain, GemmShape, Integers, Pending, RoomSize, TableUse};
+pub use device::Device;
 pub use error::{Error, Result};
+pub use gate_room::GateRoom;
 pub use poly::{Coeff, LimbView, Ntt, PolyBatch};
 pub use prng::Prng;
 pub use ring::Basis;

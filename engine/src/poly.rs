@@ -97,6 +97,19 @@ impl<D: DomainTag> PolyBatch<D> {
         self.with(self.basis.clone(), self.batch, self.device.duplicate(&self.buffer)?)
     }
 
+    /// The polynomials of several batches, one after the other.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for none, or for other primes; [`Error::DeviceMismatch`].
+    pub fn stack(parts: &[&Self]) -> Result<Self> {
+        let Some((place, rest)) = parts.split_first() else { return Err(Error::Shape("a stack of nothing".into())) };
+        rest.iter().try_for_each(|part| place.check_place(part))?;
+        let (buffers, counts): (Vec<_>, Vec<_>) = parts.iter().map(|part| (&part.buffer, part.batch)).unzip();
+        let shape = shape_of(&place.basis, counts.iter().sum());
+        let buffer = place.device.stack(&place.tables, shape, D::DOMAIN, &buffers, &counts)?;
+        place.with(place.basis.clone(), shape.batch, buffer)
+    }
+
     /// Polynomials.
     pub fn batch(&self) -> usize {
         self.batch

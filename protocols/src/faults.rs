@@ -12,7 +12,7 @@ use blindvox_net::testing::{Fault, Harm, Relay};
 use crate::compare::Garbled;
 use crate::correlations::HeSource;
 use crate::error::{Error, Result};
-use crate::gc::{Planes, Program, arithmetic};
+use crate::gc::{Planes, Schedule, arithmetic};
 use crate::nonlinear::relu::relu;
 use crate::peer::{Link, Peer};
 use crate::share::{P, Ring};
@@ -103,7 +103,7 @@ fn transfers() {
 fn garbled_circuits() {
     // Five chunks: 45 units of labels, 120 of tables, and the colours that show the result.
     const N: usize = 1100;
-    let program = Program::new(&arithmetic::relu(9));
+    let program = Schedule::new(&arithmetic::relu(9));
     let (server, client) = (vec![300; N], (0..N as u32).collect::<Vec<_>>());
     let mask = vec![0; N];
     check(

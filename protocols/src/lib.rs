@@ -23,7 +23,6 @@ pub mod error;
 mod faults;
 pub mod gc;
 pub mod infer;
-#[expect(clippy::too_many_arguments, reason = "the protocol takes no peer yet")]
 pub mod linear;
 #[cfg(test)]
 #[path = "../tests/common/memory.rs"]

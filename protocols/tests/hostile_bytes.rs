@@ -83,7 +83,7 @@ fn immense_and_inconsistent_networks_are_refused() {
             l.in_channels = 1_000_000;
         }),
         ("more channels than a bundle may have", |p| {
-            p.tensors[0].channels = architecture::MAX_CHANNELS + 1;
+            p.tensors[0].channels = public::MAX_CHANNELS + 1;
             p.tensors[0].dims = [1; 3];
         }),
         ("an even kernel", |p| {

@@ -1,12 +1,17 @@
 //! Every code path of the CPU backend against the scalar one, bit for bit, kernel by kernel, and against `tfhe-ntt`.
 
-use blindvox_engine::backend::kernels::{Case, Fill, KERNELS};
-use blindvox_engine::cpu::Body;
-use blindvox_engine::cpu::body::Transform;
+use blindvox_engine::RoomSize;
 use blindvox_engine::ring::Basis;
 use blindvox_engine::ring::primes::{DEFAULT_50, DEFAULT_60, ntt_primes};
+use blindvox_engine::testing;
+use blindvox_engine::testing::Body;
+use blindvox_engine::testing::Transform;
+use blindvox_engine::testing::{Case, Fill, KERNELS};
 use blindvox_engine::{Coeff, Device, GemmShape, PolyBatch, Prng};
 use proptest::prelude::*;
+
+/// Gates over two chunks, the second not full.
+const ROOM: RoomSize = RoomSize { slots: 0, gates: 5, instances: 300 };
 
 fn fast_bodies() -> impl Iterator<Item = Body> {
     Body::available().into_iter().filter(|&b| b != Body::Scalar)
@@ -79,10 +84,10 @@ fn products_agree_with_tfhe_ntt() {
 
 /// Every kernel of the one list, on every body against the scalar one.
 fn compare(basis: &Basis, batch: usize, size: GemmShape, fill: Fill) {
-    let scalar = Device::cpu_with_body(Body::Scalar).unwrap();
-    let bodies: Vec<_> = fast_bodies().map(|body| (body, Device::cpu_with_body(body).unwrap())).collect();
+    let scalar = testing::cpu_with_body(Body::Scalar).unwrap();
+    let bodies: Vec<_> = fast_bodies().map(|body| (body, testing::cpu_with_body(body).unwrap())).collect();
     for kernel in KERNELS {
-        let run = |device: &Device| (kernel.run)(&Case { device, basis, batch, size, fill }).unwrap();
+        let run = |device: &Device| kernel.run(&Case { device, basis, batch, size, room: ROOM, fill }).unwrap();
         let expected = run(&scalar);
         for (body, device) in &bodies {
             let (name, values) = (kernel.name, basis.values());

@@ -1,15 +1,16 @@
-//! Half-gates on the GPU against the engine's on the CPU: the same tables and labels, byte for byte.
+//! Rooms of gates on every device against the engine's half-gates: the same tables and labels, byte for byte.
 //!
 //! Without a Vulkan adapter the test says so and passes, except under `CI`, where one must be there.
 
+use blindvox_engine::RoomSize;
 use blindvox_engine::aes::INSTANCES_PER_KEY;
 use blindvox_engine::garble::{AndInputs, GateHash, GateKeys, Row, colours};
-use blindvox_engine::wgpu::{GateBatch, GateBatchSize};
-use blindvox_engine::{Device, Error, Prng};
+use blindvox_engine::{Device, Error, GateRoom, Prng};
 use blindvox_tests::gpu_devices;
 
 fn devices() -> Vec<Device> {
-    [false, true].into_iter().flat_map(gpu_devices).collect()
+    let gpus = [false, true].into_iter().flat_map(gpu_devices);
+    [Device::cpu()].into_iter().chain(gpus).collect()
 }
 
 /// Gate g of the test circuit: (w0 ^ w1) & (w2 ^ w3) ^ w4 into a slot, then that slot feeds the next.
@@ -47,21 +48,21 @@ fn on_cpu(wires: &mut [Vec<u128>], keys: &GateKeys, delta: Option<u128>, tables:
     }
 }
 
-fn agree(gpu: &Device, hash: GateHash, instances: usize) {
+fn agree(device: &Device, hash: GateHash, instances: usize) {
     let mut prng = Prng::from_seed_for_tests([3; 32]);
     let delta = prng.fill::<u128>(1)[0] | 1;
     let mut wires: Vec<Vec<u128>> = (0..SLOTS).map(|_| prng.fill(instances)).collect();
     wires[0].fill(0);
-    let size = GateBatchSize { slots: SLOTS, gates: GATES.len(), instances };
+    let size = RoomSize { slots: SLOTS, gates: GATES.len(), instances };
     let mut keys = GateKeys::new(hash, &[7; 32], "test");
     // Not the first keys: numbers count on.
     keys.next_gates(5);
     keys.next_gates(GATES.len() * size.chunks());
 
-    let mut garbler = gpu.gate_batch(hash, size).unwrap();
+    let mut garbler = GateRoom::new(device, hash, size).unwrap();
     garbler.set_keys(&keys).unwrap();
-    let load = |batch: &mut GateBatch, wires: &[Vec<u128>]| {
-        wires.iter().enumerate().for_each(|(slot, labels)| batch.write(slot, labels).unwrap());
+    let load = |room: &mut GateRoom, wires: &[Vec<u128>]| {
+        wires.iter().enumerate().for_each(|(slot, labels)| room.write(slot, labels).unwrap());
     };
     load(&mut garbler, &wires);
     for (gate, (of, flips, out)) in GATES.into_iter().enumerate() {
@@ -76,10 +77,10 @@ fn agree(gpu: &Device, hash: GateHash, instances: usize) {
     let mut tables = Vec::new();
     on_cpu(&mut wires, &keys, Some(delta), &mut tables);
     let sum: Vec<u128> = wires[5].iter().zip(&wires[6]).map(|(a, b)| a ^ b).collect();
-    assert!(garbler.tables().unwrap() == tables, "{hash}: tables of {instances} instances on {gpu:?}");
+    assert!(garbler.tables().unwrap() == tables, "{hash}: tables of {instances} instances on {device:?}");
     assert!(pending.0.finish().unwrap() == tables);
     for slot in [1, 5, 6, 7] {
-        assert!(*garbler.read(slot).unwrap() == wires[slot], "{hash}: slot {slot} of {instances} on {gpu:?}");
+        assert!(*garbler.read(slot).unwrap() == wires[slot], "{hash}: slot {slot} of {instances} on {device:?}");
     }
     assert!(*garbler.read(2).unwrap() == sum);
     let planes = pending.1.finish().unwrap();
@@ -90,7 +91,7 @@ fn agree(gpu: &Device, hash: GateHash, instances: usize) {
         }
     }
 
-    let mut evaluator = gpu.gate_batch(hash, size).unwrap();
+    let mut evaluator = GateRoom::new(device, hash, size).unwrap();
     evaluator.set_keys(&keys).unwrap();
     evaluator.set_tables(&tables).unwrap();
     load(&mut evaluator, &active);
@@ -99,7 +100,7 @@ fn agree(gpu: &Device, hash: GateHash, instances: usize) {
     }
     on_cpu(&mut active, &keys, None, &mut tables);
     for slot in [1, 5, 6, 7] {
-        assert!(*evaluator.read(slot).unwrap() == active[slot], "{hash}: active {slot} of {instances} on {gpu:?}");
+        assert!(*evaluator.read(slot).unwrap() == active[slot], "{hash}: active {slot} of {instances} on {device:?}");
         let valid = active[slot].iter().zip(&wires[slot]).all(|(a, z)| a == z || a ^ z == delta);
         assert!(valid, "an active label is one of the wire's two");
     }
@@ -107,36 +108,35 @@ fn agree(gpu: &Device, hash: GateHash, instances: usize) {
 
 #[test]
 fn labels_and_tables_agree() {
-    for gpu in devices() {
+    for device in devices() {
         for hash in GateHash::ALL {
-            [1, 255, 256, 1000].into_iter().for_each(|instances| agree(&gpu, hash, instances));
+            [1, 255, 256, 1000].into_iter().for_each(|instances| agree(&device, hash, instances));
         }
     }
 }
 
 #[test]
 fn wrong_slots_gates_and_lengths_are_errors() {
-    let size = |slots, gates, instances| GateBatchSize { slots, gates, instances };
+    let size = |slots, gates, instances| RoomSize { slots, gates, instances };
     for hash in GateHash::ALL {
-        assert!(matches!(Device::cpu().gate_batch(hash, size(1, 1, 1)), Err(Error::Device(_))));
         let other = GateHash::ALL.into_iter().find(|&h| h != hash).unwrap();
         let [mut none, mut wrong] = [GateKeys::new(hash, &[1; 32], "test"), GateKeys::new(other, &[1; 32], "test")];
         none.next_gates(0);
         wrong.next_gates(1);
-        for gpu in devices() {
-            let mut batch = gpu.gate_batch(hash, size(2, 1, 10)).unwrap();
-            assert!(matches!(batch.write(2, &[0; 10]), Err(Error::Shape(_))));
-            assert!(matches!(batch.write(0, &[0; 9]), Err(Error::Shape(_))));
-            assert!(matches!(batch.write_slots(0, &[0; 255]), Err(Error::Shape(_))));
-            assert!(matches!(batch.write_slots(1, &[0; 512]), Err(Error::Shape(_))));
-            assert!(matches!(batch.set_keys(&none), Err(Error::Shape(_))));
-            assert!(matches!(batch.set_keys(&wrong), Err(Error::Shape(_))));
-            assert!(matches!(batch.set_tables(&[Row::default(); 19]), Err(Error::Shape(_))));
-            assert!(matches!(batch.garble_and(1, 1, [0; 5], [false; 2], 1), Err(Error::Shape(_))));
-            assert!(matches!(batch.evaluate_and(0, [0, 0, 0, 0, 2], 1), Err(Error::Shape(_))));
-            assert!(matches!(batch.xor([0, 1], 2), Err(Error::Shape(_))));
-            assert!(matches!(batch.begin_colours(&[2]), Err(Error::Shape(_))));
-            assert!(matches!(gpu.gate_batch(hash, size(1 << 20, 1, 1 << 20)), Err(Error::Device(_))));
+        for device in devices() {
+            let mut room = GateRoom::new(&device, hash, size(2, 1, 10)).unwrap();
+            assert!(matches!(room.write(2, &[0; 10]), Err(Error::Shape(_))));
+            assert!(matches!(room.write(0, &[0; 9]), Err(Error::Shape(_))));
+            assert!(matches!(room.write_slots(0, &[0; 255]), Err(Error::Shape(_))));
+            assert!(matches!(room.write_slots(1, &[0; 512]), Err(Error::Shape(_))));
+            assert!(matches!(room.set_keys(&none), Err(Error::Shape(_))));
+            assert!(matches!(room.set_keys(&wrong), Err(Error::Shape(_))));
+            assert!(matches!(room.set_tables(&[Row::default(); 19]), Err(Error::Shape(_))));
+            assert!(matches!(room.garble_and(1, 1, [0; 5], [false; 2], 1), Err(Error::Shape(_))));
+            assert!(matches!(room.evaluate_and(0, [0, 0, 0, 0, 2], 1), Err(Error::Shape(_))));
+            assert!(matches!(room.xor([0, 1], 2), Err(Error::Shape(_))));
+            assert!(matches!(room.begin_colours(&[2]), Err(Error::Shape(_))));
+            assert!(matches!(GateRoom::new(&device, hash, size(1 << 20, 1, 1 << 30)), Err(Error::TooLarge { .. })));
         }
     }
 }

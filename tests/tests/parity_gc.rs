@@ -6,7 +6,7 @@ use blindvox_engine::aes::Body;
 use blindvox_engine::garble::GateHash;
 use blindvox_engine::{Device, DeviceKind, Prng};
 use blindvox_net::channel::{Channel, Party, local_pair};
-use blindvox_protocols::gc::{Circuit, Garbling, GatePlace, Half, Planes, Program, arithmetic, modular};
+use blindvox_protocols::gc::{Circuit, Garbling, GatePlace, Half, Planes, Schedule, arithmetic, modular};
 use blindvox_protocols::infer::Options;
 use blindvox_tests::gpu_devices;
 
@@ -34,7 +34,7 @@ fn part(party: Party, mut channel: Channel, how: Garbling, circuits: &[(Circuit,
     let mut prng = Prng::from_seed_for_tests([party as u8 + 1; 32]);
     let mut half = Half::setup_with(party, &mut channel, &mut prng, how).unwrap();
     let inputs = inputs(circuits, usize::from(party == Party::Client));
-    let mut run = |circuit, inputs| half.run(&mut channel, &Program::new(circuit), inputs).unwrap();
+    let mut run = |circuit, inputs| half.run(&mut channel, &Schedule::new(circuit), inputs).unwrap();
     let shares = circuits.iter().zip(&inputs).map(|((circuit, _), inputs)| run(circuit, inputs)).collect();
     Part { transcript: channel.transcript_digest().unwrap(), shares }
 }
@@ -65,12 +65,12 @@ fn check_outputs(circuits: &[(Circuit, usize)], parts: &[Part; 2]) {
 
 fn on_device(hash: GateHash, device: &Device) -> Garbling {
     let how = Garbling::new(hash, GatePlace::Device, device);
-    assert!(how.gpu.is_some());
+    assert!(how.device.is_some());
     how
 }
 
 fn on_cpu(hash: GateHash) -> Garbling {
-    Garbling { hash, gpu: None }
+    Garbling { hash, device: None }
 }
 
 /// Circuits of every kind, with instances from none to several chunks.
@@ -121,13 +121,13 @@ fn gates_are_left_to_a_cpu_with_aes_instructions_and_by_software_devices_unless_
         let is_gpu = device.kind() == DeviceKind::Gpu;
         let by_instructions = Body::best() != Body::Portable;
         let aes_fits = is_gpu && !by_instructions && device.hashes_in_constant_time(GateHash::Aes);
-        assert_eq!(options.garbling().gpu.is_some(), aes_fits);
+        assert_eq!(options.garbling().device.is_some(), aes_fits);
         assert!(device.hashes_in_constant_time(GateHash::ChaCha12));
-        assert_eq!(Garbling::new(GateHash::ChaCha12, GatePlace::Auto, &device).gpu.is_some(), is_gpu);
+        assert_eq!(Garbling::new(GateHash::ChaCha12, GatePlace::Auto, &device).device.is_some(), is_gpu);
         options.gate_place = GatePlace::Device;
-        assert!(options.garbling().gpu.is_some());
+        assert!(options.garbling().device.is_some());
         options.gate_place = GatePlace::Cpu;
-        assert!(options.garbling().gpu.is_none());
+        assert!(options.garbling().device.is_none());
         assert_eq!(options.garbling().to_string(), "AES-128 on the CPU");
     }
 }

@@ -6,14 +6,17 @@
 
 use std::time::{Duration, Instant};
 
-use blindvox_bench::setup::{PRIMES, factors, residues};
+use blindvox_bench::setup::{PRIMES, gates};
+use blindvox_engine::RoomSize;
+use blindvox_engine::aes::INSTANCES_PER_KEY;
 use blindvox_engine::bfv::{Params, SecretKey};
-use blindvox_engine::garble::{AndInputs, GateHash, GateKeys};
+use blindvox_engine::garble::GateHash;
+use blindvox_engine::gpu::{GpuOptions, Rates, Word, adapters};
 use blindvox_engine::ring::Basis;
-use blindvox_engine::wgpu::{GateBatchSize, GpuOptions, Rates, Word, adapters};
-use blindvox_engine::{Backend as _, Coeff, Device, DeviceKind, GemmShape, PolyBatch, Prng};
+use blindvox_engine::testing::{Case, Kernel};
+use blindvox_engine::{Device, DeviceKind, GemmShape, Prng};
 
-use super::{Args, Outcome, Row, check, median};
+use super::{Args, Outcome, Row, case, check, median};
 
 /// How much is done.
 struct Scale {
@@ -209,61 +212,60 @@ impl Table {
     fn transform(&mut self, gpu: &Gpu, bits: u32, q: u64, n: usize, batches: &[usize]) -> Outcome {
         let basis = Basis::new(n, &[q])?;
         let most = batches.iter().map(|b| self.polys(*b, n)).max().unwrap_or(1);
-        let a = residues(&mut self.prng, q, most * n);
-        let (mut cpu, mut expected) = ([f64::INFINITY; 2], vec![]);
-        for _ in 0..3 {
-            let x = PolyBatch::<Coeff>::upload(&self.cpu, &basis, &a)?;
-            let start = Instant::now();
-            let x = x.into_ntt()?;
-            cpu[0] = cpu[0].min(start.elapsed().as_secs_f64() * 1e9 / most as f64);
-            expected = x.download()?;
-            let start = Instant::now();
-            x.into_coeff()?;
-            cpu[1] = cpu[1].min(start.elapsed().as_secs_f64() * 1e9 / most as f64);
-        }
-        for &batch in batches {
-            let count = self.polys(batch, n);
-            let (mut forward, mut inverse) = (vec![], vec![]);
-            let parts = a[..count * n].chunks(batch * n);
-            let mut coefficients =
-                parts.map(|a| PolyBatch::<Coeff>::upload(&gpu.device, &basis, a)).collect::<Result<Vec<_>, _>>()?;
-            for run in 0..=self.scale.runs {
-                if run == 1 {
-                    gpu.warm_up()?;
-                }
-                let mut points = Vec::with_capacity(coefficients.len());
-                let seconds = gpu.time(|| {
-                    for x in coefficients.drain(..) {
-                        points.push(x.into_ntt()?);
-                    }
-                    Ok(())
-                })?;
-                forward.extend((run > 0).then_some(seconds * 1e9 / count as f64));
-                if run == 0 {
-                    for (x, expected) in points.iter().zip(expected.chunks(batch * n)) {
-                        check(x.download()? == expected, "ntt_forward")?;
-                    }
-                }
-                let seconds = gpu.time(|| {
-                    for x in points.drain(..) {
-                        coefficients.push(x.into_coeff()?);
-                    }
-                    Ok(())
-                })?;
-                inverse.extend((run > 0).then_some(seconds * 1e9 / count as f64));
-            }
-            // As many times there and back as were timed.
-            for (x, a) in coefficients.iter().zip(a.chunks(batch * n)) {
-                check(x.download()? == a, "ntt_inverse")?;
-            }
-            for (kernel, times, cpu) in [("ntt_forward", forward, cpu[0]), ("ntt_inverse", inverse, cpu[1])] {
+        for name in ["ntt_forward", "ntt_inverse"] {
+            let kernel = Kernel::named(name);
+            let cpu = self.on_cpu(kernel, &case(&self.cpu, &basis, most))? / most as f64;
+            for &batch in batches {
+                let count = self.polys(batch, n);
+                let times = self.on_gpu(gpu, kernel, &case(&gpu.device, &basis, batch), count / batch)?;
                 let butterflies = n / 2 * n.trailing_zeros() as usize;
                 let multiply_adds = (BUTTERFLY * butterflies) as f64;
-                let cost = Cost { ns: median(times), cpu_ns: Some(cpu), words: n as f64, multiply_adds };
-                self.row(gpu, kernel, None, (n, bits, batch), &cost);
+                let cost = Cost { ns: times / count as f64, cpu_ns: Some(cpu), words: n as f64, multiply_adds };
+                self.row(gpu, kernel.name, None, (n, bits, batch), &cost);
             }
         }
         Ok(())
+    }
+
+    /// The best of three calls, in nanoseconds.
+    fn on_cpu(&self, kernel: &Kernel, case: &Case<'_>) -> Result<f64, Box<dyn std::error::Error>> {
+        let mut best = f64::INFINITY;
+        for _ in 0..3 {
+            let call = (kernel.prepare)(case)?;
+            let start = Instant::now();
+            let left = call()?;
+            best = best.min(start.elapsed().as_secs_f64() * 1e9);
+            drop(left);
+        }
+        Ok(best)
+    }
+
+    /// The median of some runs of `calls` calls each, in nanoseconds; what the first leaves is compared with the CPU's.
+    fn on_gpu(
+        &self,
+        gpu: &Gpu,
+        kernel: &Kernel,
+        case: &Case<'_>,
+        calls: usize,
+    ) -> Result<f64, Box<dyn std::error::Error>> {
+        let expected = kernel.run(&Case { device: &self.cpu, ..*case })?;
+        check(kernel.run(case)? == expected, kernel.name)?;
+        let prepare = || (0..calls).map(|_| (kernel.prepare)(case)).collect::<Result<Vec<_>, _>>();
+        // All inputs are there before the first run, so that the device is not idle between runs.
+        let runs = (0..self.scale.runs).map(|_| prepare()).collect::<Result<Vec<_>, _>>()?;
+        gpu.warm_up()?;
+        let mut times = vec![];
+        for calls in runs {
+            let mut left = vec![];
+            let seconds = gpu.time(|| {
+                for call in calls {
+                    left.push(call()?);
+                }
+                Ok(())
+            })?;
+            times.push(seconds * 1e9);
+        }
+        Ok(median(times))
     }
 
     /// Polynomials that are resident for calls of `batch`.
@@ -272,117 +274,44 @@ impl Table {
     }
 
     fn gemm(&mut self, gpu: &Gpu, cols: usize) -> Outcome {
-        let size = GemmShape { cols, ..self.scale.gemm };
-        let (n, items) = (4096, size.rows * size.inner * cols);
+        let (kernel, size) = (Kernel::named("gemm"), GemmShape { cols, ..self.scale.gemm });
+        let (n, items) = (4096, 2 * size.rows * size.inner * cols);
         for (bits, q) in PRIMES {
             let basis = Basis::new(n, &[q])?;
-            let (w, x) = factors(&self.cpu, &basis, size)?;
-            let (mut cpu, mut expected) = (f64::INFINITY, vec![]);
-            for _ in 0..3 {
-                let start = Instant::now();
-                let [y] = w.gemm([&x], size)?;
-                cpu = cpu.min(start.elapsed().as_secs_f64() * 1e9 / items as f64);
-                expected = y.download()?;
-            }
-            let (w, x) = factors(&gpu.device, &basis, size)?;
-            let mut times = vec![];
-            for run in 0..=self.scale.runs {
-                if run == 1 {
-                    gpu.warm_up()?;
-                }
-                let mut y = None;
-                let seconds = gpu.time(|| {
-                    y = Some(w.gemm([&x], size)?);
-                    Ok(())
-                })?;
-                times.extend((run > 0).then_some(seconds * 1e9 / items as f64));
-                let [y] = y.ok_or("a product")?;
-                check(run > 0 || y.download()? == expected, "gemm")?;
-            }
+            let cpu = self.on_cpu(kernel, &Case { size, ..case(&self.cpu, &basis, 1) })? / items as f64;
+            let ns = self.on_gpu(gpu, kernel, &Case { size, ..case(&gpu.device, &basis, 1) }, 1)? / items as f64;
             // Every factor and product once; each product of a sum.
-            let polys = (size.rows * size.inner + size.inner * cols + size.rows * cols) as f64 / 2.0;
+            let polys = (size.rows * size.inner + 2 * size.inner * cols + 2 * size.rows * cols) as f64 / 2.0;
             let words = polys * n as f64 / items as f64;
             let multiply_adds = (PRODUCT * n) as f64;
-            let cost = Cost { ns: median(times), cpu_ns: Some(cpu), words, multiply_adds };
-            self.row(gpu, "gemm", None, (n, bits, items), &cost);
+            self.row(gpu, "gemm", None, (n, bits, items), &Cost { ns, cpu_ns: Some(cpu), words, multiply_adds });
         }
         Ok(())
     }
 
     fn gates(&mut self, gpu: &Gpu) -> Outcome {
+        let basis = Basis::new(1024, &[PRIMES[0].1])?;
         for hash in GateHash::ALL {
             for &chunks in self.scale.chunks {
                 // Tables of at most 96 MiB, below the windows of all adapters.
                 let gates = ((96 << 20) / (8192 * chunks)).clamp(1, self.scale.gates);
-                self.gate_batch(gpu, hash, chunks, gates)?;
+                let room = |chunks| RoomSize { slots: 0, gates, instances: INSTANCES_PER_KEY * chunks };
+                for name in ["garble_and", "evaluate_and"] {
+                    let kernel = Kernel::named(&gates::named(name, hash));
+                    let of = |device, chunks| Case { room: room(chunks), ..case(device, &basis, 1) };
+                    let items = (gates * room(chunks).instances) as f64;
+                    let ns = self.on_gpu(gpu, kernel, &of(&gpu.device, chunks), 1)? / items;
+                    let cpu = self.on_cpu(kernel, &of(&self.cpu, 1))? / (gates * INSTANCES_PER_KEY) as f64;
+                    // A word of the limit is read and written.
+                    let cost = Cost { ns, cpu_ns: Some(cpu), words: GATE_BYTES as f64 / 16.0, multiply_adds: 0.0 };
+                    self.row(gpu, name, Some(hash), (0, 128, room(chunks).instances), &cost);
+                    if let Some(row) = self.rows.last_mut() {
+                        row.peer = Some("one thread of the CPU");
+                    }
+                }
             }
         }
-        Ok(())
-    }
-
-    /// Gates of two fresh inputs, no one another's input, over all instances.
-    fn gate_batch(&mut self, gpu: &Gpu, hash: GateHash, chunks: usize, gates: usize) -> Outcome {
-        let size = GateBatchSize { slots: 4, gates, instances: 256 * chunks };
-        let delta = self.prng.fill::<u128>(1)[0] | 1;
-        let inputs: [Vec<u128>; 2] = [0, 1].map(|_| self.prng.fill(size.instances));
-        let mut keys = GateKeys::new(hash, &[1; 32], "bench");
-        keys.next_gates(gates * chunks);
-
-        // The first chunk on one thread of the CPU, timed, is also what the device must give.
-        let none = vec![0; 256];
-        let [a, b] = [0, 1].map(|i| &inputs[i][..256]);
-        let operands = AndInputs { a: [a, &none], b: [b, &none], sum: &none };
-        let (mut out, mut active) = (vec![0; 256], vec![0; 256]);
-        let mut rows = vec![[0; 16]; 512 * gates];
-        let (mut cpu, mut cpu_evaluate) = (vec![], vec![]);
-        for _ in 0..51 {
-            let start = Instant::now();
-            for (gate, rows) in rows.chunks_mut(512).enumerate() {
-                keys.garble_and(gate, delta, operands, [false; 2], &mut out, rows);
-            }
-            cpu.push(start.elapsed().as_nanos() as f64 / (256 * gates) as f64);
-            let start = Instant::now();
-            for (gate, rows) in rows.chunks(512).enumerate() {
-                keys.evaluate_and(gate, operands, rows, &[], &mut active);
-            }
-            cpu_evaluate.push(start.elapsed().as_nanos() as f64 / (256 * gates) as f64);
-        }
-
-        let mut batch = gpu.device.gate_batch(hash, size)?;
-        batch.set_keys(&keys)?;
-        batch.write(1, &inputs[0])?;
-        batch.write(2, &inputs[1])?;
-        let items = (gates * size.instances) as f64;
-        let (mut garble, mut evaluate) = (vec![], vec![]);
-        for run in 0..=self.scale.runs {
-            if run == 1 {
-                gpu.warm_up()?;
-            }
-            let seconds = gpu.time(|| {
-                (0..gates).try_for_each(|g| batch.garble_and(g, delta, [1, 0, 2, 0, 0], [false; 2], 3))?;
-                Ok(batch.start()?)
-            })?;
-            garble.extend((run > 0).then_some(seconds * 1e9 / items));
-            // On zero labels, which are those of the values zero.
-            let zero = batch.read(3)?;
-            let seconds = gpu.time(|| {
-                (0..gates).try_for_each(|g| batch.evaluate_and(g, [1, 0, 2, 0, 0], 3))?;
-                Ok(batch.start()?)
-            })?;
-            evaluate.extend((run > 0).then_some(seconds * 1e9 / items));
-            check(zero[..256] == out && batch.read(3)? == zero && active == out, "garble_and and evaluate_and")?;
-        }
-        check(batch.tables()?[..rows.len()] == rows, "garble_and")?;
-        for (kernel, times, cpu) in [("garble_and", garble, cpu), ("evaluate_and", evaluate, cpu_evaluate)] {
-            // A word of the limit is read and written.
-            let words = GATE_BYTES as f64 / 16.0;
-            let cost = Cost { ns: median(times), cpu_ns: Some(median(cpu)), words, multiply_adds: 0.0 };
-            self.row(gpu, kernel, Some(hash), (0, 128, size.instances), &cost);
-        }
-        if let [.., garble, evaluate] = &mut self.rows[..] {
-            (garble.peer, evaluate.peer) = (Some("one thread of the CPU"), Some("one thread of the CPU"));
-        }
-        Ok(())
+        check(gates::are_correct(&gpu.device)?, "gates")
     }
 
     /// Secrets and noise come from the CPU: what is timed is both together.

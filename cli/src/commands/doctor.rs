@@ -1,7 +1,7 @@
 //! What this machine offers to the engine, and why something is not used.
 
-use blindvox_engine::wgpu::adapters;
-use blindvox_engine::{Backend, Device};
+use blindvox_engine::Device;
+use blindvox_engine::gpu::adapters;
 use blindvox_protocols::infer::Options;
 use blindvox_protocols::{Error, Result};
 

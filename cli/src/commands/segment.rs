@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use blindvox_engine::Backend;
 use blindvox_engine::bfv::Params;
 use blindvox_models::atomic;
 use blindvox_models::data::dice::{Overlap, Union};

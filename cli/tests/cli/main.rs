@@ -17,6 +17,9 @@ use blindvox_models::format::bundle::{MODEL_FILE, WEIGHTS_FILE};
 use common::Written;
 use serde_json::{Value, json};
 
+/// Whether the program is built with GPUs.
+const GPUS: bool = cfg!(feature = "wgpu");
+
 /// The program, to be run in `folder`.
 fn program(folder: &Path, args: &[&str]) -> Command {
     // Graphics drivers complain on standard error where this is not set.

@@ -190,9 +190,9 @@ fn calibration_round_trips() {
 
 #[test]
 fn the_gpu_gives_the_same_labels_and_messages() {
-    let usable = blindvox_engine::wgpu::adapters().iter().any(|a| a.unusable.is_none());
+    let usable = blindvox_engine::gpu::adapters().iter().any(|a| a.unusable.is_none());
     if !usable {
-        assert!(std::env::var_os("CI").is_none(), "CI must have a usable Vulkan adapter");
+        assert!(std::env::var_os("CI").is_none() || !GPUS, "CI must have a usable Vulkan adapter");
         eprintln!("SKIPPED: no usable Vulkan adapter");
         let t = copy();
         refused(t.path(), &segment(t.path(), &["--backend", "gpu"]), 1, &["device: no ", "use the CPU"]);

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The automorphisms x -> x^g.
-pub trait GaloisMaps: Memory {
+pub(crate) trait GaloisMaps: Memory {
     /// Either domain: each polynomial a(x) becomes a(x^g).
     fn automorphism(
         &self,

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Polynomials from small or public things: host integers and seeds.
-pub trait Lift: Memory {
+pub(crate) trait Lift: Memory {
     /// Coefficient domain: `acc[b][l][i] += values[b][i] * scale[l] mod q_l` for signed 32-bit host `values` `[batch,
     /// n]` and `scale[l]` in `[0, q_l)`.
     fn add_lifted(

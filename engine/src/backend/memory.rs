@@ -3,7 +3,7 @@
 use super::*;
 
 /// Residues on a device: to it, from it, and copies there.
-pub trait Memory {
+pub(crate) trait Memory {
     /// Residues on the device. Contents are cleared before the memory is used for anything else.
     type Buffer;
     /// The primes of a basis on the device. Cheap to make: each prime's roots are there once, whatever bases have it.
@@ -43,5 +43,16 @@ pub trait Memory {
         shape: Shape,
         domain: Domain,
         from: Limbs<'_, Self::Buffer>,
+    ) -> Result<Self::Buffer>;
+
+    /// Either domain: the polynomials of several buffers, `counts[i]` in the i-th, one after the other. `shape` is that
+    /// of the result.
+    fn stack(
+        &self,
+        t: &Self::Tables,
+        shape: Shape,
+        domain: Domain,
+        parts: &[&Self::Buffer],
+        counts: &[usize],
     ) -> Result<Self::Buffer>;
 }

@@ -9,18 +9,21 @@
 //! | [`Product`] | matrix products at every point |
 //! | [`Rns`] | between bases |
 //! | [`GaloisMaps`] | the automorphisms x -> x^g |
+//! | [`Gates`] | garbled gates over many instances |
 //! | [`Run`] | chains |
 //!
 //! Coefficient-domain data is `[batch, limbs, n]`, each residue in `[0, q_limb)`. In the NTT domain the *order* of
 //! points is that of [`NttTable`](crate::ring::NttTable) everywhere, while the *layout* in memory is the backend's own;
 //! `upload` and `download` always speak `[batch, limbs, n]`. Kernels may only be enqueued; `download` waits. All shapes
-//! and reduced inputs are checked by [`PolyBatch`](crate::PolyBatch), the only caller.
+//! and reduced inputs are checked by [`PolyBatch`](crate::PolyBatch), the only caller. Gates work on labels of their own,
+//! which [`GateRoom`](crate::GateRoom) checks.
 //!
 //! Every kernel has a scalar twin in [`crate::cpu::scalar`], must agree with it bit for bit, and is in the one list of
 //! them, [`kernels::KERNELS`].
 
 mod galois;
-pub mod kernels;
+pub(crate) mod gates;
+pub(crate) mod kernels;
 mod lift;
 mod memory;
 mod pointwise;
@@ -29,24 +32,28 @@ mod rns;
 mod run;
 mod transform;
 
-pub use galois::GaloisMaps;
-pub use lift::Lift;
-pub use memory::Memory;
-pub use pointwise::Pointwise;
-pub use product::Product;
-pub use rns::Rns;
-pub use run::{Ran, Run};
-pub use transform::Transform;
+pub(crate) use galois::GaloisMaps;
+pub use gates::{Colours, Pending, RoomSize};
+pub(crate) use gates::{Gates, Room};
+pub(crate) use lift::Lift;
+pub(crate) use memory::Memory;
+pub(crate) use pointwise::Pointwise;
+pub(crate) use product::Product;
+pub(crate) use rns::Rns;
+pub(crate) use run::{Ran, Run};
+pub(crate) use transform::Transform;
 
 use std::ops::Range;
+use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::gpu::Rates;
 use crate::ring::sampler::PublicSeed;
 use crate::ring::{Basis, Galois};
 
 /// `batch` polynomials of `limbs` residue rows of `n` words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// Polynomials.
     pub batch: usize,
     /// Primes of the basis.
@@ -57,7 +64,7 @@ pub struct Shape {
 
 impl Shape {
     /// Words in all.
-    pub fn words(self) -> usize {
+    pub(crate) fn words(self) -> usize {
         self.batch * self.limbs * self.n
     }
 }
@@ -83,7 +90,7 @@ pub struct GemmShape {
 }
 
 /// Limbs of a buffer in the order of a basis: what a level or a digit sees of elements over a larger basis.
-pub struct Limbs<'a, B> {
+pub(crate) struct Limbs<'a, B> {
     /// The elements.
     pub buffer: &'a B,
     /// Limbs of each element in the buffer.
@@ -131,10 +138,39 @@ pub(crate) fn parts(batch: usize, grain: usize) -> impl Iterator<Item = Range<us
 }
 
 /// Makes the polynomials of a range, coefficient domain.
-pub type Part<'a, B> = &'a (dyn Fn(Range<usize>) -> Result<B> + Sync);
+pub(crate) type Part<'a, B> = &'a (dyn Fn(Range<usize>) -> Result<B> + Sync);
+
+/// What a device's kernels run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// The CPU backend.
+    Cpu,
+    /// A GPU.
+    Gpu,
+    /// A Vulkan driver that runs shaders on the CPU: right, and slower than the CPU backend at everything.
+    SoftwareGpu,
+}
 
 /// A device with its kernels.
-pub trait Backend: Lift + Transform + Product + Rns + GaloisMaps + Run {
+pub(crate) trait Backend: Lift + Transform + Product + Rns + GaloisMaps + Gates + Run {
     /// The device in words, for reports.
     fn describe(&self) -> String;
+
+    /// What the device's kernels run on.
+    fn kind(&self) -> DeviceKind;
+
+    /// Waits until all that was asked of the device is done.
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// What a GPU can do at best, measured for about half a second.
+    fn rates(&self) -> Result<Rates> {
+        Err(Error::Device(format!("only GPUs are probed, this is: {}", self.describe())))
+    }
+
+    /// Keeps a GPU at work for so long: an idle one lowers its clock, and takes tens of milliseconds of work to raise it.
+    fn keep_busy(&self, _: Duration) -> Result<()> {
+        Err(Error::Device(format!("only GPUs are kept busy, this is: {}", self.describe())))
+    }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Residue by residue.
-pub trait Pointwise: Memory {
+pub(crate) trait Pointwise: Memory {
     /// `a += b`, either domain, both of `shape`.
     fn add_assign(&self, t: &Self::Tables, shape: Shape, a: &mut Self::Buffer, b: &Self::Buffer) -> Result<()>;
 

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Matrix products at every point.
-pub trait Product: Memory {
+pub(crate) trait Product: Memory {
     /// NTT domain: `y[r * cols + c] = sum over k of w[r * inner + k] * x[k * cols + c]`, at every point and limb, for
     /// each of several right factors `x`. The limbs of `w` are a view, those of `x` all there are.
     fn gemm(

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Between bases.
-pub trait Rns: Memory {
+pub(crate) trait Rns: Memory {
     /// Coefficient domain: the residues modulo the primes of `to` of the representative nearest zero, as
     /// [`Conversion`](crate::ring::Conversion) defines it. `t` is of the view's primes, `shape` that of the result.
     fn mod_up(

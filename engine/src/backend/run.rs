@@ -4,10 +4,10 @@ use super::*;
 use crate::chain::{Chain, Items};
 
 /// What the items come to, and the points that are gathered in the layout of the backend.
-pub type Ran<T, B> = Result<(Vec<T>, Option<B>)>;
+pub(crate) type Ran<T, B> = Result<(Vec<T>, Option<B>)>;
 
 /// Chains, where a device has a way of its own to run them.
-pub trait Run: Memory {
+pub(crate) trait Run: Memory {
     /// Runs a chain item by item. `buffers` are those of the chain's batches, in order. None where whole batches are
     /// better taken step by step.
     fn run<I: Items>(

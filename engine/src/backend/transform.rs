@@ -3,7 +3,7 @@
 use super::*;
 
 /// Between coefficients and points, alone and with the products that points go into.
-pub trait Transform: Pointwise {
+pub(crate) trait Transform: Pointwise {
     /// Coefficient to NTT domain.
     fn ntt_forward(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer>;
 

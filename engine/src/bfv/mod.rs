@@ -10,6 +10,7 @@
 //! | [`reply`] | circuit-private replies: re-randomise, mask, switch the modulus, flood |
 //! | [`ole`] | oblivious linear evaluation in slots |
 //! | [`noise`] | bounds, and noise as measured |
+//! | [`levelled`] | BFV as a library: sums, products, rotations |
 
 pub mod cipher;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod distance_tests;
 pub mod encoding;
 mod items;
 pub mod keys;
+pub mod levelled;
 pub mod noise;
 pub mod ole;
 mod packing;

@@ -147,7 +147,7 @@ pub(super) enum Layout {
 }
 
 /// Residues in main memory, cleared when dropped.
-pub struct CpuBuffer {
+pub(crate) struct CpuBuffer {
     memory: Memory,
     words: usize,
     pub(super) layout: Layout,

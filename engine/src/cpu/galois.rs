@@ -1,7 +1,9 @@
 //! Automorphisms, in either layout.
 
+use std::sync::Arc;
+
 use super::buffer::{CpuBuffer, Layout};
-use super::{Cpu, CpuTables, for_each_chunk, panels, scalar};
+use super::{Cpu, CpuTables, Image, for_each_chunk, groups, panels, scalar};
 use crate::backend::{Domain, GaloisMaps, Shape};
 use crate::error::Result;
 use crate::ring::Galois;
@@ -26,20 +28,25 @@ impl GaloisMaps for Cpu {
                 });
                 out
             }
-            Layout::Panels => automorphism_ntt(shape, buffer, galois),
+            Layout::Panels => automorphism_ntt(shape, buffer, &self.image(n, galois)),
         })
     }
 }
 
+impl Cpu {
+    /// The place in a single polynomial's panels that each place of its image comes from: the same for every limb.
+    fn image(&self, n: usize, galois: Galois) -> Image {
+        let mut known = self.images.lock().unwrap_or_else(|e| e.into_inner());
+        let image = || (0..n).map(|i| panels::place(n, galois.point(panels::place(n, i))) as u32).collect();
+        known.entry((n, galois.element())).or_insert_with(|| Arc::new(image())).clone()
+    }
+}
+
 /// The automorphism of panels.
-fn automorphism_ntt(shape: Shape, buffer: &CpuBuffer, galois: Galois) -> CpuBuffer {
+fn automorphism_ntt(shape: Shape, buffer: &CpuBuffer, from: &[u32]) -> CpuBuffer {
     let Shape { batch, n, .. } = shape;
-    let width = panels::width(n);
-    // Where the point of each place comes from in the first polynomial of a limb: the same for all of the batch.
-    let from: Vec<usize> = (0..n)
-        .map(|i| panels::place(n, galois.point(panels::place(n, i))))
-        .map(|i| i / width * batch * width + i % width)
-        .collect();
+    let width = groups::width(n);
+    let at = |i: u32| i as usize / width * batch * width + i as usize % width;
     let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
     let chunk = n.min(64);
     for_each_chunk(out.words_mut(), chunk * batch, |i, out| {
@@ -48,7 +55,7 @@ fn automorphism_ntt(shape: Shape, buffer: &CpuBuffer, galois: Galois) -> CpuBuff
         let panels = out.chunks_exact_mut(width * batch).zip(from[first..].chunks_exact(width));
         for (panel, from) in panels {
             for (poly, line) in panel.chunks_exact_mut(width).enumerate() {
-                line.iter_mut().zip(from).for_each(|(out, &i)| *out = words[i + poly * width]);
+                line.iter_mut().zip(from).for_each(|(out, &i)| *out = words[at(i) + poly * width]);
             }
         }
     });

@@ -4,8 +4,9 @@
 //! |---|---|
 //! | [`scalar`] | the definition of each kernel on one row |
 //! | [`body`] | the code paths, chosen once at run time |
+//! | `tables` | what each prime needs on one of them |
 //! | `buffer`, `panels` | residues in memory; the layout of NTT-domain data |
-//! | `groups` | rows of neighbouring polynomials to panels and back |
+//! | `groups`, `to_panels` | rows of neighbouring polynomials to panels and back |
 //! | `limb` | the kernels of one prime on one body |
 //! | `rns` | conversions between bases, of integers to residues |
 //! | `chain` | chains, item by item |
@@ -13,19 +14,23 @@
 //! | `twiddles`, `transform512`, `rows512`, `vec512` | the transforms and row kernels over either |
 //! | `avx2`, `rows256` | the transforms and the other kernels on AVX2 registers |
 //! | `pointwise`, `galois` | residue by residue; automorphisms |
+//! | `garble` | rooms of gates |
 //! | `gemm`, `gemm_ifma`, `gemm_dq` | the matrix product at each frequency |
 
-pub mod body;
+pub(crate) mod body;
 mod buffer;
 mod chain;
 mod galois;
+mod garble;
 mod gemm;
 mod groups;
 mod limb;
 mod panels;
 mod pointwise;
 mod rns;
-pub mod scalar;
+pub(crate) mod scalar;
+pub(crate) mod tables;
+mod to_panels;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -55,42 +60,47 @@ use std::sync::{Arc, Mutex};
 use rayon::prelude::*;
 
 use crate::backend::{
-    Backend, Domain, GemmShape, Integers, Lift, Limbs, Memory, Part, Product, Ran, Rns, Run, Shape, TableUse,
-    Transform, parts,
+    Backend, DeviceKind, Domain, GemmShape, Integers, Lift, Limbs, Memory, Part, Product, Ran, Rns, Run, Shape,
+    TableUse, Transform, parts,
 };
 use crate::chain::{Chain, Items};
 use crate::error::Result;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
 use crate::ring::{Basis, Conversion, Prime};
 
-pub use body::{Body, CpuTables, RowTransform};
-pub use buffer::CpuBuffer;
+pub use body::Body;
+pub(crate) use buffer::CpuBuffer;
 use buffer::Layout;
 use gemm::{Panel, Side};
 use limb::Limb;
 use panels::{Order, PanelView, Panels};
+pub(crate) use tables::CpuTables;
+pub(crate) use tables::RowTransform;
+use to_panels::{SERIAL_WORDS, rows_to_panels};
 
-/// Batches of at most so many words are not worth waking other threads.
-const SERIAL_WORDS: usize = 1 << 14;
+/// For each place, the place it is read from.
+type Image = Arc<Vec<u32>>;
 
 /// The processor this runs on.
-pub struct Cpu {
+pub(crate) struct Cpu {
     body: Body,
     /// Every prime that was ever used, with its kernels.
     limbs: Mutex<HashMap<Prime, Arc<Limb>>>,
     /// Constants by the bases they lead from and to.
     conversions: Mutex<HashMap<(Basis, Basis), Arc<Conversion>>>,
+    /// Where the points of an automorphism's image come from, by dimension and element.
+    images: Mutex<HashMap<(usize, u32), Image>>,
 }
 
 impl Default for Cpu {
     fn default() -> Self {
-        Self { body: Body::best(), limbs: Mutex::default(), conversions: Mutex::default() }
+        Self { body: Body::best(), limbs: Mutex::default(), conversions: Mutex::default(), images: Mutex::default() }
     }
 }
 
 impl Cpu {
     /// With a code path of one's choice, for tests and benchmarks; an error if the processor lacks it.
-    pub fn with_body(body: Body) -> Result<Self> {
+    pub(crate) fn with_body(body: Body) -> Result<Self> {
         Ok(Self { body: body.check()?, ..Self::default() })
     }
 }
@@ -130,9 +140,7 @@ impl Memory for Cpu {
 
     fn upload(&self, _: &CpuTables, shape: Shape, domain: Domain, host: &[u64]) -> Result<CpuBuffer> {
         if domain == Domain::Ntt {
-            return Ok(groups::rows_to_panels(shape, |row, out| {
-                out.copy_from_slice(&host[row * shape.n..][..shape.n])
-            }));
+            return Ok(rows_to_panels(shape, |row, out| out.copy_from_slice(&host[row * shape.n..][..shape.n])));
         }
         let mut out = CpuBuffer::new(host.len(), Layout::Rows);
         for_each_chunk(out.words_mut(), shape.n, |row, out| out.copy_from_slice(&host[row * shape.n..][..shape.n]));
@@ -159,7 +167,7 @@ impl Memory for Cpu {
     }
 
     fn extract(&self, _: &CpuTables, shape: Shape, buffer: &CpuBuffer, range: Range<usize>) -> Result<CpuBuffer> {
-        let width = panels::width(shape.n);
+        let width = groups::width(shape.n);
         let mut out = CpuBuffer::new(range.len() * shape.limbs * shape.n, buffer.layout);
         let lines = out.words_mut().chunks_exact_mut(range.len() * width);
         for (to, panel) in lines.zip(buffer.words().chunks_exact(shape.batch * width)) {
@@ -182,6 +190,37 @@ impl Memory for Cpu {
                 out.copy_from_slice(&words[(limb * shape.batch + part) * n..][..n]);
             }),
         }
+        Ok(out)
+    }
+
+    fn stack(
+        &self,
+        _: &CpuTables,
+        shape: Shape,
+        domain: Domain,
+        parts: &[&CpuBuffer],
+        counts: &[usize],
+    ) -> Result<CpuBuffer> {
+        let Shape { batch, limbs, n } = shape;
+        if parts.iter().all(|part| part.layout == Layout::Zero) {
+            return Ok(CpuBuffer::zeros(shape.words()));
+        }
+        // A piece is what lies together for all polynomials of a batch.
+        let (layout, pieces, size) = match domain {
+            Domain::Coeff => (Layout::Rows, 1, limbs * n),
+            Domain::Ntt => (Layout::Panels, limbs * n / groups::width(n), groups::width(n)),
+        };
+        let (mut out, together) = (CpuBuffer::new(shape.words(), layout), pieces.min(64));
+        for_each_chunk(out.words_mut(), batch * size * together, |chunk, out| {
+            let first = chunk * together;
+            for (piece, mut out) in out.chunks_exact_mut(batch * size).enumerate() {
+                for (part, &count) in parts.iter().zip(counts) {
+                    let (to, rest) = out.split_at_mut(count * size);
+                    to.copy_from_slice(&part.words()[(first + piece) * count * size..][..count * size]);
+                    out = rest;
+                }
+            }
+        });
         Ok(out)
     }
 }
@@ -217,7 +256,7 @@ impl Lift for Cpu {
     }
 
     fn expand_uniform(&self, t: &CpuTables, shape: Shape, seed: &PublicSeed, first: u32) -> Result<CpuBuffer> {
-        Ok(groups::rows_to_panels(shape, |row, out| {
+        Ok(rows_to_panels(shape, |row, out| {
             let (poly, limb) = (first + (row / shape.limbs) as u32, row % shape.limbs);
             uniform_poly(seed, t.modulus(limb), poly, limb as u32, out);
         }))
@@ -294,7 +333,7 @@ impl Product for Cpu {
         w: Limbs<'_, CpuBuffer>,
         x: &[&CpuBuffer],
     ) -> Result<Vec<CpuBuffer>> {
-        let (words, panels) = (size.rows * size.inner * panels::width(t.n), t.n / panels::width(t.n));
+        let (words, panels) = (size.rows * size.inner * groups::width(t.n), t.n / groups::width(t.n));
         Ok(product(t, size, x, |i| {
             let panel = w.map[i / panels] * panels + i % panels;
             &w.buffer.words()[panel * words..]
@@ -310,7 +349,7 @@ impl Product for Cpu {
         x: &[&CpuBuffer],
     ) -> Result<Vec<CpuBuffer>> {
         // One panel serves all frequencies of a limb.
-        let width = panels::width(t.n);
+        let width = groups::width(t.n);
         let mut lines = CpuBuffer::new(w.len() * basis.len() * width, Layout::Panels);
         for (i, line) in lines.words_mut().chunks_exact_mut(width).enumerate() {
             line.fill(basis.modulus(i / w.len()).from_signed(i64::from(w[i % w.len()])));
@@ -347,6 +386,10 @@ impl Backend for Cpu {
     fn describe(&self) -> String {
         format!("CPU, {:?}, {} threads", self.body, rayon::current_num_threads())
     }
+
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Cpu
+    }
 }
 
 /// The matrix products whose left factor's panel `i` is at the start of `w(i)`, counted over limbs and frequencies.
@@ -357,7 +400,7 @@ fn product<'w>(
     w: impl Fn(usize) -> &'w [u64] + Send + Sync,
 ) -> Vec<CpuBuffer> {
     let GemmShape { rows, inner, cols } = size;
-    let (n, width) = (t.n, panels::width(t.n));
+    let (n, width) = (t.n, groups::width(t.n));
     let words = rows * cols * t.limbs.len() * n;
     let mut y: Vec<_> = x.iter().map(|_| CpuBuffer::new(words, Layout::Panels)).collect();
     let (x_words, y_words) = (inner * cols * width, rows * cols * width);

@@ -6,36 +6,36 @@ use crate::backend::{GemmShape, Integers};
 use crate::ring::{Galois, Modulus};
 
 /// `a += b`.
-pub fn add(q: Modulus, a: &mut [u64], b: &[u64]) {
+pub(crate) fn add(q: Modulus, a: &mut [u64], b: &[u64]) {
     a.iter_mut().zip(b).for_each(|(a, &b)| *a = q.add(*a, b));
 }
 
 /// `a -= b`.
-pub fn sub(q: Modulus, a: &mut [u64], b: &[u64]) {
+pub(crate) fn sub(q: Modulus, a: &mut [u64], b: &[u64]) {
     a.iter_mut().zip(b).for_each(|(a, &b)| *a = q.sub(*a, b));
 }
 
 /// `a = -a`.
-pub fn negate(q: Modulus, a: &mut [u64]) {
+pub(crate) fn negate(q: Modulus, a: &mut [u64]) {
     a.iter_mut().for_each(|a| *a = q.neg(*a));
 }
 
 /// `a *= b`; a shorter `b` repeats.
-pub fn mul(q: Modulus, a: &mut [u64], b: &[u64]) {
+pub(crate) fn mul(q: Modulus, a: &mut [u64], b: &[u64]) {
     for a in a.chunks_exact_mut(b.len()) {
         a.iter_mut().zip(b).for_each(|(a, &b)| *a = q.mul(*a, b));
     }
 }
 
 /// `acc += a * b`; a shorter `b` repeats.
-pub fn mul_add(q: Modulus, acc: &mut [u64], a: &[u64], b: &[u64]) {
+pub(crate) fn mul_add(q: Modulus, acc: &mut [u64], a: &[u64], b: &[u64]) {
     for (acc, a) in acc.chunks_exact_mut(b.len()).zip(a.chunks_exact(b.len())) {
         acc.iter_mut().zip(a.iter().zip(b)).for_each(|(s, (&a, &b))| *s = q.add(*s, q.mul(a, b)));
     }
 }
 
 /// A matrix product at `width` points: `y[r, c] = sum over k of w[r, k] * x[k, c]`, each entry being `width` words.
-pub fn gemm(q: Modulus, size: GemmShape, width: usize, w: &[u64], x: &[u64], y: &mut [u64]) {
+pub(crate) fn gemm(q: Modulus, size: GemmShape, width: usize, w: &[u64], x: &[u64], y: &mut [u64]) {
     let GemmShape { inner, cols, .. } = size;
     for (i, y) in y.chunks_exact_mut(width).enumerate() {
         let (r, c) = (i / cols, i % cols);
@@ -47,13 +47,13 @@ pub fn gemm(q: Modulus, size: GemmShape, width: usize, w: &[u64], x: &[u64], y: 
 }
 
 /// `a *= scalar`.
-pub fn mul_scalar(q: Modulus, a: &mut [u64], scalar: u64) {
+pub(crate) fn mul_scalar(q: Modulus, a: &mut [u64], scalar: u64) {
     let companion = q.shoup(scalar);
     a.iter_mut().for_each(|a| *a = q.mul_shoup(*a, scalar, companion));
 }
 
 /// `acc += values * scale`.
-pub fn add_lifted(q: Modulus, acc: &mut [u64], values: &[i32], scale: u64) {
+pub(crate) fn add_lifted(q: Modulus, acc: &mut [u64], values: &[i32], scale: u64) {
     let companion = q.shoup(scale);
     for (a, &v) in acc.iter_mut().zip(values) {
         *a = q.add(*a, q.mul_shoup(q.from_signed(i64::from(v)), scale, companion));
@@ -61,7 +61,7 @@ pub fn add_lifted(q: Modulus, acc: &mut [u64], values: &[i32], scale: u64) {
 }
 
 /// `x = (x - [last]) / q_last mod q` with `[last]` the representative of `last` nearest zero.
-pub fn drop_limb(q: Modulus, q_last: Modulus, x: &mut [u64], last: &[u64]) {
+pub(crate) fn drop_limb(q: Modulus, q_last: Modulus, x: &mut [u64], last: &[u64]) {
     let inverse = q.inv(q.reduce(q_last.value()));
     let companion = q.shoup(inverse);
     for (x, &l) in x.iter_mut().zip(last) {
@@ -70,7 +70,7 @@ pub fn drop_limb(q: Modulus, q_last: Modulus, x: &mut [u64], last: &[u64]) {
 }
 
 /// `out = sum of constants[k] * row k` of words below 2^60, at most 65 rows of `out`'s length.
-pub fn sum_of_rows(q: Modulus, constants: &[u64], rows: &[u64], out: &mut [u64]) {
+pub(crate) fn sum_of_rows(q: Modulus, constants: &[u64], rows: &[u64], out: &mut [u64]) {
     let n = out.len();
     for (i, out) in out.iter_mut().enumerate() {
         let products = constants.iter().enumerate().map(|(k, &c)| u128::from(c) * u128::from(rows[k * n + i]));
@@ -79,7 +79,7 @@ pub fn sum_of_rows(q: Modulus, constants: &[u64], rows: &[u64], out: &mut [u64])
 }
 
 /// The residues of the integers from number `first` on.
-pub fn reduce(q: Modulus, values: Integers<'_>, first: usize, out: &mut [u64]) {
+pub(crate) fn reduce(q: Modulus, values: Integers<'_>, first: usize, out: &mut [u64]) {
     for (i, out) in out.iter_mut().enumerate() {
         *out = match values {
             Integers::One(x) => q.from_signed(x[first + i]),
@@ -93,15 +93,16 @@ pub fn reduce(q: Modulus, values: Integers<'_>, first: usize, out: &mut [u64]) {
 }
 
 /// Coefficient domain: `out(x) = a(x^g)`.
-pub fn automorphism_coeff(q: Modulus, galois: Galois, out: &mut [u64], a: &[u64]) {
+pub(crate) fn automorphism_coeff(q: Modulus, galois: Galois, out: &mut [u64], a: &[u64]) {
     for (j, out) in out.iter_mut().enumerate() {
         let (i, negative) = galois.coefficient(j);
         *out = if negative { q.neg(a[i]) } else { a[i] };
     }
 }
 
-/// NTT domain: the values of a(x^g), `a(i)` being point i of the polynomial's.
-pub fn automorphism_ntt(galois: Galois, out: &mut [u64], a: impl Fn(usize) -> u64) {
+/// NTT domain: the values of a(x^g), `a(i)` being point i of the polynomial's. Panels are permuted whole, and held to this.
+#[cfg(test)]
+pub(crate) fn automorphism_ntt(galois: Galois, out: &mut [u64], a: impl Fn(usize) -> u64) {
     for (i, out) in out.iter_mut().enumerate() {
         *out = a(galois.point(i));
     }

@@ -48,14 +48,25 @@ impl fmt::Display for GateHash {
 }
 
 /// The keys of one session's gates. Both parties run one in step.
-pub struct GateKeys(Sequence);
+pub struct GateKeys {
+    sequence: Sequence,
+    current: Keys,
+}
 
 enum Sequence {
-    Aes { sequence: KeySequence, keys: Vec<Aes128> },
-    ChaCha12 { root: [u32; 6], next: u64, keys: Vec<ChaCha12> },
+    Aes(KeySequence),
+    ChaCha12 { root: [u32; 6], next: u64 },
+}
+
+/// Keys, two a gate.
+#[derive(Clone)]
+pub(crate) enum Keys {
+    Aes(Vec<Aes128>),
+    ChaCha12(Vec<ChaCha12>),
 }
 
 /// What a GPU makes a batch's keys of.
+#[cfg(feature = "wgpu")]
 pub(crate) enum RawKeys {
     /// The keys, two a gate.
     Aes(Vec<u128>),
@@ -67,58 +78,107 @@ fn pair<K>(keys: &[K], gate: usize) -> &[K; 2] {
     keys[2 * gate..].first_chunk().expect("two keys a gate")
 }
 
+impl Keys {
+    /// Those of no gates.
+    pub(crate) fn none(hash: GateHash) -> Self {
+        match hash {
+            GateHash::Aes => Self::Aes(vec![]),
+            GateHash::ChaCha12 => Self::ChaCha12(vec![]),
+        }
+    }
+
+    /// [`GateKeys::garble_and`].
+    pub(crate) fn garble_and(
+        &self,
+        gate: usize,
+        delta: u128,
+        inputs: AndInputs<'_>,
+        flips: [bool; 2],
+        out: &mut [u128],
+        table: &mut [Row],
+    ) {
+        match self {
+            Self::Aes(keys) => Aes128::garble_and(pair(keys, gate), delta, inputs, flips, out, table),
+            Self::ChaCha12(keys) => ChaCha12::garble_and(pair(keys, gate), delta, inputs, flips, out, table),
+        }
+    }
+
+    /// [`GateKeys::evaluate_and`].
+    pub(crate) fn evaluate_and(
+        &self,
+        gate: usize,
+        inputs: AndInputs<'_>,
+        table: &[Row],
+        next: &[Row],
+        out: &mut [u128],
+    ) {
+        match self {
+            Self::Aes(keys) => Aes128::evaluate_and(pair(keys, gate), inputs, table, next, out),
+            Self::ChaCha12(keys) => ChaCha12::evaluate_and(pair(keys, gate), inputs, table, next, out),
+        }
+    }
+}
+
 impl GateKeys {
     /// The sequence for `purpose` (a fixed string of the program) in the session with this identifier.
     pub fn new(hash: GateHash, session: &[u8; 32], purpose: &str) -> Self {
-        Self(match hash {
-            GateHash::Aes => Sequence::Aes { sequence: KeySequence::new(session, purpose), keys: vec![] },
+        let sequence = match hash {
+            GateHash::Aes => Sequence::Aes(KeySequence::new(session, purpose)),
             GateHash::ChaCha12 => {
                 let digest = blake3::keyed_hash(session, purpose.as_bytes());
                 let words = digest.as_bytes().as_chunks().0.iter().map(|w| u32::from_le_bytes(*w));
                 let mut root = [0; 6];
                 root.iter_mut().zip(words).for_each(|(r, w)| *r = w);
-                Sequence::ChaCha12 { root, next: 0, keys: vec![] }
+                Sequence::ChaCha12 { root, next: 0 }
             }
-        })
+        };
+        Self { sequence, current: Keys::none(hash) }
     }
 
     /// The hash that they are keys of.
     pub fn hash(&self) -> GateHash {
-        match self.0 {
-            Sequence::Aes { .. } => GateHash::Aes,
+        match self.sequence {
+            Sequence::Aes(_) => GateHash::Aes,
             Sequence::ChaCha12 { .. } => GateHash::ChaCha12,
         }
     }
 
     /// Goes on to the next `gates` gates, which are numbered from 0 again.
     pub fn next_gates(&mut self, gates: usize) {
-        match &mut self.0 {
-            Sequence::Aes { sequence, keys } => {
+        match (&mut self.sequence, &mut self.current) {
+            (Sequence::Aes(sequence), Keys::Aes(keys)) => {
                 keys.resize(2 * gates, Aes128::default());
                 sequence.next_keys(keys);
             }
-            Sequence::ChaCha12 { root, next, keys } => {
+            (Sequence::ChaCha12 { root, next }, Keys::ChaCha12(keys)) => {
                 let first = *next;
                 *next += 2 * gates as u64;
                 keys.clear();
                 keys.extend((first..*next).map(|number| ChaCha12::numbered(root, number)));
             }
+            _ => unreachable!("the keys are those of the sequence's hash"),
         }
     }
 
     /// The current gates' number.
     pub(crate) fn gates(&self) -> usize {
-        match &self.0 {
-            Sequence::Aes { keys, .. } => keys.len() / 2,
-            Sequence::ChaCha12 { keys, .. } => keys.len() / 2,
+        match &self.current {
+            Keys::Aes(keys) => keys.len() / 2,
+            Keys::ChaCha12(keys) => keys.len() / 2,
         }
     }
 
     /// The current gates' keys.
+    pub(crate) fn current(&self) -> &Keys {
+        &self.current
+    }
+
+    /// The current gates' keys.
+    #[cfg(feature = "wgpu")]
     pub(crate) fn raw(&self) -> RawKeys {
-        match &self.0 {
-            Sequence::Aes { keys, .. } => RawKeys::Aes(keys.iter().map(|k| k.round_keys[0]).collect()),
-            Sequence::ChaCha12 { keys, .. } => RawKeys::ChaCha12(keys.first().copied().unwrap_or_default().key),
+        match &self.current {
+            Keys::Aes(keys) => RawKeys::Aes(keys.iter().map(|k| k.round_keys[0]).collect()),
+            Keys::ChaCha12(keys) => RawKeys::ChaCha12(keys.first().copied().unwrap_or_default().key),
         }
     }
 
@@ -135,10 +195,7 @@ impl GateKeys {
         out: &mut [u128],
         table: &mut [Row],
     ) {
-        match &self.0 {
-            Sequence::Aes { keys, .. } => Aes128::garble_and(pair(keys, gate), delta, inputs, flips, out, table),
-            Sequence::ChaCha12 { keys, .. } => ChaCha12::garble_and(pair(keys, gate), delta, inputs, flips, out, table),
-        }
+        self.current.garble_and(gate, delta, inputs, flips, out, table);
     }
 
     /// [`GateKey::evaluate_and`] under a gate's keys.
@@ -146,10 +203,7 @@ impl GateKeys {
     /// # Panics
     /// If lengths do not fit or there is no such gate.
     pub fn evaluate_and(&self, gate: usize, inputs: AndInputs<'_>, table: &[Row], next: &[Row], out: &mut [u128]) {
-        match &self.0 {
-            Sequence::Aes { keys, .. } => Aes128::evaluate_and(pair(keys, gate), inputs, table, next, out),
-            Sequence::ChaCha12 { keys, .. } => ChaCha12::evaluate_and(pair(keys, gate), inputs, table, next, out),
-        }
+        self.current.evaluate_and(gate, inputs, table, next, out);
     }
 }
 
@@ -164,11 +218,11 @@ mod tests {
         for &count in counts {
             sequence.next_gates(count);
             assert_eq!(sequence.gates(), count);
-            match &sequence.0 {
-                Sequence::Aes { keys, .. } => {
+            match &sequence.current {
+                Keys::Aes(keys) => {
                     all.extend(keys.iter().map(|k| bytemuck::cast::<[u128; 2], [u32; 8]>([k.round_keys[0], 0])))
                 }
-                Sequence::ChaCha12 { keys, .. } => all.extend(keys.iter().map(|k| k.key)),
+                Keys::ChaCha12(keys) => all.extend(keys.iter().map(|k| k.key)),
             }
         }
         all

@@ -279,13 +279,13 @@ mod tests {
             ([0; 16], vec![130, 131, 132], vec![100, 101])
         );
         let [mut there, mut by_picking] = [[0u32; 40]; 2];
-        for i in 0..3 {
-            places.scatter(i, &polys[i], &mut there);
+        for (i, poly) in polys.iter().enumerate() {
+            places.scatter(i, poly, &mut there);
             let (mut picked, mut again) = (vec![0; places.count(i)], [0; 16]);
-            places.pick(i, &polys[i], &mut picked);
+            places.pick(i, poly, &mut picked);
             places.spread(i, &picked, &mut by_picking);
             places.put(i, &picked, &mut again);
-            assert_eq!(again, polys[i]);
+            assert_eq!(&again, poly);
         }
         let held = [0, 1, 3, 4, 23, 24, 30, 31, 32];
         let expected: Vec<u32> = (0..40).map(|i| if held.contains(&i) { 100 + i } else { 0 }).collect();

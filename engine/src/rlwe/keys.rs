@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::params::Params;
 use super::wire;
+use crate::chain::{Chain, Each, Item};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::poly::{Coeff, Ntt, PolyBatch};
@@ -111,6 +112,29 @@ impl PublicKey {
     /// Where it is.
     pub fn device(&self) -> &Device {
         self.b.device()
+    }
+
+    /// A fresh encryption of zero on some of the primes, (v b + e0, v a + e1) with v ternary.
+    pub(crate) fn zero(&self, basis: &Basis, prng: &mut Prng) -> Result<PolyBatch<Ntt>> {
+        let series = prng.series();
+        let (b, a) = (self.b.limbs(basis)?.to_batch()?, self.a.limbs(basis)?.to_batch()?);
+        let mut chain = Chain::new(basis);
+        let (v, noise0, noise1) = (chain.small(), chain.small(), chain.small());
+        let (v, c0, c1) = (chain.lift(v), chain.lift(noise0), chain.lift(noise1));
+        let (v, c0, c1) = (chain.forward(v), chain.forward(c0), chain.forward(c1));
+        chain.mul_add(&c0, &v, &b);
+        chain.mul_add(&c1, &v, &a);
+        chain.output(c0);
+        chain.output(c1);
+        let prepare = |mut item: Item<'_>| {
+            sampler::fill_ternary(&mut series.at(0), item.small[0]);
+            sampler::fill_noise(&mut series.at(1), item.small[1]);
+            sampler::fill_noise(&mut series.at(2), item.small[2]);
+            Ok(())
+        };
+        let finish = |_: Item<'_>, outputs: &[&[u64]]| Ok(outputs.concat());
+        let halves = chain.run(self.device(), 1, &Each::new(prepare, finish))?.remove(0);
+        PolyBatch::upload(self.device(), basis, &halves)
     }
 
     /// The public seed of its uniform half.

@@ -17,6 +17,8 @@ pub const SECURITY_TABLE: [(usize, u32); 7] =
 pub struct Params {
     basis: Basis,
     special: Option<Basis>,
+    /// Primes of a digit in key switching.
+    digit: usize,
     secure: bool,
 }
 
@@ -43,7 +45,48 @@ impl Params {
         if let Some(special) = &special {
             basis.joined(special)?;
         }
-        Ok(Self { basis, special, secure: false })
+        let digit = special.as_ref().map_or(1, Basis::len).min(basis.len());
+        Ok(Self { basis, special, digit, secure: false })
+    }
+
+    /// The same with digits of `size` primes in key switching, of which there are as many as primes of key switching
+    /// otherwise. Larger digits are faster and noisier.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`] for digits of no prime or of more than there are.
+    pub fn with_digits(self, size: usize) -> Result<Self> {
+        if !(1..=self.basis.len()).contains(&size) {
+            return Err(Error::Parameters(format!("digits of {size} primes, of {} in all", self.basis.len())));
+        }
+        Ok(Self { digit: size, ..self })
+    }
+
+    /// Primes of a digit.
+    pub fn digit(&self) -> usize {
+        self.digit
+    }
+
+    /// Digits of an element of `level` primes.
+    pub fn digits(&self, level: usize) -> usize {
+        level.div_ceil(self.digit)
+    }
+
+    /// The first `level` primes of ciphertexts, then those of key switching.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`] for a level that there is not, or without primes of key switching.
+    pub fn extended(&self, level: usize) -> Result<Basis> {
+        let none = || Error::Parameters(format!("{}: no primes of key switching", self.describe()));
+        self.basis.level(level)?.joined(self.special.as_ref().ok_or_else(none)?)
+    }
+
+    /// What tells these parameters from others: n, the primes and the digits, hashed.
+    pub fn digest(&self) -> [u8; 32] {
+        let special = self.special.as_ref().map(Basis::values).unwrap_or_default();
+        let head = [self.n() as u64, self.digit as u64, special.len() as u64];
+        let words: Vec<u64> = head.into_iter().chain(special).chain(self.basis.values()).collect();
+        let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+        blake3::hash(&bytes).into()
     }
 
     /// Whether the set is within the security table.

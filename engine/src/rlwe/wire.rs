@@ -7,6 +7,33 @@ mod avx512;
 use crate::error::{Error, Result};
 use crate::ring::Basis;
 
+/// Bytes that are read piece by piece; what is not there is an error.
+pub(crate) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The next `len` bytes.
+    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8]> {
+        let short = || Error::Decode(format!("cut short: {} bytes are left of {len}", self.0.len()));
+        let (head, tail) = self.0.split_at_checked(len).ok_or_else(short)?;
+        self.0 = tail;
+        Ok(head)
+    }
+
+    /// The next N bytes.
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        Ok(self.take(N)?.try_into().expect("as many as were taken"))
+    }
+
+    /// An error unless nothing is left.
+    pub(crate) fn end(self) -> Result<()> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::Decode(format!("{} bytes too many", self.0.len()))) }
+    }
+}
+
 /// Bytes of `count` values of `bits` bits.
 pub fn packed_len(count: usize, bits: u32) -> usize {
     (count * bits as usize).div_ceil(8)

@@ -1,81 +1,14 @@
 //! Which adapters there are, and why one cannot be used.
 
-use std::fmt;
-
 use ::wgpu::{Adapter, Backends, DeviceType, Features, Limits};
-pub use blindvox_shaders::Word;
 
 use super::drivers::Drivers;
 use super::instance::instance;
 use crate::error::{Error, Result};
+use crate::gpu::{AdapterReport, GpuOptions, Word};
 
-/// How to open a GPU.
-#[derive(Clone, Debug, Default)]
-pub struct GpuOptions {
-    /// The body of the word arithmetic; `None` takes 64-bit integers where the adapter has them.
-    pub word: Option<Word>,
-    /// Compile the kernels with bounds checks, bounded loops and zeroed workgroup memory: slower, for tests.
-    pub checked: bool,
-    /// Part of the adapter's name, any case; `None` takes the first of the most capable kind.
-    pub adapter: Option<String>,
-}
-
-/// An adapter in words and numbers.
-#[derive(Clone, Debug)]
-pub struct AdapterReport {
-    /// The adapter's name.
-    pub name: String,
-    /// Driver and its version.
-    pub driver: String,
-    /// Discrete, integrated, virtual, CPU (a software device) or other.
-    pub kind: &'static str,
-    /// Runs kernels on the CPU, slower than the CPU backend.
-    pub software: bool,
-    /// Has 64-bit integers in shaders.
-    pub int64: bool,
-    /// Largest window on a buffer that a kernel sees, bytes.
-    pub max_binding_bytes: u64,
-    /// Largest buffer, bytes.
-    pub max_buffer_bytes: u64,
-    /// Workgroup memory, bytes.
-    pub workgroup_bytes: u32,
-    /// Lanes a workgroup.
-    pub workgroup_lanes: u32,
-    /// What it lacks; `None` if it can be used.
-    pub unusable: Option<String>,
-}
-
-impl AdapterReport {
-    /// Whether `part` is part of the adapter's name, in any case.
-    pub fn is_named(&self, part: &str) -> bool {
-        self.name.to_lowercase().contains(&part.to_lowercase())
-    }
-}
-
-impl fmt::Display for AdapterReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mib = |bytes: u64| bytes >> 20;
-        write!(
-            f,
-            "{} ({}, {}): 64-bit integers {}, windows of {} MiB, buffers of {} MiB, workgroups of {} lanes and {} KiB",
-            self.name,
-            self.kind,
-            self.driver,
-            if self.int64 { "yes" } else { "no" },
-            mib(self.max_binding_bytes),
-            mib(self.max_buffer_bytes),
-            self.workgroup_lanes,
-            self.workgroup_bytes >> 10
-        )?;
-        match &self.unusable {
-            Some(reason) => write!(f, "; not usable: {reason}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// All adapters with a Vulkan driver, usable or not, in the order in which they are preferred.
-pub fn adapters() -> Vec<AdapterReport> {
+/// See [`crate::gpu::adapters`].
+pub(crate) fn adapters() -> Vec<AdapterReport> {
     enumerate().iter().map(report).collect()
 }
 
@@ -134,7 +67,7 @@ fn lacking(limits: &Limits, features: Features) -> Option<String> {
 pub(super) fn choose(options: &GpuOptions) -> Result<Adapter> {
     let adapters = enumerate();
     let reports: Vec<AdapterReport> = adapters.iter().map(report).collect();
-    pick(&reports, options).map(|at| adapters[at].clone()).map_err(Error::Device)
+    pick(&reports, options).map(|at| adapters[at].clone()).map_err(Error::NoDevice)
 }
 
 /// The first of these that can be used and has the wanted name, or why there is none.
@@ -158,8 +91,8 @@ fn pick(reports: &[AdapterReport], options: &GpuOptions) -> std::result::Result<
     })
 }
 
-/// Why there is no GPU, in one line; none where there is one, usable or not.
-pub fn why_no_gpu() -> Option<String> {
+/// See [`crate::gpu::why_no_gpu`].
+pub(crate) fn why_no_gpu() -> Option<String> {
     let reports = adapters();
     match reports.iter().find(|r| r.software) {
         _ if reports.iter().any(|r| !r.software) => None,

@@ -2,33 +2,35 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`adapter`] | which adapters there are, how one is chosen |
+//! | `adapter` | which adapters there are, how one is chosen |
 //! | `instance` | the way to the drivers, one a process |
 //! | `context`, `upload`, `download` | the open device: recording, copies, errors |
-//! | `pool`, `pipeline` | memory and compiled kernels, kept |
+//! | `buffer`, `pool`, `pipeline` | memory and compiled kernels, kept |
 //! | `tables` | primes and bases on the device |
-//! | [`probe`] | measured limits of the adapter |
-//! | [`garble`] | half-gates over many instances, labels and tables resident |
+//! | `probe` | measured limits of the adapter |
+//! | `garble` | half-gates over many instances, labels and tables resident |
 //! | `pointwise`, `add_lifted`, `ntt`, `gemm`, `rns`, `reduce`, `automorphism` | one a kernel file of the same name: windows, parameters, workgroups |
 //!
 //! Residues are `[batch, limbs, n]` pairs (lo, hi) of u32, 64 bits little-endian, in both domains: neighbouring lanes are
 //! neighbouring points, so every kernel reads and writes contiguously and needs no other layout.
 //! A kernel sees at most one binding's worth of a buffer; longer batches are split into windows of whole polynomials.
 
-pub mod adapter;
+pub(crate) mod adapter;
 mod add_lifted;
 mod automorphism;
+mod buffer;
 mod context;
 mod download;
 mod drivers;
-pub mod garble;
+mod garble;
 mod gemm;
 mod instance;
+mod lock;
 mod ntt;
 mod pipeline;
 mod pointwise;
 mod pool;
-pub mod probe;
+mod probe;
 mod reduce;
 mod rns;
 mod tables;
@@ -37,21 +39,20 @@ mod upload;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-pub use adapter::{AdapterReport, GpuOptions, Word, adapters, why_no_gpu};
-pub use garble::{GateBatch, GateBatchSize, PendingColours, PendingTables};
-pub use pool::GpuBuffer;
-pub use probe::Rates;
+pub(crate) use buffer::GpuBuffer;
 use rayon::prelude::*;
-pub use tables::GpuTables;
+pub(crate) use tables::GpuTables;
 
 use self::context::{Context, Window};
 use self::tables::Tables;
 use crate::backend::{
-    Backend, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Pointwise, Product, Rns, Run, Shape,
-    TableUse, Transform,
+    Backend, DeviceKind, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Pointwise, Product, Rns, Run,
+    Shape, TableUse, Transform,
 };
 use crate::error::{Error, Result};
+use crate::gpu::{GpuOptions, Rates};
 use crate::ring::ntt_table::Factor;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
 use crate::ring::{Basis, Galois};
@@ -68,7 +69,7 @@ const UNIFORM_BYTES: usize = 16 << 20;
 const MIN_N: usize = 1024;
 
 /// An open adapter.
-pub struct Wgpu {
+pub(crate) struct Wgpu {
     context: Arc<Context>,
     tables: Tables,
     /// Constants by the bases they lead from and to.
@@ -77,14 +78,9 @@ pub struct Wgpu {
 
 impl Wgpu {
     /// Opens the adapter that the options ask for.
-    pub fn open(options: &GpuOptions) -> Result<Self> {
+    pub(crate) fn open(options: &GpuOptions) -> Result<Self> {
         let context = Arc::new(Context::open(options)?);
         Ok(Self { context, tables: Tables::default(), conversions: Mutex::default() })
-    }
-
-    /// Whether shaders run on the CPU.
-    pub fn is_software(&self) -> bool {
-        self.context.software
     }
 
     fn zeros_of(&self, shape: Shape) -> Result<GpuBuffer> {
@@ -96,7 +92,7 @@ impl Wgpu {
         for run in runs(from.map) {
             for poly in 0..shape.batch {
                 let rows = part(from.buffer, row, poly * from.limbs + from.map[run.start], run.len());
-                self.context.copy(rows, &copy, (poly * shape.limbs + run.start) * row);
+                self.context.copy(rows, copy.raw(), (poly * shape.limbs + run.start) * row);
             }
         }
         Ok(copy)
@@ -106,7 +102,7 @@ impl Wgpu {
     fn window_polys(&self, poly_bytes: usize) -> Result<usize> {
         let limit = self.context.limits.max_storage_buffer_binding_size as usize;
         match limit / poly_bytes {
-            0 => Err(Error::Device(format!("a polynomial of {poly_bytes} bytes is above the window limit {limit}"))),
+            0 => Err(Error::TooLarge { what: "a polynomial".to_owned(), bytes: poly_bytes, limit }),
             polys => Ok(polys),
         }
     }
@@ -120,12 +116,12 @@ impl Wgpu {
 }
 
 fn whole(buffer: &GpuBuffer) -> Window<'_> {
-    Window { buffer, offset: 0, bytes: buffer.bytes() }
+    Window { buffer: buffer.raw(), offset: 0, bytes: buffer.bytes() }
 }
 
 /// Polynomials `first..first + count` of a buffer of `poly_bytes` each.
 fn part(buffer: &GpuBuffer, poly_bytes: usize, first: usize, count: usize) -> Window<'_> {
-    Window { buffer, offset: first * poly_bytes, bytes: count * poly_bytes }
+    Window { buffer: buffer.raw(), offset: first * poly_bytes, bytes: count * poly_bytes }
 }
 
 /// The ranges of a map whose limbs follow each other.
@@ -174,19 +170,36 @@ impl Memory for Wgpu {
 
     fn duplicate(&self, buffer: &GpuBuffer) -> Result<GpuBuffer> {
         let copy = GpuBuffer::zeros(&self.context, buffer.bytes())?;
-        self.context.copy(whole(buffer), &copy, 0);
+        self.context.copy(whole(buffer), copy.raw(), 0);
         Ok(copy)
     }
 
     fn extract(&self, _: &GpuTables, shape: Shape, buffer: &GpuBuffer, range: Range<usize>) -> Result<GpuBuffer> {
         let poly = shape.limbs * shape.n * WORD;
         let copy = GpuBuffer::zeros(&self.context, range.len() * poly)?;
-        self.context.copy(part(buffer, poly, range.start, range.len()), &copy, 0);
+        self.context.copy(part(buffer, poly, range.start, range.len()), copy.raw(), 0);
         Ok(copy)
     }
 
     fn limbs(&self, _: &GpuTables, shape: Shape, _: Domain, from: Limbs<'_, GpuBuffer>) -> Result<GpuBuffer> {
         self.copy_limbs(shape, &from)
+    }
+
+    fn stack(
+        &self,
+        _: &GpuTables,
+        shape: Shape,
+        _: Domain,
+        parts: &[&GpuBuffer],
+        counts: &[usize],
+    ) -> Result<GpuBuffer> {
+        let (out, poly) = (self.zeros_of(shape)?, shape.limbs * shape.n * WORD);
+        let mut first = 0;
+        for (buffer, &count) in parts.iter().zip(counts) {
+            self.context.copy(part(buffer, poly, 0, count), out.raw(), first * poly);
+            first += count;
+        }
+        Ok(out)
     }
 }
 
@@ -344,5 +357,25 @@ impl Run for Wgpu {}
 impl Backend for Wgpu {
     fn describe(&self) -> String {
         self.context.name().to_owned()
+    }
+
+    fn kind(&self) -> DeviceKind {
+        if self.context.software { DeviceKind::SoftwareGpu } else { DeviceKind::Gpu }
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.context.synchronize()
+    }
+
+    fn rates(&self) -> Result<Rates> {
+        Ok(Rates { words_copied: self.copy_rate()?, multiply_adds: self.multiply_rate()? })
+    }
+
+    fn keep_busy(&self, time: Duration) -> Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < time {
+            self.multiply_rate()?;
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Twin of `probe.wgsl`: the rates that an adapter reaches at best, measured, for measurements to be held to.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use blindvox_shaders::{Kernel, PROBE_COPY, PROBE_MULTIPLY};
 
@@ -15,15 +15,6 @@ const CHAINS: usize = 32;
 /// Factor and summand of the chains.
 const CHAIN: [u32; 2] = [0x9e37_79b1, 0x7f4a_7c15];
 
-/// Measured rates, each the best of some runs.
-#[derive(Clone, Copy, Debug)]
-pub struct Rates {
-    /// Words of eight bytes read and written again, a second.
-    pub words_copied: f64,
-    /// 32-bit multiply-adds a second.
-    pub multiply_adds: f64,
-}
-
 /// What a lane of `probe_multiply` leaves.
 fn chains(lane: u32, rounds: usize) -> u64 {
     let value =
@@ -33,25 +24,6 @@ fn chains(lane: u32, rounds: usize) -> u64 {
 }
 
 impl Wgpu {
-    /// Waits until all that was asked for is done.
-    pub fn synchronize(&self) -> Result<()> {
-        self.context.synchronize()
-    }
-
-    /// Multiplies for a while: an idle GPU lowers its clock, and takes tens of milliseconds of work to raise it.
-    pub fn keep_busy(&self, time: Duration) -> Result<()> {
-        let start = Instant::now();
-        while start.elapsed() < time {
-            self.multiply_rate()?;
-        }
-        Ok(())
-    }
-
-    /// Measures what the adapter can do, for about half a second.
-    pub fn rates(&self) -> Result<Rates> {
-        Ok(Rates { words_copied: self.copy_rate()?, multiply_adds: self.multiply_rate()? })
-    }
-
     /// The shortest of five runs, after one that is not timed.
     fn best_seconds(
         &self,
@@ -64,12 +36,12 @@ impl Wgpu {
         let pipeline = self.context.pipeline(kernel, &[]);
         let mut best = f64::INFINITY;
         for run in 0..6 {
-            self.synchronize()?;
+            self.context.synchronize()?;
             let start = Instant::now();
             for _ in 0..repeat {
                 self.context.dispatch(&pipeline, windows, parameters, [groups as u32, 1, 1]);
             }
-            self.synchronize()?;
+            self.context.synchronize()?;
             if run > 0 {
                 best = best.min(start.elapsed().as_secs_f64() / repeat as f64);
             }
@@ -77,7 +49,8 @@ impl Wgpu {
         Ok(best)
     }
 
-    fn copy_rate(&self) -> Result<f64> {
+    /// Words copied a second.
+    pub(super) fn copy_rate(&self) -> Result<f64> {
         // Larger than any cache on a GPU.
         let limit = self.context.limits.max_storage_buffer_binding_size as usize;
         let bytes = if self.context.software { 16 << 20 } else { 1 << 30 }.min(limit) / 4096 * 4096;
@@ -98,7 +71,8 @@ impl Wgpu {
         Ok(count as f64 / seconds)
     }
 
-    fn multiply_rate(&self) -> Result<f64> {
+    /// Multiply-adds a second.
+    pub(super) fn multiply_rate(&self) -> Result<f64> {
         let (groups, rounds) = if self.context.software { (64, 256) } else { (16_384, 4096) };
         let lanes = groups * LANES;
         let factors = GpuBuffer::upload(&self.context, bytemuck::cast_slice(&CHAIN))?;

@@ -16,7 +16,7 @@ use crate::ring::{Basis, Modulus, Prime};
 const FACTOR: usize = 2 * WORD;
 
 /// The primes of a basis on the device.
-pub struct GpuTables {
+pub(crate) struct GpuTables {
     pub(super) basis: Basis,
     /// Seven words a limb, as `modulus.wgsl` says.
     limbs: Arc<GpuBuffer>,
@@ -120,8 +120,8 @@ impl Known {
             }
             let room = (2 * self.room).min(most);
             let larger = Roots::zeros(context, prime.n(), room)?;
-            context.copy(whole(&self.roots.forward), &larger.forward, 0);
-            context.copy(whole(&self.roots.inverse), &larger.inverse, 0);
+            context.copy(whole(&self.roots.forward), larger.forward.raw(), 0);
+            context.copy(whole(&self.roots.inverse), larger.inverse.raw(), 0);
             (self.room, self.roots) = (room, larger);
         }
         let upload = |to: &GpuBuffer, factors: &[Factor]| {

@@ -8,8 +8,10 @@
 use ::wgpu::{Buffer, PollType, SubmissionIndex};
 use rayon::prelude::*;
 
-use super::context::{Context, Recorder, lock, lost};
-use super::pool::{GpuBuffer, PIECE_BYTES, STAGING_BYTES};
+use super::buffer::GpuBuffer;
+use super::context::{Context, Recorder, lost};
+use super::lock::lock;
+use super::pool::{PIECE_BYTES, STAGING_BYTES};
 use crate::error::Result;
 
 /// Upload buffers in flight before an upload waits for the device: bounds host memory.

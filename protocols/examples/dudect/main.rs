@@ -11,12 +11,12 @@ mod measure;
 
 use blindvox_engine::bfv::{Decoder, Encoder};
 use blindvox_engine::bfv::{Params, SecretKey};
-use blindvox_engine::cpu::Body;
 use blindvox_engine::garble::{AndInputs, GateHash, GateKey, GateKeys, add_selected, evaluate_with, garble_with};
 use blindvox_engine::ring::primes::DEFAULT_50;
 use blindvox_engine::ring::{Basis, sampler};
 use blindvox_engine::rlwe::Ciphertexts;
-use blindvox_engine::{Coeff, Device, GemmShape, Ntt, PolyBatch, Prng, aes};
+use blindvox_engine::testing::{self, Body};
+use blindvox_engine::{Coeff, GemmShape, Ntt, PolyBatch, Prng, aes};
 use blindvox_net::channel::{Party, local_pair};
 use blindvox_protocols::convert::convert;
 use blindvox_protocols::nonlinear::select::select;
@@ -73,7 +73,7 @@ fn words(timer: &mut Timer) {
 /// Transforms and products of weights, and decryption, by one body.
 fn polynomials(timer: &mut Timer, body: Body) {
     let (mut prng, name) = (Prng::from_os().expect("randomness"), format!("{body:?}"));
-    let device = Device::cpu_with_body(body).expect("a body that runs here");
+    let device = testing::cpu_with_body(body).expect("a body that runs here");
     let params = Params::hom_conv();
     let basis = params.basis();
     let lift = |w: &[i32]| PolyBatch::<Coeff>::lift(&device, basis, w, &[1, 1]).expect("a batch");

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use super::words::Words;
 use super::{Compare, check};
 use crate::error::Result;
-use crate::gc::{self, Program};
+use crate::gc::{self, Schedule};
 use crate::peer::Peer;
 use crate::share::{BitShares, Ring};
 use crate::traffic::Bytes;
@@ -21,14 +21,14 @@ use crate::traffic::Bytes;
 /// The circuits that it has been asked for so far.
 #[derive(Default)]
 pub struct Garbled {
-    programs: HashMap<Ring, Program>,
+    programs: HashMap<Ring, Schedule>,
 }
 
 impl Compare for Garbled {
     fn signs(&mut self, peer: &mut Peer, x: &[u32], ring: Ring) -> Result<BitShares> {
         check("a comparison", ring, 32)?;
         let words = Words::new(ring);
-        let program = self.programs.entry(ring).or_insert_with(|| Program::new(&words.sign()));
+        let program = self.programs.entry(ring).or_insert_with(|| Schedule::new(&words.sign()));
         let inputs = words.for_sign(peer.party, x);
         let (gc, channel) = peer.gates()?;
         Ok(gc.run(channel, program, &inputs)?.to_bytes(0).into())

@@ -16,7 +16,7 @@ use blindvox_net::channel::Party;
 
 use crate::convert;
 use crate::error::Result;
-use crate::gc::{self, Circuit, Half, Planes, Program, arithmetic, modular};
+use crate::gc::{self, Circuit, Half, Planes, Schedule, arithmetic, modular};
 use crate::peer::Peer;
 use crate::share::{Ring, Shares};
 use crate::traffic::Bytes;
@@ -128,7 +128,7 @@ impl Words {
     pub(crate) fn run_reshared(
         self,
         peer: &mut Peer,
-        program: &Program,
+        program: &Schedule,
         columns: &[&[u32]],
         in_order: bool,
     ) -> Result<Shares> {

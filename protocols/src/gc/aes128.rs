@@ -127,7 +127,7 @@ fn next_key(b: &mut Builder, key: &mut [Byte; 16], constant: u8) {
 #[cfg(test)]
 mod tests {
     use super::super::garble::tests::pair;
-    use super::super::{Planes, Program, bristol};
+    use super::super::{Planes, Schedule, bristol};
     use super::*;
 
     /// FIPS-197, appendices B and C.1: key, block, ciphertext.
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_garbled_circuit_gives_the_standard_s_answers() {
-        let program = Program::new(&aes128());
+        let schedule = Schedule::new(&aes128());
         let planes = |which: usize| {
             let columns: Vec<Vec<u32>> =
                 (0..128).map(|i| ANSWERS.iter().map(|a| u32::from(bits(a[which])[i])).collect()).collect();
@@ -163,10 +163,10 @@ mod tests {
         let ((mut evaluator, mut client), (mut garbler, mut server)) = pair();
         let values = std::thread::scope(|scope| {
             scope.spawn(|| {
-                let shares = garbler.run(&mut server, &program, &planes(0)).unwrap();
+                let shares = garbler.run(&mut server, &schedule, &planes(0)).unwrap();
                 garbler.reveal_to_evaluator(&mut server, shares).unwrap();
             });
-            let shares = evaluator.run(&mut client, &program, &planes(1)).unwrap();
+            let shares = evaluator.run(&mut client, &schedule, &planes(1)).unwrap();
             evaluator.reveal_to_evaluator(&mut client, shares).unwrap().unwrap()
         });
         for (i, answer) in ANSWERS.iter().enumerate() {

@@ -1,7 +1,7 @@
-//! Garbling and evaluating on a GPU: the steps of a circuit over a batch of chunks of instances at a time.
+//! Garbling and evaluating in the rooms of a device: the gates of a circuit over a batch of chunks of instances at a time.
 //!
 //! Streams, their order and their bytes are those of [`super::garble`]: chunk after chunk. A batch takes the labels of its chunks
-//! off the streams, uploads them at once, and lets the device run all steps; meanwhile the tables of the batch before are
+//! off the streams, uploads them at once, and lets the device run all gates; meanwhile the tables of the batch before are
 //! downloaded and sent, or the tables of the next one received. Two batches are alive at a time, so memory does not depend on the number of
 //! instances.
 //!
@@ -14,17 +14,17 @@
 
 use std::ops::Range;
 
-use blindvox_engine::Device;
 use blindvox_engine::aes::INSTANCES_PER_KEY;
 use blindvox_engine::garble::{GateHash, Row, add_selected};
-use blindvox_engine::wgpu::{GateBatch, GateBatchSize, PendingColours, PendingTables};
+use blindvox_engine::{Colours, Pending, RoomSize};
+use blindvox_engine::{Device, GateRoom};
 use blindvox_net::channel::Channel;
 use zeroize::Zeroizing;
 
 use super::choice::Garbling;
 use super::garble::{flip, mask};
-use super::program::{Program, Step};
 use super::public::Public;
+use super::schedule::{Gate, Schedule};
 use super::stream::{ActiveLabels, TableReader, TableWriter, UNITS, WINDOW, ZeroLabels};
 use super::{INSTANCES, Planes};
 use crate::error::Result;
@@ -41,19 +41,19 @@ enum Input {
     Evaluator,
 }
 
-/// A gate; numbers are the batch's slots: those of the program, then one for every input.
-enum Gate {
+/// A gate; numbers are the room's slots: those of the schedule, then one for every input.
+enum Placed {
     Xor { of: [usize; 2], out: usize },
     And { of: [usize; 5], flips: [bool; 2], out: usize },
 }
 
-/// A program ready to run in batches.
+/// A schedule ready to run in batches.
 pub(super) struct Batched<'a> {
     device: &'a Device,
     hash: GateHash,
-    program: &'a Program,
+    schedule: &'a Schedule,
     inputs: Vec<Input>,
-    gates: Vec<Gate>,
+    gates: Vec<Placed>,
     /// The slot and negation of every output.
     outputs: Vec<(usize, bool)>,
     /// Chunks a batch.
@@ -62,34 +62,34 @@ pub(super) struct Batched<'a> {
 
 impl<'a> Batched<'a> {
     /// None where the CPU is to do it.
-    pub(super) fn new(how: &'a Garbling, program: &'a Program) -> Option<Self> {
-        let device = how.gpu.as_ref()?;
+    pub(super) fn new(how: &'a Garbling, schedule: &'a Schedule) -> Option<Self> {
+        let device = how.device.as_ref()?;
         let (mut inputs, mut gates) = (vec![], vec![]);
         // Where a slot's wire is: an input stays where it was uploaded.
-        let mut place: Vec<usize> = (0..program.slots).collect();
-        for step in &program.steps {
-            match *step {
-                Step::Garbler { out, .. } | Step::Evaluator { out, .. } => {
-                    place[out] = program.slots + inputs.len();
-                    inputs.push(match *step {
-                        Step::Garbler { input, .. } => Input::Garbler(input),
+        let mut place: Vec<usize> = (0..schedule.slots).collect();
+        for gate in &schedule.gates {
+            match *gate {
+                Gate::Garbler { out, .. } | Gate::Evaluator { out, .. } => {
+                    place[out] = schedule.slots + inputs.len();
+                    inputs.push(match *gate {
+                        Gate::Garbler { input, .. } => Input::Garbler(input),
                         _ => Input::Evaluator,
                     });
                 }
-                Step::Xor { of, out } => {
-                    gates.push(Gate::Xor { of: of.map(|slot| place[slot]), out });
+                Gate::Xor { of, out } => {
+                    gates.push(Placed::Xor { of: of.map(|slot| place[slot]), out });
                     place[out] = out;
                 }
-                Step::And { of, flips, out } => {
-                    gates.push(Gate::And { of: of.map(|slot| place[slot]), flips, out });
+                Gate::And { of, flips, out } => {
+                    gates.push(Placed::And { of: of.map(|slot| place[slot]), flips, out });
                     place[out] = out;
                 }
             }
         }
-        let outputs = program.outputs.iter().map(|&(slot, negated)| (place[slot], negated)).collect();
-        let slots = program.slots + inputs.len();
-        let chunks = chunks_a_batch(program.ands, program.evaluator.len(), slots)?;
-        Some(Self { device, hash: how.hash, program, inputs, gates, outputs, chunks })
+        let outputs = schedule.outputs.iter().map(|&(slot, negated)| (place[slot], negated)).collect();
+        let slots = schedule.slots + inputs.len();
+        let chunks = chunks_a_batch(schedule.ands, schedule.evaluator.len(), slots)?;
+        Some(Self { device, hash: how.hash, schedule, inputs, gates, outputs, chunks })
     }
 
     fn batches(&self, chunks: usize) -> impl Iterator<Item = Range<usize>> + use<> {
@@ -97,17 +97,17 @@ impl<'a> Batched<'a> {
         (0..chunks).step_by(most).map(move |first| first..chunks.min(first + most))
     }
 
-    /// A batch with its keys and the labels of its inputs; `labels` gives those of an input of a chunk.
+    /// The room of a batch with its keys and the labels of its inputs; `labels` gives those of an input of a chunk.
     fn begin(
         &self,
         public: &mut Public,
         chunks: &Range<usize>,
         instances: usize,
         mut labels: impl FnMut(&Input, usize, &mut Public, &mut [u128]) -> Result<()>,
-    ) -> Result<GateBatch> {
-        let slots = self.program.slots + self.inputs.len();
+    ) -> Result<GateRoom> {
+        let slots = self.schedule.slots + self.inputs.len();
         let instances = instances.min(chunks.end * INSTANCES) - chunks.start * INSTANCES;
-        let size = GateBatchSize { slots, gates: self.program.ands, instances };
+        let size = RoomSize { slots, gates: self.schedule.ands, instances };
         public.keys.next_gates(size.gates * chunks.len());
         let mut all = Zeroizing::new(vec![0; self.inputs.len() * chunks.len() * INSTANCES]);
         for (i, chunk) in chunks.clone().enumerate() {
@@ -115,37 +115,37 @@ impl<'a> Batched<'a> {
                 labels(input, chunk, public, &mut all[(j * chunks.len() + i) * INSTANCES..][..INSTANCES])?;
             }
         }
-        let mut batch = self.device.gate_batch(self.hash, size)?;
-        batch.set_keys(&public.keys)?;
+        let mut room = GateRoom::new(self.device, self.hash, size)?;
+        room.set_keys(&public.keys)?;
         if !all.is_empty() {
-            batch.write_slots(self.program.slots, &all)?;
+            room.write_slots(self.schedule.slots, &all)?;
         }
-        Ok(batch)
+        Ok(room)
     }
 
-    /// Calls `and(batch, number, operands, flips, out)` for every AND.
-    fn steps(
+    /// Calls `and(room, number, operands, flips, out)` for every AND.
+    fn all_gates(
         &self,
-        batch: &mut GateBatch,
-        and: impl Fn(&mut GateBatch, usize, [usize; 5], [bool; 2], usize) -> blindvox_engine::Result<()>,
-    ) -> Result<PendingColours> {
+        room: &mut GateRoom,
+        and: impl Fn(&mut GateRoom, usize, [usize; 5], [bool; 2], usize) -> blindvox_engine::Result<()>,
+    ) -> Result<Pending<Colours>> {
         let mut number = 0;
         for gate in &self.gates {
             match *gate {
-                Gate::Xor { of, out } => batch.xor(of, out)?,
-                Gate::And { of, flips, out } => {
-                    and(batch, number, of, flips, out)?;
+                Placed::Xor { of, out } => room.xor(of, out)?,
+                Placed::And { of, flips, out } => {
+                    and(room, number, of, flips, out)?;
                     number += 1;
                 }
             }
         }
-        Ok(batch.begin_colours(&self.outputs.iter().map(|o| o.0).collect::<Vec<_>>())?)
+        Ok(room.begin_colours(&self.outputs.iter().map(|o| o.0).collect::<Vec<_>>())?)
     }
 
     /// Writes the colours of a batch's outputs; `share(colours, negated, n)` makes a party's share of them.
     fn finish(
         &self,
-        colours: PendingColours,
+        colours: Pending<Colours>,
         chunks: &Range<usize>,
         outputs: &mut Planes,
         share: impl Fn([u128; 2], bool, usize) -> [u128; 2],
@@ -170,15 +170,15 @@ impl<'a> Batched<'a> {
         public: &mut Public,
         inputs: &Planes,
     ) -> Result<Planes> {
-        let (program, delta) = (self.program, ot.delta());
-        let mut zero_labels = ZeroLabels::new(inputs.chunks() * program.evaluator.len());
-        let mut writer = TableWriter::new(inputs.instances(), program.ands);
-        let mut outputs = Planes::zero(program.outputs.len(), inputs.instances());
+        let (schedule, delta) = (self.schedule, ot.delta());
+        let mut zero_labels = ZeroLabels::new(inputs.chunks() * schedule.evaluator.len());
+        let mut writer = TableWriter::new(inputs.instances(), schedule.ands);
+        let mut outputs = Planes::zero(schedule.outputs.len(), inputs.instances());
         let mut send = |channel: &mut Channel, (tables, colours, chunks): Garbled, outputs: &mut Planes| {
             let rows = tables.finish()?;
             let mut rest = &rows[..];
             for n in chunks.clone().map(|chunk| inputs.range(chunk).len()) {
-                for _ in 0..program.ands {
+                for _ in 0..schedule.ands {
                     let (unit, tail) = rest.split_at(2 * n);
                     rest = tail;
                     writer.unit(channel, 2 * n, |room| room.copy_from_slice(unit))?;
@@ -198,10 +198,10 @@ impl<'a> Batched<'a> {
                 }
                 Ok(())
             };
-            let mut batch = self.begin(public, &chunks, inputs.instances(), labels)?;
+            let mut room = self.begin(public, &chunks, inputs.instances(), labels)?;
             let colours = self
-                .steps(&mut batch, |batch, number, of, flips, out| batch.garble_and(number, delta, of, flips, out))?;
-            if let Some(garbled) = before.replace((batch.begin_tables()?, colours, chunks)) {
+                .all_gates(&mut room, |room, number, of, flips, out| room.garble_and(number, delta, of, flips, out))?;
+            if let Some(garbled) = before.replace((room.begin_tables()?, colours, chunks)) {
                 send(channel, garbled, &mut outputs)?;
             }
         }
@@ -220,9 +220,9 @@ impl<'a> Batched<'a> {
         mut active_labels: ActiveLabels<'_>,
         instances: usize,
     ) -> Result<Planes> {
-        let program = self.program;
-        let mut reader = TableReader::new(instances, program.ands);
-        let mut outputs = Planes::zero(program.outputs.len(), instances);
+        let schedule = self.schedule;
+        let mut reader = TableReader::new(instances, schedule.ands);
+        let mut outputs = Planes::zero(schedule.outputs.len(), instances);
         let mut before = None;
         for chunks in self.batches(outputs.chunks()) {
             let labels = |input: &Input, _: usize, public: &mut Public, out: &mut [u128]| {
@@ -232,15 +232,15 @@ impl<'a> Batched<'a> {
                 }
                 Ok(())
             };
-            let mut batch = self.begin(public, &chunks, instances, labels)?;
-            let mut rows: Vec<Row> = Vec::with_capacity(2 * program.ands * chunks.len() * INSTANCES);
+            let mut room = self.begin(public, &chunks, instances, labels)?;
+            let mut rows: Vec<Row> = Vec::with_capacity(2 * schedule.ands * chunks.len() * INSTANCES);
             for n in chunks.clone().map(|chunk| outputs.range(chunk).len()) {
-                for _ in 0..program.ands {
+                for _ in 0..schedule.ands {
                     rows.extend_from_slice(reader.unit(channel, 2 * n)?.0);
                 }
             }
-            batch.set_tables(&rows)?;
-            let colours = self.steps(&mut batch, |batch, number, of, _, out| batch.evaluate_and(number, of, out))?;
+            room.set_tables(&rows)?;
+            let colours = self.all_gates(&mut room, |room, number, of, _, out| room.evaluate_and(number, of, out))?;
             if let Some((colours, chunks)) = before.replace((colours, chunks)) {
                 self.finish(colours, &chunks, &mut outputs, |colours, _, _| colours)?;
             }
@@ -253,7 +253,7 @@ impl<'a> Batched<'a> {
 }
 
 /// A batch of the garbler under way.
-type Garbled = (PendingTables, PendingColours, Range<usize>);
+type Garbled = (Pending<Vec<Row>>, Pending<Colours>, Range<usize>);
 
 /// Chunks a batch for circuits of so many gates, inputs of the evaluator, and slots; none if not one chunk fits.
 fn chunks_a_batch(gates: usize, evaluator: usize, slots: usize) -> Option<usize> {
@@ -266,7 +266,7 @@ fn chunks_a_batch(gates: usize, evaluator: usize, slots: usize) -> Option<usize>
         0 => usize::MAX,
         units => (WINDOW / units).saturating_sub(held) / 2,
     };
-    let [labels, tables] = GateBatchSize { slots, gates, instances: INSTANCES_PER_KEY }.bytes();
+    let [labels, tables] = RoomSize { slots, gates, instances: INSTANCES_PER_KEY }.bytes();
     let chunks = by_window.min(MOST_BYTES / labels).min(MOST_BYTES / tables);
     (chunks > 0).then_some(chunks)
 }

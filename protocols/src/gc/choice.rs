@@ -3,7 +3,7 @@
 use std::fmt;
 
 use blindvox_engine::garble::GateHash;
-use blindvox_engine::{Backend, Device, DeviceKind, aes};
+use blindvox_engine::{Device, DeviceKind, aes};
 
 /// Where gates are computed; each party chooses for itself, the bytes sent are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,14 +24,14 @@ pub enum GatePlace {
 pub struct Garbling {
     /// The gate hash, which both parties must use.
     pub hash: GateHash,
-    /// A GPU to compute gates on; none is the CPU.
-    pub gpu: Option<Device>,
+    /// The device whose rooms gates are computed in; none is the processor, chunk by chunk in cache.
+    pub device: Option<Device>,
 }
 
 impl Garbling {
     /// Resolves a choice of place on a session's device.
     pub fn new(hash: GateHash, place: GatePlace, device: &Device) -> Self {
-        let gpu = match (place, device.kind()) {
+        let device = match (place, device.kind()) {
             (GatePlace::Cpu, _) | (_, DeviceKind::Cpu) | (GatePlace::Auto, DeviceKind::SoftwareGpu) => None,
             (GatePlace::Auto, DeviceKind::Gpu) => {
                 let by_instructions = hash == GateHash::Aes && aes::Body::best() != aes::Body::Portable;
@@ -39,14 +39,14 @@ impl Garbling {
             }
             (GatePlace::Device, _) => Some(device.clone()),
         };
-        Self { hash, gpu }
+        Self { hash, device }
     }
 }
 
 impl fmt::Display for Garbling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.gpu {
-            Some(gpu) => write!(f, "{} on {}", self.hash, gpu.describe()),
+        match &self.device {
+            Some(device) => write!(f, "{} on {}", self.hash, device.describe()),
             None => write!(f, "{} on the CPU", self.hash),
         }
     }

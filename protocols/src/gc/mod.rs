@@ -23,11 +23,11 @@
 //! | [`modular`] | the same modulo a prime |
 //! | [`aes128`] | AES-128, to check the rest by |
 //! | [`bristol`] | circuits in files |
-//! | [`program`] | a circuit made ready to run |
+//! | [`schedule`] | a circuit made ready to run |
 //! | [`planes`] | input and output bits of many instances |
 //! | [`traffic`] | bytes of runs |
 //! | [`choice`] | which hash, and where gates are computed |
-//! | [`garble`] | the two parties; `batched`: the same on a GPU |
+//! | [`garble`] | the two parties, chunk by chunk in cache; `batched`: the same in rooms on a device |
 
 pub mod aes128;
 pub mod arithmetic;
@@ -38,8 +38,8 @@ pub mod circuit;
 pub mod garble;
 pub mod modular;
 pub mod planes;
-pub mod program;
 mod public;
+pub mod schedule;
 mod stream;
 pub mod traffic;
 
@@ -48,7 +48,7 @@ pub use circuit::{Bit, Builder, Circuit};
 pub use garble::{Evaluator, Garbler, Half};
 use planes::Plane;
 pub use planes::Planes;
-pub use program::Program;
+pub use schedule::Schedule;
 
 /// Instances that are worked on together: a wire's labels are 4 KiB, and they share a gate's hash keys.
 pub const INSTANCES: usize = blindvox_engine::aes::INSTANCES_PER_KEY;

@@ -21,7 +21,7 @@ use super::relu::BATCH;
 use super::tournament;
 use crate::compare::{Compare, check};
 use crate::error::{Error, Result};
-use crate::gc::{self, INSTANCES, Planes, Program, arithmetic};
+use crate::gc::{self, INSTANCES, Planes, Schedule, arithmetic};
 use crate::peer::Peer;
 use crate::share::{Ring, Shares};
 use crate::traffic::{Bytes, batches};
@@ -45,7 +45,7 @@ pub fn argmax(
     labels(peer, logits, classes, |peer, columns| {
         let outcomes = outcomes(peer, compare, columns, ring)?;
         let outcomes: Vec<_> = outcomes.iter().map(|c| &c[..]).collect();
-        let winner = winner.get_or_insert_with(|| Program::new(&arithmetic::winner(classes)));
+        let winner = winner.get_or_insert_with(|| Schedule::new(&arithmetic::winner(classes)));
         let (gc, channel) = peer.gates()?;
         gc.run(channel, winner, &Planes::from_columns(&outcomes, 1))
     })

@@ -23,7 +23,7 @@ use crate::compare::words::Words;
 use crate::compare::{check, of_differences};
 use crate::convert::convert;
 use crate::error::Result;
-use crate::gc::{self, Program};
+use crate::gc::{self, Schedule};
 use crate::peer::Peer;
 use crate::share::{Ring, Shares};
 use crate::traffic::{Bytes, batches};
@@ -35,7 +35,7 @@ use crate::traffic::{Bytes, batches};
 pub fn relu(peer: &mut Peer, x: &[u32], ring: Ring) -> Result<Shares> {
     check("ReLU", ring, 32)?;
     let words = Words::new(ring);
-    let program = Program::new(&words.relu());
+    let program = Schedule::new(&words.relu());
     let mut y = Shares::with_capacity(x.len());
     for x in x.chunks(BATCH) {
         let shares = words.run_reshared(peer, &program, &[x], false)?;
@@ -73,7 +73,7 @@ fn widen_non_negative(peer: &mut Peer, mut y: Shares, bits: u32) -> Result<Share
 pub fn max_pool(peer: &mut Peer, windows: &[u32], window: usize, ring: Ring) -> Result<Shares> {
     check("max pooling", ring, 32)?;
     let words = Words::new(of_differences(ring));
-    let program = Program::new(&words.max(window));
+    let program = Schedule::new(&words.max(window));
     in_batches(windows, window, |columns| {
         let columns: Vec<_> = columns.iter().map(|c| &c[..]).collect();
         let shares = words.run_reshared(peer, &program, &columns, true)?;
@@ -101,7 +101,7 @@ pub fn argmax(peer: &mut Peer, logits: &[u32], classes: usize, ring: Ring) -> Re
     let words = Words::new(ring);
     let mut program = None;
     labels(peer, logits, classes, |peer, columns| {
-        let program = program.get_or_insert_with(|| Program::new(&words.argmax(classes)));
+        let program = program.get_or_insert_with(|| Schedule::new(&words.argmax(classes)));
         let inputs = words.in_order(peer.party, columns);
         let (gc, channel) = peer.gates()?;
         gc.run(channel, program, &inputs)

@@ -16,7 +16,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use blindvox_engine::Backend;
 use blindvox_engine::stack::leaving_nothing;
 use blindvox_models::{Linear, Program, Step, TensorId};
 use blindvox_net::channel::Party;

@@ -6,9 +6,9 @@
 
 use super::circuit::{Bit, Circuit, Node};
 
-/// A step; numbers are slots (or nodes, while the program is being made).
+/// A gate; numbers are slots (or nodes, while the schedule is being made).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Gate {
     /// Loads the garbler's input bit.
     Garbler { input: usize, out: usize },
     /// Loads the evaluator's input bit.
@@ -19,7 +19,7 @@ pub(super) enum Step {
     And { of: [usize; 5], flips: [bool; 2], out: usize },
 }
 
-impl Step {
+impl Gate {
     fn operands(&mut self) -> &mut [usize] {
         match self {
             Self::Garbler { .. } | Self::Evaluator { .. } => &mut [],
@@ -39,8 +39,8 @@ impl Step {
 
 /// A circuit ready to run.
 #[derive(Clone, Debug)]
-pub struct Program {
-    pub(super) steps: Vec<Step>,
+pub struct Schedule {
+    pub(super) gates: Vec<Gate>,
     /// Slot and negation of every output.
     pub(super) outputs: Vec<(usize, bool)>,
     pub(super) slots: usize,
@@ -50,7 +50,7 @@ pub struct Program {
     pub(super) inputs: [usize; 2],
 }
 
-impl Program {
+impl Schedule {
     /// Number of AND gates.
     pub fn ands(&self) -> usize {
         self.ands
@@ -68,7 +68,7 @@ impl Program {
 
     /// Orders and merges the gates of a circuit.
     pub fn new(circuit: &Circuit) -> Self {
-        let mut maker = Maker { circuit, uses: uses(circuit), placed: vec![false; circuit.nodes.len()], steps: vec![] };
+        let mut maker = Maker { circuit, uses: uses(circuit), placed: vec![false; circuit.nodes.len()], gates: vec![] };
         maker.placed[0] = true;
         for (i, (node, live)) in circuit.nodes.iter().zip(circuit.live()).enumerate() {
             let input = matches!(node, Node::Garbler(_) | Node::Evaluator(_));
@@ -77,17 +77,17 @@ impl Program {
             }
         }
         circuit.outputs.iter().for_each(|o| maker.place(o.node()));
-        let mut steps = maker.steps;
-        let (slots, slot_of) = assign_slots(circuit, &mut steps);
+        let mut gates = maker.gates;
+        let (slots, slot_of) = assign_slots(circuit, &mut gates);
         let evaluator =
-            steps.iter().filter_map(|s| if let Step::Evaluator { input, .. } = s { Some(*input) } else { None });
+            gates.iter().filter_map(|s| if let Gate::Evaluator { input, .. } = s { Some(*input) } else { None });
         Self {
             evaluator: evaluator.collect(),
-            ands: steps.iter().filter(|s| matches!(s, Step::And { .. })).count(),
+            ands: gates.iter().filter(|s| matches!(s, Gate::And { .. })).count(),
             outputs: circuit.outputs.iter().map(|o| (slot_of[o.node()], o.negated())).collect(),
             slots,
             inputs: circuit.inputs,
-            steps,
+            gates,
         }
     }
 }
@@ -120,7 +120,7 @@ struct Maker<'a> {
     circuit: &'a Circuit,
     uses: Vec<Uses>,
     placed: Vec<bool>,
-    steps: Vec<Step>,
+    gates: Vec<Gate>,
 }
 
 impl Maker<'_> {
@@ -156,49 +156,49 @@ impl Maker<'_> {
         let Node::And(a, b) = self.circuit.nodes[node] else { unreachable!("only ANDs are absorbed") };
         let ([a0, a1], [b0, b1]) = (self.operand(a), self.operand(b));
         self.place(sum);
-        self.steps.push(Step::And { of: [a0, a1, b0, b1, sum], flips: [a.negated(), b.negated()], out });
+        self.gates.push(Gate::And { of: [a0, a1, b0, b1, sum], flips: [a.negated(), b.negated()], out });
     }
 
-    /// Appends the step that computes a node, unless it is there.
+    /// Appends the gate that computes a node, unless it is there.
     fn place(&mut self, out: usize) {
         if std::mem::replace(&mut self.placed[out], true) {
             return;
         }
         match self.circuit.nodes[out] {
             Node::Zero => {}
-            Node::Garbler(input) => self.steps.push(Step::Garbler { input, out }),
-            Node::Evaluator(input) => self.steps.push(Step::Evaluator { input, out }),
+            Node::Garbler(input) => self.gates.push(Gate::Garbler { input, out }),
+            Node::Evaluator(input) => self.gates.push(Gate::Evaluator { input, out }),
             Node::And(..) => self.and(out, 0, out),
             Node::Xor(a, b) => match self.absorbed(out) {
                 Some((and, sum)) => self.and(and, sum, out),
                 None => {
                     [a, b].into_iter().for_each(|n| self.place(n));
-                    self.steps.push(Step::Xor { of: [a, b], out });
+                    self.gates.push(Gate::Xor { of: [a, b], out });
                 }
             },
         }
     }
 }
 
-/// Replaces nodes by slots; a slot is free again after the last step that reads it, but not for that step's own output.
-fn assign_slots(circuit: &Circuit, steps: &mut [Step]) -> (usize, Vec<usize>) {
+/// Replaces nodes by slots; a slot is free again after the last gate that reads it, but not for that gate's own output.
+fn assign_slots(circuit: &Circuit, gates: &mut [Gate]) -> (usize, Vec<usize>) {
     let mut last = vec![0; circuit.nodes.len()];
-    for (i, step) in steps.iter_mut().enumerate() {
-        step.operands().iter().for_each(|&n| last[n] = i);
+    for (i, gate) in gates.iter_mut().enumerate() {
+        gate.operands().iter().for_each(|&n| last[n] = i);
     }
     circuit.outputs.iter().for_each(|o| last[o.node()] = usize::MAX);
     last[0] = usize::MAX;
     let mut slot_of = vec![0; circuit.nodes.len()];
     let (mut slots, mut free) = (1, vec![]);
-    for (i, step) in steps.iter_mut().enumerate() {
-        let node = *step.out();
+    for (i, gate) in gates.iter_mut().enumerate() {
+        let node = *gate.out();
         slot_of[node] = free.pop().unwrap_or_else(|| {
             slots += 1;
             slots - 1
         });
-        *step.out() = slot_of[node];
+        *gate.out() = slot_of[node];
         let mut dead = vec![];
-        for operand in step.operands() {
+        for operand in gate.operands() {
             if last[*operand] == i && !dead.contains(operand) {
                 dead.push(*operand);
             }
@@ -214,36 +214,36 @@ mod tests {
     use super::super::arithmetic;
     use super::*;
 
-    /// Runs a program on plain bits in place of labels.
-    fn plain(program: &Program, garbler: &[bool], evaluator: &[bool]) -> Vec<bool> {
-        let mut slots = vec![false; program.slots];
-        for step in &program.steps {
-            match *step {
-                Step::Garbler { input, out } => slots[out] = garbler[input],
-                Step::Evaluator { input, out } => slots[out] = evaluator[input],
-                Step::Xor { of: [a, b], out } => slots[out] = slots[a] ^ slots[b],
-                Step::And { of, flips, out } => {
-                    assert!(of.iter().all(|&o| o != out), "a step may not overwrite what it reads");
+    /// Runs a schedule on plain bits in place of labels.
+    fn plain(schedule: &Schedule, garbler: &[bool], evaluator: &[bool]) -> Vec<bool> {
+        let mut slots = vec![false; schedule.slots];
+        for gate in &schedule.gates {
+            match *gate {
+                Gate::Garbler { input, out } => slots[out] = garbler[input],
+                Gate::Evaluator { input, out } => slots[out] = evaluator[input],
+                Gate::Xor { of: [a, b], out } => slots[out] = slots[a] ^ slots[b],
+                Gate::And { of, flips, out } => {
+                    assert!(of.iter().all(|&o| o != out), "a gate may not overwrite what it reads");
                     let [a0, a1, b0, b1, sum] = of.map(|o| slots[o]);
                     slots[out] = ((a0 ^ a1 ^ flips[0]) & (b0 ^ b1 ^ flips[1])) ^ sum;
                 }
             }
             assert!(!slots[0]);
         }
-        program.outputs.iter().map(|&(slot, negated)| slots[slot] ^ negated).collect()
+        schedule.outputs.iter().map(|&(slot, negated)| slots[slot] ^ negated).collect()
     }
 
     #[test]
-    fn programs_compute_what_their_circuits_do_in_few_slots() {
+    fn schedules_compute_what_their_circuits_do_in_few_slots() {
         for (circuit, slots) in [
             (arithmetic::sign(16), 6),
             (arithmetic::relu(16), 40),
             (arithmetic::max(4, 8), 60),
             (arithmetic::argmax(5, 6), 60),
         ] {
-            let program = Program::new(&circuit);
-            assert_eq!(program.ands, circuit.ands());
-            assert!(program.slots <= slots, "{} slots", program.slots);
+            let schedule = Schedule::new(&circuit);
+            assert_eq!(schedule.ands, circuit.ands());
+            assert!(schedule.slots <= slots, "{} slots", schedule.slots);
             let mut state = 1u64;
             for _ in 0..200 {
                 let mut draw = |n: usize| {
@@ -255,15 +255,15 @@ mod tests {
                         .collect::<Vec<_>>()
                 };
                 let (g, e) = (draw(circuit.garbler_inputs()), draw(circuit.evaluator_inputs()));
-                assert_eq!(plain(&program, &g, &e), circuit.plain(&g, &e));
+                assert_eq!(plain(&schedule, &g, &e), circuit.plain(&g, &e));
             }
         }
     }
 
     #[test]
     fn the_xors_of_an_adder_cost_no_steps_of_their_own() {
-        let program = Program::new(&arithmetic::sign(16));
-        let xors = program.steps.iter().filter(|s| matches!(s, Step::Xor { .. })).count();
-        assert!(xors <= 2, "{xors} XOR steps");
+        let schedule = Schedule::new(&arithmetic::sign(16));
+        let xors = schedule.gates.iter().filter(|s| matches!(s, Gate::Xor { .. })).count();
+        assert!(xors <= 2, "{xors} XOR gates");
     }
 }

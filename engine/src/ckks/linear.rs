@@ -1,0 +1,304 @@
+//! Linear maps of slots: a matrix by its diagonals, baby steps and giant steps.
+//!
+//! With d_k\[i\] = M\[i\]\[i + k\], M x = sum over k of d_k rot_k(x). Offsets k = g + b fall into giant steps g and baby steps b:
+//!
+//! ```text
+//! M x = sum over g of rot_g( sum over b of rot_-g(d_(g + b)) rot_b(x) )
+//! ```
+//!
+//! The source is decomposed once for all baby steps; the inner sums are one matrix product, of plaintexts times rotated
+//! ciphertexts; the giant steps stay over Q P, with one division by P for their sum; and the primes that the map drops
+//! take its scale exactly to the target.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ciphertext::Ciphertext;
+use super::complex::Complex;
+use super::encoding::Encoder;
+use super::evaluator::Evaluator;
+use super::noise;
+use super::params::Params;
+use super::rotation::Rotations;
+use crate::GemmShape;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::poly::{Ntt, PolyBatch};
+use crate::rlwe::Hoisted;
+use crate::rlwe::key_switch::rotation_element;
+
+/// A linear map of vectors of `slots` values.
+pub struct LinearMap {
+    slots: usize,
+    real: bool,
+    diagonals: BTreeMap<usize, Vec<Complex>>,
+    /// Baby steps are 0..baby, giant steps its multiples.
+    baby: usize,
+}
+
+/// A linear map's plaintexts for sources of one level and scale, and one target scale.
+pub struct PreparedMap {
+    slots: usize,
+    level: usize,
+    /// The scale of the source and of the result.
+    scales: [f64; 2],
+    /// That of the plaintexts.
+    omega: f64,
+    dropped: usize,
+    babies: Vec<usize>,
+    /// By giant step, a polynomial for each baby step.
+    giants: Vec<(usize, PolyBatch<Ntt>)>,
+    /// Sum over a row of the absolute values, at most; root of the sum of the squares of the diagonals' largest values.
+    norms: [f64; 2],
+    terms: usize,
+}
+
+impl LinearMap {
+    /// By the diagonals d_k\[i\] = M\[i\]\[i + k mod slots\], for k below `slots`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for none, for a wrong length or an offset that is too large.
+    pub fn from_diagonals(slots: usize, diagonals: BTreeMap<usize, Vec<Complex>>) -> Result<Self> {
+        let wrong = diagonals.iter().find(|(k, d)| **k >= slots || d.len() != slots);
+        if diagonals.is_empty() || wrong.is_some() {
+            return Err(Error::Shape(format!("diagonals {:?} of {slots} slots", diagonals.keys())));
+        }
+        let real = diagonals.values().flatten().all(|z| z.im == 0.0);
+        let offsets: Vec<usize> = diagonals.keys().copied().collect();
+        // The power of two with the fewest rotations.
+        let sizes = (0..=slots.ilog2()).map(|bits| 1 << bits);
+        let baby = sizes.min_by_key(|&baby| count(&offsets, baby)).expect("one at least");
+        Ok(Self { slots, real, diagonals, baby })
+    }
+
+    /// By a matrix of `rows` rows, row by row, in a square of a power of two of values: the source repeats its values, as
+    /// many as there are columns and then zeros. Diagonals that are zero everywhere are kept, so that what is computed
+    /// says nothing of the values.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for an empty matrix or rows of different lengths.
+    pub fn from_matrix(rows: usize, matrix: &[f64]) -> Result<Self> {
+        let columns = matrix.len().checked_div(rows).unwrap_or(0);
+        if columns == 0 || columns * rows != matrix.len() {
+            return Err(Error::Shape(format!("{} values for {rows} rows", matrix.len())));
+        }
+        let slots = rows.max(columns).next_power_of_two();
+        let value = |i: usize, k: usize| {
+            let j = (i + k) % slots;
+            if i < rows && j < columns { matrix[i * columns + j].into() } else { Complex::default() }
+        };
+        let diagonal = |k| (k, (0..slots).map(|i| value(i, k)).collect());
+        Self::from_diagonals(slots, (0..slots).map(diagonal).collect())
+    }
+
+    /// Values of its vectors.
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// The rotations that it takes: (for keys, before they are made).
+    pub fn rotations(&self) -> Rotations {
+        let steps = self.babies().into_iter().chain(self.giants()).filter(|&step| step != 0);
+        Rotations::exact(&steps.map(|step| step as i64).collect::<Vec<_>>())
+    }
+
+    fn babies(&self) -> Vec<usize> {
+        let all: BTreeSet<usize> = self.diagonals.keys().map(|k| k % self.baby).collect();
+        all.into_iter().collect()
+    }
+
+    fn giants(&self) -> Vec<usize> {
+        let all: BTreeSet<usize> = self.diagonals.keys().map(|k| k - k % self.baby).collect();
+        all.into_iter().collect()
+    }
+
+    /// The product in the clear.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of values.
+    pub fn apply_in_the_clear(&self, x: &[Complex]) -> Result<Vec<Complex>> {
+        if x.len() != self.slots {
+            return Err(Error::Shape(format!("{} values for a map of {}", x.len(), self.slots)));
+        }
+        let mut y = vec![Complex::default(); self.slots];
+        for (k, d) in &self.diagonals {
+            y.iter_mut().enumerate().for_each(|(i, y)| *y += d[i] * x[(i + k) % self.slots]);
+        }
+        Ok(y)
+    }
+
+    /// The plaintexts for a source at `level` and `scale`, with a result at scale `target`, `dropped` primes lower.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`] unless a prime is left, and where the plaintexts' scale would be below 2^10.
+    pub fn prepare(
+        &self,
+        params: &Params,
+        device: &Device,
+        (level, scale): (usize, f64),
+        (target, dropped): (f64, usize),
+    ) -> Result<PreparedMap> {
+        if dropped >= level {
+            return Err(Error::Parameters(format!("a linear map that drops {dropped} primes at level {level}")));
+        }
+        let basis = params.basis().level(level)?;
+        let drop = (level - dropped..level).map(|i| basis.modulus(i).value() as f64);
+        let omega = drop.fold(target / scale, |omega, q| omega * q);
+        if omega < 1024.0 {
+            return Err(Error::Parameters(format!(
+                "a linear map to scale 2^{:.1} from 2^{:.1} at level {level}: weights would have {:.1} bits",
+                target.log2(),
+                scale.log2(),
+                omega.log2()
+            )));
+        }
+        let largest = self.diagonals.values().flatten().fold(0.0, |most: f64, z| most.max(z.abs()));
+        let encoder =
+            Encoder::new(params).with_slots(self.slots)?.with_bound(largest.max(f64::MIN_POSITIVE) * 1.000_001);
+        let babies = self.babies();
+        let zero = PolyBatch::zeros(device, &basis, 1)?;
+        let points = |g: usize, b: usize| match self.diagonals.get(&(g + b)) {
+            None => zero.duplicate(),
+            Some(d) => {
+                // Rotated by -g.
+                let d: Vec<Complex> = (0..self.slots).map(|i| d[(i + self.slots - g) % self.slots]).collect();
+                let text = if self.real {
+                    encoder.real(&d.iter().map(|z| z.re).collect::<Vec<_>>(), omega)
+                } else {
+                    encoder.complex(&d, omega)
+                };
+                text?.points(device, &basis)
+            }
+        };
+        let giant = |g: usize| {
+            let row = babies.iter().map(|&b| points(g, b)).collect::<Result<Vec<_>>>()?;
+            Ok((g, PolyBatch::stack(&row.iter().collect::<Vec<_>>())?))
+        };
+        let row = |i: usize| self.diagonals.values().map(|d| d[i].abs()).sum::<f64>();
+        let most = (0..self.slots).map(row).fold(0.0, f64::max);
+        let squares = self.diagonals.values().map(|d| d.iter().fold(0.0, |most: f64, z| most.max(z.abs())).powi(2));
+        Ok(PreparedMap {
+            slots: self.slots,
+            level,
+            scales: [scale, target],
+            omega,
+            dropped,
+            giants: self.giants().into_iter().map(giant).collect::<Result<_>>()?,
+            babies,
+            norms: [most, squares.sum::<f64>().sqrt()],
+            terms: self.diagonals.len(),
+        })
+    }
+}
+
+/// Rotations of baby and giant steps.
+fn count(offsets: &[usize], baby: usize) -> usize {
+    let babies: BTreeSet<usize> = offsets.iter().map(|k| k % baby).filter(|&b| b != 0).collect();
+    let giants: BTreeSet<usize> = offsets.iter().map(|k| k - k % baby).filter(|&g| g != 0).collect();
+    babies.len() + giants.len()
+}
+
+impl PreparedMap {
+    /// Bytes of its plaintexts.
+    pub fn memory(&self) -> usize {
+        let words = |row: &PolyBatch<Ntt>| row.batch() * row.basis().len() * row.basis().n();
+        self.giants.iter().map(|(_, row)| words(row) * size_of::<u64>()).sum()
+    }
+
+    /// The scale of its plaintexts.
+    pub fn omega(&self) -> f64 {
+        self.omega
+    }
+}
+
+impl Evaluator {
+    /// The map of x, at its target scale and level.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`] unless x has the level, scale and slots that the map was prepared for, without a key for one
+    /// of its rotations, and where the result may wrap around.
+    pub fn linear(&self, x: &Ciphertext, map: &PreparedMap) -> Result<Ciphertext> {
+        let [scale, target] = map.scales;
+        if x.level() != map.level || (x.scale / scale - 1.0).abs() > 1e-12 || x.slots != map.slots {
+            return Err(Error::Parameters(format!(
+                "a map for level {}, scale 2^{:.6} and {} slots, given level {}, scale 2^{:.6} and {}",
+                map.level,
+                scale.log2(),
+                map.slots,
+                x.level(),
+                x.scale.log2(),
+                x.slots
+            )));
+        }
+        let rotated = self.rotated_by(x, &map.babies)?;
+        let sums = self.inner_sums(map, &rotated)?;
+        let mut pair = self.giant_steps(map, sums)?;
+        if map.dropped > 0 {
+            pair = pair.mod_down(map.level - map.dropped)?;
+        }
+        let mut out = x.with(pair)?;
+        (out.scale, out.bound) = (target, (x.bound * map.norms[0]).max(f64::MIN_POSITIVE));
+        out.error = self.error_of(x, map);
+        out.flood = x.flood * map.norms[1];
+        out.checked()
+    }
+
+    /// x rotated by each step: two polynomials each.
+    fn rotated_by(&self, x: &Ciphertext, steps: &[usize]) -> Result<PolyBatch<Ntt>> {
+        let hoisted = self.hoist(x)?;
+        let rotated = steps.iter().map(|&step| match step {
+            0 => x.pair.duplicate(),
+            _ => self.rotated(&hoisted.hoisted, step as i64),
+        });
+        let rotated = rotated.collect::<Result<Vec<_>>>()?;
+        PolyBatch::stack(&rotated.iter().collect::<Vec<_>>())
+    }
+
+    /// By giant step, the ciphertext to rotate by it.
+    fn inner_sums(&self, map: &PreparedMap, rotated: &PolyBatch<Ntt>) -> Result<Vec<(usize, PolyBatch<Ntt>)>> {
+        let size = GemmShape { rows: 1, inner: map.babies.len(), cols: 2 };
+        let sum = |(g, row): &(usize, PolyBatch<Ntt>)| {
+            let [sum] = row.gemm([rotated], size)?;
+            Ok((*g, sum))
+        };
+        map.giants.iter().map(sum).collect()
+    }
+
+    /// The sum of the rotations, over Q P until it is complete.
+    fn giant_steps(&self, map: &PreparedMap, sums: Vec<(usize, PolyBatch<Ntt>)>) -> Result<PolyBatch<Ntt>> {
+        let (mut switched, mut kept): (Option<PolyBatch<Ntt>>, Option<PolyBatch<Ntt>>) = (None, None);
+        let add = |to: &mut Option<PolyBatch<Ntt>>, x: PolyBatch<Ntt>| match to {
+            Some(sum) => sum.add_assign(&x),
+            None => {
+                *to = Some(x);
+                Ok(())
+            }
+        };
+        for (g, sum) in sums {
+            if g == 0 {
+                add(&mut kept, sum)?;
+                continue;
+            }
+            let element = rotation_element(self.params.n(), g as i64);
+            let hoisted = Hoisted::new(&self.params, &sum)?;
+            let part = self.keys()?.automorphism_times_p(&hoisted, element);
+            let why = |e: Error| Error::Parameters(format!("rotation by {g} at level {}: {e}", map.level));
+            add(&mut switched, part.map_err(why)?)?;
+            add(&mut kept, hoisted.image_of_base(element)?)?;
+        }
+        if let Some(switched) = switched {
+            add(&mut kept, switched.mod_down(map.level)?)?;
+        }
+        kept.ok_or_else(|| Error::Shape("a linear map of no diagonals".to_owned()))
+    }
+
+    /// Terms and baby steps are taken for independent, as are the errors of slots; weights at most as large as the
+    /// largest of their diagonal.
+    fn error_of(&self, x: &Ciphertext, map: &PreparedMap) -> f64 {
+        let [_, weights] = map.norms;
+        let baby = noise::together(&[x.error, noise::switching(&self.params, map.level, x.scale)]);
+        let rounded = x.bound * noise::encoding(&self.params, map.omega) * (map.terms as f64).sqrt();
+        let inner = noise::switching(&self.params, map.level, x.scale * map.omega) * (map.giants.len() as f64).sqrt();
+        let last = noise::rounding(&self.params, map.scales[1]);
+        noise::together(&[weights * baby, rounded, inner, last])
+    }
+}
