@@ -25,6 +25,8 @@ pub enum Command {
     Segment(SegmentArgs),
     /// Run the same fixed-point network without cryptography.
     Plain(PlainArgs),
+    /// Turn an ONNX model, as PyTorch exports it, into a bundle; `calibrate` then makes it fit to run.
+    Import(ImportArgs),
     /// Choose each tensor's scale from volumes and write it into the bundle.
     Calibrate(CalibrateArgs),
     /// List CPU features, backends and adapters, and why one can't be used.
@@ -169,6 +171,12 @@ pub struct SegmentArgs {
     /// Draw the result here.
     #[arg(long, value_name = "P.png")]
     pub preview: Option<PathBuf>,
+    /// Write each class's volume (ml), mean and bounding box here, and whether the scan cuts it off.
+    #[arg(long, value_name = "S.json")]
+    pub statistics: Option<PathBuf>,
+    /// Write a mask of each class into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub masks: Option<PathBuf>,
     /// True labels, for Dice: on the volume's grid, voxels stored in any order. One value over several of the model's
     /// classes is compared with all of them together.
     #[arg(long, value_name = "TRUTH.nii.gz")]
@@ -206,6 +214,51 @@ pub struct PlainArgs {
     /// classes is compared with all of them together.
     #[arg(long, value_name = "TRUTH.nii.gz")]
     pub labels: Option<PathBuf>,
+}
+
+/// What becomes of instance normalisations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InstanceNormChoice {
+    /// `calibrate` puts the statistics of its volumes (10 or more) in the place of a scan's own, which changes labels.
+    Fold,
+}
+
+/// Flags of `import`.
+#[derive(Args)]
+pub struct ImportArgs {
+    /// The model; weights may lie in files beside it.
+    #[arg(value_name = "MODEL.onnx", required_unless_present = "list")]
+    pub model: Option<PathBuf>,
+    /// The bundle to write: a directory.
+    #[arg(short, long, value_name = "BUNDLE", required_unless_present = "list")]
+    pub output: Option<PathBuf>,
+    /// A name for reports; the file's where it isn't said.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The classes' names, the background's first.
+    #[arg(long, value_name = "A,B,..", value_delimiter = ',')]
+    pub classes: Option<Vec<String>>,
+    /// The grid to run on, in the place of the one that the model states.
+    #[arg(long, value_name = "D,H,W", value_delimiter = ',')]
+    pub dims: Option<Vec<usize>>,
+    /// The output that is the scores, where there are several: the first where it isn't said.
+    #[arg(long, value_name = "NAME")]
+    pub scores: Option<String>,
+    /// What the client does with its scan: `preparation` of a bundle's model.json in a file of its own.
+    #[arg(long, value_name = "P.json")]
+    pub preparation: Option<PathBuf>,
+    /// What becomes of instance normalisations, which have no exact form yet.
+    #[arg(long, value_enum)]
+    pub instance_norm: Option<InstanceNormChoice>,
+    /// Compare the network in real numbers with an output that the model gave, both numpy arrays.
+    #[arg(long, num_args = 2, value_names = ["IN.npy", "OUT.npy"])]
+    pub check: Option<Vec<PathBuf>>,
+    /// Replace a bundle that is there.
+    #[arg(long)]
+    pub force: bool,
+    /// List the operators that are supported.
+    #[arg(long, exclusive = true)]
+    pub list: bool,
 }
 
 /// Flags of `calibrate`.

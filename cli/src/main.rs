@@ -69,6 +69,7 @@ fn run(cli: args::Cli) -> Result<Done> {
         None => commands::segment::demo(),
         Some(args::Command::Segment(args)) => commands::segment::run(&args),
         Some(args::Command::Plain(args)) => commands::plain::run(&args),
+        Some(args::Command::Import(args)) => commands::import::run(&args),
         Some(args::Command::Calibrate(args)) => commands::calibrate::run(&args),
         Some(args::Command::Doctor(args)) => commands::doctor::run(&args),
     }

@@ -8,10 +8,13 @@
 //! features of a table, a flattened tensor, the scores of a class) has a grid of one element.
 
 mod kind;
+mod norms;
+mod transposed;
 
 use std::fmt;
 
 pub use kind::LinearKind;
+pub use transposed::Transposed;
 
 /// The position of a node in [`Network::nodes`].
 pub type NodeId = usize;
@@ -70,6 +73,9 @@ pub enum Op {
     Input,
     /// A weighted sum with a bias.
     Linear(Linear),
+    /// A convolution whose output channels hold the phases of a finer grid: channel c·F + p of them is, of channel c, the
+    /// voxels whose place modulo the F = d·h·w factors is p. What a transposed convolution is.
+    Interleaved(Linear, [usize; 3]),
     /// The same function of each element.
     Activation(Activation),
     /// The mean of each window, side by side; the windows' sizes along D, H, W divide the grid.
@@ -78,6 +84,21 @@ pub enum Op {
     MaxPool([usize; 3]),
     /// The inputs' channels one after another.
     Concat,
+    /// The inputs' sum.
+    Add,
+    /// factor·x + offset with numbers of its own for each channel.
+    Scale(Scale),
+    /// Every voxel so many times along D, H, W.
+    Resize([usize; 3]),
+    /// (x - mean)/sqrt(variance + eps) with each channel's own mean and variance, then a factor and an offset.
+    InstanceNorm {
+        /// What becomes of the normalised values.
+        scale: Scale,
+        /// Added to the variance.
+        eps: f64,
+        /// Whether statistics of other volumes may stand for a volume's own.
+        fold: bool,
+    },
     /// Every element a channel of its own, in the order C, D, H, W.
     Flatten,
 }
@@ -93,11 +114,34 @@ pub struct Linear {
     pub bias: Vec<f64>,
 }
 
+/// A factor and an offset a channel.
+#[derive(Clone)]
+pub struct Scale {
+    /// One a channel.
+    pub factor: Vec<f64>,
+    /// One a channel.
+    pub offset: Vec<f64>,
+}
+
+impl Scale {
+    /// What it does to values normalised by a mean and a variance a channel.
+    pub(crate) fn normalised(&self, moments: &[[f64; 2]], eps: f64) -> Self {
+        let factor: Vec<f64> = self.factor.iter().zip(moments).map(|(f, [_, var])| f / (var + eps).sqrt()).collect();
+        let offset = self.offset.iter().zip(&factor).zip(moments).map(|((o, f), [mean, _])| o - mean * f).collect();
+        Self { factor, offset }
+    }
+}
+
 /// An activation.
 #[derive(Clone)]
 pub enum Activation {
     /// max(x, 0).
     Relu,
+    /// x, and slope·x for negative x, with a slope of its own for each channel.
+    LeakyRelu {
+        /// One a channel.
+        slopes: Vec<f32>,
+    },
     /// x^2.
     Square,
     /// a·x^2 + b·x + c with coefficients of its own for each channel.
@@ -129,11 +173,19 @@ impl fmt::Debug for Linear {
     }
 }
 
+/// Says what is public of it: no number.
+impl fmt::Debug for Scale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scale(..)")
+    }
+}
+
 /// Says what is public of it: no coefficient.
 impl fmt::Debug for Activation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Relu => "Relu",
+            Self::LeakyRelu { .. } => "LeakyRelu(..)",
             Self::Square => "Square",
             Self::Quadratic { .. } => "Quadratic(..)",
         })

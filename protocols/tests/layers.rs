@@ -72,3 +72,42 @@ fn classifiers_give_the_class_of_the_integer_network() {
         }
     }
 }
+
+/// Sums, slopes of both kinds, factors, a transposed convolution whose kernel is not its stride, repeated voxels.
+#[test]
+fn residual_networks_follow_their_integers() {
+    let mut net = Net::new(&[8, 6, 4], false, 5);
+    net.conv("down", "in", 1, 3, &[3, 3, 3], true);
+    net.with("stride", json!([2, 2, 2]));
+    let slopes = net.tensor("slopes", &[3], 0.25, 0.1);
+    net.op("prelu", json!({"activation": {"function": "prelu", "slope": slopes}}), &["down"]);
+    net.conv("mid", "prelu", 3, 3, &[3, 3, 3], false);
+    net.op("sum", json!("add"), &["mid", "prelu"]);
+    let factor = net.tensor("factor", &[3], 0.8, 0.1);
+    net.op("scale", json!({"scale": {"factor": factor}}), &["sum"]);
+    net.op("leaky", json!({"activation": {"function": "leaky_relu", "slope": 0.01}}), &["scale"]);
+    let weight = net.tensor("up.w", &[3, 2, 3, 3, 3], 0.0, 0.3);
+    let sizes = |n: usize| [n; 3];
+    let up = json!({"out_channels": 2, "weight": weight, "kernel": sizes(3), "stride": sizes(2), "padding": sizes(1),
+        "output_padding": sizes(1)});
+    net.op("up", json!({"conv_transpose": up}), &["leaky"]);
+    net.op("up.relu", json!("relu"), &["up"]);
+    net.op("copies", json!({"resize": {"factor": [2, 2, 2]}}), &["leaky"]);
+    net.op("cat", json!("concat"), &["up.relu", "copies"]);
+    net.conv("head", "cat", 5, 3, &[1, 1, 1], false);
+    let (program, input) = net.write("head", 3, 3).program();
+    let program = Arc::new(program);
+    let kinds: Vec<_> = program.steps.iter().map(|s| s.kind()).collect();
+    assert!(kinds.contains(&"interleave") && kinds.contains(&"resize"), "{kinds:?}");
+    let options =
+        Options { trace: true, samples: 5, randomness: Randomness::FixedForTests(3), ..Options::new(Device::cpu()) };
+    let run = local::run(program.clone(), &input, &options, &mut ()).expect("a run");
+    let labels = run.client.labels.expect("labels");
+    let (client, server) = (run.client.trace.expect("a trace"), run.server.trace.expect("a trace"));
+    let steps = trace::check(&program, &client, &server).expect("shares that match");
+    assert!(steps.len() + 1 == program.steps.len() && steps.iter().all(|s| s.holds()), "{steps:?}");
+    assert_eq!(labels, trace::labels(&program, &client, &server).expect("scores"));
+    let (client, server) = (run.client.samples.expect("samples"), run.server.samples.expect("samples"));
+    let steps = sample::check(&program, &client, &server, &labels).expect("samples that match");
+    assert!(steps.iter().all(|s| s.holds()), "{steps:?}");
+}

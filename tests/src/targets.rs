@@ -11,6 +11,7 @@ use blindvox_engine::rlwe::SeededCiphertexts;
 use blindvox_engine::{Device, Prng};
 use blindvox_models::data::nifti::{Header, Volume};
 use blindvox_models::format::bundle::{MODEL_FILE, WEIGHTS_FILE};
+use blindvox_models::format::onnx::{Options as Import, import};
 use blindvox_models::{Bundle, Program, testing};
 use blindvox_net::local_pair;
 use blindvox_net::transport::tcp;
@@ -31,13 +32,14 @@ pub struct Target {
 }
 
 /// Every reader.
-pub static TARGETS: [Target; 7] = [
+pub static TARGETS: [Target; 8] = [
     Target { name: "frames", run: frames, seeds: framed },
     Target { name: "hello", run: hello, seeds: hellos },
     Target { name: "architecture", run: architectures, seeds: encoded_architectures },
     Target { name: "ciphertexts", run: ciphertexts, seeds: keys_and_ciphertexts },
     Target { name: "nifti", run: nifti, seeds: volumes },
     Target { name: "bundle", run: bundle, seeds: bundles },
+    Target { name: "onnx", run: onnx, seeds: exports },
     Target { name: "bristol", run: circuits, seeds: written_circuits },
 ];
 
@@ -181,6 +183,17 @@ fn bundles() -> Vec<Vec<u8>> {
     let [json, weights] =
         [MODEL_FILE, WEIGHTS_FILE].map(|f| std::fs::read(written.directory.path().join(f)).expect("a file"));
     vec![[&(json.len() as u32).to_le_bytes()[..], &json, &weights].concat()]
+}
+
+fn onnx(bytes: &[u8]) -> bool {
+    let path = folder().join(format!("{:?}.onnx", std::thread::current().id()));
+    std::fs::write(&path, bytes).expect("room");
+    import(&path, &Import { fold: true, ..Import::default() }).is_ok()
+}
+
+fn exports() -> Vec<Vec<u8>> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/onnx");
+    ["odd_script.onnx", "odd.onnx"].map(|name| std::fs::read(fixtures.join(name)).expect("a fixture")).into()
 }
 
 // Circuits in text.

@@ -53,7 +53,7 @@ fn nanoseconds(program: &Program, step: &Step, kind: Comparison) -> Result<f64> 
                     + if kind == Comparison::SignSelect { 2.0 * COT.ns } else { 0.0 })
                 + elements(*input) * LABEL.ns * f64::from(*bits)
         }
-        Step::AvgPool { .. } | Step::Flatten { .. } => 0.0,
+        Step::AvgPool { .. } | Step::Flatten { .. } | Step::Interleave { .. } | Step::Resize { .. } => 0.0,
         Step::Argmax { input, bits, .. } => {
             let voxels = elements(*input) / program.classes as f64;
             let ands = arithmetic::argmax(program.classes, *bits as usize).ands();

@@ -26,6 +26,11 @@ pub fn run(args: &CalibrateArgs) -> Result<Done> {
     for a in &agreements {
         say!("{}: {} of {} labels differ from the float network's", a.volume.display(), a.differing, a.voxels);
     }
+    for a in agreements.iter().filter(|a| a.folding.is_some()) {
+        let changed = a.folding.unwrap_or_default();
+        let percent = 100.0 * changed as f64 / a.voxels as f64;
+        say!("{}: folding instance normalisations changes {changed} labels ({percent:.2} %)", a.volume.display());
+    }
     for warning in agreements.iter().filter_map(Agreement::warning) {
         screen::warn(&warning);
     }

@@ -2,5 +2,7 @@
 
 pub mod calibrate;
 pub mod doctor;
+pub mod import;
 pub mod plain;
+mod results;
 pub mod segment;

@@ -16,6 +16,7 @@ use blindvox_protocols::{Error, Result};
 use serde::Serialize;
 
 use crate::args::{BackendChoice, ComparisonChoice, GarbleChoice, GateHashChoice, OtChoice, ReadingArgs, SegmentArgs};
+use crate::commands::results;
 use crate::gpu;
 use crate::input::{Done, Input};
 use crate::ui::files::{self, check_outputs, check_volume_name};
@@ -108,8 +109,11 @@ fn load(args: &SegmentArgs) -> Result<Input> {
     let mut outputs = vec![("--output", &*args.output)];
     outputs.extend(args.report.as_deref().map(|p| ("--report", p)));
     outputs.extend(args.preview.as_deref().map(|p| ("--preview", p)));
-    check_outputs(&inputs, &outputs)?;
+    outputs.extend(args.statistics.as_deref().map(|p| ("--statistics", p)));
     let bundle = Bundle::load(&args.model)?;
+    let masks = args.masks.as_deref().map_or_else(Vec::new, |folder| results::masks(folder, &bundle.classes));
+    outputs.extend(masks.iter().map(|p| ("--masks", &**p)));
+    check_outputs(&inputs, &outputs)?;
     if bundle.preparation.table.is_some() {
         let model = args.model.display();
         return Err(Error::Input(format!(
@@ -130,6 +134,7 @@ fn load(args: &SegmentArgs) -> Result<Input> {
 
 /// The `segment` command.
 pub fn run(args: &SegmentArgs) -> Result<Done> {
+    let folder = args.masks.as_deref().map(files::Folder::make).transpose()?;
     let job = load(args)?;
     job.prepared.warnings.iter().for_each(|w| screen::warn(w));
     let device = gpu::device(args.backend, args.adapter.as_deref())?;
@@ -227,11 +232,13 @@ pub fn run(args: &SegmentArgs) -> Result<Done> {
     if let Some(path) = &args.preview {
         outputs.push(Picture::new(&job.volume, &map).stage(path)?);
     }
+    outputs.extend(results::stage(args, &job, &map)?);
     if !args.quiet {
         tell(args, &job, &report);
     }
     screen::check()?;
     atomic::commit_all(outputs)?;
+    folder.into_iter().for_each(files::Folder::keep);
     Ok(job.done(args.reading))
 }
 
@@ -312,7 +319,7 @@ fn tell(args: &SegmentArgs, job: &Input, report: &Report) {
         }
     }
     say!("Wrote {}", args.output.display());
-    for path in [&args.report, &args.preview].into_iter().flatten() {
+    for path in [&args.report, &args.preview, &args.statistics, &args.masks].into_iter().flatten() {
         say!("Wrote {}", path.display());
     }
 }
@@ -351,6 +358,8 @@ pub fn demo() -> Result<Done> {
         garble: GarbleChoice::default(),
         report: Some(out.join("demo_report.json")),
         preview: Some(out.join("demo_preview.png")),
+        statistics: None,
+        masks: None,
         labels: Some(folder.join("volumes/labels").join(volume)),
         compare: true,
         quiet: false,

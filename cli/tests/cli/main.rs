@@ -2,6 +2,7 @@
 
 use blindvox_models::testing as common;
 
+mod import;
 mod process;
 mod refusals;
 mod runs;

@@ -7,6 +7,7 @@
 //! | [`prepare`] | a volume to the network's input |
 //! | [`placement`] | where that lies in the volume; labels back to the volume's grid |
 //! | [`dice`] | the overlap of labels |
+//! | [`statistics`] | volumes, means and boxes of classes |
 //! | [`table`] | rows of numbers to the network's input |
 
 pub mod dice;
@@ -14,4 +15,5 @@ pub mod labels;
 pub mod nifti;
 pub mod placement;
 pub mod prepare;
+pub mod statistics;
 pub mod table;

@@ -79,13 +79,41 @@ pub enum Labels {
 }
 
 /// What makes intensities comparable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalise {
     /// (x - mean) / (population standard deviation), over the whole volume.
     ZScore,
     /// Values as they are.
     None,
+    /// The straight line that takes two values to two others, as for Hounsfield units. Since version 2.
+    Range {
+        /// Low and high value of the scan.
+        from: [f64; 2],
+        /// What they become.
+        to: [f64; 2],
+    },
+}
+
+impl Normalise {
+    /// The mean and the deviation that values are normalised by.
+    fn line(self, data: &[f64]) -> (f64, f64) {
+        match self {
+            Self::ZScore => moments(data),
+            Self::None => (0.0, 1.0),
+            Self::Range { from: [a, b], to: [c, d] } => {
+                let deviation = (b - a) / (d - c);
+                (a - c * deviation, deviation)
+            }
+        }
+    }
+
+    /// Whether it is a rising line, all of it finite.
+    fn is_sound(self) -> bool {
+        let Self::Range { from, to } = self else { return true };
+        let (mean, deviation) = self.line(&[]);
+        from[0] < from[1] && to[0] < to[1] && mean.is_finite() && deviation.is_finite() && deviation > 0.0
+    }
 }
 
 /// Three axes from the two of a planar network or the three of another.
@@ -142,8 +170,12 @@ impl Preparation {
         if self.table.is_some() {
             return Err(wrong("table", "one".into(), "none, as the input has channels and dims".into()));
         }
-        if self.normalise.is_none() {
-            return Err(wrong("normalise", "none of it".into(), "z_score or none".into()));
+        let Some(normalise) = self.normalise else {
+            return Err(wrong("normalise", "none of it".into(), "z_score, range or none".into()));
+        };
+        if !normalise.is_sound() {
+            let expected = "from and to, each a low and a high value, finite";
+            return Err(wrong("normalise", format!("{normalise:?}"), expected.into()));
         }
         if input.channels != 1 {
             return Err(wrong("channels", input.channels.to_string(), "1, as a volume has".into()));
@@ -154,7 +186,8 @@ impl Preparation {
             ("resample", self.resample.is_some()),
             ("labels", self.labels.is_some()),
         ];
-        if let Some((field, _)) = newer.into_iter().find(|(_, given)| *given && version < 2) {
+        let range = ("normalise", matches!(normalise, Normalise::Range { .. }));
+        if let Some((field, _)) = newer.into_iter().chain([range]).find(|(_, given)| *given && version < 2) {
             return Err(wrong(field, format!("it in version {version}"), "graph.version 2".into()));
         }
         if let Some((field, _)) = newer[1..].iter().find(|(_, given)| *given && self.orientation.is_none()) {
@@ -280,10 +313,7 @@ impl Preparation {
     pub fn prepare(&self, volume: &Volume, target: [usize; 3], path: &Path) -> Result<(Vec<f32>, Placement)> {
         let placement = self.placement(volume, target, path)?;
         let data = placement.on_model_grid(volume);
-        let (mean, deviation) = match self.normalise {
-            Some(Normalise::ZScore) => moments(&data),
-            Some(Normalise::None) | None => (0.0, 1.0),
-        };
+        let (mean, deviation) = self.normalise.unwrap_or(Normalise::None).line(&data);
         if !(deviation > 0.0 && deviation.is_finite()) {
             let path = path.display();
             return Err(Error::Input(format!("{path}: voxels: found a constant volume, expected varying values")));

@@ -13,6 +13,7 @@ use crate::data::placement::Placement;
 use crate::data::prepare::Preparation;
 use crate::error::{Error, Result};
 use crate::integers::calibration::Calibration;
+use crate::integers::calibration::Norms;
 use crate::integers::lower::{self, Lowered};
 use crate::integers::program::Program;
 use crate::integers::quantize::{self, quantize_input};
@@ -46,6 +47,24 @@ pub struct Model {
     /// What calibration saw; from version 2 on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
+    /// What its owner says of it; from version 2 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<Card>,
+}
+
+/// What a model's owner says of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    /// The licence of the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub licence: Option<String>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intended_use: Option<String>,
+    /// Whether it is another function than the one that was trained, as with folded instance normalisations.
+    #[serde(default)]
+    pub approximate: bool,
 }
 
 /// What a model's owner lets the client learn.
@@ -74,6 +93,8 @@ pub struct Bundle {
     pub quantization: Quantization,
     /// What calibration saw.
     pub calibration: Option<Calibration>,
+    /// What its owner says of it.
+    pub card: Option<Card>,
     directory: PathBuf,
     layout: Layout,
     weights: Weights,
@@ -128,6 +149,7 @@ impl Model {
             (self.calibration.is_some(), "calibration"),
             (channels, "quantization.tensors.channel_bits"),
             (self.reveal.is_some(), "reveal"),
+            (self.card.is_some(), "card"),
         ];
         keys.into_iter().find_map(|(used, key)| used.then_some(key))
     }
@@ -211,8 +233,8 @@ impl Bundle {
     }
 
     pub(crate) fn new(directory: PathBuf, model: Model, layout: Layout, weights: Weights) -> Self {
-        let Model { name, classes, reveal, preparation, graph, quantization, calibration } = model;
-        Self { name, classes, reveal, preparation, graph, quantization, calibration, directory, layout, weights }
+        let Model { name, classes, reveal, preparation, graph, quantization, calibration, card } = model;
+        Self { name, classes, reveal, preparation, graph, quantization, calibration, card, directory, layout, weights }
     }
 
     /// The directory it was read from.
@@ -238,8 +260,22 @@ impl Bundle {
         fold::network(&self.graph, &self.layout, &self.weights, self.reveal == Some(Reveal::Scores))
     }
 
+    /// The network that runs: instance normalisations have the statistics of the calibration in the place of their own.
+    ///
+    /// # Errors
+    /// As [`Self::network`], and [`Error::Model`] for statistics that don't fit.
+    pub fn folded_network(&self) -> Result<Network> {
+        self.network()?.folded(self.norms())
+    }
+
+    /// The statistics that are folded, none before a calibration.
+    pub(crate) fn norms(&self) -> &Norms {
+        static NONE: Norms = Norms::new();
+        self.calibration.as_ref().map_or(&NONE, |c| &c.norms)
+    }
+
     pub(crate) fn lowered(&self) -> Result<Lowered> {
-        lower::lower(&self.network()?)
+        lower::lower(&self.folded_network()?)
     }
 
     /// The network in integers.
@@ -288,6 +324,12 @@ impl Bundle {
                 self.graph.version
             ));
         }
+        if self.card.as_ref().is_some_and(|card| card.approximate) {
+            warnings.push(format!(
+                "{}: card.approximate: this is not quite the network that was trained (instance normalisations are folded)",
+                self.directory.join(MODEL_FILE).display()
+            ));
+        }
         Ok(Prepared { real, integers, placement, warnings })
     }
 
@@ -317,6 +359,7 @@ impl Bundle {
             graph: self.graph.clone(),
             quantization: self.quantization.clone(),
             calibration: self.calibration.clone(),
+            card: self.card.clone(),
         };
         write_atomic(&self.directory.join(MODEL_FILE), |out| {
             serde_json::to_writer_pretty(&mut *out, &model)?;

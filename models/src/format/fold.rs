@@ -1,10 +1,10 @@
 //! From a checked graph and its weights to the network.
 
-use super::graph::{self, BatchNorm, Function, Graph, Layout};
+use super::graph::{self, BatchNorm, Function, Graph, Layout, Slope};
 use super::weights::Weights;
 use crate::budget::Spent;
 use crate::error::{Error, Result};
-use crate::network::{Activation, Linear, LinearKind, Network, Node, Op, Output};
+use crate::network::{Activation, Linear, LinearKind, Network, Node, Op, Output, Scale};
 
 /// Joins a graph, its shapes and its weights; `reveal_scores` where the client may learn them.
 ///
@@ -39,20 +39,43 @@ impl Builder<'_> {
         let vector = |name| self.weights.tensor(&node.name, name, &channels);
         Ok(match &node.op {
             graph::Op::Input { .. } => Op::Input,
-            graph::Op::Conv { weight, bias, batch_norm, .. }
-            | graph::Op::ConvTranspose { weight, bias, batch_norm, .. }
-            | graph::Op::Dense { weight, bias, batch_norm, .. } => {
-                Op::Linear(self.linear(at, node, weight, bias, batch_norm)?)
+            graph::Op::Conv { weight, bias, batch_norm, .. } | graph::Op::Dense { weight, bias, batch_norm, .. } => {
+                Op::Linear(self.linear(at, node, self.layout.kind(&node.op), weight, bias, batch_norm)?)
+            }
+            graph::Op::ConvTranspose { weight, bias, batch_norm, .. } => {
+                let geometry = self.layout.transposed(&node.op);
+                // The taps that weights are stored with, whatever becomes of them.
+                let kind = LinearKind::Transposed2 { factor: geometry.kernel };
+                let linear = self.linear(at, node, kind, weight, bias, batch_norm)?;
+                if geometry.side_by_side().is_some_and(|kernel| kernel.iter().all(|k| matches!(k, 1 | 2))) {
+                    return Ok(Op::Linear(linear));
+                }
+                let ci = self.layout.shapes[self.layout.inputs[at][0]].channels;
+                let phases = geometry.stride.iter().product::<usize>();
+                let kind = geometry.phases();
+                self.spent.weights(&node.name, &[linear.bias.len(), phases, ci, kind.volume()])?;
+                let weights = geometry.phase_weights(&linear.weights, ci);
+                let bias = linear.bias.iter().flat_map(|&b| std::iter::repeat_n(b, phases)).collect();
+                Op::Interleaved(Linear { kind, weights, bias }, geometry.stride)
             }
             graph::Op::Square => Op::Activation(Activation::Square),
             graph::Op::Relu => Op::Activation(Activation::Relu),
             graph::Op::Quadratic { a, b, c } => {
                 Op::Activation(Activation::Quadratic { a: vector(a)?, b: vector(b)?, c: vector(c)? })
             }
-            graph::Op::Activation(activation) => Op::Activation(known(activation, &node.name)?),
+            graph::Op::Activation(activation) => {
+                Op::Activation(self.activation(activation, &node.name, channels[0])?)
+            }
             graph::Op::AvgPool { .. } | graph::Op::GlobalAvgPool => Op::AvgPool(self.layout.window(at, &node.op)),
             graph::Op::MaxPool { .. } => Op::MaxPool(self.layout.window(at, &node.op)),
             graph::Op::MinPool { .. } => return Err(unsupported(&node.name, "op", "min_pool")),
+            graph::Op::Add => Op::Add,
+            graph::Op::Scale { factor, offset } => Op::Scale(self.scale(&node.name, factor, offset, channels[0])?),
+            graph::Op::Resize { factor } => Op::Resize(self.layout.repeats(factor)),
+            graph::Op::InstanceNorm { gamma, beta, eps, fold } => {
+                let scale = self.scale(&node.name, gamma, beta, channels[0])?;
+                Op::InstanceNorm { scale, eps: *eps, fold: *fold }
+            }
             graph::Op::Concat => Op::Concat,
             graph::Op::Flatten => Op::Flatten,
             graph::Op::Argmax => unreachable!("the last node"),
@@ -64,11 +87,11 @@ impl Builder<'_> {
         &mut self,
         at: usize,
         node: &graph::Node,
+        kind: LinearKind,
         weight: &str,
         bias: &Option<String>,
         norm: &Option<BatchNorm>,
     ) -> Result<Linear> {
-        let kind = self.layout.kind(&node.op);
         let ci = self.layout.shapes[self.layout.inputs[at][0]].channels;
         let co = self.layout.shapes[at].channels;
         self.spent.weights(&node.name, &[co, ci, kind.volume()])?;
@@ -90,6 +113,29 @@ impl Builder<'_> {
         Ok(Linear { kind, weights, bias })
     }
 
+    /// An activation, if it can be computed.
+    fn activation(&self, activation: &graph::Activation, node: &str, channels: usize) -> Result<Activation> {
+        let slopes = match (activation.function, &activation.slope) {
+            (Some(Function::Relu), _) => return Ok(Activation::Relu),
+            (Some(Function::LeakyRelu), Some(Slope::Number(slope))) => vec![*slope as f32; channels],
+            (Some(Function::Prelu), Some(Slope::Tensor(name))) => self.weights.tensor(node, name, &[channels])?,
+            (Some(other), _) => return Err(unsupported(node, "function", &other.name())),
+            (None, _) => return Err(unsupported(node, "activation", "pieces")),
+        };
+        match slopes.iter().find(|s| !s.is_finite()) {
+            Some(slope) => Err(Error::Model(format!("node {node:?}: slope: found {slope}, expected a finite number"))),
+            None => Ok(Activation::LeakyRelu { slopes }),
+        }
+    }
+
+    fn scale(&self, node: &str, factor: &Option<String>, offset: &Option<String>, channels: usize) -> Result<Scale> {
+        let vector = |name: &Option<String>, default: f64| match name {
+            Some(name) => Ok(self.weights.tensor(node, name, &[channels])?.into_iter().map(f64::from).collect()),
+            None => Ok(vec![default; channels]),
+        };
+        Ok(Scale { factor: vector(factor, 1.0)?, offset: vector(offset, 0.0)? })
+    }
+
     /// gamma·(W·x + bias - mean)/sqrt(var + eps) + beta as one W and bias.
     fn fold(&self, node: &str, norm: &BatchNorm, weights: &mut [f32], bias: &mut [f64]) -> Result<()> {
         let co = bias.len();
@@ -108,15 +154,6 @@ impl Builder<'_> {
             bias[o] = (bias[o] - f64::from(mean[o])) * gain + f64::from(beta[o]);
         }
         Ok(())
-    }
-}
-
-/// An activation, if it can be computed.
-fn known(activation: &graph::Activation, node: &str) -> Result<Activation> {
-    match activation.function {
-        Some(Function::Relu) => Ok(Activation::Relu),
-        Some(other) => Err(unsupported(node, "function", &other.name())),
-        None => Err(unsupported(node, "activation", "pieces")),
     }
 }
 

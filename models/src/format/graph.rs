@@ -6,7 +6,7 @@
 //!
 //! In version 1 convolutions have stride 1 and zero padding of half their odd kernel, so they keep the grid; pooling
 //! halves it and a transposed convolution doubles it. Version 2 adds strides, paddings and windows of any size, dense
-//! layers and what leads to them, and more activations.
+//! layers and what leads to them, sums, factors a channel, repeated voxels, and more activations.
 
 mod activation;
 mod check;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use activation::{Activation, Function, Piece, Slope};
 
-use crate::network::{LinearKind, Shape};
+use crate::network::{LinearKind, Shape, Transposed};
 
 /// The newest version of `model.json` that this crate reads and writes; it reads all from 1 on.
 pub const VERSION: u32 = 2;
@@ -95,11 +95,23 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         batch_norm: Option<BatchNorm>,
     },
-    /// Transposed convolution with kernel 2 and stride 2 along every axis of the grid.
+    /// Transposed convolution: input z adds to output `stride·z + k - padding` by tap k.
     ConvTranspose {
         /// Output channels.
         out_channels: usize,
-        /// `[in_channels, out_channels, 2…]`.
+        /// Sizes along the axes; 2 where they aren't said. Since version 2, as the three that follow.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kernel: Option<Vec<usize>>,
+        /// Steps along the axes; 2 where they aren't said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stride: Option<Vec<usize>>,
+        /// Voxels taken off both ends of the axes; 0 where they aren't said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        padding: Option<Vec<usize>>,
+        /// Voxels added to the far ends, fewer than the stride; 0 where they aren't said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output_padding: Option<Vec<usize>>,
+        /// `[in_channels, out_channels, kernel…]`.
         weight: String,
         /// `[out_channels]`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,6 +170,38 @@ pub enum Op {
     },
     /// Mean over the whole grid. Since version 2.
     GlobalAvgPool,
+    /// The inputs' sum, element by element. Since version 2.
+    Add,
+    /// factor·x + offset with numbers of its own for each channel. Since version 2.
+    Scale {
+        /// `[channels]`; 1 where it isn't said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        factor: Option<String>,
+        /// `[channels]`; 0 where it isn't said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        offset: Option<String>,
+    },
+    /// Every voxel so many times along each axis. Since version 2.
+    Resize {
+        /// As many as the grid has axes.
+        factor: Vec<usize>,
+    },
+    /// gamma·(x - mean)/sqrt(variance + eps) + beta with the mean and the variance of each channel of this very tensor.
+    /// Since version 2.
+    InstanceNorm {
+        /// `[channels]`; 1 where it isn't said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gamma: Option<String>,
+        /// `[channels]`; 0 where it isn't said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        beta: Option<String>,
+        /// Added to the variance, above 0.
+        eps: f64,
+        /// Whether calibration may put the means and variances of its volumes in the place of a scan's own, which is an
+        /// approximation.
+        #[serde(default)]
+        fold: bool,
+    },
     /// The inputs' channels one after another.
     Concat,
     /// The label of the largest channel, the lowest label of a tie; the output.
@@ -203,7 +247,6 @@ impl Layout {
             Op::Conv { kernel, stride, padding, .. } => self
                 .conv(kernel, stride.as_deref(), padding.as_deref())
                 .expect("a checked graph has sizes for each axis"),
-            Op::ConvTranspose { .. } => LinearKind::Transposed2 { factor: self.pair() },
             Op::Dense { .. } => LinearKind::conv([1; 3]),
             other => unreachable!("{} is not linear", other.name()),
         }
@@ -215,6 +258,31 @@ impl Layout {
         let stride = stride.map_or(Some([1; 3]), |list| self.three(list, 1))?;
         let padding = padding.map_or(Some(kernel.map(|k| k / 2)), |list| self.three(list, 0))?;
         Some(LinearKind::Conv { kernel, stride, padding })
+    }
+
+    /// The geometry of a transposed convolution. Call with one of a checked graph.
+    pub(crate) fn transposed(&self, op: &Op) -> Transposed {
+        let Op::ConvTranspose { kernel, stride, padding, output_padding, .. } = op else {
+            unreachable!("{} is no transposed convolution", op.name())
+        };
+        self.transposition([kernel, stride, padding, output_padding].map(Option::as_deref))
+            .expect("a checked graph has sizes for each axis")
+    }
+
+    /// From kernel, stride, padding and output padding; `None` where a list hasn't as many sizes as there are axes.
+    fn transposition(&self, [kernel, stride, padding, output_padding]: [Option<&[usize]>; 4]) -> Option<Transposed> {
+        let sized = |list: Option<&[usize]>, default, fill| list.map_or(Some(default), |list| self.three(list, fill));
+        Some(Transposed {
+            kernel: sized(kernel, self.pair(), 1)?,
+            stride: sized(stride, self.pair(), 1)?,
+            padding: sized(padding, [0; 3], 0)?,
+            output_padding: sized(output_padding, [0; 3], 0)?,
+        })
+    }
+
+    /// How often each voxel comes. Call with the operation of a checked graph.
+    pub(crate) fn repeats(&self, factor: &[usize]) -> [usize; 3] {
+        self.three(factor, 1).expect("a checked graph has sizes for each axis")
     }
 
     /// The window of the pooling at this position. Call with one of a checked graph.
@@ -261,6 +329,10 @@ impl Op {
             Op::MaxPool { .. } => "max_pool",
             Op::MinPool { .. } => "min_pool",
             Op::GlobalAvgPool => "global_avg_pool",
+            Op::Add => "add",
+            Op::Scale { .. } => "scale",
+            Op::Resize { .. } => "resize",
+            Op::InstanceNorm { .. } => "instance_norm",
             Op::Concat => "concat",
             Op::Argmax => "argmax",
         }
@@ -272,10 +344,20 @@ impl Op {
             Op::Input { features: Some(_), .. } => Some("features"),
             Op::Conv { stride: Some(_), .. } => Some("stride"),
             Op::Conv { padding: Some(_), .. } => Some("padding"),
+            Op::ConvTranspose { kernel: Some(_), .. } => Some("kernel"),
+            Op::ConvTranspose { stride: Some(_), .. } => Some("stride"),
+            Op::ConvTranspose { padding: Some(_), .. } => Some("padding"),
+            Op::ConvTranspose { output_padding: Some(_), .. } => Some("output_padding"),
             Op::AvgPool { window: Some(_) } | Op::MaxPool { window: Some(_) } => Some("window"),
-            Op::Dense { .. } | Op::Flatten | Op::Activation(_) | Op::MinPool { .. } | Op::GlobalAvgPool => {
-                Some(self.name())
-            }
+            Op::Dense { .. }
+            | Op::Flatten
+            | Op::Activation(_)
+            | Op::MinPool { .. }
+            | Op::GlobalAvgPool
+            | Op::Add
+            | Op::Scale { .. }
+            | Op::Resize { .. }
+            | Op::InstanceNorm { .. } => Some(self.name()),
             _ => None,
         }
     }

@@ -6,8 +6,14 @@
 //! | [`weights`] | safetensors |
 //! | `fold` | the two as a [`Network`](crate::Network) |
 //! | [`bundle`] | a model's directory: graph, preparation, scales, weights |
+//! | [`onnx`] | a bundle from a model that a training framework exported |
+//! | [`npy`] | arrays of numpy, to check it with |
 
 pub mod bundle;
 mod fold;
 pub mod graph;
+#[cfg(feature = "onnx")]
+pub mod npy;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod weights;

@@ -9,6 +9,7 @@ use super::quantize::quantize_input;
 use super::streams::streams;
 use crate::error::Result;
 use crate::format::bundle::Bundle;
+use crate::network::Network;
 use crate::plain::{self, Rounding, float};
 
 /// More labels than one in so many must not change.
@@ -23,6 +24,8 @@ pub struct Agreement {
     pub voxels: usize,
     /// Labels that differ.
     pub differing: usize,
+    /// Of these networks in real numbers, labels that folding instance normalisations changes, where there are such.
+    pub folding: Option<usize>,
     /// The layer that adds the largest error, where more than 0.1 % differ.
     pub cause: Option<Cause>,
 }
@@ -43,7 +46,7 @@ pub struct Cause {
 impl Agreement {
     /// A sentence for people, if more than 0.1 % of the labels differ.
     pub fn warning(&self) -> Option<String> {
-        let Self { volume, voxels, differing, cause } = self;
+        let Self { volume, voxels, differing, cause, .. } = self;
         if differing * ONE_IN <= *voxels {
             return None;
         }
@@ -77,8 +80,12 @@ pub fn agreement(bundle: &Bundle, program: &Program, path: &Path) -> Result<Agre
         float.iter().zip(&integer).filter(|(a, b)| a != b).count()
     };
     let each: Vec<usize> = inputs.iter().map(differing).collect();
+    let folding = match bundle.norms().is_empty() {
+        true => None,
+        false => Some(folding(&network, &bundle.folded_network()?, &inputs)),
+    };
     let voxels = inputs.len() * program.tensors[program.logits].voxels();
-    let mut found = Agreement { volume: path.to_owned(), voxels, differing: each.iter().sum(), cause: None };
+    let mut found = Agreement { volume: path.to_owned(), voxels, differing: each.iter().sum(), folding, cause: None };
     if found.warning().is_some()
         && let Some((_, input)) = each.iter().zip(&inputs).max_by_key(|(differing, _)| **differing)
     {
@@ -88,6 +95,14 @@ pub fn agreement(bundle: &Bundle, program: &Program, path: &Path) -> Result<Agre
         found.cause = cause(&lowered, program, &channel_bits(&lowered, &bundle.quantization)?, &real, &trace);
     }
     Ok(found)
+}
+
+/// Labels that differ between two networks in real numbers.
+fn folding(exact: &Network, folded: &Network, inputs: &[Vec<f32>]) -> usize {
+    let labels = |network: &Network, input: &Vec<f32>| float::run(network, input).labels;
+    let differing =
+        |input: &Vec<f32>| labels(exact, input).iter().zip(labels(folded, input)).filter(|(a, b)| **a != *b).count();
+    inputs.iter().map(differing).sum()
 }
 
 /// The step whose output's relative error exceeds its inputs' most.

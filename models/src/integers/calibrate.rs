@@ -9,9 +9,9 @@
 use std::path::PathBuf;
 
 use super::agreement::{Agreement, agreement};
-use super::calibration::{Calibration, Input, Level};
+use super::calibration::{Calibration, Input, Level, Norms};
 use super::equalise;
-use super::lower::{Lowered, RealOp};
+use super::lower::{Lowered, RealOp, lower};
 use super::program::TensorId;
 use super::quantize::{accumulator_scale, largest_scale, required_bits, weight_maxima, weight_scale};
 use super::scales::{
@@ -23,6 +23,11 @@ use crate::error::{Error, Result};
 use crate::format::bundle::Bundle;
 use crate::format::graph::VERSION;
 use crate::format::weights::printable;
+use crate::network::{Node, Op};
+use crate::plain::float;
+
+/// The fewest volumes whose statistics may stand for those of others.
+const FEWEST_FOLDED: usize = 10;
 
 /// Calibrates a bundle in place on volumes of its domain and compares the integer with the float network on each;
 /// [`Bundle::save_model`] keeps the result, as version 2.
@@ -31,8 +36,10 @@ use crate::format::weights::printable;
 /// [`Error::Input`] without volumes or for one that doesn't suit, [`Error::Model`] where weights don't match or a tensor
 /// can't have its spare bits.
 pub fn calibrate(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<Vec<Agreement>> {
-    let lowered = bundle.lowered()?;
-    let seen = survey(bundle, &lowered, volumes)?;
+    let norms = norms(bundle, volumes)?;
+    let lowered = lower(&bundle.network()?.folded(&norms)?)?;
+    let mut seen = survey(bundle, &lowered, volumes)?;
+    seen.calibration.norms = norms;
     let bits = equalise::choose(&lowered, &seen.maxima);
     let mut maxima: Vec<f64> = seen.maxima.iter().zip(&bits).map(|(maxima, bits)| largest(maxima, bits)).collect();
     if let Some([low, high]) = bundle.preparation.bounds() {
@@ -55,7 +62,8 @@ pub fn calibrate(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<Vec<Agreeme
 /// # Errors
 /// As [`calibrate`].
 pub fn observe(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<Vec<Agreement>> {
-    let seen = survey(bundle, &bundle.lowered()?, volumes)?;
+    let mut seen = survey(bundle, &bundle.lowered()?, volumes)?;
+    seen.calibration.norms = bundle.norms().clone();
     keep(bundle, seen.calibration, volumes)
 }
 
@@ -64,6 +72,38 @@ fn keep(bundle: &mut Bundle, calibration: Calibration, volumes: &[PathBuf]) -> R
     bundle.graph.version = VERSION;
     let program = bundle.program()?;
     volumes.iter().map(|path| agreement(bundle, &program, path)).collect()
+}
+
+/// Statistics before the instance normalisations that may be folded, as means over volumes of means and variances.
+fn norms(bundle: &Bundle, volumes: &[PathBuf]) -> Result<Norms> {
+    let network = bundle.network()?;
+    let foldable = |n: &&Node| matches!(n.op, Op::InstanceNorm { fold: true, .. });
+    let mut norms: Norms =
+        network.nodes.iter().filter(foldable).map(|n| (n.name.clone(), vec![[0.0; 2]; n.shape.channels])).collect();
+    if norms.is_empty() {
+        return Ok(norms);
+    }
+    if volumes.len() < FEWEST_FOLDED {
+        let found = volumes.len();
+        return Err(Error::Input(format!(
+            "calibration: found {found} volumes, expected at least {FEWEST_FOLDED} for a network whose instance \
+             normalisations are folded"
+        )));
+    }
+    let mut count = 0.0;
+    for input in volumes.iter().map(|path| bundle.inputs(path)).collect::<Result<Vec<_>>>()?.iter().flatten() {
+        count += 1.0;
+        float::run_watched(&network, input, |at, input| {
+            let Some(sums) = norms.get_mut(&network.nodes[at].name) else { return };
+            let voxels = input.len() / sums.len();
+            for (sum, values) in sums.iter_mut().zip(input.chunks_exact(voxels)) {
+                let moments = float::moments(values);
+                *sum = [0, 1].map(|i| sum[i] + moments[i]);
+            }
+        });
+    }
+    norms.values_mut().flatten().flatten().for_each(|sum| *sum /= count);
+    Ok(norms)
 }
 
 /// What the float network does on volumes, or rows of tables.
@@ -94,7 +134,7 @@ fn survey(bundle: &Bundle, lowered: &Lowered, volumes: &[PathBuf]) -> Result<Sur
     let level = |t: TensorId| Level { rms: (squares[t] / count).sqrt(), max_abs: largest(&maxima[t], &[]) };
     let tensors = lowered.streams.iter().enumerate().map(|(t, s)| (s.name.clone(), level(t))).collect();
     let name = |p: &PathBuf| printable(&p.file_name().unwrap_or_default().to_string_lossy());
-    let calibration = Calibration { volumes: volumes.iter().map(name).collect(), input, tensors };
+    let calibration = Calibration { volumes: volumes.iter().map(name).collect(), input, tensors, norms: Norms::new() };
     Ok(Survey { maxima, calibration })
 }
 
@@ -149,7 +189,11 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
                 let exact = 2 * scales[*input];
                 shared(t, spare).min(fit(t, widest, spare)).clamp(exact - MAX_SQUARE_SHIFT as i32, exact)
             }
-            RealOp::Relu(input) | RealOp::MaxPool(input, _) | RealOp::Flatten(input) => scales[*input],
+            RealOp::Relu(input)
+            | RealOp::MaxPool(input, _)
+            | RealOp::Flatten(input)
+            | RealOp::Interleave(input, _)
+            | RealOp::Resize(input, _) => scales[*input],
             RealOp::AvgPool(input, window) => scales[*input] + window.iter().product::<usize>().ilog2() as i32,
         }
         .clamp(-MAX_SCALE, MAX_SCALE);
@@ -185,7 +229,7 @@ fn readers(lowered: &Lowered) -> Vec<Vec<Reader>> {
                 let through = found[step.output].clone().into_iter();
                 found[*input].extend(through.map(|r| Reader { pooled: r.pooled + log2, ..r }));
             }
-            RealOp::Flatten(input) => {
+            RealOp::Flatten(input) | RealOp::Interleave(input, _) | RealOp::Resize(input, _) => {
                 let through = found[step.output].clone();
                 found[*input].extend(through);
             }

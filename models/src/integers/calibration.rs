@@ -23,6 +23,9 @@ const ENERGY_TOLERANCE: f64 = 1.25;
 /// The lowest and the highest value over the volumes.
 pub type Range = [f64; 2];
 
+/// Mean and variance of each channel before an instance normalisation, over all volumes, by its node's name.
+pub type Norms = BTreeMap<String, Vec<[f64; 2]>>;
+
 /// What calibration saw. Part of a bundle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +36,9 @@ pub struct Calibration {
     pub input: Input,
     /// By tensor name, in real numbers before any equalisation of channels.
     pub tensors: BTreeMap<String, Level>,
+    /// What stands for the statistics that instance normalisations would take of a scan.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub norms: Norms,
 }
 
 /// Statistics of prepared volumes, all channels together.

@@ -28,6 +28,10 @@ fn free(lowered: &Lowered) -> Vec<bool> {
     let mut fixed = vec![false; lowered.streams.len()];
     fixed[lowered.logits] = true;
     for step in lowered.steps.iter().rev().filter(|s| !matches!(s.op, RealOp::Linear(_))) {
+        // The phases of a channel share what the channel has.
+        if let RealOp::Interleave(input, _) = step.op {
+            fixed[input] = true;
+        }
         if let (true, Some(input)) = (fixed[step.output], handed_on(&step.op)) {
             fixed[input.0] = true;
         }
@@ -42,11 +46,13 @@ fn free(lowered: &Lowered) -> Vec<bool> {
 /// The stream whose channel bits a step hands on, and how often it multiplies them.
 fn handed_on(op: &RealOp) -> Option<(TensorId, i32)> {
     match *op {
-        RealOp::Linear(_) => None,
+        RealOp::Linear(_) | RealOp::Interleave(..) => None,
         RealOp::Square(input) => Some((input, 2)),
-        RealOp::Relu(input) | RealOp::MaxPool(input, _) | RealOp::AvgPool(input, _) | RealOp::Flatten(input) => {
-            Some((input, 1))
-        }
+        RealOp::Relu(input)
+        | RealOp::MaxPool(input, _)
+        | RealOp::AvgPool(input, _)
+        | RealOp::Flatten(input)
+        | RealOp::Resize(input, _) => Some((input, 1)),
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use super::program::TensorId;
 use crate::budget::Spent;
 use crate::error::{Error, Result};
-use crate::network::{self, Activation, LinearKind, Network, Node, Op, Output};
+use crate::network::{self, Activation, LinearKind, Network, Node, Op, Output, Scale};
 use crate::plain::kernels;
 
 /// The most channels for which an identity convolution is put in.
@@ -47,6 +47,8 @@ pub(crate) enum RealOp {
     /// Sums over windows, divided by the power of two at or below a window's volume.
     AvgPool(TensorId, [usize; 3]),
     Flatten(TensorId),
+    Interleave(TensorId, [usize; 3]),
+    Resize(TensorId, [usize; 3]),
 }
 
 /// A step and the stream it writes.
@@ -110,6 +112,15 @@ pub(crate) fn lower(network: &Network) -> Result<Lowered> {
         let found = "\"scores\", which is not yet supported on shares";
         return Err(Error::Model(format!("reveal: found {found}, expected \"labels\"")));
     }
+    let normed = |n: &&Node| matches!(n.op, Op::InstanceNorm { .. });
+    let normed: Vec<_> = network.nodes.iter().filter(normed).map(|n| format!("{:?}", n.name)).collect();
+    if let [first, more @ ..] = &normed[..] {
+        let and = if more.is_empty() { String::new() } else { format!(" (and {} more nodes)", more.len()) };
+        return Err(Error::Model(format!(
+            "node {first}{and}: op: found instance_norm, which has no form on shares yet (fold it with `blindvox calibrate`, \
+             where the graph says that it may be)"
+        )));
+    }
     let mut lowering = Lowering {
         streams: Vec::new(),
         names: HashSet::new(),
@@ -154,6 +165,13 @@ impl Lowering {
                 let stream = self.linear(&node.name, linear, inputs[0], [grid, dims])?;
                 Virtual::of(stream, channels)
             }
+            Op::Interleaved(linear, factor) => {
+                let coarse = std::array::from_fn(|i| dims[i].div_ceil(factor[i]));
+                let phases = self.linear(&format!("{}.phases", node.name), linear, inputs[0], [grid, coarse])?;
+                let op = RealOp::Interleave(phases, *factor);
+                Virtual::of(self.push(node.name.clone(), op, channels, dims)?, channels)
+            }
+            Op::Activation(Activation::LeakyRelu { slopes }) => self.leaky(node, inputs[0], slopes)?,
             Op::Activation(Activation::Square) => self.each_term(node, inputs[0], RealOp::Square)?,
             Op::Activation(Activation::Relu) => self.each_term(node, inputs[0], RealOp::Relu)?,
             Op::Activation(Activation::Quadratic { a, b, c }) => self.quadratic(node, inputs[0], [a, b, c])?,
@@ -163,6 +181,10 @@ impl Lowering {
             }
             Op::AvgPool(window) => self.avg_pool(at, node, inputs[0], *window)?,
             Op::Flatten => self.flatten(at, node, inputs[0])?,
+            Op::Add => Self::sum(inputs),
+            Op::Scale(scale) => scaled(inputs[0], scale),
+            Op::Resize(factor) => self.each_stream(at, node, inputs[0], |s| (RealOp::Resize(s, *factor), 1))?,
+            Op::InstanceNorm { .. } => unreachable!("refused above"),
             Op::Concat => {
                 let mut value = Virtual { terms: Vec::new(), constants: Vec::new() };
                 for input in inputs {
@@ -261,7 +283,9 @@ impl Lowering {
         // Stream 0 is the input; each step writes the next.
         match stream.checked_sub(1).map(|at| &self.steps[at].op) {
             Some(RealOp::Linear(_) | RealOp::Relu(_) | RealOp::MaxPool(..)) => true,
-            Some(&RealOp::Flatten(from)) => self.is_narrow(from),
+            Some(&(RealOp::Flatten(from) | RealOp::Interleave(from, _) | RealOp::Resize(from, _))) => {
+                self.is_narrow(from)
+            }
             _ => false,
         }
     }
@@ -279,6 +303,41 @@ impl Lowering {
     fn each_term(&mut self, node: &Node, value: &Virtual, op: fn(TensorId) -> RealOp) -> Result<Virtual> {
         let value = self.comparable(&node.name, value, node.shape.dims)?;
         self.apply(node, &value, op)
+    }
+
+    /// relu(x)·(1 - slope) + x·slope: the streams of x join those that are rectified.
+    fn leaky(&mut self, node: &Node, value: &Virtual, slopes: &[f32]) -> Result<Virtual> {
+        let x = self.comparable(&node.name, value, node.shape.dims)?;
+        let rectified = self.apply(node, &x, RealOp::Relu)?;
+        let by = |of: fn(f64) -> f64| Scale {
+            factor: slopes.iter().map(|&s| of(f64::from(s))).collect(),
+            offset: vec![0.0; slopes.len()],
+        };
+        let parts = [scaled(&rectified, &by(|s| 1.0 - s)), scaled(&x, &by(|s| s))];
+        Ok(Self::sum(&[&parts[0], &parts[1]]))
+    }
+
+    /// Terms of all values side by side; those of one stream and the same channels become one.
+    fn sum(values: &[&Virtual]) -> Virtual {
+        let mut out = Virtual { terms: Vec::new(), constants: vec![0.0; values[0].constants.len()] };
+        for value in values {
+            out.constants.iter_mut().zip(&value.constants).for_each(|(sum, c)| *sum += c);
+            for term in &value.terms {
+                let same = |t: &&mut Term| {
+                    (t.stream, t.first, t.coefficients.len()) == (term.stream, term.first, term.coefficients.len())
+                };
+                match out.terms.iter_mut().find(same) {
+                    Some(t) => t.coefficients.iter_mut().zip(&term.coefficients).for_each(|(sum, c)| *sum += c),
+                    None => out.terms.push(term.clone()),
+                }
+            }
+        }
+        // A slope of 0 or 1 leaves a part that counts for nothing.
+        let counts = |t: &Term| t.coefficients.iter().any(|&c| c != 0.0);
+        if out.terms.iter().any(counts) {
+            out.terms.retain(counts);
+        }
+        out
     }
 
     /// a·x^2 + b·x + c: the squares join the streams of x.
@@ -348,6 +407,18 @@ impl Lowering {
         }
         Ok(out)
     }
+}
+
+/// factor·x + offset.
+fn scaled(value: &Virtual, scale: &Scale) -> Virtual {
+    let mut out = value.clone();
+    for term in &mut out.terms {
+        let factors = &scale.factor[term.first..];
+        term.coefficients.iter_mut().zip(factors).for_each(|(c, f)| *c *= f);
+    }
+    let both = scale.factor.iter().zip(&scale.offset);
+    out.constants.iter_mut().zip(both).for_each(|(c, (factor, offset))| *c = *c * factor + offset);
+    out
 }
 
 /// What constants on the input channels add to the output: into `bias` where that is the same everywhere, else a

@@ -146,6 +146,28 @@ pub enum Step {
         /// Written, on a grid of one element and at the input's scale.
         output: TensorId,
     },
+    /// Channel c·F + p holds, of the output's channel c, the voxels whose place modulo the F = d·h·w factors is p.
+    Interleave {
+        /// The layer.
+        name: String,
+        /// Read; its dims are the output's divided by `factor`, rounded up.
+        input: TensorId,
+        /// Written, at the input's scale.
+        output: TensorId,
+        /// Along D, H, W.
+        factor: [usize; 3],
+    },
+    /// Every voxel `factor` times along each axis.
+    Resize {
+        /// The layer.
+        name: String,
+        /// Read.
+        input: TensorId,
+        /// Written, at the input's scale.
+        output: TensorId,
+        /// Along D, H, W.
+        factor: [usize; 3],
+    },
 }
 
 /// A linear step: accumulator = sum of weight·x + bias (+ bias_map), output = accumulator / 2^shift, rounded.
@@ -196,6 +218,8 @@ impl Step {
             | Step::MaxPool { name, .. }
             | Step::AvgPool { name, .. }
             | Step::Flatten { name, .. }
+            | Step::Interleave { name, .. }
+            | Step::Resize { name, .. }
             | Step::Argmax { name, .. } => name,
         }
     }
@@ -210,6 +234,8 @@ impl Step {
             Step::MaxPool { .. } => "max_pool",
             Step::AvgPool { .. } => "avg_pool",
             Step::Flatten { .. } => "flatten",
+            Step::Interleave { .. } => "interleave",
+            Step::Resize { .. } => "resize",
             Step::Argmax { .. } => "argmax",
         }
     }
@@ -223,6 +249,8 @@ impl Step {
             | Step::MaxPool { input, .. }
             | Step::AvgPool { input, .. }
             | Step::Flatten { input, .. }
+            | Step::Interleave { input, .. }
+            | Step::Resize { input, .. }
             | Step::Argmax { input, .. } => std::slice::from_ref(input),
         }
     }
@@ -235,7 +263,9 @@ impl Step {
             | Step::Relu { output, .. }
             | Step::MaxPool { output, .. }
             | Step::AvgPool { output, .. }
-            | Step::Flatten { output, .. } => Some(*output),
+            | Step::Flatten { output, .. }
+            | Step::Interleave { output, .. }
+            | Step::Resize { output, .. } => Some(*output),
             Step::Argmax { .. } => None,
         }
     }

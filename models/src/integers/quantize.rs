@@ -73,7 +73,9 @@ pub(crate) fn required_bits(lowered: &Lowered, quantization: &Quantization) -> V
                 let to = bits[step.output].unwrap_or(STREAM_BITS).min(quantization.relu_bits);
                 narrow(&mut bits[input], to);
             }
-            RealOp::Flatten(input) => bits[step.output].into_iter().for_each(|to| narrow(&mut bits[input], to)),
+            RealOp::Flatten(input) | RealOp::Interleave(input, _) | RealOp::Resize(input, _) => {
+                bits[step.output].into_iter().for_each(|to| narrow(&mut bits[input], to));
+            }
             RealOp::Linear(_) | RealOp::AvgPool(..) => {}
         }
     }
@@ -188,6 +190,14 @@ impl Builder<'_> {
             RealOp::Flatten(input) => {
                 let bits = self.same_scale(&name, input, output, 0)?;
                 (Step::Flatten { name, input, output }, bits)
+            }
+            RealOp::Interleave(input, factor) => {
+                let bits = self.same_scale(&name, input, output, 0)?;
+                (Step::Interleave { name, input, output, factor }, bits)
+            }
+            RealOp::Resize(input, factor) => {
+                let bits = self.same_scale(&name, input, output, 0)?;
+                (Step::Resize { name, input, output, factor }, bits)
             }
         };
         self.tensors.push(self.tensor(output, bits, true)?);

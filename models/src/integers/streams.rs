@@ -15,6 +15,8 @@ pub(crate) fn streams(lowered: &Lowered, input: &[f32]) -> Vec<Vec<f32>> {
             RealOp::Relu(t) => values[*t].iter().map(|x| x.max(0.0)).collect(),
             RealOp::MaxPool(t, window) => kernels::pool(&values[*t], dims(*t), *window, f32::NEG_INFINITY, f32::max),
             RealOp::Flatten(t) => values[*t].clone(),
+            RealOp::Interleave(t, factor) => kernels::interleave(&values[*t], dims(*t), *factor, dims(step.output)),
+            RealOp::Resize(t, factor) => kernels::repeat(&values[*t], dims(*t), *factor),
             RealOp::AvgPool(t, window) => {
                 let share = 1.0 / (1u64 << window.iter().product::<usize>().ilog2()) as f32;
                 let sums = kernels::pool(&values[*t], dims(*t), *window, 0.0, |a, b| a + b);

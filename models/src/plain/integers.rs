@@ -124,6 +124,14 @@ pub fn before_shift(program: &Program, step: &Step, inputs: &[&[i32]]) -> (Vec<i
             (kernels::pool(&values, dims(input), *window, 0, |a, b| a + b), 0)
         }
         Step::Flatten { .. } => (inputs[0].iter().map(|&v| wide(v)).collect(), 0),
+        Step::Interleave { input, output, factor, .. } => {
+            let values = kernels::interleave(inputs[0], dims(input), *factor, dims(output));
+            (values.into_iter().map(wide).collect(), 0)
+        }
+        Step::Resize { input, factor, .. } => {
+            let values = kernels::repeat(inputs[0], dims(input), *factor);
+            (values.into_iter().map(wide).collect(), 0)
+        }
         Step::Argmax { .. } => panic!("an argmax has labels, not values"),
     }
 }

@@ -165,6 +165,46 @@ fn transposed<T: Scalar, U: Copy + Sync>(
     out
 }
 
+/// Channels that hold the phases of a finer grid, put together: of `[channels·F, D, H, W]` channel c·F + p has the voxels
+/// of channel c whose places modulo `factor` are p. Phases beyond the grid `output` are left out.
+pub(crate) fn interleave<T: Copy + Default>(
+    parts: &[T],
+    dims: [usize; 3],
+    factor: [usize; 3],
+    output: [usize; 3],
+) -> Vec<T> {
+    let ([d, h, w], [fd, fh, fw], [od, oh, ow]) = (dims, factor, output);
+    let phases = fd * fh * fw;
+    let mut out = vec![T::default(); parts.len() / (phases * d * h * w) * od * oh * ow];
+    for (part, values) in parts.chunks_exact(d * h * w).enumerate() {
+        let (c, phase) = (part / phases, part % phases);
+        let (a, b, c0) = (phase / (fh * fw), phase / fw % fh, phase % fw);
+        for (row, values) in values.chunks_exact(w).enumerate() {
+            let (z, y) = (row / h * fd + a, row % h * fh + b);
+            if z < od && y < oh {
+                let to = ((c * od + z) * oh + y) * ow;
+                out[to..to + ow].iter_mut().skip(c0).step_by(fw).zip(values).for_each(|(t, &v)| *t = v);
+            }
+        }
+    }
+    out
+}
+
+/// Every voxel `factor` times along each axis.
+pub(crate) fn repeat<T: Copy>(input: &[T], dims: [usize; 3], factor: [usize; 3]) -> Vec<T> {
+    let [d, h, w] = dims;
+    let mut out = Vec::with_capacity(input.len() * factor.iter().product::<usize>());
+    for channel in input.chunks_exact(d * h * w) {
+        for z in 0..d * factor[0] {
+            for y in 0..h * factor[1] {
+                let row = &channel[(z / factor[0] * h + y / factor[1]) * w..][..w];
+                out.extend(row.iter().flat_map(|&v| std::iter::repeat_n(v, factor[2])));
+            }
+        }
+    }
+    out
+}
+
 /// Folds windows that don't overlap: each output is `fold` over its window's values, from `start`.
 pub(crate) fn pool<T: Copy + Send + Sync>(
     input: &[T],
@@ -274,6 +314,17 @@ mod tests {
                 assert_eq!(got, want);
             }
         }
+    }
+
+    #[test]
+    fn voxels_are_interleaved_and_repeated() {
+        let phases = [1, 2, 10, 20, 100, 200, 1000, 2000];
+        let rows = [1, 10, 2, 20, 100, 1000, 200, 2000];
+        assert_eq!(interleave(&phases, [1, 1, 2], [1, 2, 2], [1, 2, 4]), rows);
+        assert_eq!(interleave(&phases, [1, 1, 2], [1, 2, 2], [1, 1, 3]), [1, 10, 2]);
+        assert_eq!(interleave(&phases, [1, 2, 2], [1, 1, 2], [1, 2, 3]), [1, 100, 2, 10, 1000, 20]);
+        assert_eq!(repeat(&[1, 2, 3, 4], [1, 1, 2], [1, 2, 2]), [1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4]);
+        assert_eq!(repeat(&[1, 2], [2, 1, 1], [2, 1, 1]), [1, 1, 2, 2]);
     }
 
     #[test]

@@ -329,6 +329,20 @@ fn large_numbers_are_normalised_before_they_are_rounded() {
     assert!(worst < 1e-5, "{worst}");
 }
 
+/// Values on a scale of their own, such as Hounsfield units, go through a line, and what lies beyond is cut off.
+#[test]
+fn ranges_go_to_ranges() {
+    let normalise = json!({"range": {"from": [-57.0, 164.0], "to": [0.0, 1.0]}});
+    let (_directory, bundle, program) = network(json!({"normalise": normalise, "clamp": [0.0, 1.0]}));
+    let mut volume = scan([8; 3], [1.0; 3]);
+    let values = [-57.0, 164.0, 53.5, -1000.0, 3000.0];
+    volume.data.iter_mut().zip(values.iter().cycle()).for_each(|(v, &value)| *v = value);
+    let mut got = prepare(&bundle, &program, &volume).real;
+    got.sort_by(f32::total_cmp);
+    got.dedup_by(|a, b| (*a - *b).abs() < 1e-6);
+    assert!(got.len() == 3 && got.iter().zip([0.0, 0.5, 1.0]).all(|(g, w)| (g - w).abs() < 1e-6), "{got:?}");
+}
+
 #[test]
 fn constant_volumes_are_refused() {
     let (_directory, bundle, program) = network(json!({}));

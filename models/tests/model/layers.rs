@@ -165,6 +165,11 @@ fn new_operations_are_refused_by_name_and_field() {
         op[field] = value;
         json!({ "conv": op })
     };
+    let up = |field: &str, value: Value| {
+        let mut op = json!({"out_channels": 4, "weight": "w"});
+        op[field] = value;
+        json!({ "conv_transpose": op })
+    };
     let activation = |value: Value| json!({ "activation": value });
     let piece = |lo: Value, hi: Value| json!({"lo": lo, "hi": hi, "a": 0.0, "b": 1.0, "c": 0.0});
     for (op, parts) in [
@@ -182,8 +187,19 @@ fn new_operations_are_refused_by_name_and_field() {
         (json!({"dense": {"out_features": 4, "weight": "w"}}), ["input dims: found [1, 6, 8]", "flatten"]),
         (json!("min_pool"), ["op: found min_pool", "not yet supported"]),
         (activation(json!({"function": "sigmoid_plan2"})), ["function: found sigmoid_plan2", "not yet supported"]),
-        (activation(json!({"function": "leaky_relu", "slope": 0.1})), ["found leaky_relu", "not yet supported"]),
-        (activation(json!({"function": "prelu", "slope": "s"})), ["found prelu", "not yet supported"]),
+        (activation(json!({"function": "relu6"})), ["found relu6", "not yet supported"]),
+        (
+            activation(json!({"function": "prelu", "slope": "s"})),
+            ["tensor \"s\" of node \"node\"", "expected shape [4]"],
+        ),
+        (up("kernel", json!([3])), ["kernel: found", "2 numbers"]),
+        (up("stride", json!([0, 2])), ["stride: found [1, 0, 2]", "2 sizes of 1 to 31"]),
+        (up("padding", json!([2, 0])), ["padding: found [0, 2, 0]", "fewer than the kernel's sizes"]),
+        (up("output_padding", json!([0, 2])), ["output_padding: found [0, 0, 2]", "fewer than the stride's steps"]),
+        (up("output_padding", json!([1, 0])), ["input dims: found [1, 6, 8]", "each of whose outputs meets an input"]),
+        (json!({"resize": {"factor": [2, 0]}}), ["factor: found [2, 0]", "1 to 31 for each axis"]),
+        (json!({"instance_norm": {"eps": 0.0}}), ["eps: found 0", "above 0"]),
+        (json!("add"), ["inputs: found 1", "2 to 64"]),
         (activation(json!({"function": "prelu", "slope": 0.1})), ["slope: found 0.1", "tensor for prelu"]),
         (activation(json!({"function": "relu6", "slope": 0.1})), ["slope: found 0.1", "none for relu6"]),
         (activation(json!({"function": "leaky_relu"})), ["slope: found none", "a number for leaky_relu"]),

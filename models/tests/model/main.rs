@@ -7,6 +7,7 @@ mod geometry;
 mod hostile;
 mod layers;
 mod networks;
+mod onnx;
 mod ranges;
 mod tables;
 mod volumes;

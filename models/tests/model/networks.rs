@@ -107,6 +107,39 @@ fn a_u_net_with_quadratics_normalisation_and_padding() {
 }
 
 #[test]
+fn strides_residuals_leaky_slopes_and_general_transpositions() {
+    let mut net = Net::new(&[8, 12, 8], false, 21);
+    net.conv("c0", "in", 1, 4, &[3, 3, 3], true);
+    net.with("stride", json!([2, 2, 1]));
+    net.with("padding", json!([1, 1, 1]));
+    let slopes = net.tensor("a0.slope", &[4], 0.2, 0.05);
+    net.op("a0", json!({"activation": {"function": "prelu", "slope": slopes}}), &["c0"]);
+    net.conv("c1", "a0", 4, 4, &[2, 2, 2], false);
+    net.with("padding", json!([0, 0, 0]));
+    net.with("stride", json!([2, 2, 2]));
+    net.op("a1", json!({"activation": {"function": "leaky_relu", "slope": 0.01}}), &["c1"]);
+    net.conv("c2", "a1", 4, 4, &[3, 3, 3], false);
+    net.op("sum", json!("add"), &["c2", "a1", "c1"]);
+    let [factor, offset] = [("s.f", 0.8), ("s.o", 0.1)].map(|(name, centre)| net.tensor(name, &[4], centre, 0.1));
+    net.op("s", json!({"scale": {"factor": factor, "offset": offset}}), &["sum"]);
+    net.op("a2", json!({"activation": {"function": "leaky_relu", "slope": 0.1}}), &["s"]);
+    net.up("u0", "a2", 4, 3);
+    let weight = net.tensor("u0.k3", &[4, 3, 3, 3, 3], 0.0, 0.2);
+    let parts = [("weight", json!(weight)), ("kernel", json!([3, 3, 3])), ("stride", json!([2, 2, 2]))];
+    let parts = parts.into_iter().chain([("padding", json!([1, 1, 1])), ("output_padding", json!([1, 1, 1]))]);
+    parts.for_each(|(field, value)| net.with(field, value));
+    net.op("m", json!({"max_pool": {"window": [1, 1, 1]}}), &["u0"]);
+    net.op("r", json!({"resize": {"factor": [2, 2, 1]}}), &["m"]);
+    net.conv("head", "r", 3, 3, &[1, 1, 1], false);
+    let steps = check(net, "head", 3);
+    let kinds: Vec<_> = steps.iter().map(Step::kind).collect();
+    assert!(kinds.contains(&"interleave") && kinds.contains(&"resize"), "{kinds:?}");
+    assert_eq!(kinds.iter().filter(|k| **k == "relu").count(), 3);
+    let added: Vec<&str> = steps.iter().map(Step::name).filter(|n| n.ends_with(".input")).collect();
+    assert_eq!(added, ["a2.input"], "a sum that is compared becomes a tensor of its own");
+}
+
+#[test]
 fn a_planar_network_with_max_pooling_and_half_weights() {
     let mut net = Net::new(&[24, 20], true, 7);
     net.conv("c0", "in", 1, 6, &[5, 3], false);

@@ -118,7 +118,7 @@ fn flights(program: &Program, compare: Comparison) -> usize {
         Step::Relu { .. } => level,
         Step::MaxPool { window, .. } => level * levels(window.iter().product()),
         Step::Argmax { .. } => level * levels(program.classes) + 1,
-        Step::AvgPool { .. } | Step::Flatten { .. } => 0,
+        Step::AvgPool { .. } | Step::Flatten { .. } | Step::Interleave { .. } | Step::Resize { .. } => 0,
     };
     program.steps.iter().map(step).sum()
 }

@@ -38,7 +38,10 @@ pub(super) fn transfers(program: &Program, ways: &Ways) -> [usize; 2] {
             let matches = elements(*input) - elements(*output);
             add(match_of(bits + 1, 1).map(|n| n * matches), provided(*output, 32))
         }
-        Step::AvgPool { output, .. } | Step::Flatten { output, .. } => provided(*output, 32),
+        Step::AvgPool { output, .. }
+        | Step::Flatten { output, .. }
+        | Step::Interleave { output, .. }
+        | Step::Resize { output, .. } => provided(*output, 32),
         Step::Argmax { input, bits, .. } => {
             let matches = elements(*input) - elements(*input) / program.classes.max(1);
             match_of(bits + 1, 2).map(|n| n * matches)

@@ -154,7 +154,10 @@ impl Steps<'_> {
                 let shape = [elements(*input) / size, size];
                 self.nonlinear.max_pool_bytes(shape, Ring::Pow2(*bits), self.width) + self.provided(*output, 32)
             }
-            Step::AvgPool { output, .. } | Step::Flatten { output, .. } => self.provided(*output, 32),
+            Step::AvgPool { output, .. }
+            | Step::Flatten { output, .. }
+            | Step::Interleave { output, .. }
+            | Step::Resize { output, .. } => self.provided(*output, 32),
             Step::Argmax { input, bits, .. } => {
                 let classes = self.program.classes;
                 self.nonlinear.argmax_bytes([elements(*input) / classes, classes], Ring::Pow2(*bits), self.width)

@@ -10,6 +10,7 @@
 //! | `tournament` | comparison and selection of pairs, round by round |
 //! | [`full_circuit`] | the first three whole in garbled circuits, as BUNET publishes them |
 //! | [`avg_pool`] | sums over windows, local |
+//! | [`grids`] | voxels moved and repeated, local |
 //! | [`windows`] | the values of each window side by side |
 //! | [`square`] | x^2 / 2^f from square pairs |
 //! | [`multiply`] | x·y mod p from Beaver triples |
@@ -18,6 +19,7 @@
 pub mod argmax;
 pub mod avg_pool;
 pub mod full_circuit;
+pub mod grids;
 pub(crate) mod index;
 pub mod max_pool;
 pub mod multiply;

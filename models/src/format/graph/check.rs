@@ -7,7 +7,7 @@ use super::{
     Graph, Layout, MAX_CHANNELS, MAX_ELEMENTS, MAX_KERNEL, MAX_NAME, MAX_NODES, MAX_WINDOW, Node, Op, VERSION,
 };
 use crate::error::{Error, Result};
-use crate::network::{LinearKind, Shape};
+use crate::network::{LinearKind, Shape, Transposed};
 
 /// Everything wrong with a node is said in one form.
 fn wrong(file: &str, node: &str, field: &str, found: impl Display, expected: impl Display) -> Error {
@@ -96,7 +96,7 @@ impl Graph {
 fn arity(op: &Op) -> std::ops::RangeInclusive<usize> {
     match op {
         Op::Input { .. } => 0..=0,
-        Op::Concat => 2..=64,
+        Op::Concat | Op::Add => 2..=64,
         _ => 1..=1,
     }
 }
@@ -121,9 +121,9 @@ impl Inference<'_> {
                 let kind = self.conv(kernel, stride.as_deref(), padding.as_deref())?;
                 self.convolved(kind, first.dims, *out_channels)
             }
-            Op::ConvTranspose { out_channels, .. } => {
-                let kind = self.layout.kind(&self.node.op);
-                Ok(Shape { channels: *out_channels, dims: kind.output_dims(first.dims) })
+            Op::ConvTranspose { out_channels, kernel, stride, padding, output_padding, .. } => {
+                let lists = [kernel, stride, padding, output_padding].map(Option::as_deref);
+                self.transposed(lists, first.dims, *out_channels)
             }
             Op::Dense { out_features, .. } if first.dims == [1; 3] => Ok(one(*out_features)),
             Op::Dense { .. } => Err(self.wrong(
@@ -139,6 +139,26 @@ impl Inference<'_> {
                 Some((field, found, expected)) => Err(self.wrong(field, found, expected)),
                 None => Ok(first),
             },
+            Op::Add => match inputs.iter().map(shape).find(|other| *other != first) {
+                Some(other) => {
+                    let found =
+                        [first, other].map(|s| format!("{} channels of {:?}", s.channels, s.dims)).join(" and ");
+                    Err(self.wrong("inputs", found, "equal shapes"))
+                }
+                None => Ok(first),
+            },
+            Op::Resize { factor } => {
+                let good = |f: &[usize; 3]| f.iter().all(|f| (1..=MAX_KERNEL).contains(f));
+                let wrong = || {
+                    let expected = format!("a number of 1 to {MAX_KERNEL} for each axis");
+                    self.wrong("factor", format!("{factor:?}"), expected)
+                };
+                let factor = self.layout.three(factor, 1).filter(good).ok_or_else(wrong)?;
+                Ok(Shape { dims: std::array::from_fn(|i| first.dims[i].saturating_mul(factor[i])), ..first })
+            }
+            Op::InstanceNorm { eps, .. } if !(*eps > 0.0 && eps.is_finite()) => {
+                Err(self.wrong("eps", eps, "a finite number above 0"))
+            }
             Op::Concat => {
                 let grids: Vec<_> = inputs.iter().map(|i| shape(i).dims).collect();
                 if let Some(other) = grids.iter().find(|dims| **dims != first.dims) {
@@ -149,7 +169,9 @@ impl Inference<'_> {
             Op::Argmax if !(2..=256).contains(&first.channels) => {
                 Err(self.wrong("input channels", first.channels, "2 to 256 classes"))
             }
-            Op::Square | Op::Relu | Op::Quadratic { .. } | Op::Argmax => Ok(first),
+            Op::Square | Op::Relu | Op::Quadratic { .. } | Op::Scale { .. } | Op::InstanceNorm { .. } | Op::Argmax => {
+                Ok(first)
+            }
             Op::Input { .. } => unreachable!("an input reads nothing"),
         }
     }
@@ -200,6 +222,30 @@ impl Inference<'_> {
             return Err(self.wrong("input dims", format!("{input:?}"), expected));
         }
         Ok(Shape { channels, dims })
+    }
+
+    /// A transposed convolution's output within its bounds.
+    fn transposed(&self, lists: [Option<&[usize]>; 4], input: [usize; 3], channels: usize) -> Result<Shape> {
+        let axes = if self.layout.planar { 2 } else { 3 };
+        let names = ["kernel", "stride", "padding", "output_padding"];
+        if let Some((name, list)) = names.iter().zip(lists).find_map(|(n, l)| Some((n, l.filter(|l| l.len() != axes)?)))
+        {
+            return Err(self.wrong(name, format!("{list:?}"), format!("{axes} numbers")));
+        }
+        let Some(geometry) = self.layout.transposition(lists) else { unreachable!("the lengths were checked") };
+        let Transposed { kernel, stride, padding, output_padding } = geometry;
+        let each = |field: &str, list: [usize; 3], good: &dyn Fn(usize) -> bool, expected: &str| {
+            if (0..3).all(good) { Ok(()) } else { Err(self.wrong(field, format!("{list:?}"), expected)) }
+        };
+        let sizes = format!("{axes} sizes of 1 to {MAX_KERNEL}");
+        each("kernel", kernel, &|i| (1..=MAX_KERNEL).contains(&kernel[i]), &sizes)?;
+        each("stride", stride, &|i| (1..=MAX_KERNEL).contains(&stride[i]), &sizes)?;
+        each("padding", padding, &|i| padding[i] < kernel[i], "fewer than the kernel's sizes")?;
+        each("output_padding", output_padding, &|i| output_padding[i] < stride[i], "fewer than the stride's steps")?;
+        match geometry.output_dims(input) {
+            Some(dims) if geometry.fits(input) => Ok(Shape { channels, dims }),
+            _ => Err(self.wrong("input dims", format!("{input:?}"), "a grid each of whose outputs meets an input")),
+        }
     }
 
     /// A tensor after windows of at most so many elements.

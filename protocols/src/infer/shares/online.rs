@@ -10,7 +10,7 @@
 //! | conv, conv_transpose | [`crate::linear`], truncate, [`crate::convert`] | ciphertexts both ways, one COT an element and ring |
 //! | square | [`crate::nonlinear::square`] | one opening each way, one COT; a ciphertext each way unless pairs were made ahead |
 //! | relu, max_pool | [`crate::nonlinear::relu`], [`crate::nonlinear::max_pool`] | tables, labels, two COTs |
-//! | avg_pool, flatten | local | none |
+//! | avg_pool, flatten, interleave, resize | local | none |
 //! | argmax | [`crate::nonlinear::argmax`] | tables, labels; the client alone learns the labels |
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use super::trace::Trace;
 use crate::convert::convert;
 use crate::error::{Error, Result};
 use crate::infer::report::StepCost;
-use crate::nonlinear::{avg_pool, square, windows};
+use crate::nonlinear::{avg_pool, grids, square, windows};
 use crate::share::{P, Ring, Shares};
 use crate::truncate::truncate;
 
@@ -242,6 +242,15 @@ impl<'a> Online<'a> {
             Step::Flatten { input, output, .. } => {
                 let x = self.tensors[*input].full.clone();
                 self.provide(*output, x, 32)?;
+            }
+            Step::Interleave { input, output, factor, .. } => {
+                let (dims, grid) = (self.program.tensors[*input].dims, self.program.tensors[*output].dims);
+                let y = grids::interleave(&self.tensors[*input].full, dims, *factor, grid)?;
+                self.provide(*output, y, 32)?;
+            }
+            Step::Resize { input, output, factor, .. } => {
+                let y = grids::repeat(&self.tensors[*input].full, self.program.tensors[*input].dims, *factor)?;
+                self.provide(*output, y, 32)?;
             }
             Step::Argmax { input, bits, .. } => {
                 let Session { peer, protocols, .. } = &mut self.session;

@@ -121,6 +121,18 @@ fn shapes_agree(program: &Program, step: &Step) -> bool {
                 && COMPARE_BITS.contains(bits)
         }
         Step::AvgPool { input, output, window, .. } => divided(shape(*input), window) == Some(shape(*output)),
+        Step::Interleave { input, output, factor, .. } => {
+            let ((parts, coarse), (channels, fine)) = (shape(*input), shape(*output));
+            factor.iter().all(|f| (1..=MAX_KERNEL).contains(f))
+                && channels.checked_mul(factor.iter().product()) == Some(parts)
+                && (0..3).all(|i| fine[i] > 0 && fine[i].div_ceil(factor[i]) == coarse[i])
+        }
+        Step::Resize { input, output, factor, .. } => {
+            let ((channels, coarse), fine) = (shape(*input), shape(*output));
+            factor.iter().all(|f| (1..=MAX_KERNEL).contains(f))
+                && channels == fine.0
+                && (0..3).all(|i| coarse[i].checked_mul(factor[i]) == Some(fine.1[i]))
+        }
         Step::Flatten { input, output, .. } => shape(*output) == (program.tensors[*input].elements(), [1; 3]),
         Step::Argmax { input, bits, .. } => *input == program.logits && COMPARE_BITS.contains(bits),
     }

@@ -159,6 +159,9 @@ impl Window {
                 (std::array::from_fn(|d| place[d] * window[d] as isize), *window)
             }
             Step::Flatten { input, .. } => ([0; 3], program.tensors[*input].dims),
+            Step::Interleave { factor, .. } | Step::Resize { factor, .. } => {
+                (std::array::from_fn(|d| place[d] / factor[d] as isize), [1; 3])
+            }
             _ => (place, [1; 3]),
         };
         Self { origin, size }
@@ -191,7 +194,12 @@ fn value(program: &Program, step: &Step, voxel: usize, x: &[i64]) -> Vec<i64> {
         Step::MaxPool { window, .. } => {
             x.chunks(window.iter().product()).filter_map(|w| w.iter().copied().max()).collect()
         }
-        Step::Flatten { .. } => x.to_vec(),
+        Step::Flatten { .. } | Step::Resize { .. } => x.to_vec(),
+        Step::Interleave { output, factor: [fd, fh, fw], .. } => {
+            let [z, y, x_at] = place(program.tensors[*output].dims, voxel);
+            let phase = (z % fd * fh + y % fh) * fw + x_at % fw;
+            x.iter().skip(phase).step_by(fd * fh * fw).copied().collect()
+        }
         Step::AvgPool { window, .. } => x.chunks(window.iter().product()).map(|w| w.iter().sum()).collect(),
         Step::Argmax { .. } => {
             let best = (1..x.len()).fold(0, |best, c| if x[c] > x[best] { c } else { best });

@@ -1,0 +1,77 @@
+//! `import` from a file to labels, its refusals, and what `segment` writes of an imported model's classes.
+
+use std::path::Path;
+
+use blindvox_models::data::labels::LabelMap;
+use blindvox_models::testing::Numbers;
+use serde_json::Value;
+
+use crate::{run_in, save, scratch, text};
+
+fn fixture(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/onnx").join(name);
+    path.to_str().expect("a path in Unicode").to_owned()
+}
+
+#[test]
+fn a_model_is_imported_checked_calibrated_and_run() {
+    let folder = scratch();
+    let run = |args: &[&str]| {
+        let output = run_in(folder.path(), args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
+        text(&output.stdout) + &text(&output.stderr)
+    };
+    let [model, input, output] = ["monai_unet.onnx", "monai_unet.in.npy", "monai_unet.out.npy"].map(fixture);
+    let classes = ["--classes", "background,left one,right"];
+    let said = run(&[&["import", &model, "-o", "m", "--check", &input, &output], &classes[..]].concat());
+    assert!(
+        said.contains("Check: outputs differ by at most") && said.contains("Next: blindvox calibrate -m m"),
+        "{said}"
+    );
+    assert!(said.contains("preparation: not stated"), "{said}");
+    let again = run_in(folder.path(), &["import", &model, "-o", "m"]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(text(&again.stderr).contains("--force replaces it"), "{}", text(&again.stderr));
+    run(&["import", &model, "-o", "m", "--force", "--classes", "background,left one,right"]);
+
+    let mut numbers = Numbers(5);
+    let values: Vec<f32> = (0..8 * 12 * 8).map(|_| numbers.draw()).collect();
+    save(folder.path(), [8, 12, 8], |v| values[v]);
+    run(&["calibrate", "-m", "m", "scan.nii.gz"]);
+    let wanted = ["--statistics", "s.json", "--masks", "masks"];
+    run(&[&["segment", "-m", "m", "-i", "scan.nii.gz", "-o", "l.nii.gz"], &wanted[..]].concat());
+    let labels = LabelMap::load(&folder.path().join("l.nii.gz")).expect("labels");
+    let statistics = std::fs::read(folder.path().join("s.json")).expect("statistics");
+    let statistics: Value = serde_json::from_slice(&statistics).expect("JSON");
+    for (label, mask) in [(1, "001_left_one.nii.gz"), (2, "002_right.nii.gz")] {
+        let mask = LabelMap::load(&folder.path().join("masks").join(mask)).expect("a mask");
+        assert!(labels.data.iter().zip(&mask.data).all(|(&l, &m)| m == u8::from(l == label)));
+        let found = &statistics["classes"][usize::from(label) - 1];
+        let voxels = labels.data.iter().filter(|l| **l == label).count();
+        assert_eq!((found["voxels"].as_u64(), found["label"].as_u64()), (Some(voxels as u64), Some(label.into())));
+        assert!((found["volume_ml"].as_f64().expect("a volume") - voxels as f64 / 1000.0).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn imports_are_refused_with_all_that_is_in_the_way() {
+    let folder = scratch();
+    let refused = |args: &[&str], parts: &[&str]| {
+        let output = run_in(folder.path(), args);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(parts.iter().all(|p| message.contains(p)), "{message}: {parts:?}");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0, "something was left behind");
+    };
+    let import = |name: &str| fixture(&format!("{name}.onnx"));
+    refused(&["import", &import("bad"), "-o", "m"], &["4 of 5 nodes", "dilations", "group 2", "Gelu"]);
+    refused(&["import", &import("nnunet_plain"), "-o", "m"], &["InstanceNormalization", "--instance-norm fold"]);
+    refused(&["import", "none.onnx", "-o", "m"], &["none.onnx"]);
+    refused(&["import", &import("odd")], &["--output"]);
+    let [input, output] = ["odd.in.npy", "monai_unet.out.npy"].map(fixture);
+    refused(&["import", &import("odd"), "-o", "m", "--check", &input, &output], &["output: found", "expected"]);
+    let [input, output] = ["odd.in.npy", "odd_script.out.npy"].map(fixture);
+    refused(&["import", &import("odd"), "-o", "m", "--check", &input, &output], &["--check", "differ by"]);
+    let listed = run_in(folder.path(), &["import", "--list"]);
+    assert!(listed.status.success() && text(&listed.stdout).contains("ConvTranspose"), "{}", text(&listed.stderr));
+}
