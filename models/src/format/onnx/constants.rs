@@ -103,7 +103,8 @@ fn both(a: &Tensor, b: &Tensor, float: fn(f32, f32) -> f32, int: fn(i64, i64) ->
     if a.dims != b.dims && (a.len() != 1 && b.len() != 1 || a.len() == 0 || b.len() == 0) {
         return None;
     }
-    let larger = if a.len() >= b.len() { a } else { b };
+    // Of two single numbers the one of higher rank.
+    let larger = if (a.len(), a.dims.len()) >= (b.len(), b.dims.len()) { a } else { b };
     let count = larger.len();
     let at = |t: &Tensor, i: usize| if t.len() == 1 { 0 } else { i };
     let data = match (&a.data, &b.data) {
