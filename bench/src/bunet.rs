@@ -12,10 +12,9 @@ use std::time::Instant;
 use blindvox_engine::{Device, Prng};
 use blindvox_models::Program;
 use blindvox_protocols::gc::GatePlace;
-use blindvox_protocols::infer::local::{self, LocalOutcome, Randomness};
+use blindvox_protocols::infer::local::{self, LocalOutcome};
 use blindvox_protocols::infer::report::{LayerReport, StepCost, Total, peak_memory_bytes};
-use blindvox_protocols::infer::{Observer, Options, sample, trace};
-use blindvox_protocols::nonlinear::relu::ReluKind;
+use blindvox_protocols::infer::{Comparison, Observer, Options, sample, trace};
 use serde::Serialize;
 
 mod bound;
@@ -140,8 +139,8 @@ impl Preset {
         }
     }
 
-    fn comparison(self) -> ReluKind {
-        if self == Self::Baseline32 { ReluKind::FullCircuit } else { ReluKind::SignSelect }
+    fn comparison(self) -> Comparison {
+        if self == Self::Baseline32 { Comparison::FullCircuit } else { Comparison::SignSelect }
     }
 
     /// Seconds on one thread of the paper's machine.
@@ -272,7 +271,7 @@ fn measure(preset: Preset, args: &Args, device: &Device) -> Result<Row, Box<dyn 
     let program = Arc::new(network::build(preset.form(args.dataset), grid, &mut prng));
     let input = network::volume(&program, &mut prng);
     let mut options = Options::new(device.clone());
-    options.comparison = preset.comparison();
+    options.ways.compare = preset.comparison();
     options.gate_place = args.garble.into();
     options.samples = SAMPLES;
     options.trace = elements(&program) <= TRACED;
@@ -281,7 +280,7 @@ fn measure(preset: Preset, args: &Args, device: &Device) -> Result<Row, Box<dyn 
     let (start, busy) = (Instant::now(), process::cpu_seconds());
     let bounds = bound::seconds(&program, preset.comparison())?;
     let mut observer = Progress { shown: args.layers, bounds };
-    let outcome = local::run(program.clone(), &input, &options, Randomness::System, &mut observer)?;
+    let outcome = local::run(program.clone(), &input, &options, &mut observer)?;
     let (seconds, busy) = (start.elapsed().as_secs_f64(), process::cpu_seconds() - busy);
     let peak = peak_memory_bytes().unwrap_or(0);
     let checked = check(&program, &outcome)?;

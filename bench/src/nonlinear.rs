@@ -1,8 +1,8 @@
 //! Non-linear protocols at scale: both parties as two threads of this process over the local channel.
 //!
 //! A time is from the moment both parties start to the moment the later one is done, the better of two runs; bytes are both
-//! ways together; results are checked. The bound is what the kernels alone would take on two cores: 2 ns an AND (4 for
-//! both parties), 4 ns a label transfer, 7 ns a hashed one.
+//! ways together; results are checked. The bound is what the kernels alone would take on all cores by the table of
+//! [`rates`](blindvox_protocols::rates).
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -14,15 +14,14 @@ use blindvox_engine::{Device, Prng};
 use blindvox_net::channel::{Channel, Party, local_pair};
 use blindvox_protocols::Result;
 use blindvox_protocols::convert::convert;
-use blindvox_protocols::gc::{Half, arithmetic, modular};
-use blindvox_protocols::nonlinear::argmax::argmax;
-use blindvox_protocols::nonlinear::max_pool::max_pool;
+use blindvox_protocols::correlations::HeSource;
+use blindvox_protocols::gc::{Garbling, arithmetic, modular};
 use blindvox_protocols::nonlinear::multiply::multiply;
-use blindvox_protocols::nonlinear::relu::{ReluKind, relu};
 use blindvox_protocols::nonlinear::square::square;
-use blindvox_protocols::ot::OtPair;
+use blindvox_protocols::nonlinear::{Comparison, Nonlinear};
+use blindvox_protocols::peer::{Link, Peer};
+use blindvox_protocols::rates::{AND, COT, LABEL, PAIR, TRIPLE};
 use blindvox_protocols::share::{P, Ring};
-use blindvox_protocols::triples::{Correlations, HeSource};
 use serde::Serialize;
 
 use crate::process;
@@ -57,22 +56,11 @@ struct Row {
     backend: &'static str,
 }
 
-/// What a party computes with.
-struct Side {
-    party: Party,
-    channel: Channel,
-    ot: OtPair,
-    gc: Half,
-    pairs: HeSource,
-}
-
-fn setup() -> Result<[Side; 2]> {
-    let make = |party: Party, mut channel: Channel| -> Result<Side> {
-        let mut prng = Prng::from_os()?;
-        let ot = OtPair::setup(party, &mut channel, &mut prng)?;
-        let gc = Half::setup(party, &mut channel, &mut prng)?;
-        let pairs = HeSource::setup(party, &mut channel, &Device::cpu(), &mut prng)?;
-        Ok(Side { party, channel, ot, gc, pairs })
+fn setup() -> Result<[Peer; 2]> {
+    let make = |party: Party, channel: Channel| -> Result<Peer> {
+        let mut peer = Peer::setup(party, channel, Prng::from_os()?)?.garbling(Garbling::default())?;
+        peer.source = Box::new(HeSource::setup(&mut peer, &Device::cpu())?);
+        Ok(peer)
     };
     let (client, server) = local_pair();
     std::thread::scope(|scope| {
@@ -91,9 +79,9 @@ struct Run<T> {
 }
 
 /// Runs both halves from one moment on.
-fn time<T: Send>(sides: &mut [Side; 2], half: impl Fn(&mut Side) -> Result<T> + Sync) -> Result<Run<T>> {
+fn time<T: Send>(sides: &mut [Peer; 2], half: impl Fn(&mut Peer) -> Result<T> + Sync) -> Result<Run<T>> {
     let barrier = Barrier::new(2);
-    let run = |side: &mut Side| {
+    let run = |side: &mut Peer| {
         let before = side.channel.stats().total;
         barrier.wait();
         let (start, cpu) = (Instant::now(), process::threads_cpu_ns());
@@ -134,14 +122,6 @@ fn memory(name: &str) -> u64 {
     line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).map_or(0, |kib| kib << 10)
 }
 
-const NS_AND: f64 = 2.0;
-const NS_LABEL: f64 = 4.0;
-const NS_COT: f64 = 7.0;
-/// A square pair: 21 transforms of 0.8 ns a slot, and as much again for the rest, on two cores.
-const NS_PAIR: f64 = 17.0;
-/// A triple: 30 transforms.
-const NS_TRIPLE: f64 = 24.0;
-
 fn mine(party: Party, shares: &[Vec<u32>; 2]) -> &[u32] {
     &shares[usize::from(party == Party::Server)]
 }
@@ -176,16 +156,16 @@ pub fn run(args: Args) -> Outcome {
     let mut table = Table { sides: setup()?, n: args.elements, only: args.op, rows: vec![] };
     table.transfers()?;
     table.convert()?;
-    for (op, kind) in [("relu_sign_select", ReluKind::SignSelect), ("relu", ReluKind::FullCircuit)] {
+    for (op, kind) in [("relu_sign_select", Comparison::SignSelect), ("relu", Comparison::FullCircuit)] {
         table.relu(op, kind, 16)?;
         table.relu(op, kind, 32)?;
     }
-    table.relu_mod_p("relu_sign_select_mod_p", ReluKind::SignSelect)?;
-    table.relu_mod_p("relu_mod_p", ReluKind::FullCircuit)?;
+    table.relu_mod_p("relu_sign_select_mod_p", Comparison::SignSelect)?;
+    table.relu_mod_p("relu_mod_p", Comparison::FullCircuit)?;
     table.max8()?;
     // The difference of two scores of 31 bits fills shares of 32; without a spare bit only the full circuit will do.
-    table.argmax3("argmax3", ReluKind::SignSelect, 31)?;
-    table.argmax3("argmax3_full", ReluKind::FullCircuit, 32)?;
+    table.argmax3("argmax3", Comparison::SignSelect, 31)?;
+    table.argmax3("argmax3_full", Comparison::FullCircuit, 32)?;
     table.square_pairs()?;
     table.square()?;
     table.beaver()?;
@@ -197,7 +177,7 @@ pub fn run(args: Args) -> Outcome {
 }
 
 struct Table {
-    sides: [Side; 2],
+    sides: [Peer; 2],
     n: usize,
     only: Option<String>,
     rows: Vec<Row>,
@@ -208,11 +188,11 @@ impl Table {
         self.only.as_ref().is_none_or(|only| only == op)
     }
 
-    /// Times an operation twice, checks both results, and adds and prints the row of the faster run.
+    /// Times an operation twice, checks both results, and adds and prints the row of the faster run; `bound` in thread ns.
     fn measure<T: Send>(
         &mut self,
         (op, bits, bound): (&'static str, u32, f64),
-        half: impl Fn(&mut Side) -> Result<T> + Sync,
+        half: impl Fn(&mut Peer) -> Result<T> + Sync,
         check: impl Fn(&[T; 2]) -> bool,
     ) -> Outcome {
         process::reset_peak_memory();
@@ -232,7 +212,7 @@ impl Table {
             ns_per_element: each(time.as_nanos() as u64),
             cpu_ns_per_element: each(cpu),
             bytes_per_element: each(bytes),
-            bound_ns_per_element: bound,
+            bound_ns_per_element: bound / process::cores() as f64,
             peak_memory_bytes: peak,
             beyond_inputs_bytes: peak.saturating_sub(before),
             backend: "cpu",
@@ -258,10 +238,10 @@ impl Table {
         let bits: Vec<u8> = Prng::from_os()?.fill::<u8>(n).into_iter().map(|b| b & 1).collect();
         if self.wants("label_cot") {
             self.measure(
-                ("label_cot", 128, NS_LABEL),
-                |side| match side.party {
-                    Party::Server => side.ot.send.labels(&mut side.channel, n),
-                    Party::Client => side.ot.recv.labels(&mut side.channel, &bits),
+                ("label_cot", 128, LABEL.ns),
+                |Peer { link: Link { party, channel, ot, .. }, .. }| match party {
+                    Party::Server => ot.send.labels(channel, n),
+                    Party::Client => ot.recv.labels(channel, &bits),
                 },
                 |[active, zero]| {
                     let delta = |i: usize| active[i] ^ zero[i];
@@ -273,10 +253,10 @@ impl Table {
         if self.wants("cot") {
             let correlations: Vec<u32> = Prng::from_os()?.fill(n);
             self.measure(
-                ("cot", 32, NS_COT),
-                |side| match side.party {
-                    Party::Server => side.ot.send.cot(&mut side.channel, &correlations, Ring::FULL),
-                    Party::Client => side.ot.recv.cot(&mut side.channel, &bits, Ring::FULL),
+                ("cot", 32, COT.ns),
+                |Peer { link: Link { party, channel, ot, .. }, .. }| match party {
+                    Party::Server => ot.send.cot(channel, &correlations, Ring::FULL),
+                    Party::Client => ot.recv.cot(channel, &bits, Ring::FULL),
                 },
                 |[r, s]| (0..n).all(|i| r[i].wrapping_add(s[i]) == correlations[i] * u32::from(bits[i])),
             )?;
@@ -291,33 +271,31 @@ impl Table {
         let (values, shares) = shared(self.n, 18)?;
         let low = shares.map(|s| s.into_iter().map(|x| x & 0xf_ffff).collect::<Vec<_>>());
         self.measure(
-            ("convert", 20, NS_COT),
-            |Side { party, channel, ot, .. }| convert(*party, channel, ot, mine(*party, &low).into(), 20, Ring::FULL),
+            ("convert", 20, COT.ns),
+            |peer| convert(peer, mine(peer.party, &low).into(), 20, Ring::FULL),
             |[c, s]| opened(Ring::FULL, c, s).eq(values.iter().map(|&x| i64::from(x))),
         )
     }
 
-    fn relu(&mut self, op: &'static str, kind: ReluKind, bits: u32) -> Outcome {
+    fn relu(&mut self, op: &'static str, kind: Comparison, bits: u32) -> Outcome {
         if !self.wants(op) {
             return Ok(());
         }
         let (values, shares) = shared(self.n, bits)?;
         let k = f64::from(bits);
         let bound = match kind {
-            ReluKind::SignSelect => (k - 1.0) * NS_AND + k * NS_LABEL + 2.0 * NS_COT,
-            _ => 3.0 * (k - 1.0) * NS_AND + k * NS_LABEL + if bits < 32 { NS_COT } else { 0.0 },
+            Comparison::SignSelect => (k - 1.0) * AND.ns + k * LABEL.ns + 2.0 * COT.ns,
+            _ => 3.0 * (k - 1.0) * AND.ns + k * LABEL.ns + if bits < 32 { COT.ns } else { 0.0 },
         };
         self.measure(
             (op, bits, bound),
-            |Side { party, channel, ot, gc, .. }| {
-                relu(*party, channel, ot, gc, mine(*party, &shares), Ring::Pow2(bits), kind)
-            },
+            |peer| Nonlinear::new(kind).relu(peer, mine(peer.party, &shares), Ring::Pow2(bits)),
             |[c, s]| opened(Ring::FULL, c, s).zip(&values).all(|(y, &x)| y == i64::from(x.max(0))),
         )
     }
 
     /// Of shares mod the prime of the squares.
-    fn relu_mod_p(&mut self, op: &'static str, kind: ReluKind) -> Outcome {
+    fn relu_mod_p(&mut self, op: &'static str, kind: Comparison) -> Outcome {
         if !self.wants(op) {
             return Ok(());
         }
@@ -326,12 +304,12 @@ impl Table {
         let mut shares = [vec![0; self.n], vec![0; self.n]];
         shares.iter_mut().for_each(|s| fill_residues(&mut prng, P, s));
         let bound = match kind {
-            ReluKind::SignSelect => 32.0 * (NS_AND + NS_LABEL) + 2.0 * NS_COT,
-            _ => modular::relu(P).ands() as f64 * NS_AND + 32.0 * NS_LABEL,
+            Comparison::SignSelect => 32.0 * (AND.ns + LABEL.ns) + 2.0 * COT.ns,
+            _ => modular::relu(P).ands() as f64 * AND.ns + 32.0 * LABEL.ns,
         };
         self.measure(
             (op, 32, bound),
-            |Side { party, channel, ot, gc, .. }| relu(*party, channel, ot, gc, mine(*party, &shares), ring, kind),
+            |peer| Nonlinear::new(kind).relu(peer, mine(peer.party, &shares), ring),
             |[c, s]| opened(ring, c, s).zip(opened(ring, &shares[0], &shares[1])).all(|(y, x)| y == x.max(0)),
         )
     }
@@ -341,12 +319,10 @@ impl Table {
             return Ok(());
         }
         let (values, shares) = shared(8 * self.n, 16)?;
-        let kind = ReluKind::SignSelect;
+        let kind = Comparison::SignSelect;
         self.measure(
-            ("max8", 16, 7.0 * (16.0 * NS_AND + 17.0 * NS_LABEL + 2.0 * NS_COT)),
-            |Side { party, channel, ot, gc, .. }| {
-                max_pool(*party, channel, ot, gc, mine(*party, &shares), 8, Ring::Pow2(16), kind)
-            },
+            ("max8", 16, 7.0 * (16.0 * AND.ns + 17.0 * LABEL.ns + 2.0 * COT.ns)),
+            |peer| Nonlinear::new(kind).max_pool(peer, mine(peer.party, &shares), 8, Ring::Pow2(16)),
             |[c, s]| {
                 opened(Ring::FULL, c, s)
                     .zip(values.chunks(8))
@@ -355,7 +331,7 @@ impl Table {
         )
     }
 
-    fn argmax3(&mut self, op: &'static str, kind: ReluKind, bits: u32) -> Outcome {
+    fn argmax3(&mut self, op: &'static str, kind: Comparison, bits: u32) -> Outcome {
         if !self.wants(op) {
             return Ok(());
         }
@@ -363,15 +339,13 @@ impl Table {
         let (values, shares) = shared(3 * n, bits)?;
         let k = f64::from(bits);
         let bound = match kind {
-            ReluKind::SignSelect => (2.0 * k + 1.0) * NS_AND + 2.0 * (k + 2.0) * NS_LABEL + 2.0 * NS_COT,
-            _ => arithmetic::argmax(3, bits as usize).ands() as f64 * NS_AND + 3.0 * k * NS_LABEL,
+            Comparison::SignSelect => (2.0 * k + 1.0) * AND.ns + 2.0 * (k + 2.0) * LABEL.ns + 2.0 * COT.ns,
+            _ => arithmetic::argmax(3, bits as usize).ands() as f64 * AND.ns + 3.0 * k * LABEL.ns,
         };
         let first_greatest = |v: usize| (0..3).rev().max_by_key(|c| values[c * n + v]);
         self.measure(
             (op, bits, bound),
-            |Side { party, channel, ot, gc, .. }| {
-                argmax(*party, channel, ot, gc, mine(*party, &shares), 3, Ring::Pow2(bits), kind)
-            },
+            |peer| Nonlinear::new(kind).argmax(peer, mine(peer.party, &shares), 3, Ring::Pow2(bits)),
             |[labels, nothing]| {
                 let right = |l: &Vec<u8>| l.iter().enumerate().all(|(v, &l)| first_greatest(v) == Some(l.into()));
                 nothing.is_none() && labels.as_ref().is_some_and(right)
@@ -385,8 +359,8 @@ impl Table {
         }
         let n = self.n;
         self.measure(
-            ("square_pairs", 32, NS_PAIR),
-            |Side { channel, pairs, .. }| pairs.square_pairs(channel, n),
+            ("square_pairs", 32, PAIR.ns),
+            |peer| peer.square_pairs(n),
             |[c, s]| {
                 let [a, a2] = open(c.shares(), s.shares());
                 a.iter().zip(&a2).all(|(&a, &a2)| Ring::Prime(P).mul(a, a) == a2)
@@ -409,10 +383,10 @@ impl Table {
         let opened = open([&x[0], &y[0]], [&x[1], &y[1]]);
         let expected: Vec<u32> = opened[0].iter().zip(&opened[1]).map(|(&x, &y)| Ring::Prime(P).mul(x, y)).collect();
         self.measure(
-            ("beaver", 32, NS_TRIPLE),
-            |Side { party, channel, pairs, .. }| {
-                let triples = pairs.triples(channel, n)?;
-                multiply(*party, channel, triples, mine(*party, &x).into(), mine(*party, &y).into())
+            ("beaver", 32, TRIPLE.ns),
+            |peer| {
+                let triples = peer.triples(n)?;
+                multiply(peer, triples, mine(peer.party, &x).into(), mine(peer.party, &y).into())
             },
             |[c, s]| open([&c[..]], [&s[..]])[0] == expected,
         )
@@ -432,10 +406,10 @@ impl Table {
         let server = values.iter().zip(&client).map(|(&x, &c)| ring.sub(ring.from_signed(x), c)).collect();
         let shares = [client, server];
         self.measure(
-            ("square", 16, NS_PAIR + 2.0 * NS_COT),
-            |Side { party, channel, ot, pairs, .. }| {
-                let pairs = pairs.square_pairs(channel, n)?;
-                square(*party, channel, ot, pairs, mine(*party, &shares).into(), SHIFT)
+            ("square", 16, PAIR.ns + 2.0 * COT.ns),
+            |peer| {
+                let pairs = peer.square_pairs(n)?;
+                square(peer, pairs, mine(peer.party, &shares).into(), SHIFT)
             },
             |[c, s]| {
                 let within_one = |(y, x): (i64, &i64)| ((y << SHIFT) - x * x).abs() <= 1 << SHIFT;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use blindvox_engine::garble::GateHash;
-use blindvox_models::volume::Orientation;
+use blindvox_models::data::nifti::Orientation;
 use blindvox_protocols::gc::GatePlace;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 

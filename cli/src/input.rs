@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use blindvox_models::dice::{Overlap, overlap, unknown};
-use blindvox_models::prepare::Seen;
-use blindvox_models::volume::{LabelMap, ReadOptions, Volume};
+use blindvox_models::data::dice::{Overlap, overlap, unknown};
+use blindvox_models::data::labels::LabelMap;
+use blindvox_models::data::nifti::{ReadOptions, Volume};
+use blindvox_models::data::prepare::Seen;
 use blindvox_models::{Bundle, Prepared, Program};
 use blindvox_protocols::{Error, Result};
 
@@ -35,9 +36,8 @@ pub struct Input {
 }
 
 impl Input {
-    /// Reads a bundle, a volume and, if given, true labels.
-    pub fn load(model: &Path, input: &Path, labels: Option<&Path>, reading: ReadingArgs) -> Result<Self> {
-        let bundle = Bundle::load(model)?;
+    /// Reads a volume for a bundle and, if given, true labels.
+    pub fn load(bundle: Bundle, input: &Path, labels: Option<&Path>, reading: ReadingArgs) -> Result<Self> {
         let program = Arc::new(bundle.program()?);
         let options = ReadOptions { assume: reading.assume, nan: reading.nan };
         let volume = Volume::load_with(input, &options)?;

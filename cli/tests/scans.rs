@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use blindvox_models::bundle::{MODEL_FILE, WEIGHTS_FILE};
-use blindvox_models::volume::{Affine, Header, LabelMap, Orientation, Volume};
+use blindvox_models::data::labels::LabelMap;
+use blindvox_models::data::nifti::{Affine, Header, Orientation, Volume};
+use blindvox_models::format::bundle::{MODEL_FILE, WEIGHTS_FILE};
 use common::Written;
 use serde_json::{Value, json};
 use tempfile::TempDir;

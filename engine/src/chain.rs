@@ -35,7 +35,7 @@ mod tests;
 use std::marker::PhantomData;
 
 use crate::backend::{Domain, Run};
-pub use crate::cpu::RowTransform;
+pub(crate) use crate::cpu::RowTransform;
 use crate::device::{Device, DeviceBuffer};
 use crate::error::{Error, Result};
 use crate::poly::{Coeff, DomainTag, Ntt, PolyBatch};

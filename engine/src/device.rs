@@ -187,14 +187,14 @@ impl Device {
     /// The adapter that the options ask for, opened.
     ///
     /// # Errors
-    /// [`Error::Device`], which says which adapters there are and what they lack; always without the feature `wgpu`.
+    /// [`Error::NoDevice`], which says which adapters there are and what they lack; always without the feature `wgpu`.
     pub fn gpu_with(options: &GpuOptions) -> Result<Self> {
         #[cfg(feature = "wgpu")]
         return Ok(Self::new(Inner::Wgpu(Wgpu::open(options)?)));
         #[cfg(not(feature = "wgpu"))]
         {
             let _ = options;
-            Err(Error::Device(crate::gpu::NOT_BUILT.to_owned()))
+            Err(Error::NoDevice(crate::gpu::NOT_BUILT.to_owned()))
         }
     }
 

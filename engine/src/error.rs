@@ -15,7 +15,20 @@ pub enum Error {
     /// Operands live on different devices, or a buffer belongs to another backend.
     #[error("operands live on different devices: {0}")]
     DeviceMismatch(String),
-    /// No usable adapter, or the device was lost or ran out of memory.
+    /// No usable adapter, or a build without GPUs: the CPU is left.
+    #[error("device: {0}")]
+    NoDevice(String),
+    /// More than the device holds at a time: a smaller batch may fit.
+    #[error("device: {what}: {bytes} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Of what.
+        what: String,
+        /// Its size.
+        bytes: usize,
+        /// The most that the device holds.
+        limit: usize,
+    },
+    /// The device was lost, ran out of memory, or does not do what is asked.
     #[error("device: {0}")]
     Device(String),
     /// Bytes that do not decode.

@@ -22,7 +22,7 @@ impl GateRoom {
     /// Room on a device for a circuit over many instances, gates under `hash`; labels are zero.
     ///
     /// # Errors
-    /// [`Error::Device`] if it is larger than the device allows.
+    /// [`Error::TooLarge`] if it is larger than the device allows.
     pub fn new(device: &Device, hash: GateHash, size: RoomSize) -> Result<Self> {
         Ok(Self { hash, size, room: device.room(hash, size)? })
     }

@@ -107,6 +107,6 @@ mod tests {
     fn a_build_without_gpus_says_so() {
         assert!(adapters().is_empty());
         assert_eq!(why_no_gpu().as_deref(), Some(NOT_BUILT));
-        assert!(matches!(Device::gpu(), Err(Error::Device(why)) if why == NOT_BUILT));
+        assert!(matches!(Device::gpu(), Err(Error::NoDevice(why)) if why == NOT_BUILT));
     }
 }

@@ -15,8 +15,10 @@ use crate::error::{Error, Result};
 use crate::ring::sampler::PublicSeed;
 use crate::ring::{Basis, Conversion, Galois};
 
+mod places;
 mod view;
 
+pub use places::{Gather, Places, Run, Scatter};
 pub use view::LimbView;
 
 mod sealed {

@@ -2,7 +2,7 @@
 
 pub use crate::backend::kernels::{Call, Case, Fill, KERNELS, Kernel, Left, On};
 pub use crate::cpu::Body;
-pub use crate::cpu::body::Transform;
+pub use crate::cpu::tables::Transform;
 use crate::device::Device;
 use crate::error::Result;
 

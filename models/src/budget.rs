@@ -4,7 +4,7 @@
 //! of weights. Each kind of cost has a bound, far above any network's, and is spent before anything is made.
 
 use crate::error::{Error, Result};
-use crate::program::{MAX_STEPS, MAX_TOTAL_ELEMENTS};
+use crate::integers::program::{MAX_STEPS, MAX_TOTAL_ELEMENTS};
 
 /// The most parts that one value may be made of.
 const MAX_PARTS: usize = 1024;

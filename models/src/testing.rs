@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::bundle::{MODEL_FILE, WEIGHTS_FILE};
-use crate::volume::{Header, Volume};
+use crate::data::nifti::{Header, Volume};
+use crate::format::bundle::{MODEL_FILE, WEIGHTS_FILE};
+use crate::integers::quantize::quantize_input;
 use crate::{Bundle, Program, calibrate};
 use half::f16;
 use serde_json::{Value, json};
@@ -29,6 +30,8 @@ pub struct Net {
     numbers: Numbers,
     planar: bool,
     half: bool,
+    /// Of a row, where there is no grid.
+    features: Option<usize>,
 }
 
 impl Net {
@@ -36,7 +39,14 @@ impl Net {
     pub fn new(dims: &[usize], half: bool, seed: u64) -> Self {
         let input = json!({"name": "in", "op": {"input": {"channels": 1, "dims": dims}}});
         let planar = dims.len() == 2;
-        Self { nodes: vec![input], header: Default::default(), data: Vec::new(), numbers: Numbers(seed), planar, half }
+        let (header, data, numbers) = (Default::default(), Vec::new(), Numbers(seed));
+        Self { nodes: vec![input], header, data, numbers, planar, half, features: None }
+    }
+
+    /// A network on rows of a table, with columns `f0`, `f1`, ...
+    pub fn of_rows(features: usize, seed: u64) -> Self {
+        let input = json!({"name": "in", "op": {"input": {"features": features}}});
+        Self { nodes: vec![input], features: Some(features), ..Self::new(&[1, 1, 1], false, seed) }
     }
 
     /// Random values of deviation about `size` around `centre`.
@@ -71,17 +81,22 @@ impl Net {
     }
 
     /// A convolution with bias, and a normalisation where `norm`.
+    #[expect(clippy::too_many_arguments, reason = "a line a layer")]
     pub fn conv(&mut self, name: &str, input: &str, ci: usize, co: usize, kernel: &[usize], norm: bool) {
         let size = (ci * kernel.iter().product::<usize>()) as f32;
         let weight = self.tensor(&format!("{name}.w"), &[&[co, ci], kernel].concat(), 0.0, size.powf(-0.5));
         let bias = self.tensor(&format!("{name}.b"), &[co], 0.0, 0.2);
         let mut op = json!({"out_channels": co, "kernel": kernel, "weight": weight, "bias": bias});
         if norm {
-            let mut vector = |part: &str, centre| self.tensor(&format!("{name}.{part}"), &[co], centre, 0.2);
-            op["batch_norm"] = json!({"gamma": vector("g", 1.0), "beta": vector("be", 0.0), "mean": vector("m", 0.0),
-                "var": vector("v", 1.0), "eps": 1e-5});
+            op["batch_norm"] = self.norm(name, co);
         }
         self.op(name, json!({"conv": op}), &[input]);
+    }
+
+    fn norm(&mut self, name: &str, channels: usize) -> Value {
+        let mut vector = |part: &str, centre| self.tensor(&format!("{name}.{part}"), &[channels], centre, 0.2);
+        json!({"gamma": vector("g", 1.0), "beta": vector("be", 0.0), "mean": vector("m", 0.0), "var": vector("v", 1.0),
+            "eps": 1e-5})
     }
 
     /// A transposed convolution.
@@ -91,6 +106,24 @@ impl Net {
         self.op(name, json!({"conv_transpose": {"out_channels": co, "weight": weight}}), &[input]);
     }
 
+    /// A dense layer with bias, and a normalisation where `norm`.
+    pub fn dense(&mut self, name: &str, input: &str, ci: usize, co: usize, norm: bool) {
+        let weight = self.tensor(&format!("{name}.w"), &[co, ci], 0.0, (ci as f32).powf(-0.5));
+        let bias = self.tensor(&format!("{name}.b"), &[co], 0.0, 0.2);
+        let mut op = json!({"out_features": co, "weight": weight, "bias": bias});
+        if norm {
+            op["batch_norm"] = self.norm(name, co);
+        }
+        self.op(name, json!({"dense": op}), &[input]);
+    }
+
+    /// Sets a field of the last node's operation.
+    pub fn with(&mut self, field: &str, value: Value) {
+        let op =
+            self.nodes.last_mut().and_then(|node| node["op"].as_object_mut()).and_then(|op| op.values_mut().next());
+        op.expect("an operation with fields")[field] = value;
+    }
+
     /// A quadratic activation with coefficients of its own a channel.
     pub fn quadratic(&mut self, name: &str, input: &str, channels: usize) {
         let [a, b, c] = [("a", 0.3), ("b", 0.8), ("c", 0.6)]
@@ -98,14 +131,36 @@ impl Net {
         self.op(name, json!({"quadratic": {"a": a, "b": b, "c": c}}), &[input]);
     }
 
-    /// Writes the bundle, without scales, and `count` random volumes of its grid.
+    /// Forty random rows, columns in the other order and one more between them.
+    fn table(&mut self, path: &std::path::Path) -> PathBuf {
+        let features = self.features.unwrap_or(0);
+        let names: Vec<String> = (0..features).rev().map(|f| format!("f{f}")).collect();
+        let mut text = format!("{},note\n", names.join(","));
+        for row in 0..40 {
+            let values: Vec<String> = (0..features).map(|_| (3.0 * self.numbers.draw()).to_string()).collect();
+            text += &format!("{},row {row}\n", values.join(","));
+        }
+        std::fs::write(path, text).expect("a write");
+        path.to_owned()
+    }
+
+    /// Writes the bundle, without scales, and `count` random volumes of its grid, or tables.
     pub fn write(mut self, scores: &str, classes: usize, count: usize) -> Written {
         self.op("out", json!("argmax"), &[scores]);
-        let dims: Vec<usize> = serde_json::from_value(self.nodes[0]["op"]["input"]["dims"].clone()).expect("sizes");
+        let dims: Option<Vec<usize>> = serde_json::from_value(self.nodes[0]["op"]["input"]["dims"].clone()).ok();
+        let preparation = match (&dims, self.features) {
+            (Some(dims), _) => {
+                json!({"orientation": "RAS", "normalise": "z_score", "pad_to": dims, "crop": vec![0; dims.len()]})
+            }
+            (None, features) => {
+                let column = |f: usize| json!({"name": format!("f{f}"), "mean": 0.5, "std": 2.0});
+                json!({"table": {"columns": (0..features.unwrap_or(0)).map(column).collect::<Vec<_>>(), "clip": [-4.0, 4.0]}})
+            }
+        };
         let names: Vec<String> = (0..classes).map(|c| format!("class {c}")).collect();
         let model = json!({
             "name": "random", "classes": names, "graph": {"version": 2, "nodes": self.nodes},
-            "preparation": {"orientation": "RAS", "normalise": "z_score", "pad_to": dims, "crop": vec![0; dims.len()]},
+            "preparation": preparation,
             "quantization": {"weight_bits": 12, "relu_bits": 16, "argmax_bits": 24, "spare_bits": 2},
         });
         let directory = tempfile::tempdir().expect("a directory");
@@ -114,6 +169,10 @@ impl Net {
         std::fs::write(directory.path().join(MODEL_FILE), model.to_string()).expect("a write");
         std::fs::write(directory.path().join(WEIGHTS_FILE), weights).expect("a write");
 
+        let Some(dims) = dims else {
+            let tables = (0..count).map(|t| self.table(&directory.path().join(format!("{t}.csv")))).collect();
+            return Written { directory, volumes: tables };
+        };
         let grid = if self.planar { [dims[0], dims[1], 1] } else { [dims[0], dims[1], dims[2]] };
         let volumes: Vec<PathBuf> = (0..count).map(|v| directory.path().join(format!("{v}.nii.gz"))).collect();
         for path in &volumes {
@@ -124,7 +183,7 @@ impl Net {
     }
 }
 
-/// A bundle in a directory of its own, and volumes of its grid.
+/// A bundle in a directory of its own, and volumes of its grid, or tables.
 pub struct Written {
     /// Removed when dropped.
     pub directory: TempDir,
@@ -142,13 +201,14 @@ impl Written {
         Bundle::load(self.directory.path()).expect("what was saved")
     }
 
-    /// The calibrated program and the last volume as its input.
+    /// The calibrated program and the last volume, or the first row of the last table, as its input.
     pub fn program(&self) -> (Program, Vec<i32>) {
         let bundle = self.calibrate();
         let program = bundle.program().expect("a calibrated bundle");
         let path = self.volumes.last().expect("a volume");
-        let prepared = bundle.prepare(&program, &Volume::load(path).expect("its own file"), path);
-        (program, prepared.expect("a volume of the right size").integers)
+        let inputs = bundle.inputs(path).expect("its own file");
+        let integers = quantize_input(&inputs[0], &program.tensors[program.input]);
+        (program, integers)
     }
 }
 
@@ -181,4 +241,42 @@ pub fn tiny_planar() -> Written {
     net.op("cat", json!("concat"), &["enc.relu", "up"]);
     net.conv("head", "cat", 4, 2, &[1, 1], false);
     net.write("head", 2, 3)
+}
+
+/// A classifier of planes of 12x8 pixels, 3 classes: windows of their own, flattened, dense layers.
+pub fn tiny_classifier() -> Written {
+    let mut net = Net::new(&[12, 8], false, 11);
+    net.conv("conv", "in", 1, 3, &[3, 3], true);
+    net.op("conv.relu", json!("relu"), &["conv"]);
+    net.op("pool", json!({"avg_pool": {"window": [3, 2]}}), &["conv.relu"]);
+    net.op("flat", json!("flatten"), &["pool"]);
+    net.dense("dense.0", "flat", 3 * 4 * 4, 5, true);
+    net.op("dense.0.square", json!("square"), &["dense.0"]);
+    net.dense("dense.1", "dense.0.square", 5, 3, false);
+    net.write("dense.1", 3, 3)
+}
+
+/// The same for volumes of 6x8x4 voxels: skips, a mean over the whole grid, whose size is no power of two, and an
+/// activation by name.
+pub fn tiny_volume_classifier() -> Written {
+    let mut net = Net::new(&[6, 8, 4], false, 12);
+    net.conv("conv", "in", 1, 2, &[3, 3, 3], false);
+    net.op("conv.square", json!("square"), &["conv"]);
+    net.op("pool", json!({"max_pool": {"window": [2, 4, 1]}}), &["conv.square"]);
+    net.op("pool.relu", json!({"activation": {"function": "relu"}}), &["pool"]);
+    net.op("cat", json!("concat"), &["pool.relu", "pool"]);
+    net.op("mean", json!("global_avg_pool"), &["cat"]);
+    net.op("flat", json!("flatten"), &["pool"]);
+    net.op("all", json!("concat"), &["mean", "flat"]);
+    net.dense("dense", "all", 4 + 2 * 24, 2, false);
+    net.write("dense", 2, 3)
+}
+
+/// A classifier of rows of 7 numbers, 3 classes.
+pub fn tiny_rows() -> Written {
+    let mut net = Net::of_rows(7, 13);
+    net.dense("dense.0", "in", 7, 6, true);
+    net.op("dense.0.relu", json!("relu"), &["dense.0"]);
+    net.dense("dense.1", "dense.0.relu", 6, 3, false);
+    net.write("dense.1", 3, 3)
 }

@@ -14,12 +14,7 @@ use crate::transport::queue::{Message, Popper, Pusher};
 use crate::transport::tcp::{Limits, Link};
 use crate::transport::{local, recycle, tcp};
 
-/// Bulk data is split into messages of at most this many bytes.
-pub const CHUNK: usize = 4 << 20;
-/// The largest message taken from a peer.
-pub const MAX_MESSAGE: usize = CHUNK + 4096;
-/// How long a party waits for its peer before it gives up.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+pub use crate::transport::{CHUNK, DEFAULT_TIMEOUT, MAX_MESSAGE};
 
 /// The last message of either party; not counted and in no transcript.
 const FAREWELL: &[u8; 16] = b"blindvox run end";

@@ -5,9 +5,12 @@
 //! | [`channel`] | one party's end of a connection |
 //! | [`transport`] | what carries its messages: queues in a process, TCP |
 //! | [`error`] | what can go wrong |
+//! | `testing` | a relay that spoils messages (feature `testing`) |
 
 pub mod channel;
 pub mod error;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod transport;
 
 pub use channel::{Channel, Party, Traffic, local_pair};

@@ -11,11 +11,11 @@ use blindvox_engine::{Device, Prng};
 use blindvox_models::LinearKind;
 use blindvox_net::channel::local_pair;
 use blindvox_protocols::linear::hom_conv::{client, ideal, server};
-use blindvox_protocols::linear::{Bias, LinearPlan, LinearSpec};
+use blindvox_protocols::linear::{Bias, LinearSpec, Model, Plan};
 
-const CUBE: LinearKind = LinearKind::Conv { kernel: [3; 3] };
+const CUBE: LinearKind = LinearKind::conv([3; 3]);
 const UP: LinearKind = LinearKind::Transposed2 { factor: [2; 3] };
-const HEAD: LinearKind = LinearKind::Conv { kernel: [1; 3] };
+const HEAD: LinearKind = LinearKind::conv([1; 3]);
 
 fn demo() -> Vec<(&'static str, LinearKind, usize, usize, [usize; 3])> {
     let (full, half, quarter) = ([32, 48, 32], [16, 24, 16], [8, 12, 8]);
@@ -73,22 +73,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("layer    tile         pack  inputs replies products weights |  predicted  measured ms | MB up   down");
     let (mut total, mut up, mut down, mut predicted) = (0.0, 0, 0, 0.0);
     for (name, kind, inputs, outputs, size) in layers {
-        let plan = LinearPlan::new(&LinearSpec { name: name.into(), kind, inputs, outputs, size, weight_bits: 12 })?;
+        let output_size = kind.output_dims(size);
+        let spec = LinearSpec { name: name.into(), kind, inputs, outputs, size, output_size, weight_bits: 12 };
+        let plan = Plan::new(&spec)?;
         let weights: Vec<i32> = prng.fill::<i32>(plan.weights_len()).iter().map(|w| w >> 20).collect();
         let (x, y): (Vec<u32>, Vec<u32>) = (prng.fill(plan.input_len()), prng.fill(plan.input_len()));
+        let model = Model { weights: &weights, bias: Bias::None };
         let (mut to_server, mut to_client) = local_pair();
         let (mut of_client, mut of_server) = (prng.fork("client"), prng.fork("server"));
         let start = Instant::now();
         let (a, b) = std::thread::scope(|scope| {
             let there = scope.spawn(|| client(&mut to_server, &secret, &mut of_client, &plan, &x));
-            let here = server(&mut to_client, &public, &mut of_server, &plan, &weights, Bias::None, &y);
+            let here = server(&mut to_client, &public, &mut of_server, &plan, model, &y);
             (there.join().expect("the client's thread"), here)
         });
         let (a, b) = (a?, b?);
         let ms = start.elapsed().as_secs_f64() * 1e3;
         if plan.spec().inputs * plan.weights_len() < 1 << 20 {
             let sum = |a: &[u32], b: &[u32]| -> Vec<u32> { a.iter().zip(b).map(|(a, b)| a.wrapping_add(*b)).collect() };
-            assert!(sum(&a, &b) == ideal(&plan, &weights, Bias::None, &sum(&x, &y)), "{name}: exact");
+            assert!(sum(&a, &b) == ideal(&plan, model, &sum(&x, &y)), "{name}: exact");
         }
         let (cost, e) = (plan.cost(), plan.encoding());
         println!(

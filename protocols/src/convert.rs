@@ -28,12 +28,14 @@
 //! | p to 2^32, shift 0 | 32 | 8 |
 
 use blindvox_engine::simd::wide;
-use blindvox_net::channel::{Channel, Party};
+use blindvox_net::channel::Party;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
-use crate::ot::OtPair;
+use crate::ot;
+use crate::peer::{Link, Peer};
 use crate::share::{P, Ring, Shares};
+use crate::traffic::Bytes;
 use crate::truncate::{ceil, floor};
 
 /// Elements in flight at a time: bounds the memory of the OT at any tensor size.
@@ -46,14 +48,7 @@ pub const CHUNK: usize = 1 << 20;
 ///
 /// # Errors
 /// [`Error::Model`] unless 2 <= `k` <= 32 and a prime target is above 2^(k-1); the channel's.
-pub fn convert(
-    party: Party,
-    channel: &mut Channel,
-    ot: &mut OtPair,
-    mut shares: Shares,
-    k: u32,
-    target: Ring,
-) -> Result<Shares> {
+pub fn convert(peer: &mut Peer, mut shares: Shares, k: u32, target: Ring) -> Result<Shares> {
     match target {
         _ if !(2..=32).contains(&k) => Err(unfit(k, target)),
         Ring::Prime(p) if u64::from(p) < 1 << (k - 1) => Err(unfit(k, target)),
@@ -63,25 +58,42 @@ pub fn convert(
         }
         _ => {
             for chunk in shares.chunks_mut(CHUNK) {
-                widen(party, channel, ot, chunk, k, target)?;
+                widen(peer, chunk, k, target)?;
             }
             Ok(shares)
         }
     }
 }
 
+/// Bytes of [`convert`] of `n` shares, at a block width of transfers.
+pub fn bytes(n: usize, k: u32, target: Ring, width: usize) -> Bytes {
+    match target {
+        Ring::Pow2(m) if m <= k => Bytes::default(),
+        _ => ot::bytes(n, correction_ring(modulus(k, target), target).0, width, Party::Server),
+    }
+}
+
+/// Bytes of [`convert_from_prime`] of `n` shares, at a block width of transfers.
+pub fn from_prime_bytes(n: usize, shift: u32, width: usize) -> Bytes {
+    ot::bytes(n, correction_ring(P >> shift, Ring::FULL).0, width, Party::Server)
+}
+
+/// 2^k in the target ring.
+fn modulus(k: u32, target: Ring) -> u32 {
+    ((1 << k) % target.modulus()) as u32
+}
+
 /// One chunk, to a ring above 2^(k-1) that is not a smaller power of two.
-fn widen(party: Party, channel: &mut Channel, ot: &mut OtPair, shares: &mut [u32], k: u32, target: Ring) -> Result<()> {
+fn widen(peer: &mut Peer, shares: &mut [u32], k: u32, target: Ring) -> Result<()> {
     // One party moves the value up to be non-negative, and the same one moves it back.
-    let offset = match party {
+    let offset = match peer.party {
         Party::Client => 1 << (k - 2),
         Party::Server => 0,
     };
     let source = Ring::Pow2(k);
     shares.iter_mut().for_each(|x| *x = source.mask(x.wrapping_add(offset)));
     let high = Zeroizing::new(shares.iter().map(|&y| (y >> (k - 1)) as u8).collect::<Vec<_>>());
-    let modulus = ((1 << k) % target.modulus()) as u32;
-    let wraps = wraps(party, channel, ot, &high, modulus, target)?;
+    let wraps = wraps(peer, &high, modulus(k, target), target)?;
     // A literal ring in each arm, so that each loop is compiled for its own.
     match target {
         Ring::Pow2(bits) => shares.iter_mut().zip(wraps.iter()).for_each(|(y, &w)| {
@@ -104,16 +116,10 @@ fn widen(party: Party, channel: &mut Channel, ot: &mut OtPair, shares: &mut [u32
 ///
 /// # Errors
 /// [`Error::Model`] for a shift above 20; the channel's.
-pub fn convert_from_prime(
-    party: Party,
-    channel: &mut Channel,
-    ot: &mut OtPair,
-    mut shares: Shares,
-    shift: u32,
-) -> Result<Shares> {
+pub fn convert_from_prime(peer: &mut Peer, mut shares: Shares, shift: u32) -> Result<Shares> {
     check_shift(shift)?;
     for chunk in shares.chunks_mut(CHUNK) {
-        chunk_from_prime(party, channel, ot, chunk, shift)?;
+        chunk_from_prime(peer, chunk, shift)?;
     }
     Ok(shares)
 }
@@ -127,17 +133,11 @@ pub(crate) fn check_shift(shift: u32) -> Result<()> {
 }
 
 /// [`convert_from_prime`] of at most [`CHUNK`] shares.
-pub(crate) fn chunk_from_prime(
-    party: Party,
-    channel: &mut Channel,
-    ot: &mut OtPair,
-    chunk: &mut [u32],
-    shift: u32,
-) -> Result<()> {
+pub(crate) fn chunk_from_prime(peer: &mut Peer, chunk: &mut [u32], shift: u32) -> Result<()> {
     let high = Zeroizing::new(chunk.iter().map(|&y| u8::from(y > P / 2)).collect::<Vec<_>>());
-    let wraps = wraps(party, channel, ot, &high, P >> shift, Ring::FULL)?;
+    let wraps = wraps(peer, &high, P >> shift, Ring::FULL)?;
     let shares = chunk.iter_mut().zip(wraps.iter());
-    match party {
+    match peer.party {
         Party::Client => wide(|| shares.for_each(|(y, &w)| *y = floor(*y, shift).wrapping_sub(w))),
         Party::Server => wide(|| shares.for_each(|(y, &w)| *y = ceil(*y, shift).wrapping_sub(w))),
     }
@@ -145,14 +145,8 @@ pub(crate) fn chunk_from_prime(
 }
 
 /// Shares of `multiple`·(a OR b) in `target`, for a bit of each party's.
-fn wraps(
-    party: Party,
-    channel: &mut Channel,
-    ot: &mut OtPair,
-    high: &[u8],
-    multiple: u32,
-    target: Ring,
-) -> Result<Shares> {
+fn wraps(peer: &mut Peer, high: &[u8], multiple: u32, target: Ring) -> Result<Shares> {
+    let Link { party, channel, ot, .. } = &mut peer.link;
     let (ring, scale) = correction_ring(multiple, target);
     let unit = multiple >> scale;
     let mut product = match party {
@@ -162,7 +156,7 @@ fn wraps(
         }
         Party::Server => ot.recv.cot(channel, high, ring)?,
     };
-    if party == Party::Client {
+    if *party == Party::Client {
         // a·unit + (1 - a)·unit·b
         product.iter_mut().zip(high).for_each(|(w, &a)| *w = ring.add(*w, unit & u32::from(a).wrapping_neg()));
     }
@@ -203,7 +197,7 @@ pub fn ideal_from_prime(client: u32, server: u32, shift: u32) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ot::{LOCAL_WIDTH, cot_bytes};
+    use crate::ot::{LINK_WIDTH, LOCAL_WIDTH};
     use crate::testing::{run_both, sharings};
 
     fn pick<T: Clone>(party: Party, client: &[T], server: &[T]) -> Vec<T> {
@@ -213,10 +207,9 @@ mod tests {
         }
     }
 
-    /// What the client receives and sends for `n` COTs in `ring`, and its rounds: it answers only.
-    fn bytes(n: usize, ring: Ring) -> (u64, u64, u64) {
-        let (choices, corrections) = cot_bytes(n, ring, LOCAL_WIDTH);
-        (choices as u64, corrections as u64, (n.div_ceil(1 << 16) as u64).saturating_sub(1))
+    /// The client's rounds: it answers only.
+    fn rounds(n: usize) -> u64 {
+        (n.div_ceil(1 << 16) as u64).saturating_sub(1)
     }
 
     /// Converts values at the edges of the range, under shares at the edges of the ring, and random ones.
@@ -229,19 +222,15 @@ mod tests {
             random,
             bound,
         );
-        let (c, s, traffic) = run_both(|party, channel, ot| {
-            convert(party, channel, ot, pick(party, &client, &server).into(), k, target).unwrap()
-        });
+        let (c, s, traffic) =
+            run_both(|peer| convert(peer, pick(peer.party, &client, &server).into(), k, target).unwrap());
         assert!(c.iter().chain(&s).all(|&v| u64::from(v) < target.modulus()), "shares outside {target}");
         let expected: Vec<i64> = client.iter().zip(&server).map(|(&c, &s)| ideal(c, s, k)).collect();
         assert!(expected == values, "the ideal keeps the value");
         let wrong = target.open(&c, &s).into_iter().zip(expected).find(|(result, x)| result != x);
         assert_eq!(wrong, None, "from 2^{k} to {target}");
-        let cot = match target {
-            Ring::Pow2(m) => Ring::Pow2(m - k),
-            Ring::Prime(_) => target,
-        };
-        assert_eq!((traffic.received, traffic.sent, traffic.rounds), bytes(values.len(), cot));
+        let n = values.len();
+        assert_eq!((Bytes::from(traffic), traffic.rounds), (bytes(n, k, target, LOCAL_WIDTH), rounds(n)));
     }
 
     #[test]
@@ -259,9 +248,8 @@ mod tests {
     fn reduces_to_smaller_rings_for_nothing() {
         for (k, m) in [(32, 32), (32, 16), (20, 20), (20, 3), (20, 1)] {
             let (values, client, server) = sharings(Ring::Pow2(k), &[0, 1, -1], &[0, -1], 500, (1 << (k - 1)) - 1);
-            let (c, s, traffic) = run_both(|party, channel, ot| {
-                convert(party, channel, ot, pick(party, &client, &server).into(), k, Ring::Pow2(m)).unwrap()
-            });
+            let (c, s, traffic) =
+                run_both(|peer| convert(peer, pick(peer.party, &client, &server).into(), k, Ring::Pow2(m)).unwrap());
             let ring = Ring::Pow2(m);
             let expected: Vec<i64> = values.iter().map(|&x| ring.to_signed(ring.from_signed(x))).collect();
             assert_eq!(ring.open(&c, &s), expected);
@@ -285,11 +273,10 @@ mod tests {
                 500,
                 0,
             );
-            let (c, s, traffic) = run_both(|party, channel, ot| {
-                convert_from_prime(party, channel, ot, pick(party, &client, &server).into(), shift).unwrap()
-            });
-            let cot = Ring::Pow2(if shift == 0 { 32 } else { 12 + shift });
-            assert_eq!((traffic.received, traffic.sent, traffic.rounds), bytes(values.len(), cot));
+            let (c, s, traffic) =
+                run_both(|peer| convert_from_prime(peer, pick(peer.party, &client, &server).into(), shift).unwrap());
+            let n = values.len();
+            assert_eq!((Bytes::from(traffic), traffic.rounds), (from_prime_bytes(n, shift, LOCAL_WIDTH), rounds(n)));
             for (i, result) in Ring::FULL.open(&c, &s).into_iter().enumerate() {
                 assert_eq!(result, ideal_from_prime(client[i], server[i], shift));
                 let error = (result << shift) - values[i];
@@ -299,12 +286,24 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_what_the_table_says() {
+        let n = 1 << 20;
+        let each = |bytes: Bytes| bytes.total() as f64 / f64::from(n);
+        let n = n as usize;
+        assert_eq!(each(bytes(n, 20, Ring::Pow2(20), LINK_WIDTH)), 0.0);
+        assert_eq!(each(bytes(n, 20, Ring::FULL, LINK_WIDTH)), 4.0 + 12.0 / 8.0);
+        assert_eq!(each(bytes(n, 20, Ring::Prime(P), LINK_WIDTH)), 8.0);
+        assert_eq!(each(from_prime_bytes(n, 0, LINK_WIDTH)), 8.0);
+        assert_eq!(each(from_prime_bytes(n, 10, LINK_WIDTH)), 5.5 + 10.0 / 8.0);
+    }
+
+    #[test]
     fn refuses_what_cannot_fit() {
-        run_both(|party, channel, ot| {
+        run_both(|peer| {
             for (k, target) in [(1, Ring::FULL), (33, Ring::FULL), (18, Ring::Prime(65537))] {
-                assert!(matches!(convert(party, channel, ot, Shares::default(), k, target), Err(Error::Model(_))));
+                assert!(matches!(convert(peer, Shares::default(), k, target), Err(Error::Model(_))));
             }
-            assert!(matches!(convert_from_prime(party, channel, ot, Shares::default(), 21), Err(Error::Model(_))));
+            assert!(matches!(convert_from_prime(peer, Shares::default(), 21), Err(Error::Model(_))));
         });
     }
 }

@@ -1,97 +1,24 @@
-//! Tests of streams that break: a relay between the parties spoils one message of one of them.
-//!
-//! What lengths and counts can tell is an error at the receiver: a message cut short, lengthened, lost, sent twice or overtaken, and
-//! a peer that stops. A late one only takes longer. A changed bit of the right length is not told from a right one in semi-honest protocols (transport encryption does
-//! that), but it may neither panic nor hang.
+//! Tests of streams that break: every protocol against a relay between the parties that spoils one message of one of them, see
+//! [`blindvox_net::testing`].
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use blindvox_engine::{Device, Prng};
+use blindvox_engine::Device;
 use blindvox_net::channel::{Channel, Party};
-use blindvox_net::transport::local;
-use blindvox_net::transport::queue::{Popper, Pusher};
+use blindvox_net::testing::{Fault, Harm, Relay};
 
+use crate::compare::Garbled;
+use crate::correlations::HeSource;
 use crate::error::{Error, Result};
-use crate::gc::{Half, Planes, Schedule, arithmetic};
-use crate::nonlinear::relu::{ReluKind, relu};
-use crate::ot::OtPair;
+use crate::gc::{Planes, Schedule, arithmetic};
+use crate::nonlinear::relu::relu;
+use crate::peer::{Link, Peer};
 use crate::share::{P, Ring};
-use crate::testing::sharings;
-use crate::triples::{Correlations, HeSource};
+use crate::testing::{garbling_peer, sharings};
 
 const LONG: Duration = Duration::from_secs(60);
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
-    Short,
-    Long,
-    Lost,
-    Twice,
-    Swapped,
-    Flipped,
-    Late,
-    Stopped,
-}
-
-/// What is to be spoilt: the messages of a party from now on that pass, and then the fault.
-struct Plan {
-    from: Party,
-    pass: usize,
-    fault: Fault,
-}
-
-type Plans = Arc<Mutex<Option<Plan>>>;
-
-/// Hands messages of `from` on until either end is gone.
-fn relay(from: Party, inc: &Popper, out: &Pusher, plans: &Plans) -> Result<()> {
-    let mut held = None;
-    loop {
-        let mut message = inc.pop(LONG)?;
-        let due = {
-            let mut plan = plans.lock().unwrap();
-            match &mut *plan {
-                Some(p) if p.from == from && p.pass == 0 => plan.take().map(|p| p.fault),
-                Some(p) if p.from == from => {
-                    p.pass -= 1;
-                    None
-                }
-                _ => None,
-            }
-        };
-        match due {
-            Some(Fault::Short) => message.bytes.truncate(message.bytes.len() - 1),
-            Some(Fault::Long) => message.bytes.push(0),
-            Some(Fault::Lost) => continue,
-            Some(Fault::Twice) => out.push(message.clone(), LONG)?,
-            Some(Fault::Swapped) => {
-                held = Some(message);
-                continue;
-            }
-            Some(Fault::Flipped) => message.bytes.iter_mut().step_by(7).for_each(|b| *b ^= 0x81),
-            Some(Fault::Late) => thread::sleep(Duration::from_millis(30)),
-            // Until the party gives up and its end closes.
-            Some(Fault::Stopped) => loop {
-                inc.pop(LONG)?;
-            },
-            None => {}
-        }
-        out.push(message, LONG)?;
-        held.take().map_or(Ok(()), |m| out.push(m, LONG))?;
-    }
-}
-
-/// Both ends, with a relay between them.
-fn relayed_pair(plans: &Plans) -> (Channel, Channel) {
-    let (client, to_client) = local::pair();
-    let (to_server, server) = local::pair();
-    for (from, inc, out) in [(Party::Client, to_client.1, to_server.0), (Party::Server, to_server.1, to_client.0)] {
-        let plans = plans.clone();
-        thread::spawn(move || relay(from, &inc, &out, &plans));
-    }
-    (Channel::new(client), Channel::new(server))
-}
 
 /// Whatever comes next: surplus messages of the protocol are found here at the latest.
 fn next(channel: &mut Channel) -> Result<()> {
@@ -100,28 +27,20 @@ fn next(channel: &mut Channel) -> Result<()> {
 }
 
 /// Runs both halves after a set-up that nothing spoils; the results of client and server.
-fn run<T: Send>(
-    plan: Option<Plan>,
-    timeout: Duration,
-    half: impl Fn(Party, &mut Channel, &mut OtPair, &mut Half) -> Result<T> + Sync,
-) -> [Result<T>; 2] {
-    let plans = Plans::default();
-    let (client, server) = relayed_pair(&plans);
-    let ready = std::sync::Barrier::new(2);
-    let plan = Mutex::new(plan);
-    let party = |party: Party, mut channel: Channel| {
-        let mut prng = Prng::from_seed_for_tests([party as u8 + 1; 32]);
-        let mut ot = OtPair::setup(party, &mut channel, &mut prng).unwrap();
-        let mut gc = Half::setup(party, &mut channel, &mut prng).unwrap();
-        next(&mut channel).unwrap();
+fn run<T: Send>(harm: Harm, timeout: Duration, half: impl Fn(&mut Peer) -> Result<T> + Sync) -> [Result<T>; 2] {
+    let (relay, client, server) = Relay::between(None);
+    let (ready, relay) = (Barrier::new(2), Mutex::new(relay));
+    let party = |party: Party, channel: Channel| {
+        let mut peer = garbling_peer(party, channel);
+        next(&mut peer.channel).unwrap();
         ready.wait();
         if party == Party::Client {
-            *plans.lock().unwrap() = plan.lock().unwrap().take();
+            relay.lock().unwrap().plan(harm);
         }
         ready.wait();
-        channel.set_timeout(timeout);
-        let result = half(party, &mut channel, &mut ot, &mut gc)?;
-        next(&mut channel).map(|()| result)
+        peer.channel.set_timeout(timeout);
+        let result = half(&mut peer)?;
+        next(&mut peer.channel).map(|()| result)
     };
     thread::scope(|scope| {
         let server = scope.spawn(|| party(Party::Server, server));
@@ -131,44 +50,32 @@ fn run<T: Send>(
 }
 
 /// Spoils the first, a middle and the last of the messages that each party sends, in every way.
-fn check<T: Send>(
-    messages: [usize; 2],
-    half: impl Fn(Party, &mut Channel, &mut OtPair, &mut Half) -> Result<T> + Sync,
-    right: impl Fn(&T, &T) -> bool,
-) {
+fn check<T: Send>(messages: [usize; 2], half: impl Fn(&mut Peer) -> Result<T> + Sync, right: impl Fn(&T, &T) -> bool) {
     for (from, count) in [Party::Client, Party::Server].into_iter().zip(messages) {
         // The last one belongs to what comes next.
         let mut at: Vec<_> = [0, count / 2, count.saturating_sub(1)].into_iter().filter(|&i| i < count).collect();
         at.dedup();
         for pass in at {
-            for fault in [
-                Fault::Short,
-                Fault::Long,
-                Fault::Lost,
-                Fault::Twice,
-                Fault::Swapped,
-                Fault::Flipped,
-                Fault::Late,
-                Fault::Stopped,
-            ] {
-                let waits = matches!(fault, Fault::Lost | Fault::Swapped | Fault::Stopped);
-                let timeout = if waits { Duration::from_millis(300) } else { LONG };
+            for fault in Fault::all(8 * pass + 3) {
+                let timeout = if fault.is_silence() { Duration::from_millis(300) } else { LONG };
                 let start = Instant::now();
-                let results = run(Some(Plan { from, pass, fault }), timeout, &half);
+                let results = run(Harm { from, pass, fault }, timeout, &half);
                 let what = format!("message {pass} of {count} of the {from:?}, {fault:?}");
                 assert!(start.elapsed() < LONG / 2, "{what}: not noticed in time");
                 let [client, server] = &results;
                 let receiver = if from == Party::Client { server } else { client };
                 match fault {
-                    Fault::Short | Fault::Long | Fault::Twice => {
+                    Fault::Short | Fault::Long | Fault::Oversized | Fault::Twice => {
                         assert!(matches!(receiver, Err(Error::Protocol(_))), "{what}: {:?}", receiver.as_ref().err());
                     }
-                    Fault::Lost | Fault::Swapped | Fault::Stopped => assert!(receiver.is_err(), "{what}"),
+                    Fault::Lost | Fault::Swapped | Fault::Stopped | Fault::Closed => {
+                        assert!(receiver.is_err(), "{what}")
+                    }
                     Fault::Late => match (client, server) {
                         (Ok(c), Ok(s)) => assert!(right(c, s), "{what}"),
                         _ => panic!("{what}: {:?} {:?}", client.as_ref().err(), server.as_ref().err()),
                     },
-                    Fault::Flipped => {}
+                    Fault::Turned { .. } | Fault::Scrambled => {}
                 }
             }
         }
@@ -184,7 +91,7 @@ fn transfers() {
     // Two chunks of choices one way, two of corrections the other.
     check(
         [2, 2],
-        |party, channel, ot, _| match party {
+        |Peer { link: Link { party, channel, ot, .. }, .. }| match party {
             Party::Server => ot.send.cot(channel, &correlations, ring),
             Party::Client => ot.recv.cot(channel, &choices, ring),
         },
@@ -201,11 +108,12 @@ fn garbled_circuits() {
     let mask = vec![0; N];
     check(
         [1, 3],
-        |party, channel, _, gc| {
-            let inputs = match party {
+        |peer| {
+            let inputs = match peer.party {
                 Party::Server => Planes::from_columns(&[&server, &mask], 9),
                 Party::Client => Planes::from_columns(&[&client], 9),
             };
+            let (gc, channel) = peer.gates()?;
             let shares = gc.run(channel, &program, &inputs)?;
             Ok(gc.reveal_to_evaluator(channel, shares)?.map(|planes| planes.to_column(0, 9)))
         },
@@ -222,9 +130,9 @@ fn a_layer() {
     // Labels, choices and corrections; tables, corrections and choices.
     check(
         [4, 6],
-        |party, channel, ot, gc| {
-            let x = if party == Party::Client { &client } else { &server };
-            relu(party, channel, ot, gc, x, Ring::Pow2(11), ReluKind::SignSelect)
+        |peer| {
+            let x = if peer.party == Party::Client { &client } else { &server };
+            relu(peer, &mut Garbled::default(), x, Ring::Pow2(11))
         },
         |c, s| Ring::FULL.open(c, s).iter().zip(&values).all(|(y, x)| *y == *x.max(&0)),
     );
@@ -235,10 +143,9 @@ fn a_layer() {
 fn square_pairs() {
     check(
         [3, 2],
-        |party, channel, _, _| {
-            let mut prng = Prng::from_seed_for_tests([party as u8 + 1; 32]);
-            let mut source = HeSource::setup(party, channel, &Device::cpu(), &mut prng)?;
-            source.square_pairs(channel, 17 * 8192 - 1)
+        |peer| {
+            peer.source = Box::new(HeSource::setup(peer, &Device::cpu())?);
+            peer.square_pairs(17 * 8192 - 1)
         },
         |c, s| {
             let ([a, a2], [b, b2], ring) = (c.shares(), s.shares(), Ring::Prime(P));

@@ -7,12 +7,17 @@
 //! | [`gc`] | garbled circuits, batched and streamed |
 //! | [`ot`] | oblivious transfer, correlated and random |
 //! | [`truncate`], [`convert`] | rounding and changing the ring of shares |
-//! | [`triples`] | square pairs, made in advance |
+//! | [`peer`] | what a party computes with |
+//! | [`correlations`] | square pairs and triples, made in advance |
+//! | [`compare`] | signs of shared values |
 //! | [`linear`] | convolutions by homomorphic encryption |
 //! | [`nonlinear`] | squares, pooling |
 //! | [`infer`] | both parties' run of a model |
+//! | [`rates`], [`traffic`] | what operations take, and what messages weigh |
 
+pub mod compare;
 pub mod convert;
+pub mod correlations;
 pub mod error;
 #[cfg(test)]
 mod faults;
@@ -25,10 +30,12 @@ mod memory;
 pub mod nonlinear;
 pub mod ot;
 pub mod pack;
+pub mod peer;
+pub mod rates;
 pub mod share;
 #[cfg(test)]
 mod testing;
-pub mod triples;
+pub mod traffic;
 pub mod truncate;
 
 pub use error::{Error, Result};

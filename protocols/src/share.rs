@@ -1,4 +1,8 @@
-//! Additive secret sharing: x = x_C + x_S in a [`Ring`]. Shares are `u32`.
+//! Additive secret sharing: x = x_C + x_S in a [`Ring`]. Shares are `u32`; bits are shared by xor ([`BitShares`]).
+
+mod bits;
+
+pub use bits::BitShares;
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};

@@ -8,26 +8,48 @@ use blindvox_engine::prng::Prng;
 use blindvox_net::channel::{Channel, Party, Traffic, local_pair};
 use blindvox_net::transport::queue::queue;
 
-use crate::gc::Half;
-use crate::ot::OtPair;
+use crate::gc::Garbling;
+use crate::peer::Peer;
 use crate::share::Ring;
+
+/// A party's end with fixed randomness, its OTs set up.
+pub(crate) fn peer(party: Party, channel: Channel) -> Peer {
+    Peer::setup(party, channel, Prng::from_seed_for_tests([party as u8 + 1; 32])).unwrap()
+}
+
+/// [`peer`] with garbled circuits.
+pub(crate) fn garbling_peer(party: Party, channel: Channel) -> Peer {
+    peer(party, channel).garbling(Garbling::default()).unwrap()
+}
 
 /// Runs both parties' halves over a local channel, each in its thread with its OTs set up, and gives the
 /// client's result, the server's, and the traffic after the set-up as the client saw it.
-pub(crate) fn run_both<T: Send>(half: impl Fn(Party, &mut Channel, &mut OtPair) -> T + Sync) -> (T, T, Traffic) {
+pub(crate) fn run_both<T: Send>(half: impl Fn(&mut Peer) -> T + Sync) -> (T, T, Traffic) {
+    run_after(peer, half)
+}
+
+/// The same with garbled circuits.
+pub(crate) fn run_garbled<T: Send>(half: impl Fn(&mut Peer) -> T + Sync) -> (T, T, Traffic) {
+    run_after(garbling_peer, half)
+}
+
+fn run_after<T: Send>(
+    set_up: impl Fn(Party, Channel) -> Peer + Sync,
+    half: impl Fn(&mut Peer) -> T + Sync,
+) -> (T, T, Traffic) {
     let (client, server) = local_pair();
-    let run = |party: Party, mut channel: Channel| {
-        let mut prng = Prng::from_seed_for_tests([party as u8 + 1; 32]);
-        let mut ot = OtPair::setup(party, &mut channel, &mut prng).unwrap();
-        let before = channel.stats().total;
-        let result = half(party, &mut channel, &mut ot);
-        (result, channel.stats().total - before)
-    };
+    let run = |party, channel| measured(&mut set_up(party, channel), &half);
     std::thread::scope(|scope| {
         let there = scope.spawn(|| run(Party::Server, server).0);
         let (mine, traffic) = run(Party::Client, client);
         (mine, there.join().unwrap(), traffic)
     })
+}
+
+fn measured<T>(peer: &mut Peer, half: impl Fn(&mut Peer) -> T) -> (T, Traffic) {
+    let before = peer.channel.stats().total;
+    let result = half(peer);
+    (result, peer.channel.stats().total - before)
 }
 
 /// The given values shared with these shares on the client's side.
@@ -57,33 +79,10 @@ pub(crate) fn sharings(
     (values, client, server)
 }
 
-/// One party, set up.
-struct Side {
-    party: Party,
-    channel: Channel,
-    ot: OtPair,
-    gc: Half,
-}
-
-impl Side {
-    fn new(party: Party, mut channel: Channel) -> Self {
-        let mut prng = Prng::from_seed_for_tests([party as u8 + 1; 32]);
-        let ot = OtPair::setup(party, &mut channel, &mut prng).unwrap();
-        let gc = Half::setup(party, &mut channel, &mut prng).unwrap();
-        Self { party, channel, ot, gc }
-    }
-
-    fn run<T>(&mut self, half: impl Fn(Party, &mut Channel, &mut OtPair, &mut Half) -> T) -> (T, Traffic) {
-        let before = self.channel.stats().total;
-        let result = half(self.party, &mut self.channel, &mut self.ot, &mut self.gc);
-        (result, self.channel.stats().total - before)
-    }
-}
-
 /// Two parties, and somebody between them who turns a bit of what the server sends the client.
 pub(crate) struct Tampered {
-    client: Side,
-    server: Side,
+    client: Peer,
+    server: Peer,
     turn: Arc<AtomicUsize>,
 }
 
@@ -109,8 +108,8 @@ impl Tampered {
         });
         let (client, server) = (Channel::new((client_out, client_in)), Channel::new((server_out, server_in)));
         let (client, server) = std::thread::scope(|scope| {
-            let server = scope.spawn(|| Side::new(Party::Server, server));
-            (Side::new(Party::Client, client), server.join().unwrap())
+            let server = scope.spawn(|| garbling_peer(Party::Server, server));
+            (garbling_peer(Party::Client, client), server.join().unwrap())
         });
         Self { client, server, turn }
     }
@@ -119,18 +118,18 @@ impl Tampered {
     pub(crate) fn run<T: Send>(
         &mut self,
         turn: Option<usize>,
-        half: impl Fn(Party, &mut Channel, &mut OtPair, &mut Half) -> T + Sync,
+        half: impl Fn(&mut Peer) -> T + Sync,
     ) -> (T, Traffic, crate::Result<()>) {
         self.turn.store(turn.unwrap_or(Self::NOTHING), Ordering::SeqCst);
         let Self { client, server, .. } = self;
         let (result, traffic) = std::thread::scope(|scope| {
-            let there = scope.spawn(|| server.run(&half));
-            let here = client.run(&half);
+            let there = scope.spawn(|| measured(server, &half));
+            let here = measured(client, &half);
             there.join().unwrap();
             here
         });
-        let verdict = self.client.gc.verdict();
-        self.client.gc.forget();
+        let verdict = self.client.verdict();
+        self.client.gates().unwrap().0.forget();
         (result, traffic, verdict)
     }
 }

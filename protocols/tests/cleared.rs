@@ -18,17 +18,16 @@ use blindvox_engine::stack::{DEEP, leaving_nothing, with_cleared_stack};
 use blindvox_engine::{Coeff, Device, PolyBatch, Prng};
 use blindvox_net::channel::{Channel, Party, local_pair};
 use blindvox_protocols::Result;
+use blindvox_protocols::compare::{Compare, Garbled};
 use blindvox_protocols::convert::convert;
-use blindvox_protocols::gc::Half;
+use blindvox_protocols::correlations::HeSource;
+use blindvox_protocols::gc::Garbling;
 use blindvox_protocols::infer::{Options, Role, Session};
-use blindvox_protocols::nonlinear::argmax::argmax;
-use blindvox_protocols::nonlinear::max_pool::max_pool;
 use blindvox_protocols::nonlinear::multiply::multiply;
-use blindvox_protocols::nonlinear::relu::{ReluKind, relu};
 use blindvox_protocols::nonlinear::square::square_from;
-use blindvox_protocols::ot::OtPair;
+use blindvox_protocols::nonlinear::{Comparison, Nonlinear};
+use blindvox_protocols::peer::Peer;
 use blindvox_protocols::share::{P, Ring};
-use blindvox_protocols::triples::{Correlations, HeSource};
 use memory::Pattern;
 
 /// Every share of the client and of the server.
@@ -67,34 +66,22 @@ unsafe impl GlobalAlloc for Looking {
     }
 }
 
-/// What a party computes with.
-struct Side {
-    party: Party,
-    channel: Channel,
-    ot: OtPair,
-    gc: Half,
-    pairs: HeSource,
-}
-
-impl Side {
-    fn new(party: Party, mut channel: Channel) -> Self {
-        let mut prng = Prng::from_seed_for_tests([party as u8 + 1; 32]);
-        let ot = OtPair::setup(party, &mut channel, &mut prng).expect("OTs");
-        let gc = Half::setup(party, &mut channel, &mut prng).expect("a half");
-        let pairs = HeSource::setup(party, &mut channel, &Device::cpu(), &mut prng).expect("keys");
-        Self { party, channel, ot, gc, pairs }
-    }
+fn peer(party: Party, channel: Channel) -> Peer {
+    let prng = Prng::from_seed_for_tests([party as u8 + 1; 32]);
+    let mut peer = Peer::setup(party, channel, prng).expect("OTs").garbling(Garbling::default()).expect("a half");
+    peer.source = Box::new(HeSource::setup(&mut peer, &Device::cpu()).expect("keys"));
+    peer
 }
 
 /// Both halves of a step; where `broken`, the server takes part with fewer values than the client, which lengths and counts tell.
 /// How often shares were found in what was freed.
-fn look(broken: bool, half: impl Fn(&mut Side, &'static [u32]) -> Result<()> + Sync) -> usize {
+fn look(broken: bool, half: impl Fn(&mut Peer, &'static [u32]) -> Result<()> + Sync) -> usize {
     static CLIENT: [u32; 3000] = [SHARES[0]; 3000];
     static SERVER: [u32; 3000] = [SHARES[1]; 3000];
     let (client, server) = local_pair();
     let (mut client, mut server) = std::thread::scope(|scope| {
-        let server = scope.spawn(|| Side::new(Party::Server, server));
-        (Side::new(Party::Client, client), server.join().expect("no panic"))
+        let server = scope.spawn(|| peer(Party::Server, server));
+        (peer(Party::Client, client), server.join().expect("no panic"))
     });
     let before = FOUND.load(Ordering::SeqCst);
     LOOKING.store(true, Ordering::SeqCst);
@@ -117,27 +104,24 @@ fn look(broken: bool, half: impl Fn(&mut Side, &'static [u32]) -> Result<()> + S
 }
 
 /// Every step that takes shares.
-fn steps(mut each: impl FnMut(&str, &(dyn Fn(&mut Side, &'static [u32]) -> Result<()> + Sync))) {
+fn steps(mut each: impl FnMut(&str, &(dyn Fn(&mut Peer, &'static [u32]) -> Result<()> + Sync))) {
     let low = Ring::Pow2(20);
-    each("convert", &|s, x| convert(s.party, &mut s.channel, &mut s.ot, x.into(), 24, Ring::FULL).map(drop));
-    each("convert to p", &|s, x| convert(s.party, &mut s.channel, &mut s.ot, x.into(), 24, Ring::Prime(P)).map(drop));
-    each("square", &|s, x| square_from(s.party, &mut s.channel, &mut s.ot, &mut s.pairs, x.into(), 10).map(drop));
-    each("multiply", &|s, x| {
-        let triples = s.pairs.triples(&mut s.channel, x.len())?;
-        multiply(s.party, &mut s.channel, triples, x.into(), x.into()).map(drop)
+    each("convert", &|peer, x| convert(peer, x.into(), 24, Ring::FULL).map(drop));
+    each("convert to p", &|peer, x| convert(peer, x.into(), 24, Ring::Prime(P)).map(drop));
+    each("square", &|peer, x| square_from(peer, x.into(), 10).map(drop));
+    each("multiply", &|peer, x| {
+        let triples = peer.triples(x.len())?;
+        multiply(peer, triples, x.into(), x.into()).map(drop)
     });
-    for kind in [ReluKind::SignSelect, ReluKind::FullCircuit] {
+    for kind in [Comparison::SignSelect, Comparison::FullCircuit] {
         for ring in [low, Ring::Prime(P)] {
             let what = |op: &str| format!("{op} in {ring}, {}", kind.name());
-            each(&what("relu"), &|s, x| relu(s.party, &mut s.channel, &mut s.ot, &mut s.gc, x, ring, kind).map(drop));
-            each(&what("max_pool"), &|s, x| {
-                max_pool(s.party, &mut s.channel, &mut s.ot, &mut s.gc, x, 8, ring, kind).map(drop)
-            });
-            each(&what("argmax"), &|s, x| {
-                argmax(s.party, &mut s.channel, &mut s.ot, &mut s.gc, x, 4, ring, kind).map(drop)
-            });
+            each(&what("relu"), &|peer, x| Nonlinear::new(kind).relu(peer, x, ring).map(drop));
+            each(&what("max_pool"), &|peer, x| Nonlinear::new(kind).max_pool(peer, x, 8, ring).map(drop));
+            each(&what("argmax"), &|peer, x| Nonlinear::new(kind).argmax(peer, x, 4, ring).map(drop));
         }
     }
+    each("thresholds", &|peer, x| Garbled::default().thresholds(peer, x, &[0, 7], low).map(drop));
 }
 
 /// The allocator is one for all tests of this file: they take turns.

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use blindvox_engine::Device;
 use blindvox_engine::garble::GateHash;
-use blindvox_protocols::infer::local::{self, Randomness};
-use blindvox_protocols::infer::{Options, PairSupply, trace};
-use blindvox_protocols::nonlinear::relu::ReluKind;
+use blindvox_protocols::infer::session::plans;
+use blindvox_protocols::infer::{
+    Comparison, Estimate, Options, PairSupply, Products, Randomness, estimate, local, trace,
+};
+use blindvox_protocols::ot::LOCAL_WIDTH;
 use common::Net;
 use proptest::prelude::*;
 use serde_json::json;
@@ -123,12 +125,14 @@ proptest! {
         let program = Arc::new(program);
         let mut options = Options::new(Device::cpu());
         options.trace = true;
-        options.comparison = if shape.full_circuit { ReluKind::FullCircuit } else { ReluKind::SignSelect };
-        options.pairs = if shape.seed % 2 == 0 { PairSupply::AsUsed } else { PairSupply::Ahead };
+        options.ways.compare = if shape.full_circuit { Comparison::FullCircuit } else { Comparison::SignSelect };
+        options.ways.products = Products::He(if shape.seed % 2 == 0 { PairSupply::AsUsed } else { PairSupply::Ahead });
         options.gate_hash = GateHash::ALL[usize::from(shape.seed / 2 % 2 == 1)];
-        let seed = Randomness::FixedForTests(shape.seed);
-        let run = local::run(program.clone(), &input, &options, seed, &mut ()).expect("a run");
+        options.randomness = Randomness::FixedForTests(shape.seed);
+        let run = local::run(program.clone(), &input, &options, &mut ()).expect("a run");
         prop_assert!(run.server.labels.is_none());
+        let expected = estimate(&program, &plans(&program).expect("plans"), &options.ways, LOCAL_WIDTH).expect("one");
+        prop_assert_eq!(Estimate::counted(&run.client), expected);
         let (client, server) = (run.client.trace.expect("a trace"), run.server.trace.expect("a trace"));
         for check in trace::check(&program, &client, &server).expect("shares that match") {
             prop_assert!(check.holds(), "{:?}", check);

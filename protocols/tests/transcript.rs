@@ -10,11 +10,9 @@ use blindvox_engine::bfv::{Params, SecretKey};
 use blindvox_engine::{Device, Prng};
 use blindvox_models::Program;
 use blindvox_net::channel::{Channel, Party, local_pair};
-use blindvox_protocols::infer::local::{self, Randomness};
+use blindvox_protocols::correlations::{Dealer, SquarePairs};
 use blindvox_protocols::infer::report::StepCost;
-use blindvox_protocols::infer::{Options, PairSupply, Role, Session};
-use blindvox_protocols::nonlinear::relu::ReluKind;
-use blindvox_protocols::triples::{Correlations, Dealer};
+use blindvox_protocols::infer::{Comparison, Options, PairSupply, Products, Randomness, Role, Session, Ways, local};
 
 fn hex(digest: &[u8]) -> String {
     digest.iter().fold(String::new(), |mut text, b| {
@@ -24,11 +22,12 @@ fn hex(digest: &[u8]) -> String {
 }
 
 /// The digests of a network and of what its run sends, one a line.
-fn digests(name: &str, program: Program, input: &[i32], comparison: ReluKind) -> String {
+fn digests(name: &str, program: Program, input: &[i32], comparison: Comparison) -> String {
     let network = postcard::to_allocvec(&(&program, input)).expect("encodes");
     let mut options = Options::new(Device::cpu());
-    options.comparison = comparison;
-    let run = local::run(Arc::new(program), input, &options, Randomness::FixedForTests(1), &mut ()).expect("a run");
+    options.ways.compare = comparison;
+    options.randomness = Randomness::FixedForTests(1);
+    let run = local::run(Arc::new(program), input, &options, &mut ()).expect("a run");
     let labels = run.client.labels.expect("labels");
     let [client, server] = [run.client.transcript, run.server.transcript].map(|t| hex(&t.expect("recorded")));
     let (network, labels) = (hex(blake3::hash(&network).as_bytes()), hex(blake3::hash(&labels).as_bytes()));
@@ -40,7 +39,7 @@ fn digests(name: &str, program: Program, input: &[i32], comparison: ReluKind) ->
 fn transcripts_are_as_recorded() {
     let mut found = String::new();
     for (name, written) in [("tiny", common::tiny()), ("planar", common::tiny_planar())] {
-        for (kind, comparison) in [("sign-select", ReluKind::SignSelect), ("full-circuit", ReluKind::FullCircuit)] {
+        for (kind, comparison) in [("sign-select", Comparison::SignSelect), ("full-circuit", Comparison::FullCircuit)] {
             let (program, input) = written.program();
             found += &digests(&format!("{name} {kind}"), program, &input, comparison);
         }
@@ -62,8 +61,9 @@ fn pairs_are_made_ahead_or_as_they_are_used() {
     let (program, input) = common::tiny().program();
     let program = Arc::new(program);
     let [used, ahead] = [PairSupply::AsUsed, PairSupply::Ahead].map(|pairs| {
-        let options = Options { pairs, ..Options::new(Device::cpu()) };
-        let run = local::run(program.clone(), &input, &options, Randomness::FixedForTests(1), &mut ()).expect("a run");
+        let ways = Ways { products: Products::He(pairs), ..Ways::BUNET };
+        let options = Options { ways, ..Options::new(Device::cpu()) };
+        let run = local::run(program.clone(), &input, &options, &mut ()).expect("a run");
         let bytes = |costs: &[StepCost]| costs.iter().map(|c| c.traffic.sent + c.traffic.received).sum::<u64>();
         (run.client.labels.expect("labels").len(), bytes(&run.client.preparation), bytes(&run.client.steps))
     });
@@ -94,13 +94,14 @@ fn debug_output_holds_no_secrets() {
 
     // Of weights and biases not even one is shown.
     let shown = format!("{:?}", common::tiny().program().0);
-    let convolution = "Linear(enc.0, Conv { kernel: [3, 3, 3] }, 1 to 2 channels, shift ";
+    let convolution =
+        "Linear(enc.0, Conv { kernel: [3, 3, 3], stride: [1, 1, 1], padding: [1, 1, 1] }, 1 to 2 channels, shift ";
     assert!(shown.contains(convolution) && !shown.contains("weights"), "{shown}");
 
     let (client, server) = local_pair();
     let mut dealer = Dealer::for_tests(Party::Client, [5; 32]);
-    let pairs = dealer.square_pairs(&mut local_pair().0, 3).expect("pairs");
-    assert_eq!(format!("{pairs:?}"), "SquarePairs(3 left)");
+    let pairs: SquarePairs = dealer.deal(3);
+    assert_eq!(format!("{dealer:?} {pairs:?}"), "Dealer(..) SquarePairs(3 left)");
 
     let program = Arc::new(common::tiny().program().0);
     let steps = program.steps.len();
@@ -115,7 +116,7 @@ fn debug_output_holds_no_secrets() {
         (session.preprocess().expect("pairs"), server.join().expect("no panic"))
     });
     for (who, ready) in [("Client", client), ("Server", server)] {
-        let source = "Source(HeSource(SquarePairs(0 left), BeaverTriples(0 left)))";
+        let source = "HeSource(SquarePairs(0 left), BeaverTriples(0 left))";
         assert_eq!(format!("{ready:?}"), format!("Ready(Session({who}, {steps} steps), {source})"));
     }
 }

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use blindvox_engine::{Device, Prng};
+use blindvox_engine::Device;
 use blindvox_net::channel::Channel;
-use blindvox_protocols::infer::{Options, Role, Session};
+use blindvox_protocols::infer::{Client, Options, Server};
 
 /// Names the party that a process is to play: `server`, `client`, or `sender` and `receiver` of a few messages.
 const PARTY: &str = "TWO_PROCESSES_PARTY";
@@ -42,14 +42,13 @@ fn one_party() {
         }
         party => {
             let (program, input) = common::tiny().program();
-            let program = Arc::new(program);
-            let role = if party == "server" { Role::Server(program) } else { Role::Client };
-            let prng = Prng::from_os().expect("randomness");
-            let ready = Session::setup(role, channel, prng, Options::new(Device::cpu())).and_then(Session::preprocess);
-            let ready = ready.expect("a session");
-            match party {
-                "server" => drop(ready.run_server(&mut ()).expect("a run")),
-                _ => assert_eq!(ready.run_client(&input, &mut ()).expect("a run").labels.expect("labels").len(), 512),
+            let options = Options::new(Device::cpu());
+            if party == "server" {
+                Server::new(Arc::new(program), options).serve(channel).expect("a run");
+            } else {
+                let client = Client::connect(channel, options).expect("a service");
+                assert_eq!(*client.program(), program.public_view(), "all but the weights");
+                assert_eq!(client.run(&input, &mut ()).expect("a run").labels.expect("labels").len(), 512);
             }
         }
     }

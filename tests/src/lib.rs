@@ -1,14 +1,18 @@
 //! What the test files share: shipped models and volumes, devices, secure runs.
 
+pub mod targets;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blindvox_engine::Device;
 use blindvox_engine::gpu::{GpuOptions, Word, adapters};
-use blindvox_models::volume::Volume;
+use blindvox_models::data::nifti::Volume;
 use blindvox_models::{Bundle, Program};
-use blindvox_protocols::infer::local::{self, LocalOutcome, Randomness};
-use blindvox_protocols::infer::{Options, trace};
+use blindvox_protocols::infer::local::{self, LocalOutcome};
+use blindvox_protocols::infer::session::plans;
+use blindvox_protocols::infer::{Estimate, Options, Randomness, Ways, estimate, trace};
+use blindvox_protocols::ot::LOCAL_WIDTH;
 
 /// The Decathlon volumes' numbers.
 pub const VOLUMES: [&str; 8] = ["017", "034", "051", "064", "067", "091", "105", "166"];
@@ -67,7 +71,15 @@ pub fn gpu_devices(checked: bool) -> Vec<Device> {
 pub fn secure_run(program: &Arc<Program>, input: &[i32], device: &Device, seed: u64) -> LocalOutcome {
     let mut options = Options::new(device.clone());
     options.trace = true;
-    local::run(program.clone(), input, &options, Randomness::FixedForTests(seed), &mut ()).unwrap()
+    options.randomness = Randomness::FixedForTests(seed);
+    let run = local::run(program.clone(), input, &options, &mut ()).unwrap();
+    assert_eq!(Estimate::counted(&run.client), estimated(program, &options.ways));
+    run
+}
+
+/// What a run in one process should send.
+pub fn estimated(program: &Program, ways: &Ways) -> Estimate {
+    estimate(program, &plans(program).unwrap(), ways, LOCAL_WIDTH).unwrap()
 }
 
 /// Holds every step of a traced run to its bound, and the labels to the opened scores; gives the labels.

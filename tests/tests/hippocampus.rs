@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use blindvox_engine::Device;
-use blindvox_models::dice::{Overlap, dice, overlap};
-use blindvox_models::volume::{LabelMap, Volume};
-use blindvox_models::{Rounding, float, plain};
-use blindvox_tests::{VOLUMES, bundle, check_steps, decathlon, demo, gpu_devices, secure_run, volume};
+use blindvox_models::data::dice::{Overlap, dice, overlap};
+use blindvox_models::data::labels::LabelMap;
+use blindvox_models::data::nifti::Volume;
+use blindvox_models::plain::float;
+use blindvox_models::{Rounding, plain};
+use blindvox_protocols::infer::{Estimate, Options, Ways, local};
+use blindvox_tests::{VOLUMES, bundle, check_steps, decathlon, demo, estimated, gpu_devices, secure_run, volume};
 
 /// Labels of every volume of the Decathlon against the exact integer network, and Dice against the float network.
 fn agrees_on_every_volume(model: &str) {
@@ -26,7 +29,7 @@ fn agrees_on_every_volume(model: &str) {
         let differing = labels.iter().zip(&integer.labels).filter(|(a, b)| a != b).count();
         assert!(differing * 1000 <= labels.len(), "{model} {number}: {differing} of {} labels differ", labels.len());
 
-        let float = float::run(&bundle, &prepared.real).unwrap();
+        let float = float::run(&bundle.network().unwrap(), &prepared.real);
         let truth = LabelMap::load(&folder.join("labels").join(&file)).unwrap();
         let score = |labels: &[u8]| dice(&prepared.placement.restore(labels, &scan).data, &truth.data, program.classes);
         for (secure, float) in score(&labels).iter().zip(score(&float.labels)) {
@@ -107,6 +110,25 @@ fn transcripts_repeat_and_do_not_depend_on_the_backend() {
             let on_gpu = run(device, 7);
             assert!(on_gpu.0 == labels && on_gpu.1 == transcript, "{model}: {device:?} differs");
         }
+    }
+}
+
+/// Also with whole circuits; every other run of this file is held to its estimate too.
+#[test]
+fn runs_send_what_was_estimated() {
+    for model in ["hippo_hybrid", "hippo_quad", "hippo_relu", "hippo_square1"] {
+        let program = Arc::new(bundle(model).program().unwrap());
+        let input = vec![1; program.tensors[program.input].elements()];
+        let mut totals = vec![];
+        for ways in [Ways::BUNET, Ways::BUNET_PUBLISHED] {
+            let options = Options { ways, ..Options::new(Device::cpu()) };
+            let run = local::run(program.clone(), &input, &options, &mut ()).unwrap();
+            let expected = estimated(&program, &ways);
+            assert_eq!(Estimate::counted(&run.client), expected, "{model}, {ways:?}");
+            println!("{model}, {}: {:?} in all", ways.compare.name(), expected.total());
+            totals.push(expected.total().total());
+        }
+        assert!(totals[0] < totals[1], "{model}: {totals:?}");
     }
 }
 

@@ -136,7 +136,7 @@ fn wrong_slots_gates_and_lengths_are_errors() {
             assert!(matches!(room.evaluate_and(0, [0, 0, 0, 0, 2], 1), Err(Error::Shape(_))));
             assert!(matches!(room.xor([0, 1], 2), Err(Error::Shape(_))));
             assert!(matches!(room.begin_colours(&[2]), Err(Error::Shape(_))));
-            assert!(matches!(GateRoom::new(&device, hash, size(1 << 20, 1, 1 << 30)), Err(Error::Device(_))));
+            assert!(matches!(GateRoom::new(&device, hash, size(1 << 20, 1, 1 << 30)), Err(Error::TooLarge { .. })));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The walls inside the engine, held by reading what each folder names: schemes and polynomials name no backend, and
-//! what schemes share names no scheme.
+//! The walls inside the engine and the protocols, held by reading what each folder names: schemes and polynomials name no
+//! backend, what schemes share names no scheme, and layers no comparison.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -65,6 +65,61 @@ fn what_schemes_share_names_no_scheme() {
     }
 }
 
+/// Layers compare by whatever they are given; sources and comparisons know no layer and no run.
+#[test]
+fn layers_name_no_comparison_and_sources_name_no_layer() {
+    let protocols = |file: &str| format!("../../protocols/src/{file}");
+    for layer in ["relu", "max_pool", "tournament", "select"] {
+        assert_eq!(
+            breaches(&protocols(&format!("nonlinear/{layer}.rs")), &["gc", "garbled", "words"]),
+            Vec::<String>::new()
+        );
+    }
+    for folder in ["correlations", "compare"] {
+        assert_eq!(breaches(&protocols(folder), &["nonlinear", "infer"]), Vec::<String>::new());
+    }
+    assert_eq!(breaches(&protocols("correlations"), &["gc", "compare"]), Vec::<String>::new());
+    assert!(!breaches(&protocols("compare"), &["gc"]).is_empty());
+}
+
+/// The files beside `path` that it uses.
+fn beside(path: &Path, names: &[String]) -> Vec<String> {
+    let code = code(path).join(" ");
+    let uses = code.split(';').filter(|statement| statement.contains("use super::"));
+    let words: Vec<String> =
+        uses.flat_map(|u| u.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned)).collect();
+    names.iter().filter(|name| words.contains(name)).cloned().collect()
+}
+
+/// Files of circles, and those that use one.
+fn circles(folder: &str) -> Vec<String> {
+    let at = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/src").join(folder);
+    let stem = |path: &PathBuf| path.file_stem().unwrap().to_string_lossy().into_owned();
+    let files: Vec<PathBuf> = sources(&at).into_iter().filter(|path| path.parent() == Some(&at)).collect();
+    let files: Vec<PathBuf> = files.into_iter().filter(|path| stem(path) != "mod").collect();
+    let names: Vec<String> = files.iter().map(stem).collect();
+    let mut left: Vec<(String, Vec<String>)> = files
+        .iter()
+        .map(|path| (stem(path), beside(path, &names).into_iter().filter(|n| *n != stem(path)).collect()))
+        .collect();
+    // Again and again without those that use none of the rest.
+    loop {
+        let there: Vec<String> = left.iter().map(|(name, _)| name.clone()).collect();
+        let count = left.len();
+        left.retain(|(_, uses)| uses.iter().any(|name| there.contains(name)));
+        if left.len() == count {
+            return there;
+        }
+    }
+}
+
+#[test]
+fn files_of_a_backend_make_no_circle() {
+    for folder in ["cpu", "wgpu"] {
+        assert_eq!(circles(folder), Vec::<String>::new(), "{folder}");
+    }
+}
+
 #[test]
 fn breaches_are_found() {
     for line in ["use crate::cpu::Body;", "use super::super::cpu;", "let x = crate::cpu::scalar::add;", "cpu::f()"] {
@@ -74,4 +129,6 @@ fn breaches_are_found() {
         assert!(!names(line, "cpu"), "{line}");
     }
     assert!(!breaches("device.rs", &["cpu", "wgpu"]).is_empty());
+    let panels = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/src/cpu/panels.rs");
+    assert_eq!(beside(&panels, &["groups".to_owned(), "limb".to_owned()]), ["groups"]);
 }

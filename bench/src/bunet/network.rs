@@ -75,12 +75,13 @@ pub fn build(form: Form, grid: [usize; 3], prng: &mut Prng) -> Program {
     for (i, skip) in skips.into_iter().enumerate().rev() {
         let batch = 2 * CHANNELS.len() - 1 - i;
         let kind = LinearKind::Transposed2 { factor: window };
-        let up = b.linear(format!("{}.up", batch - 1), kind, &x, CHANNELS[i], None, false);
+        let up = b.linear(format!("{}.up", batch - 1), kind, &x, CHANNELS[i], Then::Layer);
         let activation = if i == 0 { form.outer } else { form.inner };
         x = vec![b.batch(batch, &[skip, up], CHANNELS[i], activation)];
     }
     // A comparison of 32 bits takes the scores before truncation.
-    let logits = b.linear("8.conv".into(), LinearKind::Conv { kernel }, &x, CLASSES, None, form.argmax_bits == 32);
+    let then = if form.argmax_bits == 32 { Then::Exact } else { Then::Layer };
+    let logits = b.linear("8.conv".into(), LinearKind::conv(kernel), &x, CLASSES, then);
     b.steps.push(Step::Argmax { name: "9.argmax".to_owned(), input: logits, bits: form.argmax_bits });
     let Builder { tensors, steps, .. } = b;
     Program { tensors, steps, input, logits, classes: CLASSES }
@@ -102,6 +103,16 @@ struct Builder<'a> {
     window: [usize; 3],
 }
 
+/// What reads a linear layer's output.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    Activation(Activation),
+    /// Another layer.
+    Layer,
+    /// A full argmax, which takes sums as they are.
+    Exact,
+}
+
 impl Builder<'_> {
     fn tensor(&mut self, name: &str, channels: usize, dims: [usize; 3], moment: f64) -> TensorId {
         let info =
@@ -115,8 +126,8 @@ impl Builder<'_> {
     fn batch(&mut self, batch: usize, x: &[TensorId], channels: usize, activation: Activation) -> TensorId {
         let mut x = x.to_vec();
         for half in 1..=2 {
-            let kind = LinearKind::Conv { kernel: self.kernel };
-            let y = self.linear(format!("{batch}.conv{half}"), kind, &x, channels, Some(activation), false);
+            let kind = LinearKind::conv(self.kernel);
+            let y = self.linear(format!("{batch}.conv{half}"), kind, &x, channels, Then::Activation(activation));
             x = vec![self.activation(format!("{batch}.act{half}"), y, activation)];
         }
         x[0]
@@ -128,8 +139,7 @@ impl Builder<'_> {
         kind: LinearKind,
         inputs: &[TensorId],
         out_channels: usize,
-        then: Option<Activation>,
-        exact: bool,
+        then: Then,
     ) -> TensorId {
         let dims = kind.output_dims(self.tensors[inputs[0]].dims);
         let in_channels = inputs.iter().map(|&t| self.tensors[t].channels).sum();
@@ -142,13 +152,12 @@ impl Builder<'_> {
         let unit = f64::from(1u32 << shift);
         let weights = uniform(self.prng, out_channels * in_channels * kind.volume(), (unit / gain).min(MAX_WEIGHT));
         let bias = match then {
-            Some(Activation::Square) => {
+            Then::Activation(Activation::Square) => {
                 uniform(self.prng, out_channels, 1.0).iter().map(|b| (2.0 * RMS * unit) as i32 * (b | 1)).collect()
             }
             _ => uniform(self.prng, out_channels, RMS / 2.0 * unit),
         };
-        let shift = if exact { 0 } else { shift };
-        let scale = if exact { unit } else { 1.0 };
+        let (shift, scale) = if then == Then::Exact { (0, unit) } else { (shift, 1.0) };
         let output = self.tensor(&name, out_channels, dims, (RMS * scale).powi(2));
         self.steps.push(Step::Linear(Linear {
             name,
@@ -251,7 +260,7 @@ mod tests {
                     Step::Linear(l) => 1u64 << (30 - l.shift),
                     Step::Square { .. } => 1 << 15,
                     Step::Relu { bits, .. } | Step::MaxPool { bits, .. } | Step::Argmax { bits, .. } => 1 << (bits - 1),
-                    Step::AvgPool { .. } => 1 << 31,
+                    Step::AvgPool { .. } | Step::Flatten { .. } => 1 << 31,
                 };
                 let read = if let Step::Linear(l) = step { l.output } else { step.inputs()[0] };
                 let largest = u64::from(largest(read));

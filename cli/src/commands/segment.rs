@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use blindvox_engine::bfv::Params;
 use blindvox_models::atomic;
-use blindvox_models::dice::{Overlap, Union};
-use blindvox_models::volume::LabelMap;
-use blindvox_models::{RangeReport, Rounding, float, plain};
+use blindvox_models::data::dice::{Overlap, Union};
+use blindvox_models::data::labels::LabelMap;
+use blindvox_models::plain::float;
+use blindvox_models::{Bundle, RangeReport, Rounding, plain};
 use blindvox_protocols::infer::report::{LayerReport, Total, peak_memory_bytes};
 use blindvox_protocols::infer::session::plans;
-use blindvox_protocols::infer::{Options, local};
-use blindvox_protocols::nonlinear::relu::ReluKind;
+use blindvox_protocols::infer::{Comparison as Way, Options, Randomness, local};
 use blindvox_protocols::{Error, Result};
 use serde::Serialize;
 
@@ -107,7 +107,23 @@ fn load(args: &SegmentArgs) -> Result<Input> {
     outputs.extend(args.report.as_deref().map(|p| ("--report", p)));
     outputs.extend(args.preview.as_deref().map(|p| ("--preview", p)));
     check_outputs(&inputs, &outputs)?;
-    Input::load(&args.model, &args.input, args.labels.as_deref(), args.reading)
+    let bundle = Bundle::load(&args.model)?;
+    if bundle.preparation.table.is_some() {
+        let model = args.model.display();
+        return Err(Error::Input(format!(
+            "{model}: found a network of rows of a table, expected one that labels the voxels of a scan \
+             (`blindvox plain` takes rows)"
+        )));
+    }
+    let input = Input::load(bundle, &args.input, args.labels.as_deref(), args.reading)?;
+    if input.program.gives_class() {
+        let model = args.model.display();
+        return Err(Error::Input(format!(
+            "{model}: found a network that gives one class for all of a scan, expected one that labels its voxels \
+             (`blindvox plain` says the class)"
+        )));
+    }
+    Ok(input)
 }
 
 /// The `segment` command.
@@ -125,18 +141,18 @@ pub fn run(args: &SegmentArgs) -> Result<Done> {
         BackendChoice::Gpu => "gpu",
     };
     let (comparison, comparison_name) = match args.comparison {
-        ComparisonChoice::SignSelect => (ReluKind::SignSelect, "sign by garbled circuit, selection by OT"),
-        ComparisonChoice::FullCircuit => (ReluKind::FullCircuit, "full garbled circuit"),
+        ComparisonChoice::SignSelect => (Way::SignSelect, "sign by garbled circuit, selection by OT"),
+        ComparisonChoice::FullCircuit => (Way::FullCircuit, "full garbled circuit"),
     };
     let mut options = Options::new(device);
-    options.comparison = comparison;
+    options.ways.compare = comparison;
     options.gate_hash = args.gate_hash.into();
     options.gate_place = args.garble.into();
-    let randomness = args.insecure_test_seed.map_or(local::Randomness::System, local::Randomness::FixedForTests);
+    options.randomness = args.insecure_test_seed.map_or(Randomness::System, Randomness::FixedForTests);
 
     let start = Instant::now();
     let mut progress = Progress::new(job.program.steps.len(), args.quiet);
-    let outcome = local::run(job.program.clone(), &job.prepared.integers, &options, randomness, &mut progress);
+    let outcome = local::run(job.program.clone(), &job.prepared.integers, &options, &mut progress);
     progress.finish();
     let outcome = outcome?;
     let seconds = start.elapsed().as_secs_f64();
@@ -205,7 +221,7 @@ fn hex(digest: &[u8]) -> String {
 /// Runs the integer and the float network in the clear.
 fn compare(job: &Input, labels: &[u8], map: &LabelMap) -> Result<Comparison> {
     let integer = plain::run(&job.program, &job.prepared.integers, Rounding::Nearest);
-    let float = float::run(&job.bundle, &job.prepared.real)?;
+    let float = float::run(&job.bundle.network()?, &job.prepared.real);
     let differing = |other: &[u8]| labels.iter().zip(other).filter(|(a, b)| a != b).count();
     let float_map = job.prepared.placement.restore(&float.labels, &job.volume);
     let against_truth = |map: &LabelMap| match job.score(map) {

@@ -7,7 +7,8 @@
 use std::path::Path;
 
 use blindvox_models::atomic::Staged;
-use blindvox_models::volume::{Axes, LabelMap, Orientation, Volume};
+use blindvox_models::data::labels::LabelMap;
+use blindvox_models::data::nifti::{Axes, Orientation, Volume};
 use blindvox_protocols::{Error, Result};
 
 use crate::ui::files;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use blindvox_protocols::Result;
 use blindvox_protocols::infer::Observer;
 use blindvox_protocols::infer::report::{LayerReport, StepCost, Total};
-use blindvox_protocols::linear::LinearPlan;
+use blindvox_protocols::linear::Plan;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Prints a line. Where nobody reads any more (`blindvox ... | head`) the rest is silently left out.
@@ -137,7 +137,7 @@ pub fn table(rows: &[LayerReport], total: &Total) {
 }
 
 /// How each linear layer is packed into ciphertexts, and how its replies are flooded.
-pub fn plans(plans: &[LinearPlan]) {
+pub fn plans(plans: &[Plan]) {
     say!(
         "{:<16} {:>12} {:>9} {:>10} {:>8} {:>8} {:>9} {:>6} {:>14}",
         "layer",

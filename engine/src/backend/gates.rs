@@ -69,7 +69,7 @@ pub(crate) trait Gates {
     /// Room for a circuit over many instances, gates under `hash`; labels are zero.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) if it is larger than the device allows.
+    /// [`Error::TooLarge`] if it is larger than the device allows.
     fn room(&self, hash: GateHash, size: RoomSize) -> Result<Box<dyn Room>>;
 
     /// Whether the time that gates take does not depend on their labels.

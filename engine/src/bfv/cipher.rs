@@ -1,17 +1,22 @@
 //! Encryption and decryption of messages mod t, coefficient by coefficient. Each direction is one chain.
+//!
+//! Values of a tensor go in and come out by their [`Places`](crate::poly::Places), residues packed as they travel, so
+//! each direction is one call for a whole batch.
 
 use zeroize::Zeroizing;
 
 use super::encoding::{Decoder, Encoder};
+use super::items::{own, parts, rows};
 use super::keys::SecretKey;
+use super::packing::Packing;
 use super::params::Params;
 use crate::chain::{Chain, Each, Item};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly::{Coeff, PolyBatch};
+use crate::poly::{Coeff, Gather, Places, PolyBatch, Scatter};
 use crate::prng::Prng;
 use crate::ring::sampler::{self, PublicSeed};
-use crate::rlwe::{Ciphertexts, SeededCiphertexts};
+use crate::rlwe::{Ciphertexts, SeededCiphertexts, wire};
 
 /// Encrypts piece by piece under one public seed, each piece going on where the one before ended.
 pub struct Encryptor<'k> {
@@ -20,26 +25,38 @@ pub struct Encryptor<'k> {
     next: u32,
 }
 
-/// The item's rows of small values, as many as were recorded.
-pub(super) fn rows<const K: usize>(small: Vec<&mut [i32]>) -> [&mut [i32]; K] {
-    small.try_into().unwrap_or_else(|_| unreachable!("as many rows as were recorded"))
-}
-
 impl Encryptor<'_> {
     /// The seed that all c1 halves are expanded from.
     pub fn seed(&self) -> PublicSeed {
         self.seed
     }
 
-    /// Encrypts the next `batch` messages in `[0, t)`: `message(i, m)` writes message i over n zeros, `take(i, c0)` is
-    /// given the half that holds it, `[limbs, n]` coefficients.
-    pub fn encrypt_each<T: Send>(
+    /// Encrypts values at their places in the next polynomials, and appends the packed c0 halves, `[batch, limbs, n]`
+    /// coefficients.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for places or values of other sizes, or beyond 2^32 ciphertexts under one seed.
+    pub fn encrypt_packed(&mut self, values: Gather<'_>, prng: &mut Prng, out: &mut Vec<u8>) -> Result<()> {
+        let basis = self.key.params().basis().clone();
+        let (start, batch, len) = (out.len(), values.places.polynomials(), wire::packed_rows_len(&basis, 1));
+        values.check(basis.n(), batch)?;
+        out.resize(start + batch * len, 0);
+        let halves = parts(out[start..].chunks_exact_mut(len));
+        let take = |i: usize, c0: &[u64]| {
+            wire::pack_rows_into(&basis, c0, &mut own(&halves[i]));
+            Ok(())
+        };
+        self.encrypt_each(values, prng, take).map(drop)
+    }
+
+    /// `take(i, c0)` is given the half that holds polynomial i, `[limbs, n]` coefficients.
+    fn encrypt_each<T: Send>(
         &mut self,
-        batch: usize,
+        values: Gather<'_>,
         prng: &mut Prng,
-        message: impl Fn(usize, &mut [u32]) + Sync,
         take: impl Fn(usize, &[u64]) -> Result<T> + Sync,
     ) -> Result<Vec<T>> {
+        let batch = values.places.polynomials();
         let (first, key) = (self.advance(batch)?, self.key);
         let basis = key.params().basis();
         let (encoder, series) = (Encoder::new(basis, key.params().plain()), prng.series());
@@ -57,8 +74,7 @@ impl Encryptor<'_> {
             let [noise, text] = rows(item.small);
             // The message is where the noise will be.
             let words: &mut [u32] = bytemuck::cast_slice_mut(noise);
-            words.fill(0);
-            message(item.number, words);
+            values.write(item.number, words);
             encoder.fill_signed(words, text);
             sampler::fill_noise(&mut series.at(item.number), noise);
             Ok(())
@@ -73,8 +89,9 @@ impl Encryptor<'_> {
         if messages.is_empty() || !messages.len().is_multiple_of(n) {
             return Err(Error::Shape(format!("{} messages are not a positive multiple of n = {n}", messages.len())));
         }
-        let message = |i: usize, m: &mut [u32]| m.copy_from_slice(&messages[i * n..][..n]);
-        let halves = self.encrypt_each(messages.len() / n, prng, message, |_, c0| Ok(c0.to_vec()))?;
+        let places = Places::whole(n, messages.len() / n);
+        let values = Gather { places: &places, values: messages };
+        let halves = self.encrypt_each(values, prng, |_, c0| Ok(c0.to_vec()))?;
         PolyBatch::upload(key.device(), key.params().basis(), &halves.concat())
     }
 
@@ -89,21 +106,26 @@ impl Encryptor<'_> {
 }
 
 impl Ciphertexts {
-    /// The `batch` ciphertexts under a seed, with messages added, ready to be multiplied: `half(i, c0)` writes what was
-    /// sent for ciphertext i, `[limbs, n]` coefficients, and `message(i, m)` the message in `[0, t)` to be added over n
-    /// zeros.
+    /// The ciphertexts under a seed, ready to be multiplied, with values in `[0, t)` added at their places: `halves`
+    /// has the packed c0 of each, as [`Encryptor::encrypt_packed`] wrote it.
     ///
     /// # Errors
-    /// Those of `half`, and [`Error::Decode`] for residues that are not reduced.
-    pub fn expand_each(
+    /// [`Error::Decode`] for halves of another length and for residues that are not reduced, [`Error::Shape`] for
+    /// places or values of other sizes.
+    pub fn unpack(
         device: &Device,
         params: &Params,
         seed: &PublicSeed,
-        batch: usize,
-        half: impl Fn(usize, &mut [u64]) -> Result<()> + Sync,
-        message: impl Fn(usize, &mut [u32]) + Sync,
+        halves: &[&[u8]],
+        added: Gather<'_>,
     ) -> Result<Self> {
+        let batch = halves.len();
+        added.check(params.n(), batch)?;
         let basis = params.basis();
+        let len = wire::packed_rows_len(basis, 1);
+        if let Some(half) = halves.iter().find(|half| half.len() != len) {
+            return Err(Error::Decode(format!("{} bytes for a ciphertext, expected {len}", half.len())));
+        }
         let encoder = Encoder::new(basis, params.plain());
         let mut chain = Chain::new(basis);
         // One for the words of the message, which no step reads.
@@ -113,10 +135,9 @@ impl Ciphertexts {
         let c0 = chain.forward(c0);
         let prepare = |mut item: Item<'_>| {
             let [words, text] = rows(item.small);
-            half(item.number, item.given[0])?;
+            wire::unpack_rows_into(basis, halves[item.number], item.given[0])?;
             let words: &mut [u32] = bytemuck::cast_slice_mut(words);
-            words.fill(0);
-            message(item.number, words);
+            added.write(item.number, words);
             encoder.fill_signed(words, text);
             Ok(())
         };
@@ -140,12 +161,27 @@ impl SecretKey {
         Ok(SeededCiphertexts::new(encryptor.seed(), c0))
     }
 
-    /// Decrypts `batch` replies: `halves(i, c0, c1)` writes reply i on the first prime, coefficients, over zeros, and
-    /// `take(i, m)` is given its message.
+    /// Decrypts replies on the first prime, each as [`PublicKey::reply_packed`](super::PublicKey::reply_packed) packed
+    /// it, and brings the messages to their elements.
     ///
     /// # Errors
-    /// [`Error::Decode`] for residues that are not reduced.
-    pub fn decrypt_each<T: Send>(
+    /// [`Error::Decode`] for replies of another length and for residues that are not reduced, [`Error::Shape`] for
+    /// places or values of other sizes.
+    pub fn decrypt_packed(&self, replies: &[&[u8]], into: Scatter<'_>) -> Result<()> {
+        let Scatter { places, values } = into;
+        Scatter { places, values: &mut *values }.check(self.params().n(), replies.len())?;
+        let packing = Packing::new(self.params(), places);
+        packing.check(replies)?;
+        let halves = |i: usize, c0: &mut [u64], c1: &mut [u64]| packing.unpack(i, replies[i], c0, c1);
+        let take = |i: usize, poly: &[u32]| packing.pick(i, poly);
+        for (i, picked) in self.decrypt_each(replies.len(), halves, take)?.iter().enumerate() {
+            places.spread(i, picked, values);
+        }
+        Ok(())
+    }
+
+    /// `halves(i, c0, c1)` writes reply i, coefficients, over zeros, and `take(i, m)` is given its message.
+    fn decrypt_each<T: Send>(
         &self,
         batch: usize,
         halves: impl Fn(usize, &mut [u64], &mut [u64]) + Sync,

@@ -12,11 +12,9 @@
 //! Either message is one chain. Whatever is random about a ciphertext comes from a generator of its own, so neither
 //! order nor threads matter.
 
-use std::sync::Mutex;
-
 use super::SlotEncoder;
-use super::cipher::rows;
 use super::encoding::{Decoder, Encoder};
+use super::items::{own, parts, rows};
 use super::keys::{PublicKey, SecretKey};
 use super::params::Params;
 use crate::chain::{Chain, Each, Item};
@@ -93,16 +91,6 @@ impl Tools {
     fn row_len(&self, limb: usize) -> usize {
         wire::packed_len(self.params.n(), self.bits(limb))
     }
-}
-
-/// What each item has to itself: rows of outputs, generators.
-fn parts<T>(parts: impl IntoIterator<Item = T>) -> Vec<Mutex<T>> {
-    parts.into_iter().map(Mutex::new).collect()
-}
-
-/// An item's own.
-fn own<T>(part: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    part.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 /// A generator for each ciphertext.

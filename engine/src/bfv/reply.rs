@@ -14,12 +14,15 @@
 
 use std::ops::Range;
 
-use super::cipher::rows;
+use zeroize::Zeroizing;
+
 use super::encoding::Encoder;
+use super::items::rows;
 use super::keys::PublicKey;
+use super::packing::Packing;
 use crate::chain::{Chain, Each, Item};
 use crate::error::{Error, Result};
-use crate::poly::{Coeff, PolyBatch};
+use crate::poly::{Coeff, PolyBatch, Scatter};
 use crate::prng::Prng;
 use crate::ring::sampler;
 use crate::rlwe::Ciphertexts;
@@ -29,6 +32,15 @@ use crate::rlwe::Ciphertexts;
 pub struct ReplyParams {
     /// Width of the uniforms in [`sampler::flood`], 1..=16; none only to show in tests what flooding hides.
     pub flood_bits: Option<u32>,
+}
+
+/// Some of the products, numbered from 0.
+#[derive(Clone)]
+pub struct Products<'a> {
+    /// All of them.
+    pub all: &'a Ciphertexts,
+    /// Those that are replied with.
+    pub range: Range<usize>,
 }
 
 /// Ciphertexts on the first prime, `[batch, n]` each half, coefficient domain.
@@ -49,29 +61,55 @@ impl PublicKey {
         let message = |i: usize, m: &mut [u32]| m.copy_from_slice(&messages[i * n..][..n]);
         let take = |_: usize, c0: &[u64], c1: &[u64], _: &[u32]| Ok((c0.to_vec(), c1.to_vec()));
         let (c0, c1): (Vec<_>, Vec<_>) =
-            self.reply_each(products, 0..batch, how, prng, message, take)?.into_iter().unzip();
+            self.reply_each(Products { all: products, range: 0..batch }, how, prng, message, take)?.into_iter().unzip();
         let first = self.params().basis().level(1)?;
         let upload = |half: Vec<Vec<u64>>| PolyBatch::upload(self.device(), &first, &half.concat());
         Ok(Reply { c0: upload(c0)?, c1: upload(c1)? })
     }
 
-    /// Replies of the products `range`, numbered from 0: `message(i, m)` writes what reply i carries besides its
-    /// product over n zeros, in `[0, t)`, and `take(i, c0, c1, m)` is given the reply on the first prime, coefficients,
-    /// and that message again.
-    pub fn reply_each<T: Send>(
+    /// Replies that carry the products plus masks, uniform in `[0, t)`, at `masks.places`, packed: all of c1, and c0 at
+    /// these places. The masks are left at their elements.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for places or values of other sizes than the products.
+    pub fn reply_packed(
         &self,
-        products: &Ciphertexts,
-        range: Range<usize>,
+        products: Products<'_>,
+        how: ReplyParams,
+        prng: &mut Prng,
+        masks: Scatter<'_>,
+    ) -> Result<Vec<Vec<u8>>> {
+        masks.check(self.params().n(), products.range.len())?;
+        let Scatter { places, values } = masks;
+        let (packing, series, plain) = (Packing::new(self.params(), places), prng.series(), self.params().plain());
+        let mask = |i: usize, poly: &mut [u32]| {
+            let mut fresh = Zeroizing::new(vec![0; places.count(i)]);
+            fill_messages(&mut series.at(i), plain, &mut fresh);
+            places.put(i, &fresh, poly);
+        };
+        let take =
+            |i: usize, c0: &[u64], c1: &[u64], mask: &[u32]| Ok((packing.pack(i, c0, c1), packing.pick(i, mask)));
+        let (packed, picked): (Vec<_>, Vec<_>) = self.reply_each(products, how, prng, mask, take)?.into_iter().unzip();
+        picked.iter().enumerate().for_each(|(i, mask)| places.spread(i, mask, values));
+        Ok(packed)
+    }
+
+    /// `message(i, m)` writes what reply i carries besides its product over n zeros, in `[0, t)`, and
+    /// `take(i, c0, c1, m)` is given the reply on the first prime, coefficients, and that message again.
+    fn reply_each<T: Send>(
+        &self,
+        products: Products<'_>,
         how: ReplyParams,
         prng: &mut Prng,
         message: impl Fn(usize, &mut [u32]) + Sync,
         take: impl Fn(usize, &[u64], &[u64], &[u32]) -> Result<T> + Sync,
     ) -> Result<Vec<T>> {
+        let Products { all, range } = products;
         let basis = self.params().basis();
         let (encoder, series, ones) = (Encoder::new(basis, self.params().plain()), prng.series(), vec![1; basis.len()]);
         let mut chain = Chain::new(basis);
         let [u, noise0, noise1, text, flood, _] = std::array::from_fn(|_| chain.small());
-        let (c0, c1) = (chain.item_of(&products.c0, range.start), chain.item_of(&products.c1, range.start));
+        let (c0, c1) = (chain.item_of(&all.c0, range.start), chain.item_of(&all.c1, range.start));
         // The order is the argument: see above.
         let u = chain.lift(u);
         let u = chain.forward(u);
@@ -110,5 +148,13 @@ impl PublicKey {
             take(item.number, outputs[0], outputs[1], bytemuck::cast_slice(words))
         };
         chain.run(self.device(), range.len(), &Each::new(prepare, finish))
+    }
+}
+
+/// Fills `out` with uniform messages in `[0, plain)`.
+fn fill_messages(prng: &mut Prng, plain: u64, out: &mut [u32]) {
+    match u32::try_from(plain) {
+        Ok(plain) => sampler::fill_residues(prng, plain, out),
+        Err(_) => prng.fill_bytes(bytemuck::cast_slice_mut(out)),
     }
 }

@@ -77,7 +77,7 @@ impl LinearMap {
     /// # Errors
     /// [`Error::Shape`] for an empty matrix or rows of different lengths.
     pub fn from_matrix(rows: usize, matrix: &[f64]) -> Result<Self> {
-        let columns = if rows == 0 { 0 } else { matrix.len() / rows };
+        let columns = matrix.len().checked_div(rows).unwrap_or(0);
         if columns == 0 || columns * rows != matrix.len() {
             return Err(Error::Shape(format!("{} values for {rows} rows", matrix.len())));
         }

@@ -7,10 +7,11 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use super::body::{Body, CpuTables};
+use super::body::Body;
 use super::buffer::{CpuBuffer, Layout};
 use super::groups;
 use super::panels::{Order, Panels, exchange};
+use super::tables::CpuTables;
 use crate::backend::{Domain, Shape, parts};
 use crate::chain::{Chain, Factor, Item, Items, Source, Step};
 use crate::error::Result;

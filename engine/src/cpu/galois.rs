@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::buffer::{CpuBuffer, Layout};
-use super::{Cpu, CpuTables, for_each_chunk, panels, scalar};
+use super::{Cpu, CpuTables, Image, for_each_chunk, groups, panels, scalar};
 use crate::backend::{Domain, GaloisMaps, Shape};
 use crate::error::Result;
 use crate::ring::Galois;
@@ -35,7 +35,7 @@ impl GaloisMaps for Cpu {
 
 impl Cpu {
     /// The place in a single polynomial's panels that each place of its image comes from: the same for every limb.
-    fn image(&self, n: usize, galois: Galois) -> Arc<Vec<u32>> {
+    fn image(&self, n: usize, galois: Galois) -> Image {
         let mut known = self.images.lock().unwrap_or_else(|e| e.into_inner());
         let image = || (0..n).map(|i| panels::place(n, galois.point(panels::place(n, i))) as u32).collect();
         known.entry((n, galois.element())).or_insert_with(|| Arc::new(image())).clone()
@@ -45,7 +45,7 @@ impl Cpu {
 /// The automorphism of panels.
 fn automorphism_ntt(shape: Shape, buffer: &CpuBuffer, from: &[u32]) -> CpuBuffer {
     let Shape { batch, n, .. } = shape;
-    let width = panels::width(n);
+    let width = groups::width(n);
     let at = |i: u32| i as usize / width * batch * width + i as usize % width;
     let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
     let chunk = n.min(64);

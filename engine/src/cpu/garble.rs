@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 use crate::garble::keys::Keys;
 use crate::garble::{AndInputs, GateHash, GateKeys, Row, colours, xor};
 
+/// Bytes of a room, at most.
+const MOST_BYTES: usize = 1 << 40;
+
 /// Rows of a gate and chunk.
 const UNIT: usize = 2 * INSTANCES_PER_KEY;
 
@@ -27,16 +30,15 @@ struct CpuRoom {
 
 impl Gates for Cpu {
     fn room(&self, hash: GateHash, size: RoomSize) -> Result<Box<dyn Room>> {
-        let labels = size.slots.checked_mul(size.padded());
-        let rows = size.gates.checked_mul(2 * size.padded());
-        let bytes = |count: Option<usize>| count.and_then(|count| count.checked_mul(size_of::<u128>()));
-        // What no memory holds; a Vec of it would be a panic.
-        let fits = [labels, rows].map(bytes).iter().all(|bytes| bytes.is_some_and(|bytes| bytes < 1 << 42));
-        let (Some(rows), true) = (rows, fits) else {
-            return Err(Error::Device(format!("{size:?}: more than main memory holds")));
-        };
+        // In u128, where nothing wraps; a Vec of more than any memory holds would be a panic.
+        let wide = |count: usize| count as u128 * size.instances.max(1) as u128 * (2 * size_of::<Row>()) as u128;
+        let bytes = usize::try_from(wide(size.slots).saturating_add(wide(size.gates))).unwrap_or(usize::MAX);
+        if bytes > MOST_BYTES {
+            return Err(Error::TooLarge { what: format!("{size:?}"), bytes, limit: MOST_BYTES });
+        }
         let spare = Zeroizing::new(vec![0; size.padded()]);
-        let (labels, tables) = (vec![spare.clone(); size.slots], vec![Row::default(); rows]);
+        let (labels, tables) =
+            (vec![spare.clone(); size.slots], vec![Row::default(); UNIT * size.gates * size.chunks()]);
         Ok(Box::new(CpuRoom { size, keys: Keys::none(hash), labels, spare, tables }))
     }
 

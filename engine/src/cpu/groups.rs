@@ -3,15 +3,8 @@
 //! The lines of one row lie far apart in panels, those of its neighbours beside them. Taken one by one, rows touch a page and a cache
 //! set for every 64 bytes; a group of rows, which is in cache, moves its lines of a panel together.
 
-use std::ops::Range;
-
-use rayon::prelude::*;
-
-use super::SERIAL_WORDS;
-use super::body::CpuTables;
-use super::buffer::{CpuBuffer, Layout};
-use super::panels::{Order, Panels, exchange, width};
-use crate::backend::{Shape, parts};
+use super::buffer::LINE;
+use crate::backend::Shape;
 
 #[cfg(target_arch = "x86_64")]
 use super::vec512::{load, store, stream};
@@ -22,6 +15,11 @@ const GROUP_WORDS: usize = 1 << 16;
 const GROUP_ROWS: usize = 8;
 /// Buffers of more words than this leave the caches before they are read again.
 const STREAM_WORDS: usize = 1 << 19;
+
+/// Words of one polynomial in one panel.
+pub(super) fn width(n: usize) -> usize {
+    n.min(LINE)
+}
 
 /// Polynomials that are taken to or from panels together, of so many: enough groups for all threads.
 pub(super) fn size(shape: Shape) -> usize {
@@ -101,57 +99,6 @@ pub(super) fn read(panels: &[u64], shape: Shape, first: usize, limb: usize, rows
         for (row, line) in rows.iter_mut().zip(lines) {
             row[i * width..][..width].copy_from_slice(line);
         }
-    }
-}
-
-/// Panels of rows of points that `fill(row, points)` produces in the canonical order.
-pub(super) fn rows_to_panels(shape: Shape, fill: impl Fn(usize, &mut [u64]) + Send + Sync) -> CpuBuffer {
-    let Shape { batch, limbs, n } = shape;
-    let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
-    let panels = Panels::new(out.words_mut(), shape);
-    let group = size(shape);
-    let one = |words: &mut Vec<u64>, polys: Range<usize>| {
-        words.resize(polys.len() * limbs * n, 0);
-        for (i, points) in words.chunks_exact_mut(n).enumerate() {
-            fill(polys.start * limbs + i, points);
-            exchange(points);
-        }
-        // SAFETY: each group is taken once.
-        unsafe { write_polys(&panels, shape, polys.start, words) };
-    };
-    if shape.words() <= SERIAL_WORDS {
-        parts(batch, group).for_each(|polys| one(&mut Vec::new(), polys));
-    } else {
-        let groups: Vec<_> = parts(batch, group).collect();
-        groups.into_par_iter().for_each_init(Vec::new, one);
-    }
-    out
-}
-
-/// Writes polynomials `first..`, `[polynomials, limbs, n]` points in the order of panels.
-///
-/// # Safety
-/// No row of theirs may be alive.
-unsafe fn write_polys(panels: &Panels<'_>, shape: Shape, first: usize, words: &[u64]) {
-    for limb in 0..shape.limbs {
-        let rows: Vec<_> = words.chunks_exact(shape.n).skip(limb).step_by(shape.limbs).collect();
-        // SAFETY: the caller's promise.
-        unsafe { panels.write(first, limb, &rows) };
-    }
-}
-
-impl CpuTables {
-    /// Transforms polynomials `first..`, `[polynomials, limbs, n]`, to panels of as many limbs.
-    ///
-    /// # Safety
-    /// No row of theirs may be alive.
-    pub(super) unsafe fn forward_to(&self, panels: &Panels<'_>, first: usize, words: &mut [u64]) {
-        let shape = panels.shape();
-        for (i, row) in words.chunks_exact_mut(shape.n).enumerate() {
-            self.limbs[i % shape.limbs].forward(row, Order::Panel);
-        }
-        // SAFETY: the caller's promise.
-        unsafe { write_polys(panels, shape, first, words) };
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::body::Body;
 use super::gemm::{Panel, Side};
-use super::panels::{Order, exchange, width};
+use super::groups::width;
+use super::panels::{Order, exchange};
 use super::scalar;
 use crate::backend::GemmShape;
 use crate::ring::modulus::MAX_BITS;

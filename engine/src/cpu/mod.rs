@@ -4,8 +4,9 @@
 //! |---|---|
 //! | [`scalar`] | the definition of each kernel on one row |
 //! | [`body`] | the code paths, chosen once at run time |
+//! | `tables` | what each prime needs on one of them |
 //! | `buffer`, `panels` | residues in memory; the layout of NTT-domain data |
-//! | `groups` | rows of neighbouring polynomials to panels and back |
+//! | `groups`, `to_panels` | rows of neighbouring polynomials to panels and back |
 //! | `limb` | the kernels of one prime on one body |
 //! | `rns` | conversions between bases, of integers to residues |
 //! | `chain` | chains, item by item |
@@ -28,6 +29,8 @@ mod panels;
 mod pointwise;
 mod rns;
 pub(crate) mod scalar;
+pub(crate) mod tables;
+mod to_panels;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -65,16 +68,18 @@ use crate::error::Result;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
 use crate::ring::{Basis, Conversion, Prime};
 
-pub(crate) use body::CpuTables;
-pub use body::{Body, RowTransform};
+pub use body::Body;
 pub(crate) use buffer::CpuBuffer;
 use buffer::Layout;
 use gemm::{Panel, Side};
 use limb::Limb;
 use panels::{Order, PanelView, Panels};
+pub(crate) use tables::CpuTables;
+pub(crate) use tables::RowTransform;
+use to_panels::{SERIAL_WORDS, rows_to_panels};
 
-/// Batches of at most so many words are not worth waking other threads.
-const SERIAL_WORDS: usize = 1 << 14;
+/// For each place, the place it is read from.
+type Image = Arc<Vec<u32>>;
 
 /// The processor this runs on.
 pub(crate) struct Cpu {
@@ -84,7 +89,7 @@ pub(crate) struct Cpu {
     /// Constants by the bases they lead from and to.
     conversions: Mutex<HashMap<(Basis, Basis), Arc<Conversion>>>,
     /// Where the points of an automorphism's image come from, by dimension and element.
-    images: Mutex<HashMap<(usize, u32), Arc<Vec<u32>>>>,
+    images: Mutex<HashMap<(usize, u32), Image>>,
 }
 
 impl Default for Cpu {
@@ -135,9 +140,7 @@ impl Memory for Cpu {
 
     fn upload(&self, _: &CpuTables, shape: Shape, domain: Domain, host: &[u64]) -> Result<CpuBuffer> {
         if domain == Domain::Ntt {
-            return Ok(groups::rows_to_panels(shape, |row, out| {
-                out.copy_from_slice(&host[row * shape.n..][..shape.n])
-            }));
+            return Ok(rows_to_panels(shape, |row, out| out.copy_from_slice(&host[row * shape.n..][..shape.n])));
         }
         let mut out = CpuBuffer::new(host.len(), Layout::Rows);
         for_each_chunk(out.words_mut(), shape.n, |row, out| out.copy_from_slice(&host[row * shape.n..][..shape.n]));
@@ -164,7 +167,7 @@ impl Memory for Cpu {
     }
 
     fn extract(&self, _: &CpuTables, shape: Shape, buffer: &CpuBuffer, range: Range<usize>) -> Result<CpuBuffer> {
-        let width = panels::width(shape.n);
+        let width = groups::width(shape.n);
         let mut out = CpuBuffer::new(range.len() * shape.limbs * shape.n, buffer.layout);
         let lines = out.words_mut().chunks_exact_mut(range.len() * width);
         for (to, panel) in lines.zip(buffer.words().chunks_exact(shape.batch * width)) {
@@ -205,7 +208,7 @@ impl Memory for Cpu {
         // A piece is what lies together for all polynomials of a batch.
         let (layout, pieces, size) = match domain {
             Domain::Coeff => (Layout::Rows, 1, limbs * n),
-            Domain::Ntt => (Layout::Panels, limbs * n / panels::width(n), panels::width(n)),
+            Domain::Ntt => (Layout::Panels, limbs * n / groups::width(n), groups::width(n)),
         };
         let (mut out, together) = (CpuBuffer::new(shape.words(), layout), pieces.min(64));
         for_each_chunk(out.words_mut(), batch * size * together, |chunk, out| {
@@ -253,7 +256,7 @@ impl Lift for Cpu {
     }
 
     fn expand_uniform(&self, t: &CpuTables, shape: Shape, seed: &PublicSeed, first: u32) -> Result<CpuBuffer> {
-        Ok(groups::rows_to_panels(shape, |row, out| {
+        Ok(rows_to_panels(shape, |row, out| {
             let (poly, limb) = (first + (row / shape.limbs) as u32, row % shape.limbs);
             uniform_poly(seed, t.modulus(limb), poly, limb as u32, out);
         }))
@@ -330,7 +333,7 @@ impl Product for Cpu {
         w: Limbs<'_, CpuBuffer>,
         x: &[&CpuBuffer],
     ) -> Result<Vec<CpuBuffer>> {
-        let (words, panels) = (size.rows * size.inner * panels::width(t.n), t.n / panels::width(t.n));
+        let (words, panels) = (size.rows * size.inner * groups::width(t.n), t.n / groups::width(t.n));
         Ok(product(t, size, x, |i| {
             let panel = w.map[i / panels] * panels + i % panels;
             &w.buffer.words()[panel * words..]
@@ -346,7 +349,7 @@ impl Product for Cpu {
         x: &[&CpuBuffer],
     ) -> Result<Vec<CpuBuffer>> {
         // One panel serves all frequencies of a limb.
-        let width = panels::width(t.n);
+        let width = groups::width(t.n);
         let mut lines = CpuBuffer::new(w.len() * basis.len() * width, Layout::Panels);
         for (i, line) in lines.words_mut().chunks_exact_mut(width).enumerate() {
             line.fill(basis.modulus(i / w.len()).from_signed(i64::from(w[i % w.len()])));
@@ -397,7 +400,7 @@ fn product<'w>(
     w: impl Fn(usize) -> &'w [u64] + Send + Sync,
 ) -> Vec<CpuBuffer> {
     let GemmShape { rows, inner, cols } = size;
-    let (n, width) = (t.n, panels::width(t.n));
+    let (n, width) = (t.n, groups::width(t.n));
     let words = rows * cols * t.limbs.len() * n;
     let mut y: Vec<_> = x.iter().map(|_| CpuBuffer::new(words, Layout::Panels)).collect();
     let (x_words, y_words) = (inner * cols * width, rows * cols * width);

@@ -10,13 +10,8 @@
 use std::marker::PhantomData;
 
 use super::buffer::LINE;
-use super::groups;
+use super::groups::{self, width};
 use crate::backend::Shape;
-
-/// Words of one polynomial in one panel.
-pub(super) fn width(n: usize) -> usize {
-    n.min(LINE)
-}
 
 /// Points whose lines and lanes are exchanged in panels.
 const BLOCK: usize = LINE * LINE;

@@ -1,7 +1,7 @@
 //! Kernels residue by residue, in either layout, and products of points in panels.
 
 use super::buffer::{CpuBuffer, Layout};
-use super::{Cpu, CpuTables, common, for_each_chunk, panels};
+use super::{Cpu, CpuTables, common, for_each_chunk, groups};
 use crate::backend::{Pointwise, Shape};
 use crate::error::Result;
 
@@ -68,7 +68,7 @@ fn limb_of(layout: Layout, shape: Shape) -> impl Fn(usize) -> usize + Sync {
 /// Chunks of a product of panels: their size, that of the other factor's (which repeats within), and their limbs.
 fn product_chunks(shape: Shape, b_batch: usize) -> (usize, usize, impl Fn(usize) -> usize + Sync) {
     let Shape { batch, n, .. } = shape;
-    let width = panels::width(n);
+    let width = groups::width(n);
     // A whole limb's worth of equal batches in chunks of n, or one line against a panel.
     let (size, period) = if b_batch == batch { (n, n) } else { (batch * width, width) };
     (size, period, move |chunk| chunk * size / (batch * n))

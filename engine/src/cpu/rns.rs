@@ -6,10 +6,11 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use super::body::{Body, CpuTables};
+use super::body::Body;
 use super::buffer::{CpuBuffer, Layout};
+use super::groups::width;
 use super::limb::Limb;
-use super::panels::width;
+use super::tables::CpuTables;
 use super::{Cpu, SERIAL_WORDS, for_each_chunk, scalar};
 use crate::backend::{Integers, Limbs, Shape};
 use crate::error::Result;

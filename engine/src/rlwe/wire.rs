@@ -138,6 +138,16 @@ pub fn pack_rows(basis: &Basis, words: &[u64], out: &mut Vec<u8>) {
     }
 }
 
+/// Packs `[batch, limbs, n]` residues to exactly [`packed_rows_len`] bytes.
+pub(crate) fn pack_rows_into(basis: &Basis, words: &[u64], mut bytes: &mut [u8]) {
+    for (row, values) in words.chunks_exact(basis.n()).enumerate() {
+        let bits = basis.modulus(row % basis.len()).bits();
+        let (head, tail) = bytes.split_at_mut(packed_len(values.len(), bits));
+        pack_into(values, bits, head);
+        bytes = tail;
+    }
+}
+
 /// Unpacks `[batch, limbs, n]` residues from exactly [`packed_rows_len`] bytes. That they are reduced is checked at upload.
 pub fn unpack_rows(basis: &Basis, batch: usize, bytes: &[u8]) -> Result<Vec<u64>> {
     if bytes.len() != packed_rows_len(basis, batch) {

@@ -67,7 +67,7 @@ fn lacking(limits: &Limits, features: Features) -> Option<String> {
 pub(super) fn choose(options: &GpuOptions) -> Result<Adapter> {
     let adapters = enumerate();
     let reports: Vec<AdapterReport> = adapters.iter().map(report).collect();
-    pick(&reports, options).map(|at| adapters[at].clone()).map_err(Error::Device)
+    pick(&reports, options).map(|at| adapters[at].clone()).map_err(Error::NoDevice)
 }
 
 /// The first of these that can be used and has the wanted name, or why there is none.

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
 use ::wgpu::{
     Adapter, BindGroupDescriptor, BindGroupEntry, BindingResource, Buffer, BufferBinding, CommandEncoder,
@@ -13,10 +13,13 @@ use ::wgpu::{
     Queue, SubmissionIndex,
 };
 
+use blindvox_shaders::Kernel;
+
 use super::adapter;
 use super::instance;
+use super::lock::lock;
 use super::pipeline::{Pipeline, Pipelines};
-use super::pool::{GpuBuffer, Pool};
+use super::pool::Pool;
 use crate::error::{Error, Result};
 use crate::gpu::{GpuOptions, Word};
 
@@ -26,7 +29,7 @@ const COMMANDS_A_SUBMIT: usize = 64;
 /// Part of a buffer, in bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Window<'a> {
-    pub(super) buffer: &'a GpuBuffer,
+    pub(super) buffer: &'a Buffer,
     pub(super) offset: usize,
     pub(super) bytes: usize,
 }
@@ -59,14 +62,8 @@ pub(super) struct Context {
     name: String,
     failure: Arc<Mutex<Option<String>>>,
     pub(super) recorder: Mutex<Recorder>,
-    /// The device can write to what the host has mapped at other times.
-    pub(super) mappable: bool,
     pub(super) pool: Mutex<Pool>,
     pub(super) pipelines: Pipelines,
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 impl Context {
@@ -76,7 +73,6 @@ impl Context {
         let report = adapter::report(&adapter);
         let word = options.word.unwrap_or(if report.int64 { Word::U64 } else { Word::U32 });
         let software = adapter.get_info().device_type == DeviceType::Cpu;
-        let mappable = adapter.features().contains(Features::MAPPABLE_PRIMARY_BUFFERS);
         let (device, queue) = Self::request(&adapter, word, software)?;
         drop(turn);
         let failure = Arc::new(Mutex::new(None));
@@ -108,17 +104,21 @@ impl Context {
             name: format!("{} ({}), {words} words{checks}", report.name, report.kind),
             failure,
             recorder: Mutex::new(recorder),
-            mappable,
-            pool: Mutex::new(Pool::new(if software { 256 << 20 } else { 2 << 30 }, mappable)),
+            pool: Mutex::new(Pool::new(if software { 256 << 20 } else { 2 << 30 })),
             pipelines: Pipelines::new(options.checked),
         })
+    }
+
+    /// The kernel with these constants.
+    pub(super) fn pipeline(&self, kernel: Kernel, constants: &[(&'static str, u32)]) -> Arc<Pipeline> {
+        self.pipelines.get(&self.device, self.word, kernel, constants)
     }
 
     fn request(adapter: &Adapter, word: Word, software: bool) -> Result<(Device, Queue)> {
         let int64 = if word == Word::U64 { Features::SHADER_INT64 } else { Features::empty() };
         let descriptor = DeviceDescriptor {
             label: Some("blindvox"),
-            required_features: Features::IMMEDIATES | int64 | adapter.features() & Features::MAPPABLE_PRIMARY_BUFFERS,
+            required_features: Features::IMMEDIATES | int64,
             required_limits: adapter.limits(),
             memory_hints: if software { MemoryHints::MemoryUsage } else { MemoryHints::Performance },
             ..Default::default()
@@ -183,7 +183,7 @@ impl Context {
             .map(|(binding, w)| BindGroupEntry {
                 binding,
                 resource: BindingResource::Buffer(BufferBinding {
-                    buffer: w.buffer.raw(),
+                    buffer: w.buffer,
                     offset: w.offset as u64,
                     size: std::num::NonZeroU64::new(w.bytes as u64),
                 }),
@@ -204,9 +204,9 @@ impl Context {
     }
 
     /// Copies a window to byte `at` of a buffer.
-    pub(super) fn copy(&self, from: Window<'_>, to: &GpuBuffer, at: usize) {
+    pub(super) fn copy(&self, from: Window<'_>, to: &Buffer, at: usize) {
         let (offset, bytes) = (from.offset as u64, from.bytes as u64);
-        self.record(1, |e| e.copy_buffer_to_buffer(from.buffer.raw(), offset, to.raw(), at as u64, bytes));
+        self.record(1, |e| e.copy_buffer_to_buffer(from.buffer, offset, to, at as u64, bytes));
     }
 
     /// All zero again, in order with the other commands.
@@ -237,11 +237,10 @@ impl Context {
 impl Drop for Context {
     /// Runs what was recorded: the clearing of memory given back is among it.
     fn drop(&mut self) {
-        let recorder = &mut *lock(&self.recorder);
-        let index = self.submit(recorder);
+        let index = self.submit(&mut lock(&self.recorder));
         // A lost device has nothing left to clear.
         if self.wait(index).is_ok() {
-            self.reclaim_uploads(recorder);
+            self.reclaim_uploads();
         }
     }
 }
@@ -252,6 +251,7 @@ pub(super) fn lost(e: impl std::fmt::Display) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::buffer::GpuBuffer;
     use super::super::pool::STAGING_BYTES;
     use super::super::upload::{UPLOADS_A_SUBMIT, UPLOADS_IN_FLIGHT};
     use super::*;
@@ -277,8 +277,8 @@ mod tests {
         let from = GpuBuffer::upload(&context, &bytes(4096, 1)).unwrap();
         let copies: Vec<_> = (0..40).map(|_| GpuBuffer::zeros(&context, 4096).unwrap()).collect();
         let before = lock(&context.recorder).submissions;
-        let window = Window { buffer: &from, offset: 0, bytes: 4096 };
-        copies.iter().for_each(|to| context.copy(window, to, 0));
+        let window = Window { buffer: from.raw(), offset: 0, bytes: 4096 };
+        copies.iter().for_each(|to| context.copy(window, to.raw(), 0));
         assert_eq!(lock(&context.recorder).submissions, before);
         let mut out = vec![0; 4096];
         context.download(&copies[39], 0, &mut out).unwrap();

@@ -5,8 +5,10 @@ use std::sync::{Arc, mpsc};
 use ::wgpu::{Buffer, BufferAsyncError, MapMode, SubmissionIndex};
 use rayon::prelude::*;
 
-use super::context::{Context, lock, lost};
-use super::pool::{GpuBuffer, PIECE_BYTES, STAGING_BYTES};
+use super::buffer::GpuBuffer;
+use super::context::{Context, lost};
+use super::lock::lock;
+use super::pool::{PIECE_BYTES, STAGING_BYTES};
 use crate::error::Result;
 
 /// A long download goes in parts of this size, two of which are under way at a time.

@@ -109,10 +109,8 @@ impl Gates for Wgpu {
             GateHash::ChaCha12 => LABEL,
         };
         let limit = self.context.limits.max_storage_buffer_binding_size as usize;
-        if let Some(size) = [labels, tables, keys].iter().find(|&&size| size > limit) {
-            return Err(Error::Device(format!(
-                "{instances} instances: {size} bytes are above the window limit {limit}"
-            )));
+        if let Some(&bytes) = [labels, tables, keys].iter().find(|&&size| size > limit) {
+            return Err(Error::TooLarge { what: format!("gates of {instances} instances"), bytes, limit });
         }
         if size.chunks() > self.context.limits.max_compute_workgroups_per_dimension as usize {
             return Err(Error::Device(format!("{instances} instances: more workgroups than the adapter runs at once")));

@@ -5,7 +5,7 @@
 //! | `adapter` | which adapters there are, how one is chosen |
 //! | `instance` | the way to the drivers, one a process |
 //! | `context`, `upload`, `download` | the open device: recording, copies, errors |
-//! | `pool`, `pipeline` | memory and compiled kernels, kept |
+//! | `buffer`, `pool`, `pipeline` | memory and compiled kernels, kept |
 //! | `tables` | primes and bases on the device |
 //! | `probe` | measured limits of the adapter |
 //! | `garble` | half-gates over many instances, labels and tables resident |
@@ -18,12 +18,14 @@
 pub(crate) mod adapter;
 mod add_lifted;
 mod automorphism;
+mod buffer;
 mod context;
 mod download;
 mod drivers;
 mod garble;
 mod gemm;
 mod instance;
+mod lock;
 mod ntt;
 mod pipeline;
 mod pointwise;
@@ -39,7 +41,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-pub(crate) use pool::GpuBuffer;
+pub(crate) use buffer::GpuBuffer;
 use rayon::prelude::*;
 pub(crate) use tables::GpuTables;
 
@@ -90,7 +92,7 @@ impl Wgpu {
         for run in runs(from.map) {
             for poly in 0..shape.batch {
                 let rows = part(from.buffer, row, poly * from.limbs + from.map[run.start], run.len());
-                self.context.copy(rows, &copy, (poly * shape.limbs + run.start) * row);
+                self.context.copy(rows, copy.raw(), (poly * shape.limbs + run.start) * row);
             }
         }
         Ok(copy)
@@ -100,7 +102,7 @@ impl Wgpu {
     fn window_polys(&self, poly_bytes: usize) -> Result<usize> {
         let limit = self.context.limits.max_storage_buffer_binding_size as usize;
         match limit / poly_bytes {
-            0 => Err(Error::Device(format!("a polynomial of {poly_bytes} bytes is above the window limit {limit}"))),
+            0 => Err(Error::TooLarge { what: "a polynomial".to_owned(), bytes: poly_bytes, limit }),
             polys => Ok(polys),
         }
     }
@@ -114,12 +116,12 @@ impl Wgpu {
 }
 
 fn whole(buffer: &GpuBuffer) -> Window<'_> {
-    Window { buffer, offset: 0, bytes: buffer.bytes() }
+    Window { buffer: buffer.raw(), offset: 0, bytes: buffer.bytes() }
 }
 
 /// Polynomials `first..first + count` of a buffer of `poly_bytes` each.
 fn part(buffer: &GpuBuffer, poly_bytes: usize, first: usize, count: usize) -> Window<'_> {
-    Window { buffer, offset: first * poly_bytes, bytes: count * poly_bytes }
+    Window { buffer: buffer.raw(), offset: first * poly_bytes, bytes: count * poly_bytes }
 }
 
 /// The ranges of a map whose limbs follow each other.
@@ -168,14 +170,14 @@ impl Memory for Wgpu {
 
     fn duplicate(&self, buffer: &GpuBuffer) -> Result<GpuBuffer> {
         let copy = GpuBuffer::zeros(&self.context, buffer.bytes())?;
-        self.context.copy(whole(buffer), &copy, 0);
+        self.context.copy(whole(buffer), copy.raw(), 0);
         Ok(copy)
     }
 
     fn extract(&self, _: &GpuTables, shape: Shape, buffer: &GpuBuffer, range: Range<usize>) -> Result<GpuBuffer> {
         let poly = shape.limbs * shape.n * WORD;
         let copy = GpuBuffer::zeros(&self.context, range.len() * poly)?;
-        self.context.copy(part(buffer, poly, range.start, range.len()), &copy, 0);
+        self.context.copy(part(buffer, poly, range.start, range.len()), copy.raw(), 0);
         Ok(copy)
     }
 
@@ -194,7 +196,7 @@ impl Memory for Wgpu {
         let (out, poly) = (self.zeros_of(shape)?, shape.limbs * shape.n * WORD);
         let mut first = 0;
         for (buffer, &count) in parts.iter().zip(counts) {
-            self.context.copy(part(buffer, poly, 0, count), &out, first * poly);
+            self.context.copy(part(buffer, poly, 0, count), out.raw(), first * poly);
             first += count;
         }
         Ok(out)

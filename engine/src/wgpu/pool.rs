@@ -3,11 +3,9 @@
 //! A storage buffer is cleared on its way back, so pooled memory holds no secrets and a new buffer is all zero.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use ::wgpu::{Buffer, BufferDescriptor, BufferUsages, Device, ErrorFilter};
 
-use super::context::Context;
 use crate::error::{Error, Result};
 
 /// The larger of the two sizes of staging buffers.
@@ -22,8 +20,6 @@ pub(super) struct Pool {
     free: u64,
     /// Free storage beyond this goes back to the driver.
     most_free: u64,
-    /// What upload buffers are for.
-    upload: BufferUsages,
     /// Mapped for writing, and unmapped for the device to write to; small ones and large ones.
     uploads: [Vec<Buffer>; 2],
     downloads: [Vec<Buffer>; 2],
@@ -34,26 +30,23 @@ fn large(bytes: usize) -> usize {
 }
 
 /// Rounds up to one of eight sizes an octave.
-fn size_class(bytes: usize) -> u64 {
+pub(super) fn size_class(bytes: usize) -> u64 {
     let step = (bytes.next_power_of_two() / 16).max(256);
     bytes.max(256).next_multiple_of(step) as u64
 }
 
 impl Pool {
-    /// With `mappable` the device can clear upload buffers.
-    pub(super) fn new(most_free: u64, mappable: bool) -> Self {
-        let clearing = if mappable { BufferUsages::COPY_DST } else { BufferUsages::empty() };
+    pub(super) fn new(most_free: u64) -> Self {
         Self {
             storage: BTreeMap::new(),
             free: 0,
             most_free,
-            upload: BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC | clearing,
             uploads: Default::default(),
             downloads: Default::default(),
         }
     }
 
-    fn take_storage(&mut self, device: &Device, size: u64) -> Result<Buffer> {
+    pub(super) fn take_storage(&mut self, device: &Device, size: u64) -> Result<Buffer> {
         if let Some(buffer) = self.storage.get_mut(&size).and_then(Vec::pop) {
             self.free -= size;
             return Ok(buffer);
@@ -62,7 +55,7 @@ impl Pool {
     }
 
     /// Takes back a buffer that is cleared, or whose clearing is recorded.
-    fn put_storage(&mut self, buffer: Buffer) {
+    pub(super) fn put_storage(&mut self, buffer: Buffer) {
         self.free += buffer.size();
         self.storage.entry(buffer.size()).or_default().push(buffer);
         while self.free > self.most_free {
@@ -76,7 +69,7 @@ impl Pool {
 
     pub(super) fn take_upload(&mut self, device: &Device, bytes: usize) -> Result<Buffer> {
         let class = large(bytes);
-        let usage = self.upload;
+        let usage = BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC;
         self.uploads[class].pop().map_or_else(|| create(device, staging_size(class), usage, true), Ok)
     }
 
@@ -104,55 +97,12 @@ fn staging_size(class: usize) -> u64 {
 fn create(device: &Device, size: u64, usage: BufferUsages, mapped_at_creation: bool) -> Result<Buffer> {
     let limit = device.limits().max_buffer_size;
     if size > limit {
-        return Err(Error::Device(format!("a buffer of {size} bytes: the adapter's limit is {limit}")));
+        return Err(Error::TooLarge { what: "a buffer".to_owned(), bytes: size as usize, limit: limit as usize });
     }
     let scope = device.push_error_scope(ErrorFilter::OutOfMemory);
     let buffer = device.create_buffer(&BufferDescriptor { label: None, size, usage, mapped_at_creation });
     match pollster::block_on(scope.pop()) {
         Some(e) => Err(Error::Device(format!("a buffer of {size} bytes: {e}"))),
         None => Ok(buffer),
-    }
-}
-
-/// Storage on the device; back to the pool, cleared, when dropped.
-pub(crate) struct GpuBuffer {
-    context: Arc<Context>,
-    buffer: Option<Buffer>,
-    bytes: usize,
-}
-
-impl GpuBuffer {
-    /// `bytes` zeros.
-    pub(super) fn zeros(context: &Arc<Context>, bytes: usize) -> Result<Self> {
-        context.healthy()?;
-        let mut pool = context.pool.lock().unwrap_or_else(|e| e.into_inner());
-        let buffer = Some(pool.take_storage(&context.device, size_class(bytes))?);
-        drop(pool);
-        Ok(Self { context: context.clone(), buffer, bytes })
-    }
-
-    /// A copy of host data, a multiple of four bytes.
-    pub(super) fn upload(context: &Arc<Context>, data: &[u8]) -> Result<Self> {
-        let buffer = Self::zeros(context, data.len())?;
-        context.upload(&buffer, 0, data)?;
-        Ok(buffer)
-    }
-
-    pub(super) fn raw(&self) -> &Buffer {
-        self.buffer.as_ref().expect("taken only when dropped")
-    }
-
-    /// Its length; the memory behind it may be larger.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-}
-
-impl Drop for GpuBuffer {
-    fn drop(&mut self) {
-        if let Some(buffer) = self.buffer.take() {
-            self.context.clear(&buffer, self.bytes as u64);
-            self.context.pool.lock().unwrap_or_else(|e| e.into_inner()).put_storage(buffer);
-        }
     }
 }

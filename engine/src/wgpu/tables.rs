@@ -120,8 +120,8 @@ impl Known {
             }
             let room = (2 * self.room).min(most);
             let larger = Roots::zeros(context, prime.n(), room)?;
-            context.copy(whole(&self.roots.forward), &larger.forward, 0);
-            context.copy(whole(&self.roots.inverse), &larger.inverse, 0);
+            context.copy(whole(&self.roots.forward), larger.forward.raw(), 0);
+            context.copy(whole(&self.roots.inverse), larger.inverse.raw(), 0);
             (self.room, self.roots) = (room, larger);
         }
         let upload = |to: &GpuBuffer, factors: &[Factor]| {

@@ -2,13 +2,16 @@
 //!
 //! Staging buffers are taken under the recorder's lock, filled without it, by all threads where there is much to copy, and
 //! recorded under it again: other threads record and fill meanwhile. Where the driver puts them on the device, the copy to them is what
-//! crosses the bus. What was staged is cleared on the side where it lies, by the device after it has copied it.
+//! crosses the bus. The host clears what was staged when it comes back. (The device could, after its copy, where it may write to what the
+//! host maps: on an H200 the next copy then read those zeros in place of what the host had written since.)
 
 use ::wgpu::{Buffer, PollType, SubmissionIndex};
 use rayon::prelude::*;
 
-use super::context::{Context, Recorder, lock, lost};
-use super::pool::{GpuBuffer, PIECE_BYTES, STAGING_BYTES};
+use super::buffer::GpuBuffer;
+use super::context::{Context, Recorder, lost};
+use super::lock::lock;
+use super::pool::{PIECE_BYTES, STAGING_BYTES};
 use crate::error::Result;
 
 /// Upload buffers in flight before an upload waits for the device: bounds host memory.
@@ -40,19 +43,20 @@ impl Context {
     /// A mapped buffer for every part of `bytes`.
     fn take_staging(&self, bytes: &[u8]) -> Result<Vec<Buffer>> {
         self.poll(PollType::Poll)?;
+        self.reclaim_uploads();
         loop {
             // Others go on while this thread waits.
             let ahead = self.upload_ahead(&mut lock(&self.recorder));
             let Some(oldest) = ahead else { break };
             self.wait(oldest)?;
+            self.reclaim_uploads();
         }
         let pool = &mut *lock(&self.pool);
         bytes.chunks(STAGING_BYTES).map(|part| pool.take_upload(&self.device, part.len())).collect()
     }
 
-    /// Takes back what is done; the oldest submission if the host is a whole ring ahead.
+    /// The oldest submission if the host is a whole ring ahead.
     fn upload_ahead(&self, recorder: &mut Recorder) -> Option<SubmissionIndex> {
-        self.reclaim_uploads(recorder);
         if recorder.uploads.len() >= UPLOADS_A_SUBMIT {
             self.submit(recorder);
         }
@@ -67,27 +71,27 @@ impl Context {
             let used = part.len() as u64;
             let encoder = self.encoder(recorder);
             encoder.copy_buffer_to_buffer(&staging, 0, buffer.raw(), (offset + i * STAGING_BYTES) as u64, used);
-            if self.mappable {
-                encoder.clear_buffer(&staging, 0, Some(used));
-            }
             recorder.commands += 1;
             recorder.uploads.push((staging, used));
         }
     }
 
-    /// Upload buffers that came back can be filled again.
-    pub(super) fn reclaim_uploads(&self, recorder: &mut Recorder) {
-        for (buffer, used) in recorder.back.1.try_iter() {
-            recorder.in_flight -= 1;
-            if !self.mappable
-                && let Ok(mut view) = buffer.get_mapped_range_mut(..used)
-            {
+    /// Upload buffers that came back are cleared, without the recorder's lock, and can be filled again.
+    pub(super) fn reclaim_uploads(&self) {
+        let back: Vec<_> = {
+            let recorder = &mut *lock(&self.recorder);
+            let back: Vec<_> = recorder.back.1.try_iter().collect();
+            recorder.in_flight -= back.len();
+            if recorder.in_flight == 0 {
+                recorder.uploading.clear();
+            }
+            back
+        };
+        for (buffer, used) in back {
+            if let Ok(mut view) = buffer.get_mapped_range_mut(..used) {
                 view.slice(..).fill(0);
             }
             lock(&self.pool).put_upload(buffer);
-        }
-        if recorder.in_flight == 0 {
-            recorder.uploading.clear();
         }
     }
 }

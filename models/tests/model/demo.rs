@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use blindvox_models::dice::dice;
-use blindvox_models::volume::{LabelMap, Volume};
-use blindvox_models::{Bundle, PlainRun, Program, Rounding, float, plain};
+use blindvox_models::data::dice::dice;
+use blindvox_models::data::labels::LabelMap;
+use blindvox_models::data::nifti::Volume;
+use blindvox_models::plain::float;
+use blindvox_models::{Bundle, PlainRun, Program, Rounding, plain};
 
 use crate::{demo_path, model_path, shared_data};
 
@@ -52,7 +54,7 @@ fn preparation_and_float_network_equal_the_training_framework() {
     let worst = prepared.real.iter().zip(&input).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(worst < 1e-5, "prepared input differs by {worst}");
 
-    let run = float::run(&bundle, &input).expect("weights that match");
+    let run = float::run(&bundle.network().expect("weights that match"), &input);
     let logits = npy(&references.join("hippo_hybrid.logits.npy"));
     let size = logits.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     let worst = run.logits.iter().zip(&logits).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -74,7 +76,7 @@ fn check_on_all_volumes(name: &str, wanted_spare: i32) {
     for path in paths {
         let volume = Volume::load(&path).expect("a shipped volume");
         let prepared = bundle.prepare(&program, &volume, &path).expect("a volume of the model's kind");
-        let float = float::run(&bundle, &prepared.real).expect("weights that match");
+        let float = float::run(&bundle.network().expect("weights that match"), &prepared.real);
         let exact = plain::run(&program, &prepared.integers, Rounding::Nearest);
         let shares = plain::run(&program, &prepared.integers, Rounding::Shares(1));
         assert_eq!(exact.overflows().count() + shares.overflows().count(), 0, "{name} on {path:?} overflows");

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use blindvox_models::Error;
-use blindvox_models::bundle::{MODEL_FILE, Model, WEIGHTS_FILE};
-use blindvox_models::volume::Volume;
-use blindvox_models::weights::Weights;
+use blindvox_models::data::nifti::Volume;
+use blindvox_models::format::bundle::{MODEL_FILE, Model, WEIGHTS_FILE};
+use blindvox_models::format::weights::Weights;
 use blindvox_models::{Bundle, calibrate};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -45,11 +45,14 @@ fn graphs_are_refused_by_name_and_field() {
     mentions(&refusal(|m| m["graph"]["version"] = json!(3)), &["version", "found 3", "expected 1 to 2"]);
     mentions(&refusal(|m| m["graph"]["nodes"] = json!([])), &["nodes", "found 0"]);
     mentions(
-        &refusal(|m| m["graph"]["nodes"][1]["op"]["conv"]["kernel"] = json!([3, 3, 2])),
-        &["enc.0.0", "kernel", "[3, 3, 2]", "odd"],
+        &refusal(|m| m["graph"]["nodes"][1]["op"]["conv"]["kernel"] = json!([3, 3, 0])),
+        &["enc.0.0", "kernel", "[3, 3, 0]", "3 sizes up to 31"],
     );
     mentions(&refusal(|m| m["graph"]["nodes"][1]["op"]["conv"]["kernel"] = json!([3, 3])), &["enc.0.0", "kernel"]);
-    mentions(&refusal(|m| m["graph"]["nodes"][1]["op"]["conv"]["stride"] = json!(2)), &["node \"enc.0.0\"", "stride"]);
+    mentions(
+        &refusal(|m| m["graph"]["nodes"][1]["op"]["conv"]["strides"] = json!([2, 2, 2])),
+        &["node \"enc.0.0\"", "strides", "`stride`"],
+    );
     let two = refusal(|m| {
         nodes(m, 2, node("enc.0.1", json!({"leaky_relu": {"slope": 0.1}}), "enc.0.0"));
         nodes(m, 4, node("enc.0.3", json!("instance_norm"), "enc.0.2"));

@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
-use blindvox_models::bundle::MODEL_FILE;
-use blindvox_models::dice::dice;
-use blindvox_models::volume::{Affine, Header, LabelMap, Volume};
+use blindvox_models::data::dice::dice;
+use blindvox_models::data::labels::LabelMap;
+use blindvox_models::data::nifti::{Affine, Header, Volume};
+use blindvox_models::format::bundle::MODEL_FILE;
 use blindvox_models::{Bundle, Prepared, Program, Rounding, plain};
 use serde_json::{Value, json};
 

@@ -5,8 +5,10 @@ mod demo;
 mod files;
 mod geometry;
 mod hostile;
+mod layers;
 mod networks;
 mod ranges;
+mod tables;
 mod volumes;
 
 use std::path::{Path, PathBuf};

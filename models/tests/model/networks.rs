@@ -1,13 +1,14 @@
 //! Networks of other forms, with random weights: the integer program of a graph follows its float reference.
 
-use blindvox_models::volume::Volume;
-use blindvox_models::{Bundle, LinearKind, Rounding, Step, calibrate, float, plain};
+use blindvox_models::data::nifti::Volume;
+use blindvox_models::plain::float;
+use blindvox_models::{Bundle, LinearKind, Rounding, Step, calibrate, plain};
 use serde_json::json;
 
 use crate::common::{Net, Written};
 
 /// Calibrates a network on random volumes and compares integers with floats on another.
-fn check(net: Net, scores: &str, classes: usize) -> Vec<Step> {
+pub(crate) fn check(net: Net, scores: &str, classes: usize) -> Vec<Step> {
     let written = net.write(scores, classes, 3);
     let bundle = Bundle::load(written.directory.path()).expect("a well-formed bundle");
     assert!(bundle.program().is_err(), "a bundle without scales has no program");
@@ -17,7 +18,7 @@ fn check(net: Net, scores: &str, classes: usize) -> Vec<Step> {
     let path = &written.volumes[2];
     let volume = Volume::load(path).expect("its own file");
     let prepared = bundle.prepare(&program, &volume, path).expect("a volume of the right size");
-    let float = float::run(&bundle, &prepared.real).expect("weights that match");
+    let float = float::run(&bundle.network().expect("weights that match"), &prepared.real);
     let (run, _) = plain::run_with_trace(&program, &prepared.integers, Rounding::Nearest);
     assert_eq!(run.overflows().count(), 0, "{:?}", run.overflows().collect::<Vec<_>>());
     let unit = 2f64.powi(-program.tensors[program.logits].scale_bits);
@@ -120,7 +121,7 @@ fn a_planar_network_with_max_pooling_and_half_weights() {
     let steps = check(net, "head", 4);
     let planar = |s: &Step| match s {
         Step::Linear(l) => {
-            matches!(l.kind, LinearKind::Conv { kernel: [1, ..] } | LinearKind::Transposed2 { factor: [1, 2, 2] })
+            matches!(l.kind, LinearKind::Conv { kernel: [1, ..], .. } | LinearKind::Transposed2 { factor: [1, 2, 2] })
         }
         Step::MaxPool { window, .. } => *window == [1, 2, 2],
         _ => true,

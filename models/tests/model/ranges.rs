@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use blindvox_models::volume::Volume;
+use blindvox_models::data::nifti::Volume;
 use blindvox_models::{Bundle, Rounding, plain};
 
 use crate::{demo_path, model_path};

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use blindvox_models::Error;
-use blindvox_models::volume::{Header, LabelMap, Orientation, ReadOptions, Volume};
+use blindvox_models::data::labels::LabelMap;
+use blindvox_models::data::nifti::{Header, Orientation, ReadOptions, Volume};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;

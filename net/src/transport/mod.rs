@@ -13,3 +13,12 @@ pub mod pace;
 pub mod queue;
 pub mod recycle;
 pub mod tcp;
+
+use std::time::Duration;
+
+/// Bulk data is split into messages of at most this many bytes.
+pub const CHUNK: usize = 4 << 20;
+/// The largest message taken from a peer.
+pub const MAX_MESSAGE: usize = CHUNK + 4096;
+/// How long a party waits for its peer before it gives up.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::pace::Pace;
 use super::queue::{Closer, Message, Popper, Pusher, queue};
 use super::recycle;
-use crate::channel::{DEFAULT_TIMEOUT, MAX_MESSAGE};
+use super::{DEFAULT_TIMEOUT, MAX_MESSAGE};
 use crate::error::{Error, Result};
 
 /// Queues of threads that wait as long as the channel lives.
@@ -217,8 +217,11 @@ fn read_messages(mut stream: TcpStream, queue: &Pusher) {
     let _ = stream.shutdown(Shutdown::Read);
 }
 
-/// Reads one frame. The length is checked before anything is allocated.
-fn read_message(stream: &mut impl Read) -> std::result::Result<Message, String> {
+/// Reads one frame: length and number as little-endian u32, then the bytes. The length is checked before anything is allocated.
+///
+/// # Errors
+/// In words: the stream ended or broke, or more than [`MAX_MESSAGE`] bytes were announced.
+pub fn read_message(stream: &mut impl Read) -> std::result::Result<Message, String> {
     let mut header = [0u8; 8];
     stream.read_exact(&mut header).map_err(|e| describe(&e))?;
     let header = u64::from_le_bytes(header);

@@ -15,14 +15,13 @@ use blindvox_engine::garble::{AndInputs, GateHash, GateKey, GateKeys, add_select
 use blindvox_engine::ring::primes::DEFAULT_50;
 use blindvox_engine::ring::{Basis, sampler};
 use blindvox_engine::rlwe::Ciphertexts;
-use blindvox_engine::testing;
-use blindvox_engine::testing::Body;
+use blindvox_engine::testing::{self, Body};
 use blindvox_engine::{Coeff, GemmShape, Ntt, PolyBatch, Prng, aes};
-use blindvox_net::channel::{Channel, Party, local_pair};
+use blindvox_net::channel::{Party, local_pair};
 use blindvox_protocols::convert::convert;
 use blindvox_protocols::nonlinear::select::select;
-use blindvox_protocols::ot::OtPair;
-use blindvox_protocols::share::{P, Ring, Shares};
+use blindvox_protocols::peer::Peer;
+use blindvox_protocols::share::{BitShares, P, Ring, Shares};
 use measure::Timer;
 
 const N: usize = 4096;
@@ -158,26 +157,16 @@ fn gates(timer: &mut Timer) {
     });
 }
 
-/// A party's end, set up.
-struct Side {
-    party: Party,
-    channel: Channel,
-    ot: OtPair,
-}
-
 /// Both halves of conversion and selection, timed as one: what the parties compute on secret shares, and their OTs.
 fn protocols(timer: &mut Timer) {
     let mut prng = Prng::from_os().expect("randomness");
     let (client, server) = local_pair();
-    let side = |party, mut channel| {
-        let ot = OtPair::setup(party, &mut channel, &mut Prng::from_os().expect("randomness")).expect("OTs");
-        Side { party, channel, ot }
-    };
+    let peer = |party, channel| Peer::setup(party, channel, Prng::from_os().expect("randomness")).expect("OTs");
     let (mut client, mut server) = std::thread::scope(|scope| {
-        let server = scope.spawn(|| side(Party::Server, server));
-        (side(Party::Client, client), server.join().expect("no panic"))
+        let server = scope.spawn(|| peer(Party::Server, server));
+        (peer(Party::Client, client), server.join().expect("no panic"))
     });
-    let mut both = |half: &(dyn Fn(&mut Side) -> Shares + Sync)| {
+    let mut both = |half: &(dyn Fn(&mut Peer) -> Shares + Sync)| {
         std::thread::scope(|scope| {
             let there = scope.spawn(|| half(&mut server));
             let here = half(&mut client);
@@ -187,12 +176,12 @@ fn protocols(timer: &mut Timer) {
     let values = classes(8, vec![0; N], || prng.fill::<u32>(N));
     for ring in [Ring::FULL, Ring::Prime(P)] {
         timer.words("convert 24 bits", &ring.to_string(), 10, &values, |x| {
-            both(&|s| convert(s.party, &mut s.channel, &mut s.ot, x.into(), 24, ring).expect("shares"))
+            both(&|peer| convert(peer, x.into(), 24, ring).expect("shares"))
         });
         timer.words("select", &ring.to_string(), 10, &values, |x| {
-            let bits: Vec<u8> = x.iter().map(|x| (x >> 7) as u8 & 1).collect();
+            let bits = BitShares::from(x.iter().map(|x| (x >> 7) as u8 & 1).collect::<Vec<_>>());
             let x: Vec<u32> = x.iter().map(|x| x % P).collect();
-            both(&|s| select(s.party, &mut s.channel, &mut s.ot, &bits, &x, ring).expect("shares"))
+            both(&|peer| select(peer, &bits, &x, ring).expect("shares"))
         });
     }
 }

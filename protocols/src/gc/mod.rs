@@ -25,6 +25,7 @@
 //! | [`bristol`] | circuits in files |
 //! | [`schedule`] | a circuit made ready to run |
 //! | [`planes`] | input and output bits of many instances |
+//! | [`traffic`] | bytes of runs |
 //! | [`choice`] | which hash, and where gates are computed |
 //! | [`garble`] | the two parties, chunk by chunk in cache; `batched`: the same in rooms on a device |
 
@@ -40,6 +41,7 @@ pub mod planes;
 mod public;
 pub mod schedule;
 mod stream;
+pub mod traffic;
 
 pub use choice::{Garbling, GatePlace};
 pub use circuit::{Bit, Builder, Circuit};

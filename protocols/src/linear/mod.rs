@@ -2,16 +2,23 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`encoding`] | a convolution as products of polynomials |
-//! | [`planner`] | how a layer is computed, and what that costs |
-//! | [`search`] | tiles and packing, chosen by cost; noise bounds |
-//! | [`hom_conv`] | the protocol, both parties |
+//! | [`op`] | the operations by definition |
+//! | [`layout`] | where a tensor's elements lie among polynomials |
+//! | [`plan`], [`planner`] | how a layer is computed, and what that costs |
+//! | [`tensor`] | tensors under encryption |
+//! | [`coefficients`] | voxels as coefficients: encoding, search, and [`hom_conv`], the protocol |
 
-pub mod encoding;
-pub mod hom_conv;
+pub mod coefficients;
+pub mod layout;
+pub mod op;
+pub mod plan;
 pub mod planner;
-pub mod search;
+pub mod tensor;
 
-pub use hom_conv::Bias;
-pub use planner::{Cost, LinearPlan, LinearSpec};
-pub use search::Search;
+pub use coefficients::hom_conv::{self, Bias, Model};
+pub use coefficients::search::{self, Search};
+pub use layout::Layout;
+pub use op::LinearOp;
+pub use plan::{LinearSpec, Method, Plan};
+pub use planner::Cost;
+pub use tensor::EncryptedTensor;

@@ -1,81 +1,103 @@
 //! Argmax over classes, to the client alone: the labels of a segmentation. The lowest index wins among equals.
 //!
-//! - **Sign and select** (the default), for c classes of k <= 31 bits in c - 1 comparisons of differences: a
-//!   tournament over the classes, of which the index of the winner is found in a last small circuit
-//!   from the outcomes, which stay shared ([`arithmetic::winner`] has its ANDs). Scores keep a spare bit: a difference has one
-//!   more than its operands. In ceil(log2 c) + 1 rounds.
-//! - **Full circuit** (the published form): one circuit reconstructs the scores of a voxel and keeps the greatest and its index
-//!   ([`arithmetic::argmax`]), k <= 32 bits, in one round. For where rounds cost more than bytes.
+//! For c classes of k <= 31 bits c - 1 [comparisons](crate::compare) of differences: a tournament over the classes, of which the
+//! index of the winner is found in a last small garbled circuit from the outcomes, which stay shared ([`arithmetic::winner`] has its
+//! ANDs). Scores keep a spare bit: a difference has one more than its operands. In ceil(log2 c) + 1 rounds.
 //!
-//! | # | from -> to | content | bytes a voxel: sign and select, K = k + 1 | full circuit | phase |
-//! |---|---|---|---|---|---|
-//! | 1 | client -> server | choices of the OTs of its shares' bits | 4K (c - 1) | 4kc | online |
-//! | 2 | server -> client | garbled tables | 32 (K - 1)(c - 1) | 32 times the ANDs | online |
-//! | 3 | both ways | selection of a match's winner, unless it is the last | 16 (c - 2) | - | online |
-//! | 4 | client -> server | choices of the OTs of its shares of the outcomes | 4 (c - 1) | - | online |
-//! | 5 | server -> client | tables of the winner's index | 32 times the ANDs | - | online |
-//! | 6 | server -> client | colours of the index | bits of an index / 8 | the same | online |
+//! | # | from -> to | content | bytes a voxel | phase |
+//! |---|---|---|---|---|
+//! | 1 | | comparisons | c - 1 of k + 1 bits: garbled, 4 (k + 1) + 32k each | online |
+//! | 2 | both ways | selection of a match's winner, unless it is the last | 16 (c - 2) | online |
+//! | 3 | client -> server | choices of the OTs of its shares of the outcomes | 4 (c - 1) | online |
+//! | 4 | server -> client | tables of the winner's index | 32 times the ANDs | online |
+//! | 5 | server -> client | colours of the index | bits of an index / 8 | online |
 //!
-//! Modulo a prime p of k bits ([`Ring::Prime`]) a comparison takes k ANDs and choices of k bits, and the full circuit the ANDs of
-//! [`modular::argmax`](crate::gc::modular::argmax).
-//!
-//! For 3 classes of 24 bits: 1792 bytes against 4832. The server learns nothing, the client the labels.
+//! For 3 classes of 24 bits: 1792 bytes, against 4832 of the [full circuit](super::full_circuit). The server learns nothing, the
+//! client the labels.
 
-use blindvox_net::channel::{Channel, Party};
+use blindvox_net::channel::Party;
 
-use super::relu::ReluKind;
-use super::tournament::Tournament;
-use super::words::Words;
+use super::relu::BATCH;
+use super::tournament;
+use crate::compare::{Compare, check};
 use crate::error::{Error, Result};
-use crate::gc::{Half, INSTANCES, Planes, Schedule, arithmetic};
-use crate::ot::OtPair;
+use crate::gc::{self, INSTANCES, Planes, Schedule, arithmetic};
+use crate::peer::Peer;
 use crate::share::{Ring, Shares};
-
-/// Scores in flight at a time: bounds memory at any size.
-const BATCH: usize = 1 << 20;
+use crate::traffic::{Bytes, batches};
 
 /// The index of the greatest of `classes` logits at each voxel, from \[classes\]\[voxels\] shares. For `Ring::Pow2(k)` they are mod
-/// 2^32 of |x| < 2^(k - 1), and the low k + 1 (full circuit: k) bits need be right; for `Ring::Prime(p)` they are mod p, where sign and
-/// select takes |x| < p/4. The client gets the labels, the server `None`.
+/// 2^32 of |x| < 2^(k - 1), and the low k + 1 bits need be right; for `Ring::Prime(p)` they are mod p of |x| < p/4. The client gets
+/// the labels, the server `None`.
 ///
 /// # Errors
-/// [`Error::Model`] unless 1 <= `classes` <= 256, the logits are whole channels, and 2 <= k <= 31 (32 for the full
-/// circuit) or p is odd; the channel's.
-#[expect(clippy::too_many_arguments, reason = "the parts of a session, the tensor and its shape")]
+/// [`Error::Model`] unless 1 <= `classes` <= 256, the logits are whole channels, and 2 <= k <= 31 or p is odd; the comparison's and
+/// the channel's.
 pub fn argmax(
-    party: Party,
-    channel: &mut Channel,
-    ot: &mut OtPair,
-    gc: &mut Half,
+    peer: &mut Peer,
+    compare: &mut dyn Compare,
     logits: &[u32],
     classes: usize,
     ring: Ring,
-    kind: ReluKind,
 ) -> Result<Option<Vec<u8>>> {
-    let words = Words::new("argmax", ring, if kind == ReluKind::SignSelect { 31 } else { 32 })?;
+    check("argmax", ring, 31)?;
+    let mut winner = None;
+    labels(peer, logits, classes, |peer, columns| {
+        let outcomes = outcomes(peer, compare, columns, ring)?;
+        let outcomes: Vec<_> = outcomes.iter().map(|c| &c[..]).collect();
+        let winner = winner.get_or_insert_with(|| Schedule::new(&arithmetic::winner(classes)));
+        let (gc, channel) = peer.gates()?;
+        gc.run(channel, winner, &Planes::from_columns(&outcomes, 1))
+    })
+}
+
+/// Bytes for as many voxels, at a block width of transfers.
+pub fn bytes(compare: &dyn Compare, [voxels, classes]: [usize; 2], ring: Ring, width: usize) -> Bytes {
+    labels_bytes([voxels, classes], |voxels| {
+        let columns = std::iter::successors(Some(classes), |&columns| (columns > 2).then(|| columns.div_ceil(2)));
+        let rounds = columns.map(|columns| {
+            let [last, others] = tournament::bytes(compare, columns / 2 * voxels, ring, width);
+            if columns == 2 { last } else { others }
+        });
+        rounds.sum::<Bytes>() + gc::traffic::bytes(&arithmetic::winner(classes), voxels, width)
+    })
+}
+
+/// Bytes of [`labels`] where those of an index for some voxels are known.
+pub(super) fn labels_bytes([voxels, classes]: [usize; 2], index: impl Fn(usize) -> Bytes) -> Bytes {
+    if classes == 1 {
+        return Bytes::default();
+    }
+    let shown = |voxels| gc::traffic::reveal_bytes(arithmetic::index_bits(classes), voxels);
+    batches(voxels, voxels_at_a_time(classes)).map(|voxels| index(voxels) + shown(voxels)).sum()
+}
+
+/// Voxels in flight at a time.
+fn voxels_at_a_time(classes: usize) -> usize {
+    (BATCH / classes).next_multiple_of(INSTANCES)
+}
+
+/// The labels of logits, whose `index` is found for a bounded number of voxels at a time: the columns of the classes go in, shares
+/// of the bits of the greatest one's index come out.
+pub(super) fn labels(
+    peer: &mut Peer,
+    logits: &[u32],
+    classes: usize,
+    mut index: impl FnMut(&mut Peer, &[&[u32]]) -> Result<Planes>,
+) -> Result<Option<Vec<u8>>> {
     if !(1..=256).contains(&classes) || !logits.len().is_multiple_of(classes) {
         return Err(Error::Model(format!("argmax over {classes} classes of {} logits", logits.len())));
     }
     let voxels = logits.len() / classes;
-    let mut labels = (party == Party::Client).then(|| Vec::with_capacity(voxels));
+    let mut labels = (peer.party == Party::Client).then(|| Vec::with_capacity(voxels));
     if classes == 1 {
         return Ok(labels.map(|_| vec![0; voxels]));
     }
-    let form = match kind {
-        ReluKind::SignSelect => Form::Rounds(Tournament::new(words), Schedule::new(&arithmetic::winner(classes))),
-        ReluKind::FullCircuit => Form::Circuit(Schedule::new(&words.argmax(classes))),
-    };
-    let batch = (BATCH / classes).next_multiple_of(INSTANCES);
+    let batch = voxels_at_a_time(classes);
     for start in (0..voxels).step_by(batch) {
         let columns: Vec<_> = (0..classes).map(|c| &logits[c * voxels..][start..voxels.min(start + batch)]).collect();
-        let shares = match &form {
-            Form::Rounds(tournament, winner) => {
-                let outcomes = play(party, channel, ot, gc, tournament, &columns)?;
-                let outcomes: Vec<_> = outcomes.iter().map(|c| &c[..]).collect();
-                gc.run(channel, winner, &Planes::from_columns(&outcomes, 1))?
-            }
-            Form::Circuit(program) => gc.run(channel, program, &words.in_order(party, &columns))?,
-        };
+        let shares = index(peer, &columns)?;
+        let (gc, channel) = peer.gates()?;
         let opened = gc.reveal_to_evaluator(channel, shares)?;
         if let (Some(labels), Some(index)) = (&mut labels, opened) {
             let (mut index, below) = (index.to_column(0, arithmetic::index_bits(classes)), classes as u32);
@@ -93,114 +115,63 @@ pub fn argmax(
     Ok(labels)
 }
 
-/// What is garbled.
-enum Form {
-    Rounds(Tournament, Schedule),
-    Circuit(Schedule),
-}
-
 /// Shares of the outcomes of all matches among the columns, a column a match.
-fn play(
-    party: Party,
-    channel: &mut Channel,
-    ot: &mut OtPair,
-    gc: &mut Half,
-    tournament: &Tournament,
-    columns: &[&[u32]],
-) -> Result<Vec<Shares>> {
+fn outcomes(peer: &mut Peer, compare: &mut dyn Compare, columns: &[&[u32]], ring: Ring) -> Result<Vec<Shares>> {
     let mut columns: Vec<Shares> = columns.iter().map(|&c| c.into()).collect();
     let n = columns[0].len();
     let mut all = Vec::with_capacity(columns.len() - 1);
     loop {
-        let outcomes = tournament.compare(party, channel, gc, &columns)?;
+        let outcomes = tournament::play(peer, compare, &columns, ring)?;
         all.extend(outcomes.first_wins.chunks(n).map(|d| d.iter().map(|&d| u32::from(d)).collect()));
         if columns.len() == 2 {
             return Ok(all);
         }
-        columns = outcomes.winners(party, channel, ot, columns)?;
+        columns = outcomes.winners(peer, columns)?;
     }
+}
+
+/// The first of the greatest at each voxel.
+pub fn ideal(logits: &[i64], classes: usize) -> Vec<u8> {
+    let voxels = logits.len() / classes;
+    let greatest = |v: usize| {
+        (1..classes).fold(0, |best, c| if logits[c * voxels + v] > logits[best * voxels + v] { c } else { best })
+    };
+    (0..voxels).map(|v| greatest(v) as u8).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::relu::tests::{LABELS, run_garbled};
+    use super::super::{Comparison, Nonlinear};
     use super::*;
-    use crate::gc::modular;
-    use crate::ot::{LOCAL_WIDTH, cot_bytes};
+    use crate::compare::Garbled;
+    use crate::ot::LOCAL_WIDTH;
     use crate::share::P;
-    use crate::testing::{Tampered, sharings};
-
-    fn ideal(logits: &[i64], classes: usize) -> Vec<u8> {
-        let voxels = logits.len() / classes;
-        let first_greatest = |v: usize| (0..classes).rev().max_by_key(|c| logits[c * voxels + v]);
-        (0..voxels).map(|v| first_greatest(v).unwrap() as u8).collect()
-    }
-
-    /// Bits of words, of the words of their differences, and ANDs of the full circuit and of a match.
-    fn sizes(ring: Ring, classes: usize) -> [usize; 4] {
-        match ring {
-            Ring::Pow2(bits) => {
-                let k = bits as usize;
-                [k, k + 1, arithmetic::argmax(classes, k).ands(), k]
-            }
-            Ring::Prime(p) => {
-                let k = modular::width(p);
-                [k, k, modular::argmax(classes, p).ands(), k]
-            }
-        }
-    }
-
-    /// Bytes that the client sends and receives for `n` voxels.
-    fn bytes(n: usize, classes: usize, ring: Ring, kind: ReluKind) -> [usize; 2] {
-        let [k, wide, full, comparison] = sizes(ring, classes);
-        let shared = if let Ring::Prime(_) = ring { ring } else { Ring::FULL };
-        let chunks = n.div_ceil(256);
-        let colours = 32 * arithmetic::index_bits(classes) * chunks;
-        if kind == ReluKind::FullCircuit {
-            return [LABELS * classes * k * chunks, 32 * full * n + colours];
-        }
-        let mut sent = LABELS * (classes - 1) * chunks;
-        let mut received = 32 * arithmetic::winner(classes).ands() * n + colours;
-        let mut left = classes;
-        while left > 1 {
-            let matches = left / 2 * n;
-            sent += LABELS * wide * matches.div_ceil(256);
-            received += 32 * comparison * matches;
-            if left > 2 {
-                let (choices, corrections) = cot_bytes(matches, shared, LOCAL_WIDTH);
-                let selection = choices + corrections;
-                sent += selection;
-                received += selection;
-            }
-            left = left.div_ceil(2);
-        }
-        [sent, received]
-    }
+    use crate::testing::{Tampered, run_garbled, sharings};
 
     #[test]
     fn the_client_learns_the_first_greatest() {
-        for kind in [ReluKind::SignSelect, ReluKind::FullCircuit] {
+        for kind in [Comparison::SignSelect, Comparison::FullCircuit] {
             let words = [(1, 8), (2, 31), (3, 16), (3, 31), (5, 20), (8, 2), (3, 32)].map(|(c, k)| (c, Ring::Pow2(k)));
             let primes = [(1, P), (2, P), (3, P), (5, 65537), (4, 2_147_483_647)].map(|(c, p)| (c, Ring::Prime(p)));
             for (classes, ring) in words.into_iter().chain(primes) {
-                if kind == ReluKind::SignSelect && ring == Ring::FULL {
+                if kind == Comparison::SignSelect && ring == Ring::FULL {
                     continue;
                 }
                 let (shared, bound) = match ring {
                     Ring::Pow2(bits) => (Ring::FULL, (1i64 << (bits - 1)) - 1),
-                    Ring::Prime(p) => (ring, i64::from(if kind == ReluKind::SignSelect { p / 4 } else { p / 2 })),
+                    Ring::Prime(p) => (ring, i64::from(if kind == Comparison::SignSelect { p / 4 } else { p / 2 })),
                 };
                 let (values, client, server) =
                     sharings(shared, &[0, 0, -1, bound, -bound], &[0, -1, bound], 985, bound);
                 let keep = values.len() / classes * classes;
-                let (c, s, traffic) = run_garbled(|party, channel, ot, gc| {
-                    let x = if party == Party::Client { &client } else { &server };
-                    argmax(party, channel, ot, gc, &x[..keep], classes, ring, kind).unwrap()
+                let (c, s, traffic) = run_garbled(|peer| {
+                    let x = if peer.party == Party::Client { &client } else { &server };
+                    Nonlinear::new(kind).argmax(peer, &x[..keep], classes, ring).unwrap()
                 });
                 assert_eq!(s, None);
                 assert_eq!(c.unwrap(), ideal(&values[..keep], classes), "{classes} classes in {ring}, {kind:?}");
-                let expected = if classes > 1 { bytes(keep / classes, classes, ring, kind) } else { [0, 0] };
-                assert_eq!([traffic.sent as usize, traffic.received as usize], expected);
+                let bytes = Nonlinear::new(kind).argmax_bytes([keep / classes, classes], ring, LOCAL_WIDTH);
+                assert_eq!(Bytes::from(traffic), bytes, "{classes} classes in {ring}, {kind:?}");
             }
         }
     }
@@ -219,9 +190,9 @@ mod tests {
             .zip(&client)
             .map(|(&x, c)| (x as u32).wrapping_sub(*c) ^ (c.rotate_left(9) << (BITS + 1)))
             .collect();
-        let (c, ..) = run_garbled(|party, channel, ot, gc| {
-            let x = if party == Party::Client { &client } else { &server };
-            argmax(party, channel, ot, gc, x, 4, Ring::Pow2(BITS), ReluKind::SignSelect).unwrap()
+        let (c, ..) = run_garbled(|peer| {
+            let x = if peer.party == Party::Client { &client } else { &server };
+            argmax(peer, &mut Garbled::default(), x, 4, Ring::Pow2(BITS)).unwrap()
         });
         assert_eq!(c.unwrap(), ideal(&by_class, 4));
     }
@@ -234,12 +205,12 @@ mod tests {
         let values: Vec<i64> = (0..8 * CLASSES as i64).map(|i| i * 37 % 9 - 4).collect();
         let ring = Ring::Prime(17);
         let (_, client, server) = sharings(ring, &values, &[3], 0, 4);
-        for kind in [ReluKind::SignSelect, ReluKind::FullCircuit] {
+        for kind in [Comparison::SignSelect, Comparison::FullCircuit] {
             let bytes = 32 * arithmetic::index_bits(CLASSES);
             let mut parties = Tampered::new(bytes);
-            let half = |party, channel: &mut _, ot: &mut _, gc: &mut _| {
-                let x = if party == Party::Client { &client } else { &server };
-                argmax(party, channel, ot, gc, x, CLASSES, ring, kind).unwrap()
+            let half = |peer: &mut Peer| {
+                let x = if peer.party == Party::Client { &client } else { &server };
+                Nonlinear::new(kind).argmax(peer, x, CLASSES, ring).unwrap()
             };
             let (honest, traffic, verdict) = parties.run(None, half);
             assert!(honest.unwrap() == ideal(&values, CLASSES) && verdict.is_ok());
@@ -257,9 +228,9 @@ mod tests {
 
     #[test]
     fn shapes_that_do_not_fit_are_refused() {
-        let (c, ..) = run_garbled(|party, channel, ot, gc| {
+        let (c, ..) = run_garbled(|peer| {
             [(3, 8, 4), (0, 8, 4), (257, 8, 257), (2, 32, 4), (2, 1, 4)].map(|(classes, bits, n)| {
-                argmax(party, channel, ot, gc, &vec![0; n], classes, Ring::Pow2(bits), ReluKind::SignSelect).is_err()
+                argmax(peer, &mut Garbled::default(), &vec![0; n], classes, Ring::Pow2(bits)).is_err()
             })
         });
         assert_eq!(c, [true; 5]);

@@ -2,19 +2,20 @@
 //!
 //! # | from -> to        | content                                              | bytes        | phase
 //! --|-------------------|------------------------------------------------------|--------------|------
-//! 0 | both ways         | a Beaver triple an element ([`crate::triples`])      | the source's | preprocessing
+//! 0 | both ways         | a Beaver triple an element ([`crate::correlations`])      | the source's | preprocessing
 //! 1 | client <-> server | each party's shares of d = x - a and e = y - b mod p | 8 each way   | online
 //!
 //! With shares mod p of uniform a and b and of c = a·b, the opened d and e say nothing of x and y, and
 //! x·y = d·e + d·b + e·a + c is linear in the shares: the client adds d·e (Beaver, "Efficient Multiparty Protocols
 //! Using Circuit Randomization", 1991).
 
-use blindvox_net::channel::{Channel, Party};
+use blindvox_net::channel::Party;
 
 use crate::convert;
+use crate::correlations::BeaverTriples;
 use crate::error::{Error, Result};
+use crate::peer::Peer;
 use crate::share::{P, Ring, Shares, mul_mod_p};
-use crate::triples::BeaverTriples;
 
 use super::open::open;
 
@@ -26,18 +27,12 @@ const CHUNK: usize = convert::CHUNK / 2;
 /// # Errors
 /// [`Error::Model`] where the numbers of triples and of factors differ; [`Error::Protocol`] where the peer
 /// opens something that is no residue; the channel's.
-pub fn multiply(
-    party: Party,
-    channel: &mut Channel,
-    triples: BeaverTriples,
-    mut x: Shares,
-    y: Shares,
-) -> Result<Shares> {
+pub fn multiply(peer: &mut Peer, triples: BeaverTriples, mut x: Shares, y: Shares) -> Result<Shares> {
     if triples.len() != x.len() || y.len() != x.len() {
         return Err(Error::Model(format!("{} triples for products of {} by {}", triples.len(), x.len(), y.len())));
     }
     let ring = Ring::Prime(P);
-    let mine = match party {
+    let mine = match peer.party {
         Party::Client => u32::MAX,
         Party::Server => 0,
     };
@@ -45,7 +40,7 @@ pub fn multiply(
     for ((((x, y), a), b), c) in x.chunks_mut(CHUNK).zip(y.chunks(CHUNK)).zip(a).zip(b).zip(c) {
         let minus = |(&x, &a)| ring.sub(x, a);
         let mut opened: Vec<u32> = x.iter().zip(a).map(minus).chain(y.iter().zip(b).map(minus)).collect();
-        open(channel, &mut opened)?;
+        open(&mut peer.channel, &mut opened)?;
         let (d, e) = opened.split_at(x.len());
         // d·(e + b) + e·a + c here and d·b + e·a + c there.
         for (i, z) in x.iter_mut().enumerate() {
@@ -63,28 +58,28 @@ pub fn ideal(x: u32, y: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use blindvox_engine::{Device, Prng};
+    use blindvox_engine::Device;
 
     use super::*;
+    use crate::correlations::{Dealer, HeSource};
     use crate::testing::{run_both, sharings};
-    use crate::triples::{Correlations, Dealer, HeSource};
 
     const HALF: i64 = (P as i64) / 2;
 
     /// Multiplies random values and each edge value by each, under edge and uniform shares, with triples of the source.
-    fn check(random: usize, triples: impl Fn(Party, &mut Channel, usize) -> BeaverTriples + Sync) {
+    fn check(random: usize, triples: impl Fn(&mut Peer, usize) -> BeaverTriples + Sync) {
         let edges = [0, 1, -1, 2, HALF, -HALF, 1 << 15, -(1 << 20)];
         let (values, client, server) = sharings(Ring::Prime(P), &edges, &[0, 1, -1, HALF, HALF + 1], random, HALF);
         let n = values.len();
         // An edge value has five sharings, so rotating by fives brings any two edges together.
         for distance in [0, 5, 10, 15, 20, 25, 30, 35, n - 1] {
             let rotated = |shares: &[u32]| [&shares[distance..], &shares[..distance]].concat();
-            let (c, s, _) = run_both(|party, channel, _| {
-                let triples = triples(party, channel, n);
-                let x = if party == Party::Client { &client } else { &server };
-                let before = channel.stats().total;
-                let z = multiply(party, channel, triples, x.clone().into(), rotated(x).into()).unwrap();
-                (z, channel.stats().total - before)
+            let (c, s, _) = run_both(|peer| {
+                let triples = triples(peer, n);
+                let x = if peer.party == Party::Client { &client } else { &server };
+                let before = peer.channel.stats().total;
+                let z = multiply(peer, triples, x.clone().into(), rotated(x).into()).unwrap();
+                (z, peer.channel.stats().total - before)
             });
             let ring = Ring::Prime(P);
             let residue = |i: usize| ring.from_signed(values[i % n]);
@@ -99,8 +94,8 @@ mod tests {
         }
     }
 
-    fn dealt(party: Party, channel: &mut Channel, count: usize) -> BeaverTriples {
-        Dealer::for_tests(party, [5; 32]).triples(channel, count).unwrap()
+    fn dealt(peer: &mut Peer, count: usize) -> BeaverTriples {
+        Dealer::for_tests(peer.party, [5; 32]).deal(count)
     }
 
     #[test]
@@ -115,29 +110,26 @@ mod tests {
 
     #[test]
     fn works_with_triples_made_by_encryption() {
-        check(10, |party, channel, count| {
-            let mut prng = Prng::from_seed_for_tests([party as u8 + 7; 32]);
-            let mut source = HeSource::setup(party, channel, &Device::cpu(), &mut prng).unwrap();
-            source.triples(channel, count).unwrap()
+        check(10, |peer, count| {
+            peer.source = Box::new(HeSource::setup(peer, &Device::cpu()).unwrap());
+            peer.triples(count).unwrap()
         });
     }
 
     #[test]
     fn refuses_missing_triples_and_values_outside_the_field() {
-        let (client, server, _) = run_both(|party, channel, _| {
+        let (client, server, _) = run_both(|peer| {
             for [t, x, y] in [[2, 3, 3], [3, 3, 2], [3, 2, 3]] {
-                let triples = dealt(party, channel, t);
-                assert!(matches!(
-                    multiply(party, channel, triples, Shares::zeros(x), Shares::zeros(y)),
-                    Err(Error::Model(_))
-                ));
+                let triples = dealt(peer, t);
+                let product = multiply(peer, triples, Shares::zeros(x), Shares::zeros(y));
+                assert!(matches!(product, Err(Error::Model(_))));
             }
-            if party == Party::Server {
-                channel.send_pod(&[0, 0, 0, P]).unwrap();
-                return Ok(channel.recv_pod::<u32>(4).map(drop)?);
+            if peer.party == Party::Server {
+                peer.channel.send_pod(&[0, 0, 0, P]).unwrap();
+                return Ok(peer.channel.recv_pod::<u32>(4).map(drop)?);
             }
-            let triples = dealt(party, channel, 2);
-            multiply(party, channel, triples, Shares::zeros(2), Shares::zeros(2)).map(drop)
+            let triples = dealt(peer, 2);
+            multiply(peer, triples, Shares::zeros(2), Shares::zeros(2)).map(drop)
         });
         assert!(matches!(client, Err(Error::Protocol(_))) && server.is_ok());
     }

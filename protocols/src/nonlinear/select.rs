@@ -11,29 +11,25 @@
 //! | 4 | client -> server | corrections for x_C | 4 | online |
 
 use blindvox_engine::simd::wide;
-use blindvox_net::channel::{Channel, Party};
+use blindvox_net::channel::Party;
 
 use crate::error::Result;
-use crate::ot::OtPair;
-use crate::share::{Ring, Shares};
+use crate::ot;
+use crate::peer::{Link, Peer};
+use crate::share::{BitShares, Ring, Shares};
+use crate::traffic::Bytes;
 
-/// This party's share in `ring` of d·x from its bits (0 or 1 each) and its shares of x there.
+/// This party's share in `ring` of d·x from its shares of the bits d and of x there.
 ///
 /// # Panics
 /// If there are not as many bits as values.
-pub fn select(
-    party: Party,
-    channel: &mut Channel,
-    ot: &mut OtPair,
-    bits: &[u8],
-    x: &[u32],
-    ring: Ring,
-) -> Result<Shares> {
+pub fn select(peer: &mut Peer, bits: &BitShares, x: &[u32], ring: Ring) -> Result<Shares> {
     assert_eq!(bits.len(), x.len(), "a bit for each value");
     let mask = |d: u8| u32::from(d).wrapping_neg();
     let mut correlations = Shares::from(x);
-    let signed = correlations.iter_mut().zip(bits);
+    let signed = correlations.iter_mut().zip(&**bits);
     wide(|| signed.for_each(|(c, &d)| *c = (*c & !mask(d)) | (ring.neg(*c) & mask(d))));
+    let Link { party, channel, ot, .. } = &mut peer.link;
     // The server sends first.
     let (mut sum, received) = match party {
         Party::Server => {
@@ -45,9 +41,14 @@ pub fn select(
             (ot.send.cot(channel, &correlations, ring)?, received)
         }
     };
-    let terms = sum.iter_mut().zip(&*received).zip(x.iter().zip(bits));
+    let terms = sum.iter_mut().zip(&*received).zip(x.iter().zip(&**bits));
     wide(|| terms.for_each(|((s, &r), (&x, &d))| *s = ring.add(ring.add(*s, r), x & mask(d))));
     Ok(sum)
+}
+
+/// Bytes for `n` values, at a block width of transfers.
+pub fn bytes(n: usize, ring: Ring, width: usize) -> Bytes {
+    ot::bytes(n, ring, width, Party::Client) + ot::bytes(n, ring, width, Party::Server)
 }
 
 #[cfg(test)]
@@ -69,14 +70,13 @@ mod tests {
             let masks: Vec<u32> = (0..400u32).map(|i| ring.mask(i.wrapping_mul(0x9e37_79b9))).collect();
             let (client, server) = share(ring, &values, &masks);
             let bits: [Vec<u8>; 2] = [4, 8].map(|p| (0..400).map(|i| u8::from(i & p != 0)).collect());
-            let (c, s, traffic) = run_both(|party, channel, ot| {
-                let (bits, x) = if party == Party::Client { (&bits[0], &client) } else { (&bits[1], &server) };
-                select(party, channel, ot, bits, x, ring).unwrap()
+            let (c, s, traffic) = run_both(|peer| {
+                let (bits, x) = if peer.party == Party::Client { (&bits[0], &client) } else { (&bits[1], &server) };
+                select(peer, &bits.clone().into(), x, ring).unwrap()
             });
             let d: Vec<u8> = bits[0].iter().zip(&bits[1]).map(|(a, b)| a ^ b).collect();
             assert_eq!(ring.open(&c, &s), ideal(&d, &values), "{ring}");
-            let (choices, corrections) = cot_bytes(400, ring, LOCAL_WIDTH);
-            assert_eq!([traffic.sent, traffic.received], [(choices + corrections) as u64; 2]);
+            assert_eq!(Bytes::from(traffic), bytes(400, ring, LOCAL_WIDTH));
         }
         // 512 transfers of 4 bytes are extended, 400 corrections sent, in each direction.
         assert_eq!(cot_bytes(400, Ring::FULL, LOCAL_WIDTH), (4096, 1600));

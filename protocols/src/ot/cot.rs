@@ -14,15 +14,16 @@
 
 use blindvox_engine::aes::{Aes128, INSTANCES_PER_KEY, KeySequence};
 use blindvox_engine::simd::wide;
-use blindvox_net::channel::Channel;
+use blindvox_net::channel::{Channel, Party};
 use blindvox_net::transport::recycle;
 use zeroize::Zeroizing;
 
 use super::pack::{bits, pack, pack_choices, packed_len, unpack};
-use super::softspoken::{CHUNK_WORDS, chunks};
+use super::softspoken::{CHUNK_WORDS, chunks, extension_bytes};
 use super::{OtReceiver, OtSender};
 use crate::error::Result;
 use crate::share::{Ring, Shares};
+use crate::traffic::Bytes;
 
 const CHUNK: usize = 128 * CHUNK_WORDS;
 
@@ -207,11 +208,17 @@ fn add_chosen(ring: Ring, shares: &mut [u32], received: &[u32], choices: &[u8]) 
     }
 }
 
+/// Bytes of a COT of `n` transfers at a block width, of which this party chooses.
+pub fn bytes(n: usize, ring: Ring, width: usize, chooser: Party) -> Bytes {
+    let (choices, corrections) = cot_bytes(n, ring, width);
+    Bytes::sent_by(chooser, choices, corrections)
+}
+
 /// Bytes (receiver to sender, sender to receiver) of a COT of `n` transfers at a block width.
 pub fn cot_bytes(n: usize, ring: Ring, width: usize) -> (usize, usize) {
     let words: usize = chunks(n.div_ceil(128)).sum();
     let back = (0..n).step_by(CHUNK).map(|at| packed_len(CHUNK.min(n - at), bits(ring))).sum();
-    (words * 16 * 128_usize.div_ceil(width), back)
+    (extension_bytes(words, width), back)
 }
 
 #[cfg(test)]

@@ -22,16 +22,25 @@ mod base;
 mod columns;
 mod cot;
 mod pack;
+mod setup;
 mod softspoken;
 mod tree;
 
-pub use cot::cot_bytes;
+pub use cot::{bytes, cot_bytes};
+pub(crate) use setup::setup_from_bytes;
+pub(crate) use softspoken::extension_bytes;
 pub use softspoken::{LINK_WIDTH, LOCAL_WIDTH, OtReceiver, OtSender};
 
 use blindvox_engine::Prng;
 use blindvox_net::channel::{Channel, Party};
 
 use crate::error::Result;
+use crate::traffic::Bytes;
+
+/// Bytes of [`OtPair::setup`] at a block width.
+pub fn setup_bytes(width: usize) -> Bytes {
+    setup::setup_bytes(Party::Client) + setup_from_bytes(Party::Server, width)
+}
 
 /// Both directions, as one party holds them.
 pub struct OtPair {

@@ -1,0 +1,153 @@
+//! The network in real numbers: what a graph and its weights say, with batch normalisation folded into the linear layers.
+//!
+//! Nothing here knows how it will be computed: a linear layer has its weights as they are, an activation is one node with
+//! its coefficients, a skip is a concatenation. Readers lower it to what they compute with: [`crate::integers`] to exact
+//! steps on integers.
+//!
+//! Tensors are `[channels, D, H, W]` in that order, with W fastest; a planar network has D = 1, and what has no grid (the
+//! features of a table, a flattened tensor, the scores of a class) has a grid of one element.
+
+mod kind;
+
+use std::fmt;
+
+pub use kind::LinearKind;
+
+/// The position of a node in [`Network::nodes`].
+pub type NodeId = usize;
+
+/// A network in real numbers.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// In order of execution: the first is the one [`Op::Input`], the others read earlier ones.
+    pub nodes: Vec<Node>,
+    /// The node whose channels are the scores of the classes.
+    pub scores: NodeId,
+    /// What becomes of the scores.
+    pub output: Output,
+    /// The name that the output has in the graph.
+    pub output_name: String,
+}
+
+/// The size of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Channels.
+    pub channels: usize,
+    /// D, H, W; D = 1 in a planar network.
+    pub dims: [usize; 3],
+}
+
+impl Shape {
+    /// Elements of all channels.
+    pub fn elements(&self) -> usize {
+        self.channels * self.voxels()
+    }
+
+    /// Elements of one channel.
+    pub fn voxels(&self) -> usize {
+        self.dims.iter().product()
+    }
+}
+
+/// An operation, what it reads and the tensor that it makes.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The name that it has in the graph.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// The nodes it reads, in order.
+    pub inputs: Vec<NodeId>,
+    /// Its tensor.
+    pub shape: Shape,
+}
+
+/// What a node computes.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// What the client has.
+    Input,
+    /// A weighted sum with a bias.
+    Linear(Linear),
+    /// The same function of each element.
+    Activation(Activation),
+    /// The mean of each window, side by side; the windows' sizes along D, H, W divide the grid.
+    AvgPool([usize; 3]),
+    /// The maximum of each window, likewise.
+    MaxPool([usize; 3]),
+    /// The inputs' channels one after another.
+    Concat,
+    /// Every element a channel of its own, in the order C, D, H, W.
+    Flatten,
+}
+
+/// A convolution, a transposed convolution or, on a grid of one element, a dense layer.
+#[derive(Clone)]
+pub struct Linear {
+    /// Geometry.
+    pub kind: LinearKind,
+    /// `[out_channels][in_channels][kd][kh][kw]` for every kind, normalisation folded in.
+    pub weights: Vec<f32>,
+    /// One an output channel.
+    pub bias: Vec<f64>,
+}
+
+/// An activation.
+#[derive(Clone)]
+pub enum Activation {
+    /// max(x, 0).
+    Relu,
+    /// x^2.
+    Square,
+    /// a·x^2 + b·x + c with coefficients of its own for each channel.
+    Quadratic {
+        /// One a channel.
+        a: Vec<f32>,
+        /// One a channel.
+        b: Vec<f32>,
+        /// One a channel.
+        c: Vec<f32>,
+    },
+}
+
+/// What the client learns of the scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The class of the largest score at each voxel, the lowest of a tie.
+    Labels,
+    /// The class of the largest score, the lowest of a tie: the grid has one element.
+    Class,
+    /// The scores themselves.
+    Scores,
+}
+
+/// Says what is public of it: no weight and no bias.
+impl fmt::Debug for Linear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Linear({:?}, ..)", self.kind)
+    }
+}
+
+/// Says what is public of it: no coefficient.
+impl fmt::Debug for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Relu => "Relu",
+            Self::Square => "Square",
+            Self::Quadratic { .. } => "Quadratic(..)",
+        })
+    }
+}
+
+impl Network {
+    /// The shape of what the client gives.
+    pub fn input(&self) -> Shape {
+        self.nodes[0].shape
+    }
+
+    /// Number of labels: the channels of the scores.
+    pub fn classes(&self) -> usize {
+        self.nodes[self.scores].shape.channels
+    }
+}

@@ -1,0 +1,148 @@
+//! What a run will send, from its plans alone: no volume, no weights, no peer.
+
+use blindvox_engine::bfv::{Params, PublicKey};
+use blindvox_models::{Program, Step, TensorId};
+
+use super::hello::HELLO_BYTES;
+use super::presets::{PairSupply, Ways};
+use super::report::StepCost;
+use super::shares::online::{Needs, Outcome, needs};
+use super::shares::preprocess::squares;
+use super::shares::public;
+use crate::correlations::he::PairTraffic;
+use crate::error::Result;
+use crate::linear::Plan;
+use crate::nonlinear::{Nonlinear, square};
+use crate::share::{P, Ring};
+use crate::traffic::Bytes;
+use crate::{convert, gc, ot};
+
+/// Bytes of a run by its phases, as the client's report counts them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    /// Greeting, architecture, keys, base transfers.
+    pub setup: Bytes,
+    /// The source of square pairs, or all of them.
+    pub preprocessing: Bytes,
+    /// Each step's.
+    pub steps: Vec<StepBytes>,
+}
+
+/// One step's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepBytes {
+    /// The layer.
+    pub name: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Both directions.
+    pub bytes: Bytes,
+}
+
+impl Estimate {
+    /// Of all steps.
+    pub fn online(&self) -> Bytes {
+        self.steps.iter().map(|step| step.bytes).sum()
+    }
+
+    /// What the client counted, in the same form.
+    pub fn counted(outcome: &Outcome) -> Self {
+        let phase = |kind| {
+            let costs = outcome.preparation.iter().filter(|cost| cost.kind == kind);
+            costs.map(|cost| Bytes::from(cost.traffic)).sum()
+        };
+        let step = |cost: &StepCost| StepBytes { name: cost.name.clone(), kind: cost.kind, bytes: cost.traffic.into() };
+        Self {
+            setup: phase("setup"),
+            preprocessing: phase("preprocessing"),
+            steps: outcome.steps.iter().map(step).collect(),
+        }
+    }
+
+    /// Of the whole run.
+    pub fn total(&self) -> Bytes {
+        self.setup + self.preprocessing + self.online()
+    }
+}
+
+/// The bytes of a run of `program`, whose [`plans`](super::shares::session::plans) these are, at a block width of transfers:
+/// [`ot::LINK_WIDTH`] between hosts, [`ot::LOCAL_WIDTH`] in one process.
+///
+/// # Errors
+/// For a program that can't be encoded.
+pub fn estimate(program: &Program, plans: &[Plan], ways: &Ways, width: usize) -> Result<Estimate> {
+    let architecture = public::encode(program)?.len();
+    let key = PublicKey::wire_len(&Params::hom_conv());
+    let hellos = Bytes::each_way(HELLO_BYTES);
+    let setup = hellos + Bytes { up: key as u64, down: architecture as u64 } + ot::setup_bytes(width);
+    let count = squares(program);
+    let source = if count > 0 { PairTraffic::setup() } else { Bytes::default() };
+    let (ahead, pairs) = match ways.pairs() {
+        PairSupply::Ahead => (PairTraffic::default().request(count), None),
+        PairSupply::AsUsed => (Bytes::default(), Some(PairTraffic::default())),
+    };
+    let mut steps = Steps { program, needs: needs(program), nonlinear: Nonlinear::new(ways.compare), width, pairs };
+    let mut plans = plans.iter();
+    let mut first = steps.provided(program.input, 32);
+    let each = program.steps.iter().map(|step| {
+        let linear = if let Step::Linear(_) = step { plans.next() } else { None };
+        let bytes = steps.step(step, linear) + std::mem::take(&mut first);
+        StepBytes { name: step.name().to_owned(), kind: step.kind(), bytes }
+    });
+    Ok(Estimate {
+        setup: setup + gc::traffic::setup_bytes(width),
+        preprocessing: source + ahead,
+        steps: each.collect(),
+    })
+}
+
+struct Steps<'a> {
+    program: &'a Program,
+    needs: Vec<Needs>,
+    nonlinear: Nonlinear,
+    width: usize,
+    /// None where they were made ahead.
+    pairs: Option<PairTraffic>,
+}
+
+impl Steps<'_> {
+    fn step(&mut self, step: &Step, plan: Option<&Plan>) -> Bytes {
+        let elements = |tensor: TensorId| self.program.tensors[tensor].elements();
+        match step {
+            Step::Linear(linear) => {
+                let cost = plan.map(Plan::cost).unwrap_or_default();
+                let sums = Bytes { up: cost.bytes_up as u64, down: cost.bytes_down as u64 };
+                sums + self.provided(linear.output, 32 - linear.shift)
+            }
+            Step::Square { input, output, shift, .. } => {
+                let n = elements(*input);
+                let supply = self.pairs.as_mut();
+                let pairs = supply.map_or(Bytes::default(), |pairs| square::chunks(n).map(|n| pairs.request(n)).sum());
+                square::bytes(n, *shift, self.width) + pairs + self.provided(*output, 32)
+            }
+            Step::Relu { input, output, bits, .. } => {
+                let relu = self.nonlinear.relu_bytes(elements(*input), Ring::Pow2(*bits), self.width);
+                relu + self.provided(*output, 32)
+            }
+            Step::MaxPool { input, output, window, bits, .. } => {
+                let size = window.iter().product();
+                let shape = [elements(*input) / size, size];
+                self.nonlinear.max_pool_bytes(shape, Ring::Pow2(*bits), self.width) + self.provided(*output, 32)
+            }
+            Step::AvgPool { output, .. } | Step::Flatten { output, .. } => self.provided(*output, 32),
+            Step::Argmax { input, bits, .. } => {
+                let classes = self.program.classes;
+                self.nonlinear.argmax_bytes([elements(*input) / classes, classes], Ring::Pow2(*bits), self.width)
+            }
+        }
+    }
+
+    /// What brings a tensor's shares mod 2^`bits` to the rings that its readers need.
+    fn provided(&self, tensor: TensorId, bits: u32) -> Bytes {
+        let (n, needs) = (self.program.tensors[tensor].elements(), self.needs[tensor]);
+        let to = |needed: bool, ring: Ring| {
+            if needed { convert::bytes(n, bits, ring, self.width) } else { Bytes::default() }
+        };
+        to(needs.prime, Ring::Prime(P)) + to(needs.full, Ring::FULL)
+    }
+}

@@ -1,0 +1,202 @@
+//! What a party carries through a run.
+//!
+//! | # | from -> to | content | bytes | phase |
+//! |---|---|---|---|---|
+//! | 1, 2 | both ways | [hellos](crate::infer::hello) | 12 each | setup |
+//! | 3 | server -> client | architecture, without weights | its encoding | setup |
+//! | 4 | client -> server | public key for convolutions | 16 + packed | setup |
+//! | 5 | both | base OTs, and from them both directions and the garbler's | see [`crate::ot`] | setup |
+//! | last | both | farewell, see [`Channel::finish`] | 16, not counted | online |
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use blindvox_engine::Prng;
+use blindvox_engine::stack::leaving_nothing;
+use blindvox_models::{Program, Step};
+use blindvox_net::channel::{Channel, Party};
+
+use super::public;
+use super::ways::{LinearKey, Protocols};
+use crate::error::{Error, Result};
+use crate::infer::hello::greet;
+use crate::infer::options::Options;
+use crate::linear::{LinearSpec, Plan, Search};
+use crate::nonlinear::Nonlinear;
+use crate::peer::Peer;
+
+/// What a party brings.
+pub enum Role {
+    /// Nothing yet: its volume comes online.
+    Client,
+    /// The model.
+    Server(Arc<Program>),
+}
+
+impl Role {
+    /// Who this is.
+    pub fn party(&self) -> Party {
+        match self {
+            Self::Client => Party::Client,
+            Self::Server(_) => Party::Server,
+        }
+    }
+}
+
+/// A party after setup.
+pub struct Session {
+    pub(super) peer: Peer,
+    pub(super) options: Options,
+    pub(super) protocols: Protocols,
+    /// The client's has no weights.
+    pub(super) program: Arc<Program>,
+    /// One for each linear step, in order.
+    pub(super) plans: Vec<Plan>,
+    pub(super) setup_time: Duration,
+}
+
+/// Says who it is and no secret.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({:?}, {} steps)", self.peer.party, self.program.steps.len())
+    }
+}
+
+impl Session {
+    /// Agrees on the architecture and makes keys.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a generator made from a fixed seed on a connection to another process; what the peer, the
+    /// architecture or the device make impossible.
+    pub fn setup(role: Role, channel: Channel, prng: Prng, options: Options) -> Result<Self> {
+        leaving_nothing(|| Self::agree(role, channel, prng, options))
+    }
+
+    fn agree(role: Role, mut channel: Channel, mut prng: Prng, options: Options) -> Result<Self> {
+        let start = Instant::now();
+        let party = role.party();
+        if channel.leaves_process() && prng.is_fixed() {
+            let what =
+                "a generator made from a fixed seed is for tests within one process: nothing made of it is secret";
+            return Err(Error::Input(what.to_owned()));
+        }
+        channel.set_phase("setup");
+        greet(party, &options, &mut channel)?;
+        let program = match role {
+            Role::Server(program) => {
+                public::check(&program)?;
+                let bytes = public::encode(&program)?;
+                channel.bind(&bytes);
+                channel.send(bytes)?;
+                program
+            }
+            Role::Client => {
+                let bytes = channel.recv()?;
+                channel.bind(&bytes);
+                Arc::new(public::decode(&bytes)?)
+            }
+        };
+        let plans = plans(&program)?;
+        let linear = LinearKey::exchange(party, &mut channel, &options.device, &mut prng)?;
+        let peer = Peer::setup(party, channel, prng)?.garbling(options.garbling())?;
+        let protocols = Protocols { linear, nonlinear: Nonlinear::new(options.ways.compare) };
+        Ok(Self { peer, options, protocols, program, plans, setup_time: start.elapsed() })
+    }
+
+    /// The program, without weights on the client's side.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+}
+
+/// Plans every linear step from public quantities; an error names the layer that does not fit, or with which the search got too long.
+pub fn plans(program: &Program) -> Result<Vec<Plan>> {
+    let linear = program.steps.iter().filter_map(|step| match step {
+        Step::Linear(linear) => Some(linear),
+        _ => None,
+    });
+    let mut search = Search::default();
+    linear.map(|linear| Plan::searched(&LinearSpec::of(program, linear), &mut search)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linear::search::MAX_CANDIDATES;
+    use crate::peer::Link;
+    use blindvox_models::{Linear, LinearKind, TensorInfo};
+    use blindvox_net::channel::local_pair;
+
+    /// Somebody who changes what a party reads before the OTs, without its notice, ends up with parties that share no key.
+    #[test]
+    fn what_was_agreed_on_is_part_of_every_key() {
+        let labels = |seen: [&[u8]; 2]| {
+            let (client, server) = local_pair();
+            let [receiver, sender] = std::thread::scope(|scope| {
+                let there = scope.spawn(move || keys(Party::Server, server, seen[1]));
+                [keys(Party::Client, client, seen[0]), there.join().unwrap()]
+            });
+            receiver == sender
+        };
+        fn keys(party: Party, mut channel: Channel, seen: &[u8]) -> Vec<u128> {
+            channel.bind(seen);
+            let Link { mut channel, mut ot, .. } = Link::setup(party, channel, Prng::from_os().unwrap()).unwrap();
+            match party {
+                Party::Client => ot.recv.rot(&mut channel, &[0; 10]).unwrap(),
+                Party::Server => ot.send.rot(&mut channel, 10).unwrap().iter().map(|pair| pair[0]).collect(),
+            }
+        }
+        assert!(labels([b"this network", b"this network"]));
+        assert!(!labels([b"this network", b"that network"]));
+    }
+
+    /// The widest layers that fit 4096 of them: a small message that asks for hours of planning.
+    fn costly(layers: usize) -> Program {
+        let tensor = TensorInfo {
+            name: String::new(),
+            channels: 256,
+            dims: [8, 16, 16],
+            scale_bits: 0,
+            max_abs: 1,
+            spare_bits: 1,
+            bits: 16,
+        };
+        let conv = |at: usize| {
+            Step::Linear(Linear {
+                name: String::new(),
+                kind: LinearKind::conv([1, 1, 3]),
+                inputs: vec![at],
+                in_channels: 256,
+                out_channels: 256,
+                weights: vec![],
+                weight_bits: 2,
+                bias: vec![],
+                bias_map: None,
+                shift: 1,
+                output: at + 1,
+            })
+        };
+        let mut steps: Vec<Step> = (0..layers).map(conv).collect();
+        steps.push(Step::Argmax { name: String::new(), input: layers, bits: 16 });
+        Program { tensors: vec![tensor; layers + 1], steps, input: 0, logits: layers, classes: 256 }
+    }
+
+    #[test]
+    fn planning_is_bounded_by_a_count() {
+        let bytes = public::encode(&costly(4000)).unwrap();
+        assert!(bytes.len() < 1 << 20, "{} bytes", bytes.len());
+        let program = public::decode(&bytes).unwrap();
+        let text = plans(&program).unwrap_err().to_string();
+        assert!(text.contains(&format!("more than {MAX_CANDIDATES} layouts")), "{text}");
+        // The count is of all layers together: one of these is a small part of it.
+        let mut search = Search::default();
+        let Step::Linear(one) = &program.steps[0] else { panic!("a convolution first") };
+        let spec = LinearSpec::of(&program, one);
+        Plan::searched(&spec, &mut search).unwrap();
+        let each = search.examined();
+        assert!((1..MAX_CANDIDATES / 100).contains(&each), "{each}");
+        while Plan::searched(&spec, &mut search).is_ok() {}
+        assert_eq!(search.examined(), MAX_CANDIDATES);
+    }
+}

@@ -1,0 +1,194 @@
+//! What reads bytes of a peer or a file, as plain functions of the bytes: one list, driven over its seeds and their mutations by an
+//! ordinary test and at length by `cargo fuzz` (`fuzz/` beside the workspace).
+//!
+//! A target may refuse its bytes. It may not panic, hang, or take memory that the bytes don't pay for.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use blindvox_engine::bfv::{Params, PublicKey, SecretKey};
+use blindvox_engine::rlwe::SeededCiphertexts;
+use blindvox_engine::{Device, Prng};
+use blindvox_models::data::nifti::{Header, Volume};
+use blindvox_models::format::bundle::{MODEL_FILE, WEIGHTS_FILE};
+use blindvox_models::{Bundle, Program, testing};
+use blindvox_net::local_pair;
+use blindvox_net::transport::tcp;
+use blindvox_protocols::Error;
+use blindvox_protocols::gc::{arithmetic, bristol};
+use blindvox_protocols::infer::session::plans;
+use blindvox_protocols::infer::shares::public;
+use blindvox_protocols::infer::{Options, Role, Session};
+
+/// One reader.
+pub struct Target {
+    /// The name of its folder in `fuzz/corpus` and of its program in `fuzz/fuzz_targets`.
+    pub name: &'static str,
+    /// Reads; whether the bytes got past the first check.
+    pub run: fn(&[u8]) -> bool,
+    /// Bytes that are read as they should be.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// Every reader.
+pub static TARGETS: [Target; 7] = [
+    Target { name: "frames", run: frames, seeds: framed },
+    Target { name: "hello", run: hello, seeds: hellos },
+    Target { name: "architecture", run: architectures, seeds: encoded_architectures },
+    Target { name: "ciphertexts", run: ciphertexts, seeds: keys_and_ciphertexts },
+    Target { name: "nifti", run: nifti, seeds: volumes },
+    Target { name: "bundle", run: bundle, seeds: bundles },
+    Target { name: "bristol", run: circuits, seeds: written_circuits },
+];
+
+/// The target of this name.
+///
+/// # Panics
+/// Where there is none.
+pub fn target(name: &str) -> &'static Target {
+    TARGETS.iter().find(|target| target.name == name).expect("a target of the list")
+}
+
+// A stream of frames.
+
+fn frames(mut bytes: &[u8]) -> bool {
+    let all = bytes.len();
+    let mut read = 0;
+    while let Ok(message) = tcp::read_message(&mut bytes) {
+        assert!(message.bytes.len() < all);
+        read += 1;
+    }
+    read > 0
+}
+
+fn framed() -> Vec<Vec<u8>> {
+    let frame =
+        |number: u32, bytes: &[u8]| [&(bytes.len() as u32).to_le_bytes()[..], &number.to_le_bytes(), bytes].concat();
+    vec![frame(0, b"one message"), [frame(0, &[1; 300]), frame(1, &[]), frame(2, &[7; 3])].concat()]
+}
+
+// A hello.
+
+fn tiny() -> &'static Arc<Program> {
+    static TINY: OnceLock<Arc<Program>> = OnceLock::new();
+    TINY.get_or_init(|| Arc::new(testing::tiny().program().0))
+}
+
+/// A service that gets these bytes for a hello, and then nothing more.
+fn hello(bytes: &[u8]) -> bool {
+    let (mut client, server) = local_pair();
+    client.send(bytes[..bytes.len().min(1 << 16)].to_vec()).expect("room");
+    let prng = Prng::from_seed_for_tests([1; 32]);
+    drop(client);
+    let result = Session::setup(Role::Server(tiny().clone()), server, prng, Options::new(Device::cpu()));
+    // The hello passed if it is the key after it that is missed.
+    matches!(result, Err(Error::Connection(_)))
+}
+
+fn hellos() -> Vec<Vec<u8>> {
+    let (client, mut server) = local_pair();
+    let setup = std::thread::spawn(move || {
+        let prng = Prng::from_seed_for_tests([1; 32]);
+        Session::setup(Role::Client, client, prng, Options::new(Device::cpu())).is_err()
+    });
+    let hello = server.recv().expect("the client's hello");
+    drop(server);
+    assert!(setup.join().expect("no panic"), "nobody answered");
+    vec![hello]
+}
+
+// A network without its weights, and what it asks to be planned.
+
+fn architectures(bytes: &[u8]) -> bool {
+    match public::decode(bytes).map(|program| plans(&program)) {
+        Ok(Ok(_)) => true,
+        // Decoded, and refused by the layer's name: it doesn't fit, or the search for its plan is bounded.
+        Ok(Err(Error::Model(what))) if what.starts_with("layer ") => true,
+        Err(Error::Protocol(what)) if what.contains("architecture") => false,
+        Ok(Err(error)) | Err(error) => panic!("an error about something else: {error}"),
+    }
+}
+
+fn encoded_architectures() -> Vec<Vec<u8>> {
+    vec![public::encode(&tiny().public_view()).expect("encodes")]
+}
+
+// Public keys and ciphertexts: the first byte says which, the second the parameters.
+
+fn params(which: u8) -> &'static Params {
+    static PARAMS: OnceLock<[Params; 2]> = OnceLock::new();
+    &PARAMS.get_or_init(|| [Params::hom_conv(), Params::square_pairs()])[usize::from(which & 1)]
+}
+
+fn ciphertexts(bytes: &[u8]) -> bool {
+    let [kind, which, bytes @ ..] = bytes else { return false };
+    let (params, device) = (params(*which), Device::cpu());
+    match kind & 1 {
+        0 => PublicKey::from_bytes(params, &device, bytes).is_ok(),
+        _ => SeededCiphertexts::from_bytes(params, &device, 1, bytes).is_ok(),
+    }
+}
+
+fn keys_and_ciphertexts() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for which in 0..2u8 {
+        let (params, mut prng) = (params(which), Prng::from_seed_for_tests([9; 32]));
+        let key = SecretKey::generate(params, &Device::cpu(), &mut prng).expect("a key");
+        let ciphertext = key.encrypt_seeded(&vec![3; params.n()], &mut prng).expect("a ciphertext");
+        seeds.push([&[0, which], &key.public_key(&mut prng).expect("a key").to_bytes()[..]].concat());
+        seeds.push([&[1, which], &ciphertext.to_bytes().expect("bytes")[..]].concat());
+    }
+    seeds
+}
+
+// Files, by way of a folder of this process alone.
+
+fn folder() -> &'static Path {
+    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    // In memory where there is such a place: a million small files are otherwise all that a run waits for.
+    let make = || tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
+    FOLDER.get_or_init(make).path()
+}
+
+fn nifti(bytes: &[u8]) -> bool {
+    let path = folder().join(format!("{:?}.nii", std::thread::current().id()));
+    std::fs::write(&path, bytes).expect("room");
+    Volume::load(&path).is_ok()
+}
+
+fn volumes() -> Vec<Vec<u8>> {
+    let path = folder().join("seed.nii");
+    let volume =
+        Volume { dims: [2, 3, 4], data: (0..24u8).map(f64::from).collect(), header: Header::new([2, 3, 4], 1.0) };
+    volume.save(&path).expect("room");
+    vec![std::fs::read(&path).expect("a file")]
+}
+
+/// The length of `model.json` in four bytes, that file, and the rest as weights.
+fn bundle(bytes: &[u8]) -> bool {
+    let Some((length, rest)) = bytes.split_first_chunk() else { return false };
+    let (json, weights) = rest.split_at((u32::from_le_bytes(*length) as usize).min(rest.len()));
+    let folder = folder().join(format!("{:?}", std::thread::current().id()));
+    std::fs::create_dir_all(&folder).expect("room");
+    std::fs::write(folder.join(MODEL_FILE), json).expect("room");
+    std::fs::write(folder.join(WEIGHTS_FILE), weights).expect("room");
+    Bundle::load(&folder).is_ok()
+}
+
+fn bundles() -> Vec<Vec<u8>> {
+    let written = testing::tiny();
+    written.calibrate();
+    let [json, weights] =
+        [MODEL_FILE, WEIGHTS_FILE].map(|f| std::fs::read(written.directory.path().join(f)).expect("a file"));
+    vec![[&(json.len() as u32).to_le_bytes()[..], &json, &weights].concat()]
+}
+
+// Circuits in text.
+
+fn circuits(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| bristol::read(text).is_ok())
+}
+
+fn written_circuits() -> Vec<Vec<u8>> {
+    vec![bristol::write(&arithmetic::sign(4)).into_bytes(), bristol::write(&arithmetic::relu(3)).into_bytes()]
+}
