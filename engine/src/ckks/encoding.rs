@@ -32,7 +32,7 @@ pub struct Plaintext {
     pub(crate) scale: f64,
     pub(crate) slots: usize,
     pub(crate) bound: f64,
-    /// log2 of the largest coefficient.
+    /// log2 of what no coefficient exceeds.
     pub(crate) bits: f64,
 }
 
@@ -73,7 +73,7 @@ impl Plaintext {
         if self.bits >= basis.log2_q() - 1.0 {
             let (level, have) = (basis.len(), basis.log2_q() - 1.0);
             return Err(Error::Parameters(format!(
-                "coefficients of {:.1} bits at scale 2^{:.1}: level {level} has {have:.1}",
+                "coefficients of up to {:.1} bits at scale 2^{:.1}: level {level} has {have:.1}",
                 self.bits,
                 self.scale.log2()
             )));
@@ -141,6 +141,11 @@ impl Encoder {
         if !scale.is_finite() || scale <= 0.0 {
             return Err(Error::Parameters(format!("scale {scale}: must be positive and finite")));
         }
+        // No coefficient is larger than the largest value, times the scale.
+        let bits = (self.bound * scale).log2();
+        if bits > 126.0 {
+            return Err(Error::Parameters(format!("scale 2^{:.1}: coefficients pass two words", scale.log2())));
+        }
         let fits = |z: &Complex| z.is_finite() && z.abs() <= self.bound;
         if let Some(i) = values.iter().position(|z| !fits(z)) {
             return Err(Error::Parameters(format!("value {i} is not finite or beyond the bound {}", self.bound)));
@@ -160,16 +165,13 @@ impl Encoder {
             coefficients[half] = 0.0;
             (1..half).for_each(|i| coefficients[2 * half - i] = -coefficients[i]);
         }
-        let largest = coefficients.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
-        if largest >= 2f64.powi(126) {
-            return Err(Error::Parameters(format!("scale 2^{:.1}: coefficients pass two words", scale.log2())));
-        }
-        let words = if largest < 2f64.powi(62) {
+        // Which words they take follows from the bound, not from the values.
+        let words = if bits < 62.0 {
             Words::One(Zeroizing::new(coefficients.iter().map(|&x| x as i64).collect()))
         } else {
             Words::Two(Zeroizing::new(coefficients.iter().map(|&x| x as i128).collect()))
         };
-        Ok(Plaintext { words, scale, slots: self.slots, bound: self.bound, bits: largest.log2() })
+        Ok(Plaintext { words, scale, slots: self.slots, bound: self.bound, bits })
     }
 
     /// The values of integer coefficients, `scale` times them; copies of a slot are averaged.

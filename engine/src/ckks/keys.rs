@@ -1,4 +1,4 @@
-//! Keys: encryption under the secret or the public key, and decryption. Each is one chain.
+//! Keys: encryption under the secret or the public key, decryption, and what is done to results before they are sent.
 
 use std::fmt;
 
@@ -10,12 +10,11 @@ use super::encoding::{Encoder, Plaintext};
 use super::noise;
 use super::params::Params;
 use crate::Integers;
-use crate::chain::{Chain, Each, Item};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly::{Ntt, PolyBatch};
+use crate::poly::PolyBatch;
 use crate::prng::Prng;
-use crate::ring::sampler::{self, PublicSeed};
+use crate::ring::sampler::PublicSeed;
 use crate::ring::{Basis, Modulus};
 use crate::rlwe::{self, EvalKeys, KeyRequest, wire};
 
@@ -105,26 +104,8 @@ impl SecretKey {
     pub fn encrypt_seeded(&self, text: &Plaintext, prng: &mut Prng) -> Result<Seeded> {
         let basis = self.params.basis();
         text.fits(basis)?;
-        let mut seed = PublicSeed::default();
-        prng.fill_bytes(&mut seed);
-        let (series, s) = (prng.series(), self.key.on(basis)?);
-        let mut chain = Chain::new(basis);
-        let (noise, message) = (chain.small(), chain.given());
-        let c0 = chain.uniform(&seed, 0);
-        chain.mul(&c0, &s);
-        let c0 = chain.inverse(c0);
-        chain.negate(&c0);
-        chain.add_lifted(&c0, noise, &vec![1; basis.len()]);
-        chain.add(&c0, &message);
-        let c0 = chain.forward(c0);
-        chain.output(c0);
-        let prepare = |mut item: Item<'_>| {
-            sampler::fill_noise(&mut series.at(item.number), item.small[0]);
-            write_residues(basis, text.words.integers(), item.given[0]);
-            Ok(())
-        };
-        let finish = |_: Item<'_>, outputs: &[&[u64]]| Ok(outputs[0].to_vec());
-        let c0 = chain.run(self.device(), 1, &Each::new(prepare, finish))?.remove(0);
+        let write = |words: &mut [u64]| write_residues(basis, text.words.integers(), words);
+        let (seed, c0) = self.key.encrypt(write, prng)?;
         Ok(Seeded { seed, level: basis.len(), c0, scale: text.scale, slots: text.slots, bound: text.bound })
     }
 
@@ -144,20 +125,8 @@ impl SecretKey {
                 basis.len()
             )));
         }
-        let coefficients = self.phase(&x.pair.limbs(&basis)?.to_batch()?)?;
-        Decrypted::new(&self.params, coefficients, x)
-    }
-
-    /// c0 + c1 s, nearest zero, of a ciphertext on one or two primes.
-    fn phase(&self, pair: &PolyBatch<Ntt>) -> Result<Zeroizing<Vec<f64>>> {
-        let (basis, s) = (pair.basis(), self.key.on(pair.basis())?);
-        let mut chain = Chain::new(basis);
-        let (c0, c1) = (chain.item_of(pair, 0), chain.item_of(pair, 1));
-        chain.mul_add(&c0, &c1, &s);
-        let c0 = chain.inverse(c0);
-        chain.output(c0);
-        let finish = |_: Item<'_>, outputs: &[&[u64]]| Ok(Zeroizing::new(centred(basis, outputs[0])));
-        Ok(chain.run(self.device(), 1, &Each::new(|_: Item<'_>| Ok(()), finish))?.remove(0))
+        let phase = self.key.phase(&x.pair.limbs(&basis)?.to_batch()?)?;
+        Decrypted::new(&self.params, Zeroizing::new(centred(&basis, &phase)), x)
     }
 }
 

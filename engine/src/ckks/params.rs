@@ -152,6 +152,29 @@ impl Params {
         &self.rlwe
     }
 
+    /// Scale, bound and flooding, then the ring and its primes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = [self.scale, self.bound].map(f64::to_le_bytes).concat();
+        out.extend(self.flood.map_or(u32::MAX, |bits| bits).to_le_bytes());
+        out.extend(self.rlwe.to_bytes());
+        out
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote, under 128 bits refused.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] for anything else, [`Error::Parameters`] for what is refused.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let mut reader = rlwe::wire::Reader::new(bytes);
+        let [scale, bound] = [f64::from_le_bytes(reader.array()?), f64::from_le_bytes(reader.array()?)];
+        let flood = Some(u32::from_le_bytes(reader.array()?)).filter(|&bits| bits != u32::MAX);
+        let fits = (2.0..=110f64.exp2()).contains(&scale) && bound > 0.0 && bound.is_finite();
+        if !fits || flood.is_some_and(|bits| bits > 60) {
+            return Err(Error::Decode(format!("parameters with scale {scale}, bound {bound}, flooding {flood:?}")));
+        }
+        Ok(Self { rlwe: rlwe::Params::from_bytes(reader.rest())?, scale, bound, flood })
+    }
+
     /// In words, for reports.
     pub fn describe(&self) -> String {
         let warning = if self.is_128_bit() { "" } else { ", UNDER 128-BIT SECURITY" };
@@ -180,6 +203,10 @@ mod tests {
         assert_eq!(bits(&Params::cnn()), (16384, 5, 3, 400));
         assert_eq!(bits(&Params::fast()), (16384, 7, 2, 430));
         assert_eq!(bits(&Params::balanced()), (32768, 12, 5, 850));
+        for params in [Params::cnn(), Params::balanced()] {
+            assert_eq!(Params::from_bytes(&params.to_bytes()).unwrap(), params);
+            assert!(Params::from_bytes(&params.to_bytes()[1..]).is_err());
+        }
         let refused = Params::builder(8192).chain(50, &[50; 3]).special(&[50]).build().unwrap_err().to_string();
         assert!(refused.contains("under 128-bit security"), "{refused}");
     }

@@ -75,6 +75,48 @@ impl SecretKey {
         Ok(c0)
     }
 
+    /// A fresh encryption of a message that is written over zeros as `[limbs, n]` residues: the seed of c1, its polynomial 0,
+    /// and the points of c0 = e + m - c1 s.
+    pub(crate) fn encrypt(
+        &self,
+        message: impl Fn(&mut [u64]) + Sync,
+        prng: &mut Prng,
+    ) -> Result<(PublicSeed, Vec<u64>)> {
+        let basis = self.params.basis();
+        let mut seed = PublicSeed::default();
+        prng.fill_bytes(&mut seed);
+        let (series, s) = (prng.series(), self.on(basis)?);
+        let mut chain = Chain::new(basis);
+        let (noise, given) = (chain.small(), chain.given());
+        let c0 = chain.uniform(&seed, 0);
+        chain.mul(&c0, &s);
+        let c0 = chain.inverse(c0);
+        chain.negate(&c0);
+        chain.add_lifted(&c0, noise, &vec![1; basis.len()]);
+        chain.add(&c0, &given);
+        let c0 = chain.forward(c0);
+        chain.output(c0);
+        let prepare = |mut item: Item<'_>| {
+            sampler::fill_noise(&mut series.at(item.number), item.small[0]);
+            message(item.given[0]);
+            Ok(())
+        };
+        let finish = |_: Item<'_>, outputs: &[&[u64]]| Ok(outputs[0].to_vec());
+        Ok((seed, chain.run(&self.device, 1, &Each::new(prepare, finish))?.remove(0)))
+    }
+
+    /// c0 + c1 s of a ciphertext's two polynomials, `[limbs, n]` coefficients.
+    pub(crate) fn phase(&self, pair: &PolyBatch<Ntt>) -> Result<Zeroizing<Vec<u64>>> {
+        let s = self.on(pair.basis())?;
+        let mut chain = Chain::new(pair.basis());
+        let (c0, c1) = (chain.item_of(pair, 0), chain.item_of(pair, 1));
+        chain.mul_add(&c0, &c1, &s);
+        let c0 = chain.inverse(c0);
+        chain.output(c0);
+        let finish = |_: Item<'_>, outputs: &[&[u64]]| Ok(Zeroizing::new(outputs[0].to_vec()));
+        Ok(chain.run(&self.device, 1, &Each::new(|_: Item<'_>| Ok(()), finish))?.remove(0))
+    }
+
     /// A public key for this secret.
     pub fn public_key(&self, prng: &mut Prng) -> Result<PublicKey> {
         let mut seed = PublicSeed::default();

@@ -11,6 +11,9 @@ use crate::ring::Basis;
 pub const SECURITY_TABLE: [(usize, u32); 7] =
     [(1024, 26), (2048, 53), (4096, 106), (8192, 214), (16384, 430), (32768, 868), (65536, 1747)];
 
+/// More primes than any set within the table has.
+const MOST_PRIMES: u64 = 64;
+
 /// Ring dimension n, the primes Q of ciphertexts and the primes P of key switching. Secrets are uniform ternary. What
 /// messages are is a scheme's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,11 +85,33 @@ impl Params {
 
     /// What tells these parameters from others: n, the primes and the digits, hashed.
     pub fn digest(&self) -> [u8; 32] {
+        blake3::hash(&self.to_bytes()).into()
+    }
+
+    /// n, primes of a digit, the numbers of primes and the primes, as words of eight bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let special = self.special.as_ref().map(Basis::values).unwrap_or_default();
-        let head = [self.n() as u64, self.digit as u64, special.len() as u64];
-        let words: Vec<u64> = head.into_iter().chain(special).chain(self.basis.values()).collect();
-        let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
-        blake3::hash(&bytes).into()
+        let head = [self.n() as u64, self.digit as u64, special.len() as u64, self.basis.len() as u64];
+        let words = head.into_iter().chain(special).chain(self.basis.values());
+        words.flat_map(u64::to_le_bytes).collect()
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote, under 128 bits refused.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] for anything else, [`Error::Parameters`] for what is refused.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let (words, rest) = bytes.as_chunks::<8>();
+        let words: Vec<u64> = words.iter().map(|w| u64::from_le_bytes(*w)).collect();
+        let bad = || Error::Decode(format!("{} bytes are no parameters", bytes.len()));
+        let [n, digit, special, chain, ref primes @ ..] = words[..] else { return Err(bad()) };
+        let count = special.checked_add(chain).filter(|&count| count == primes.len() as u64 && count <= MOST_PRIMES);
+        if count.is_none() || !rest.is_empty() || !SECURITY_TABLE.iter().any(|&(known, _)| known as u64 == n) {
+            return Err(bad());
+        }
+        let (special, chain) = primes.split_at(special as usize);
+        let digit = usize::try_from(digit).map_err(|_| bad())?;
+        Self::new(n as usize, chain, special)?.with_digits(digit)
     }
 
     /// Whether the set is within the security table.
@@ -140,6 +165,23 @@ mod tests {
         assert!(Params::new(4096, &DEFAULT_50[..2], &[]).unwrap().is_128_bit());
         assert!(Params::new(4096, &DEFAULT_50[..2], &DEFAULT_50[2..]).is_err());
         assert!(Params::insecure(4096, &DEFAULT_50[..2], &DEFAULT_50[1..]).is_err());
+    }
+
+    #[test]
+    fn sets_come_back_from_their_bytes() {
+        let params = Params::new(8192, &DEFAULT_50[..2], &DEFAULT_50[2..]).unwrap().with_digits(2).unwrap();
+        let bytes = params.to_bytes();
+        assert_eq!(Params::from_bytes(&bytes).unwrap(), params);
+        for cut in 0..bytes.len() {
+            assert!(Params::from_bytes(&bytes[..cut]).is_err());
+        }
+        for at in 0..bytes.len() {
+            let mut other = bytes.clone();
+            other[at] ^= 0x81;
+            assert!(Params::from_bytes(&other).map_or(true, |p| p.to_bytes() == other), "byte {at}");
+        }
+        let insecure = Params::insecure(1024, &DEFAULT_50[..2], &[]).unwrap();
+        assert!(Params::from_bytes(&insecure.to_bytes()).unwrap_err().to_string().contains("under 128-bit"));
     }
 
     #[test]

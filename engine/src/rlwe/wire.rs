@@ -28,6 +28,11 @@ impl<'a> Reader<'a> {
         Ok(self.take(N)?.try_into().expect("as many as were taken"))
     }
 
+    /// All that is left.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.0
+    }
+
     /// An error unless nothing is left.
     pub(crate) fn end(self) -> Result<()> {
         if self.0.is_empty() { Ok(()) } else { Err(Error::Decode(format!("{} bytes too many", self.0.len()))) }

@@ -8,13 +8,11 @@ use super::batch::Plaintext;
 use super::ciphertext::Ciphertext;
 use super::noise;
 use super::params::Params;
-use crate::chain::{Chain, Each, Item};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::poly::{Coeff, Ntt, PolyBatch};
 use crate::prng::Prng;
 use crate::ring::Basis;
-use crate::ring::sampler::{self, PublicSeed};
 use crate::rlwe::{self, EvalKeys, KeyRequest};
 
 /// A secret key on its device.
@@ -64,30 +62,14 @@ impl SecretKey {
     /// [`Error::Parameters`] where the primes are too few for t.
     pub fn encrypt(&self, text: &Plaintext, prng: &mut Prng) -> Result<Ciphertext> {
         let basis = self.params.basis();
-        let mut seed = PublicSeed::default();
-        prng.fill_bytes(&mut seed);
-        let (series, s, (values, factors)) = (prng.series(), self.key.on(basis)?, text.scaled(&self.params, basis));
-        let mut chain = Chain::new(basis);
-        let (noise, message) = (chain.small(), chain.given());
-        let c0 = chain.uniform(&seed, 0);
-        chain.mul(&c0, &s);
-        let c0 = chain.inverse(c0);
-        chain.negate(&c0);
-        chain.add_lifted(&c0, noise, &vec![1; basis.len()]);
-        chain.add(&c0, &message);
-        let c0 = chain.forward(c0);
-        chain.output(c0);
-        let prepare = |mut item: Item<'_>| {
-            sampler::fill_noise(&mut series.at(item.number), item.small[0]);
-            let rows = item.given[0].chunks_exact_mut(basis.n()).zip(basis.primes()).zip(&factors);
-            for ((row, q), &factor) in rows {
+        let (values, factors) = text.scaled(&self.params, basis);
+        let write = |words: &mut [u64]| {
+            for ((row, q), &factor) in words.chunks_exact_mut(basis.n()).zip(basis.primes()).zip(&factors) {
                 let q = q.modulus();
                 row.iter_mut().zip(&*values).for_each(|(r, &x)| *r = q.mul(q.from_signed(x), factor));
             }
-            Ok(())
         };
-        let finish = |_: Item<'_>, outputs: &[&[u64]]| Ok(outputs[0].to_vec());
-        let c0 = chain.run(self.device(), 1, &Each::new(prepare, finish))?.remove(0);
+        let (seed, c0) = self.key.encrypt(write, prng)?;
         let c0 = PolyBatch::upload(self.device(), basis, &c0)?;
         let pair = PolyBatch::stack(&[&c0, &PolyBatch::uniform(self.device(), basis, &seed, 0, 1)?])?;
         let plain_bits = (self.params.plain() as f64).log2();
@@ -114,14 +96,8 @@ impl SecretKey {
 
     /// t (c0 + c1 s).
     fn scaled_phase(&self, x: &Ciphertext) -> Result<PolyBatch<Coeff>> {
-        let (basis, s) = (x.pair.basis(), self.key.on(x.pair.basis())?);
-        let mut chain = Chain::new(basis);
-        let (c0, c1) = (chain.item_of(&x.pair, 0), chain.item_of(&x.pair, 1));
-        chain.mul_add(&c0, &c1, &s);
-        let c0 = chain.inverse(c0);
-        chain.output(c0);
-        let finish = |_: Item<'_>, outputs: &[&[u64]]| Ok(Zeroizing::new(outputs[0].to_vec()));
-        let phase = chain.run(self.device(), 1, &Each::new(|_: Item<'_>| Ok(()), finish))?.remove(0);
+        let basis = x.pair.basis();
+        let phase = self.key.phase(&x.pair)?;
         let mut phase = PolyBatch::upload(self.device(), basis, &phase)?;
         let t = self.params.plain();
         phase.mul_scalar(&basis.primes().iter().map(|q| q.modulus().reduce(t)).collect::<Vec<_>>())?;

@@ -56,11 +56,19 @@ impl Params {
         };
         let mut all = |bits: &[u32]| bits.iter().map(|&bits| take(bits)).collect::<Result<Vec<_>>>();
         let (chain, special) = (all(chain)?, all(special)?);
-        let rlwe = make(n, &chain, &special)?.with_digits(digit)?;
+        Self::of(make(n, &chain, &special)?.with_digits(digit)?, modulus)
+    }
+
+    /// With primes for products.
+    fn of(rlwe: rlwe::Params, modulus: Basis) -> Result<Self> {
+        let (n, plain) = (rlwe.n(), modulus.modulus(0).value());
+        let special = rlwe.special().map(Basis::values).unwrap_or_default();
+        let taken = [&rlwe.basis().values()[..], &special, &[plain]].concat();
         // t n Q / 2 and a bit to spare.
         let need = rlwe.basis().log2_q() + (plain as f64).log2() + (n as f64).log2() + 2.0;
         let count = (need / f64::from(PRODUCT_BITS - 1)).ceil() as usize;
-        let product = all(&vec![PRODUCT_BITS; count])?;
+        let others = ntt_primes(PRODUCT_BITS, n, count + taken.len())?.into_iter().filter(|q| !taken.contains(q));
+        let product: Vec<u64> = others.take(count).collect();
         Ok(Self { rlwe, plain: modulus, product: Basis::new(n, &product)? })
     }
 
@@ -121,9 +129,25 @@ impl Params {
 
     /// What tells these parameters from others, hashed.
     pub fn digest(&self) -> [u8; 32] {
-        let mut bytes = self.rlwe.digest().to_vec();
-        bytes.extend(self.plain().to_le_bytes());
-        blake3::hash(&bytes).into()
+        blake3::hash(&self.to_bytes()).into()
+    }
+
+    /// t, then the ring and its primes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [&self.plain().to_le_bytes()[..], &self.rlwe.to_bytes()].concat()
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote, under 128 bits refused.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] for anything else, [`Error::Parameters`] for what is refused.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let mut reader = rlwe::wire::Reader::new(bytes);
+        let plain = u64::from_le_bytes(reader.array()?);
+        let rlwe = rlwe::Params::from_bytes(reader.rest())?;
+        let modulus = Basis::new(rlwe.n(), &[plain])?;
+        rlwe.basis().joined(&modulus)?;
+        Self::of(rlwe, modulus)
     }
 
     /// In words, for reports.
@@ -150,6 +174,7 @@ mod tests {
     fn sets_are_within_the_table_and_t_suits() {
         for params in [Params::n4096(20), Params::n8192(30), Params::n16384(60), Params::n32768(60)] {
             let params = params.unwrap();
+            assert_eq!(Params::from_bytes(&params.to_bytes()).unwrap(), params);
             assert!(params.is_128_bit() && params.plain() % (2 * params.n() as u64) == 1, "{}", params.describe());
         }
         assert!(Params::new(4096, &[50, 50], &[50], 1, 65537).is_err());
