@@ -62,7 +62,7 @@ mod tests {
         // Beyond the grid, on none, and too few.
         for (x, dims, factor, output) in [
             (&phases[..], [1, 1, 2], [1, 2, 2], [1, 2, 5]),
-            (&phases, [1, 1, 2], [1, 2, 2], [1, 0, 4]),
+            (&phases[..], [1, 1, 2], [1, 2, 2], [1, 0, 4]),
             (&phases[..7], [1, 1, 2], [1, 2, 2], [1, 2, 4]),
         ] {
             assert!(got(x, dims, factor, output).is_err());
