@@ -309,17 +309,18 @@ impl Table {
         let a = self.residues(q, batch * n);
         let mut peer = AlignedRow::new(&a);
         let peer = peer.words_mut();
-        let kernels = ["ntt_forward", "ntt_inverse"].map(Kernel::named);
+        // Points in panels and in rows are the same.
+        let kernels = ["ntt_forward", "ntt_inverse", "ntt_forward_rows", "ntt_inverse_rows"].map(Kernel::named);
         let expected = [0, 1].map(|i| kernels[i].run(&case(&scalar, &basis, batch)));
         let [forward, inverse] = expected;
         let expected = [forward?, inverse?];
         for all in [false, true] {
-            let mut times = [(); 4].map(|()| vec![]);
+            let mut times = [(); 6].map(|()| vec![]);
             for _ in 0..11 {
                 for (i, kernel) in kernels.iter().enumerate() {
                     let (ns, left) = self.pool.timed(all, (kernel.prepare)(&case(&device, &basis, batch))?);
                     times[i].push(ns / batch as f64);
-                    check(left?()? == expected[i], kernel.name)?;
+                    check(left?()? == expected[i % 2], kernel.name)?;
                 }
                 let (forward, ()) = self.pool.timed(all, || peer.par_chunks_exact_mut(n).for_each(|row| plan.fwd(row)));
                 let (inverse, ()) = self.pool.timed(all, || {
@@ -328,15 +329,21 @@ impl Table {
                         plan.normalize(row);
                     });
                 });
-                times[2].push(forward / batch as f64);
-                times[3].push(inverse / batch as f64);
+                times[4].push(forward / batch as f64);
+                times[5].push(inverse / batch as f64);
                 check(peer == a, "tfhe-ntt")?;
             }
             let limit = (n / 16 * n.trailing_zeros() as usize) as f64 * if bits == 50 { 1.5 } else { 2.5 };
-            let [forward, inverse, peer_forward, peer_inverse] = times.map(median);
-            for (kernel, ns, peer) in [("ntt_forward", forward, peer_forward), ("ntt_inverse", inverse, peer_inverse)] {
-                let times = Times { ns, peer: Some(("tfhe-ntt", peer)), limit: Some(limit), variant: None };
-                self.row(kernel, (n, bits, batch), all, times);
+            let [ours @ .., peer_forward, peer_inverse] = times.map(median);
+            for (i, ns) in ours.into_iter().enumerate() {
+                let (kernel, peer) = [("ntt_forward", peer_forward), ("ntt_inverse", peer_inverse)][i % 2];
+                let variant = Some(["panels", "rows"][i / 2].to_owned());
+                self.row(
+                    kernel,
+                    (n, bits, batch),
+                    all,
+                    Times { ns, peer: Some(("tfhe-ntt", peer)), limit: Some(limit), variant },
+                );
             }
         }
         Ok(())

@@ -34,7 +34,9 @@ mod tests;
 
 use std::marker::PhantomData;
 
-use crate::backend::{Domain, Run};
+use crate::backend::Run;
+use crate::backend::recorded::{Factor, Recorded, Source, Step};
+pub use crate::backend::recorded::{Item, Items};
 pub(crate) use crate::cpu::RowTransform;
 use crate::device::{Device, DeviceBuffer};
 use crate::error::{Error, Result};
@@ -49,159 +51,11 @@ pub struct Register<D>(usize, PhantomData<D>);
 #[derive(Clone, Copy)]
 pub struct Small(usize);
 
-/// What a product's second factor is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Factor {
-    /// A polynomial for all items: its number among the chain's.
-    Shared(usize),
-    /// A register.
-    Own(usize),
-}
-
-/// One step; numbers are those of registers unless said otherwise.
-#[derive(Clone, PartialEq)]
-pub(crate) enum Step {
-    /// Points of polynomial `first` + item of a public seed.
-    Uniform {
-        to: usize,
-        seed: PublicSeed,
-        first: u32,
-    },
-    /// Limb by limb from the item, by the number of the load.
-    Load {
-        to: usize,
-        number: usize,
-    },
-    Lift {
-        to: usize,
-        small: usize,
-    },
-    AddLifted {
-        to: usize,
-        small: usize,
-        scale: Vec<u64>,
-    },
-    Forward {
-        at: usize,
-    },
-    Inverse {
-        at: usize,
-    },
-    Copy {
-        to: usize,
-        from: usize,
-    },
-    /// By a shared polynomial.
-    Mul {
-        at: usize,
-        by: usize,
-    },
-    MulAdd {
-        to: usize,
-        a: usize,
-        by: Factor,
-    },
-    Add {
-        to: usize,
-        from: usize,
-    },
-    Sub {
-        to: usize,
-        from: usize,
-    },
-    Negate {
-        at: usize,
-    },
-    /// Divides by the last prime, of so many limbs.
-    DropLast {
-        at: usize,
-        limbs: usize,
-    },
-}
-
-impl Step {
-    /// The register that it changes.
-    pub(crate) fn written(&self) -> usize {
-        match *self {
-            Self::Uniform { to, .. }
-            | Self::Load { to, .. }
-            | Self::Lift { to, .. }
-            | Self::AddLifted { to, .. }
-            | Self::Copy { to, .. }
-            | Self::MulAdd { to, .. }
-            | Self::Add { to, .. }
-            | Self::Sub { to, .. } => to,
-            Self::Forward { at }
-            | Self::Inverse { at }
-            | Self::Mul { at, .. }
-            | Self::Negate { at }
-            | Self::DropLast { at, .. } => at,
-        }
-    }
-
-    /// Whether it reads or changes a register.
-    pub(crate) fn touches(&self, register: usize) -> bool {
-        let read = match *self {
-            Self::Copy { from, .. } | Self::Add { from, .. } | Self::Sub { from, .. } => from == register,
-            Self::MulAdd { a, by, .. } => a == register || by == Factor::Own(register),
-            _ => false,
-        };
-        read || self.written() == register
-    }
-}
-
-/// Where a register's contents come from before the first step.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// A step makes them.
-    Steps,
-    /// The item gives coefficients, all limbs.
-    Given,
-    /// Polynomial `first` + item of a batch, by its number among the chain's.
-    Batch { number: usize, first: usize },
-}
-
 /// A recorded chain. It borrows the batches that its steps read.
 pub struct Chain<'a> {
-    pub(crate) basis: Basis,
-    pub(crate) steps: Vec<Step>,
-    pub(crate) sources: Vec<Source>,
-    pub(crate) small: usize,
-    pub(crate) loads: usize,
+    recorded: Recorded,
     /// Batches: single polynomials for all items, and those that items have one of.
-    pub(crate) batches: Vec<&'a PolyBatch<Ntt>>,
-    pub(crate) outputs: Vec<(usize, Domain)>,
-    /// The register whose points are gathered in a batch.
-    pub(crate) gathered: Option<usize>,
-    /// Limbs that each register has at the end of what is recorded.
-    pub(crate) limbs: Vec<usize>,
-}
-
-/// An item's space beside its registers.
-pub struct Item<'a> {
-    /// Its number.
-    pub number: usize,
-    /// Its small values, n each in the order of recording; they stay until the item is finished.
-    pub small: Vec<&'a mut [i32]>,
-    /// The limbs of its given registers, `[limbs, n]` each; none when it is finished.
-    pub given: Vec<&'a mut [u64]>,
-    /// n words for its own use.
-    pub row: &'a mut [u64],
-}
-
-/// What items bring, and what is made of each.
-pub trait Items: Sync {
-    /// What an item comes to.
-    type Output: Send;
-
-    /// Writes the item's small values, over anything, and its given registers, over zeros.
-    fn prepare(&self, item: Item<'_>) -> Result<()>;
-
-    /// Writes limb `limb` of load `number` of item `i` over anything.
-    fn load(&self, i: usize, number: usize, limb: usize, row: &mut [u64]) -> Result<()>;
-
-    /// Takes the outputs, `[limbs, n]` each in the order of recording.
-    fn finish(&self, item: Item<'_>, outputs: &[&[u64]]) -> Result<Self::Output>;
+    batches: Vec<&'a PolyBatch<Ntt>>,
 }
 
 /// Items by closures, see [`Items`].
@@ -253,7 +107,7 @@ where
 impl<'a> Chain<'a> {
     /// An empty chain over a basis.
     pub fn new(basis: &Basis) -> Self {
-        Self {
+        let recorded = Recorded {
             basis: basis.clone(),
             steps: Vec::new(),
             sources: Vec::new(),
@@ -263,24 +117,26 @@ impl<'a> Chain<'a> {
             outputs: Vec::new(),
             gathered: None,
             limbs: Vec::new(),
-        }
+        };
+        Self { recorded, batches: Vec::new() }
     }
 
     fn register<D>(&mut self, source: Source) -> Register<D> {
-        self.sources.push(source);
-        self.limbs.push(self.basis.len());
-        Register(self.sources.len() - 1, PhantomData)
+        self.recorded.sources.push(source);
+        self.recorded.limbs.push(self.recorded.basis.len());
+        Register(self.recorded.sources.len() - 1, PhantomData)
     }
 
     fn batch(&mut self, batch: &'a PolyBatch<Ntt>) -> usize {
         self.batches.push(batch);
+        self.recorded.batches.push(batch.batch());
         self.batches.len() - 1
     }
 
     /// A row of small values that each item writes.
     pub fn small(&mut self) -> Small {
-        self.small += 1;
-        Small(self.small - 1)
+        self.recorded.small += 1;
+        Small(self.recorded.small - 1)
     }
 
     /// Coefficients that each item writes, all limbs at once.
@@ -291,8 +147,8 @@ impl<'a> Chain<'a> {
     /// Points, canonical, that each item writes limb by limb.
     pub fn load(&mut self) -> Register<Ntt> {
         let to = self.register(Source::Steps);
-        self.steps.push(Step::Load { to: to.0, number: self.loads });
-        self.loads += 1;
+        self.recorded.steps.push(Step::Load { to: to.0, number: self.recorded.loads });
+        self.recorded.loads += 1;
         to
     }
 
@@ -305,86 +161,86 @@ impl<'a> Chain<'a> {
     /// Item i has uniform polynomial `first` + i of a public seed.
     pub fn uniform(&mut self, seed: &PublicSeed, first: u32) -> Register<Ntt> {
         let to = self.register(Source::Steps);
-        self.steps.push(Step::Uniform { to: to.0, seed: *seed, first });
+        self.recorded.steps.push(Step::Uniform { to: to.0, seed: *seed, first });
         to
     }
 
     /// Small values as a polynomial.
     pub fn lift(&mut self, small: Small) -> Register<Coeff> {
         let to = self.register(Source::Steps);
-        self.steps.push(Step::Lift { to: to.0, small: small.0 });
+        self.recorded.steps.push(Step::Lift { to: to.0, small: small.0 });
         to
     }
 
     /// Adds small values times a scalar for each limb that the register has.
     pub fn add_lifted(&mut self, to: &Register<Coeff>, small: Small, scale: &[u64]) {
-        let scale = scale[..self.limbs[to.0]].to_vec();
-        self.steps.push(Step::AddLifted { to: to.0, small: small.0, scale });
+        let scale = scale[..self.recorded.limbs[to.0]].to_vec();
+        self.recorded.steps.push(Step::AddLifted { to: to.0, small: small.0, scale });
     }
 
     /// To points.
     pub fn forward(&mut self, at: Register<Coeff>) -> Register<Ntt> {
-        self.steps.push(Step::Forward { at: at.0 });
+        self.recorded.steps.push(Step::Forward { at: at.0 });
         Register(at.0, PhantomData)
     }
 
     /// To coefficients.
     pub fn inverse(&mut self, at: Register<Ntt>) -> Register<Coeff> {
-        self.steps.push(Step::Inverse { at: at.0 });
+        self.recorded.steps.push(Step::Inverse { at: at.0 });
         Register(at.0, PhantomData)
     }
 
     /// A second one.
     pub fn copy<D>(&mut self, from: &Register<D>) -> Register<D> {
         let to = self.register(Source::Steps);
-        self.limbs[to.0] = self.limbs[from.0];
-        self.steps.push(Step::Copy { to: to.0, from: from.0 });
+        self.recorded.limbs[to.0] = self.recorded.limbs[from.0];
+        self.recorded.steps.push(Step::Copy { to: to.0, from: from.0 });
         to
     }
 
     /// Times a single polynomial.
     pub fn mul(&mut self, at: &Register<Ntt>, by: &'a PolyBatch<Ntt>) {
         let by = self.batch(by);
-        self.steps.push(Step::Mul { at: at.0, by });
+        self.recorded.steps.push(Step::Mul { at: at.0, by });
     }
 
     /// `to += a * by`, `by` a single polynomial.
     pub fn mul_add(&mut self, to: &Register<Ntt>, a: &Register<Ntt>, by: &'a PolyBatch<Ntt>) {
         let by = Factor::Shared(self.batch(by));
-        self.steps.push(Step::MulAdd { to: to.0, a: a.0, by });
+        self.recorded.steps.push(Step::MulAdd { to: to.0, a: a.0, by });
     }
 
     /// `to += a * b` of registers.
     pub fn mul_add_own(&mut self, to: &Register<Ntt>, a: &Register<Ntt>, b: &Register<Ntt>) {
-        self.steps.push(Step::MulAdd { to: to.0, a: a.0, by: Factor::Own(b.0) });
+        self.recorded.steps.push(Step::MulAdd { to: to.0, a: a.0, by: Factor::Own(b.0) });
     }
 
     /// `to += from`.
     pub fn add<D>(&mut self, to: &Register<D>, from: &Register<D>) {
-        self.steps.push(Step::Add { to: to.0, from: from.0 });
+        self.recorded.steps.push(Step::Add { to: to.0, from: from.0 });
     }
 
     /// `to -= from`.
     pub fn sub<D>(&mut self, to: &Register<D>, from: &Register<D>) {
-        self.steps.push(Step::Sub { to: to.0, from: from.0 });
+        self.recorded.steps.push(Step::Sub { to: to.0, from: from.0 });
     }
 
     /// Its negative.
     pub fn negate<D>(&mut self, at: &Register<D>) {
-        self.steps.push(Step::Negate { at: at.0 });
+        self.recorded.steps.push(Step::Negate { at: at.0 });
     }
 
     /// Divides by one prime after the other, each time rounding, until only the first is left.
     pub fn mod_down_to_first(&mut self, at: &Register<Coeff>) {
-        for limbs in (2..=self.limbs[at.0]).rev() {
-            self.steps.push(Step::DropLast { at: at.0, limbs });
+        for limbs in (2..=self.recorded.limbs[at.0]).rev() {
+            self.recorded.steps.push(Step::DropLast { at: at.0, limbs });
         }
-        self.limbs[at.0] = 1;
+        self.recorded.limbs[at.0] = 1;
     }
 
     /// Hands the register to the item at the end: coefficients, or canonical points.
     pub fn output<D: DomainTag>(&mut self, at: Register<D>) {
-        self.outputs.push((at.0, D::DOMAIN));
+        self.recorded.outputs.push((at.0, D::DOMAIN));
     }
 
     /// What each of `batch` items comes to.
@@ -394,7 +250,7 @@ impl<'a> Chain<'a> {
     /// batches of other sizes or primes than the chain's.
     pub fn run<I: Items>(&self, device: &Device, batch: usize, items: &I) -> Result<Vec<I::Output>> {
         self.check(device, batch)?;
-        if let Some(done) = device.run(self, &self.buffers(), batch, items) {
+        if let Some(done) = device.run(&self.recorded, &self.buffers(), batch, items) {
             return Ok(done?.0);
         }
         Ok(steps::run(self, device, batch, items)?.0)
@@ -412,11 +268,11 @@ impl<'a> Chain<'a> {
         items: &I,
     ) -> Result<PolyBatch<Ntt>> {
         self.check(device, batch)?;
-        self.gathered = Some(at.0);
+        self.recorded.gathered = Some(at.0);
         let missing = || Error::Shape("a chain that gathers nothing".to_owned());
-        if let Some(done) = device.run(&self, &self.buffers(), batch, items) {
+        if let Some(done) = device.run(&self.recorded, &self.buffers(), batch, items) {
             let buffer = done?.1.ok_or_else(missing)?;
-            return PolyBatch::from_buffer(device, &self.basis, batch, buffer);
+            return PolyBatch::from_buffer(device, &self.recorded.basis, batch, buffer);
         }
         steps::run(&self, device, batch, items)?.1.ok_or_else(missing)
     }
@@ -425,18 +281,12 @@ impl<'a> Chain<'a> {
         self.batches.iter().map(|polys| polys.buffer()).collect()
     }
 
-    /// Whether nothing but `rest`, and nothing there, touches a register any more.
-    fn is_last(&self, register: usize, rest: &[Step]) -> bool {
-        let output = self.outputs.iter().any(|&(at, _)| at == register) || self.gathered == Some(register);
-        !output && !rest.iter().any(|step| step.touches(register))
-    }
-
     fn check(&self, device: &Device, batch: usize) -> Result<()> {
         if batch == 0 {
             return Err(Error::Shape("a chain for no items".to_owned()));
         }
         for (number, polys) in self.batches.iter().enumerate() {
-            let reads = self.sources.iter().find_map(|source| match *source {
+            let reads = self.recorded.sources.iter().find_map(|source| match *source {
                 Source::Batch { number: n, first } if n == number => Some(first + batch),
                 _ => None,
             });
@@ -444,7 +294,7 @@ impl<'a> Chain<'a> {
                 return Err(Error::DeviceMismatch(format!("{:?} and {device:?}", polys.device())));
             }
             let fits = reads.map_or(polys.batch() == 1, |end| end <= polys.batch());
-            if polys.basis() != &self.basis || !fits {
+            if polys.basis() != &self.recorded.basis || !fits {
                 let (values, found) = (polys.basis().values(), polys.batch());
                 return Err(Error::Shape(format!("a batch of {found} over {values:?} for a chain of {batch} items")));
             }

@@ -5,15 +5,15 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backend::adapters::{GpuOptions, Rates};
+use crate::backend::recorded::{Items, Recorded};
 use crate::backend::{
     Backend, DeviceKind, Domain, GaloisMaps, Gates, GemmShape, Integers, Lift, Limbs, Memory, Part, Pointwise, Product,
     Ran, Rns, Room, RoomSize, Run, Shape, TableUse, Transform,
 };
-use crate::chain::{Chain, Items};
 use crate::cpu::{self, Cpu};
 use crate::error::{Error, Result};
 use crate::garble::GateHash;
-use crate::gpu::{GpuOptions, Rates};
 use crate::ring::sampler::PublicSeed;
 use crate::ring::{Basis, Galois};
 #[cfg(feature = "wgpu")]
@@ -194,7 +194,7 @@ impl Device {
         #[cfg(not(feature = "wgpu"))]
         {
             let _ = options;
-            Err(Error::NoDevice(crate::gpu::NOT_BUILT.to_owned()))
+            Err(Error::NoDevice(crate::backend::adapters::NOT_BUILT.to_owned()))
         }
     }
 
@@ -259,7 +259,7 @@ impl Device {
 impl Run for Device {
     fn run<I: Items>(
         &self,
-        chain: &Chain<'_>,
+        chain: &Recorded,
         buffers: &[&DeviceBuffer],
         batch: usize,
         items: &I,
@@ -319,6 +319,10 @@ delegate! {
         ntt_forward(t: tables, shape: (Shape), a: owned) -> buffer;
         ntt_forward_parts(t: tables, shape: (Shape), part: part) -> buffer;
         ntt_inverse(t: tables, shape: (Shape), a: owned) -> buffer;
+        ntt_forward_rows(t: tables, shape: (Shape), a: owned) -> buffer;
+        ntt_inverse_rows(t: tables, shape: (Shape), a: owned) -> buffer;
+        into_rows(t: tables, shape: (Shape), a: owned) -> buffer;
+        into_panels(t: tables, shape: (Shape), a: owned) -> buffer;
         ntt_inverse_of_product(t: tables, shape: (Shape), a: owned, b: shared, b_batch: (usize)) -> buffer;
         ntt_forward_mul_add(
             t: tables, shape: (Shape), x: owned, sums: exclusive_pair, factors: shared_pair, factor_batch: (usize)

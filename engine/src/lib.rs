@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![warn(unreachable_pub)]
 
-// From the lowest floor up: each uses only those before it.
+// Each uses only those of the floors below it: bfv, ckks > rlwe > chain > poly, gate_room > device > cpu, wgpu > backend > ring.
 mod backend;
 mod cpu;
 mod device;
@@ -23,6 +23,9 @@ pub mod ring;
 pub mod rlwe;
 pub mod simd;
 pub mod stack;
+
+// All kernels in turn, for tests and benchmarks.
+mod kernels;
 #[doc(hidden)]
 pub mod testing;
 
@@ -30,6 +33,6 @@ pub use backend::{Colours, DeviceKind, Domain, GemmShape, Integers, Pending, Roo
 pub use device::Device;
 pub use error::{Error, Result};
 pub use gate_room::GateRoom;
-pub use poly::{Coeff, LimbView, Ntt, PolyBatch};
+pub use poly::{Coeff, LimbView, Ntt, PolyBatch, Rows};
 pub use prng::Prng;
 pub use ring::Basis;

@@ -16,9 +16,11 @@ use crate::ring::sampler::PublicSeed;
 use crate::ring::{Basis, Conversion, Galois};
 
 mod places;
+mod rows;
 mod view;
 
 pub use places::{Gather, Places, Run, Scatter};
+pub use rows::{Points, Rows};
 pub use view::LimbView;
 
 mod sealed {
@@ -172,6 +174,17 @@ impl<D: DomainTag> PolyBatch<D> {
         Ok(PolyBatch { device: self.device.clone(), basis, tables, batch, buffer, domain: PhantomData })
     }
 
+    /// The same elements in another domain or layout.
+    fn become_by<E>(
+        self,
+        kernel: impl FnOnce(&Device, &DeviceTables, Shape, DeviceBuffer) -> Result<DeviceBuffer>,
+    ) -> Result<PolyBatch<E>> {
+        let shape = self.shape();
+        let Self { device, basis, tables, batch, buffer, .. } = self;
+        let buffer = kernel(&device, &tables, shape, buffer)?;
+        Ok(PolyBatch { device, basis, tables, batch, buffer, domain: PhantomData })
+    }
+
     /// The shape, the primes kept and those dropped.
     fn divided(&self, kept: usize) -> Result<(Shape, Basis, Basis)> {
         Ok((self.shape(), self.basis.level(kept)?, self.basis.range(kept..self.basis.len())?))
@@ -223,10 +236,7 @@ impl PolyBatch<Coeff> {
 
     /// To the NTT domain.
     pub fn into_ntt(self) -> Result<PolyBatch<Ntt>> {
-        let shape = self.shape();
-        let Self { device, basis, tables, batch, buffer, .. } = self;
-        let buffer = device.ntt_forward(&tables, shape, buffer)?;
-        Ok(PolyBatch { device, basis, tables, batch, buffer, domain: PhantomData })
+        self.become_by(|device, tables, shape, buffer| device.ntt_forward(tables, shape, buffer))
     }
 
     /// `sums[k] += self * factors[k]` as polynomials; factors may be single ones for all.
@@ -276,10 +286,7 @@ impl PolyBatch<Ntt> {
 
     /// To the coefficient domain.
     pub fn into_coeff(self) -> Result<PolyBatch<Coeff>> {
-        let shape = self.shape();
-        let Self { device, basis, tables, batch, buffer, .. } = self;
-        let buffer = device.ntt_inverse(&tables, shape, buffer)?;
-        Ok(PolyBatch { device, basis, tables, batch, buffer, domain: PhantomData })
+        self.become_by(|device, tables, shape, buffer| device.ntt_inverse(tables, shape, buffer))
     }
 
     /// [`PolyBatch::mod_down`] of points: the limbs dropped are transformed, and what they convert to.
@@ -296,25 +303,9 @@ impl PolyBatch<Ntt> {
     /// `self * other` in the coefficient domain; `other` may be a single one for all.
     pub fn into_product(self, other: &Self) -> Result<PolyBatch<Coeff>> {
         self.check(other, true)?;
-        let shape = self.shape();
-        let Self { device, basis, tables, batch, buffer, .. } = self;
-        let buffer = device.ntt_inverse_of_product(&tables, shape, buffer, &other.buffer, other.batch)?;
-        Ok(PolyBatch { device, basis, tables, batch, buffer, domain: PhantomData })
-    }
-
-    /// `self *= other` as polynomials; `other` may be a single one for all.
-    pub fn mul_assign(&mut self, other: &Self) -> Result<()> {
-        self.check(other, true)?;
-        let shape = self.shape();
-        self.device.mul_assign(&self.tables, shape, &mut self.buffer, &other.buffer, other.batch)
-    }
-
-    /// `self += a * b` as polynomials; `b` may be a single one for all.
-    pub fn mul_add_assign(&mut self, a: &Self, b: &Self) -> Result<()> {
-        self.check(a, false)?;
-        self.check(b, true)?;
-        let shape = self.shape();
-        self.device.mul_add_assign(&self.tables, shape, &mut self.buffer, &a.buffer, &b.buffer, b.batch)
+        self.become_by(|device, tables, shape, buffer| {
+            device.ntt_inverse_of_product(tables, shape, buffer, &other.buffer, other.batch)
+        })
     }
 
     /// The matrix products of `self`, `rows x inner`, with each `x`, `inner x cols`, row by row in the batch: `self` is

@@ -1,10 +1,10 @@
 //! What tests and benchmarks reach of the inside: not part of the interface.
 
-pub use crate::backend::kernels::{Call, Case, Fill, KERNELS, Kernel, Left, On};
 pub use crate::cpu::Body;
 pub use crate::cpu::tables::Transform;
 use crate::device::Device;
 use crate::error::Result;
+pub use crate::kernels::{Call, Case, Fill, KERNELS, Kernel, Left, On};
 
 /// The CPU with a code path of one's choice.
 ///

@@ -15,7 +15,7 @@ fn sources(at: &Path) -> Vec<PathBuf> {
 /// The lines of a file that are code of the library: no comments, and nothing from its tests on.
 fn code(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
-    let library = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let library = text.split("\nmod tests {").next().unwrap_or_default();
     library.lines().filter(|line| !line.trim_start().starts_with("//")).map(str::to_owned).collect()
 }
 
@@ -98,10 +98,13 @@ fn circles(folder: &str) -> Vec<String> {
     let files: Vec<PathBuf> = sources(&at).into_iter().filter(|path| path.parent() == Some(&at)).collect();
     let files: Vec<PathBuf> = files.into_iter().filter(|path| stem(path) != "mod").collect();
     let names: Vec<String> = files.iter().map(stem).collect();
-    let mut left: Vec<(String, Vec<String>)> = files
-        .iter()
-        .map(|path| (stem(path), beside(path, &names).into_iter().filter(|n| *n != stem(path)).collect()))
-        .collect();
+    let graph =
+        files.iter().map(|path| (stem(path), beside(path, &names).into_iter().filter(|n| *n != stem(path)).collect()));
+    on_circles(graph.collect())
+}
+
+/// What is on a circle or uses something that is, of names and what each uses.
+fn on_circles(mut left: Vec<(String, Vec<String>)>) -> Vec<String> {
     // Again and again without those that use none of the rest.
     loop {
         let there: Vec<String> = left.iter().map(|(name, _)| name.clone()).collect();
@@ -111,6 +114,52 @@ fn circles(folder: &str) -> Vec<String> {
             return there;
         }
     }
+}
+
+/// What follows `crate::` in the code: one word, or all of a group.
+fn from_the_root(code: &str) -> Vec<String> {
+    let words = |text: &str| -> Vec<String> {
+        text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).map(str::to_owned).collect()
+    };
+    let paths = code.split("crate::").skip(1);
+    paths
+        .flat_map(|path| match path.strip_prefix('{') {
+            Some(group) => words(group.split(';').next().unwrap_or_default()),
+            None => words(path).into_iter().take(1).collect(),
+        })
+        .collect()
+}
+
+#[test]
+fn modules_of_the_engine_make_no_circle() {
+    let at = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/src");
+    let root = code(&at.join("lib.rs")).join(" ");
+    let is_module = |statement: &&str| statement.trim_end().rsplit(' ').nth(1) == Some("mod");
+    let modules = root.split(';').filter(is_module).map(|s| s.trim_end().rsplit(' ').next().unwrap().to_owned());
+    let modules: Vec<String> = modules.filter(|module| module != "testing").collect();
+    assert!(modules.len() > 15, "{modules:?}");
+    // The root has some names of its own, which are a module's.
+    let own: Vec<(String, String)> = root
+        .split(';')
+        .filter_map(|statement| statement.trim().strip_prefix("pub use ")?.split_once("::"))
+        .flat_map(|(module, names)| {
+            from_the_root(&format!("crate::{names};")).into_iter().map(|n| (n, module.to_owned()))
+        })
+        .collect();
+    let used = |module: &String| -> Vec<String> {
+        let folder = at.join(module);
+        let files = [at.join(format!("{module}.rs"))].into_iter().filter(|file| file.is_file());
+        let files = files.chain(if folder.is_dir() { sources(&folder) } else { Vec::new() });
+        let files: Vec<_> = files.filter(|path| !path.to_string_lossy().ends_with("tests.rs")).collect();
+        assert!(!files.is_empty(), "{module} has no file");
+        let names = files.iter().flat_map(|path| from_the_root(&code(path).join(" ")));
+        let module_of = |name: String| own.iter().find(|(n, _)| *n == name).map_or(name, |(_, module)| module.clone());
+        names.map(module_of).filter(|name| name != module && modules.contains(name)).collect()
+    };
+    let graph: Vec<(String, Vec<String>)> = modules.iter().map(|module| (module.clone(), used(module))).collect();
+    let uses = |a: &str, b: &str| graph.iter().any(|(name, used)| name == a && used.iter().any(|u| u == b));
+    assert!(uses("chain", "poly") && uses("poly", "device") && uses("device", "cpu") && uses("cpu", "backend"));
+    assert_eq!(on_circles(graph), Vec::<String>::new());
 }
 
 #[test]
@@ -129,6 +178,12 @@ fn breaches_are_found() {
         assert!(!names(line, "cpu"), "{line}");
     }
     assert!(!breaches("device.rs", &["cpu", "wgpu"]).is_empty());
+    let uses = |name: &str, used: &[&str]| (name.to_owned(), used.iter().map(|&u| u.to_owned()).collect());
+    assert_eq!(
+        on_circles(vec![uses("a", &["b"]), uses("b", &["c"]), uses("c", &["b"]), uses("d", &[])]),
+        ["a", "b", "c"]
+    );
+    assert_eq!(from_the_root("use crate::{A, b::C}; crate::d::e(); super::f"), ["A", "b", "C", "d"]);
     let panels = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/src/cpu/panels.rs");
     assert_eq!(beside(&panels, &["groups".to_owned(), "limb".to_owned()]), ["groups"]);
 }

@@ -19,19 +19,21 @@
 //! which [`GateRoom`](crate::GateRoom) checks.
 //!
 //! Every kernel has a scalar twin in [`crate::cpu::scalar`], must agree with it bit for bit, and is in the one list of
-//! them, [`kernels::KERNELS`].
+//! them, `KERNELS` in `kernels.rs`.
 
+pub(crate) mod adapters;
 mod galois;
 pub(crate) mod gates;
-pub(crate) mod kernels;
 mod lift;
 mod memory;
 mod pointwise;
 mod product;
+pub(crate) mod recorded;
 mod rns;
 mod run;
 mod transform;
 
+pub(crate) use adapters::Rates;
 pub(crate) use galois::GaloisMaps;
 pub use gates::{Colours, Pending, RoomSize};
 pub(crate) use gates::{Gates, Room};
@@ -47,7 +49,6 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::gpu::Rates;
 use crate::ring::sampler::PublicSeed;
 use crate::ring::{Basis, Galois};
 
@@ -74,8 +75,10 @@ impl Shape {
 pub enum Domain {
     /// Coefficients.
     Coeff,
-    /// Values at the roots.
+    /// Values at the roots, laid out as suits matrix products.
     Ntt,
+    /// Values at the roots, one polynomial after the other.
+    Rows,
 }
 
 /// The sizes of a matrix product whose entries are polynomials in the NTT domain.

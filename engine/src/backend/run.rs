@@ -1,7 +1,7 @@
 //! Chains, where a device has a way of its own to run them.
 
 use super::*;
-use crate::chain::{Chain, Items};
+use crate::backend::recorded::{Items, Recorded};
 
 /// What the items come to, and the points that are gathered in the layout of the backend.
 pub(crate) type Ran<T, B> = Result<(Vec<T>, Option<B>)>;
@@ -12,7 +12,7 @@ pub(crate) trait Run: Memory {
     /// better taken step by step.
     fn run<I: Items>(
         &self,
-        _chain: &Chain<'_>,
+        _chain: &Recorded,
         _buffers: &[&Self::Buffer],
         _batch: usize,
         _items: &I,

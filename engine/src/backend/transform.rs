@@ -15,6 +15,27 @@ pub(crate) trait Transform: Pointwise {
     /// NTT to coefficient domain, 1/n included.
     fn ntt_inverse(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer>;
 
+    /// Coefficients to points in rows, the layout that single polynomials are transformed in fastest. Where rows are the
+    /// only layout, here and below, the same as for points as they are.
+    fn ntt_forward_rows(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer> {
+        self.ntt_forward(t, shape, buffer)
+    }
+
+    /// Points in rows to coefficients, 1/n included.
+    fn ntt_inverse_rows(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer> {
+        self.ntt_inverse(t, shape, buffer)
+    }
+
+    /// Points, laid out in rows.
+    fn into_rows(&self, _t: &Self::Tables, _shape: Shape, points: Self::Buffer) -> Result<Self::Buffer> {
+        Ok(points)
+    }
+
+    /// Rows of points, laid out as matrix products read them.
+    fn into_panels(&self, _t: &Self::Tables, _shape: Shape, rows: Self::Buffer) -> Result<Self::Buffer> {
+        Ok(rows)
+    }
+
     /// NTT to coefficient domain: the polynomials `a * b`, `b` as in [`Pointwise::mul_assign`].
     fn ntt_inverse_of_product(
         &self,

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use super::{Chain, Factor, Item, Items, Source, Step};
+use super::Chain;
+use crate::backend::recorded::{Factor, Item, Items, Source, Step};
 use crate::backend::{Domain, Ran};
 use crate::device::Device;
 use crate::error::Result;
@@ -53,10 +54,10 @@ pub(super) fn run<I: Items>(
     batch: usize,
     items: &I,
 ) -> Ran<I::Output, PolyBatch<Ntt>> {
-    let (n, basis) = (chain.basis.n(), &chain.basis);
+    let (n, basis) = (chain.recorded.basis.n(), &chain.recorded.basis);
     let size = basis.len() * n;
-    let mut small = vec![Zeroizing::new(vec![0; batch * n]); chain.small];
-    let given = chain.sources.iter().filter(|s| matches!(s, Source::Given)).count();
+    let mut small = vec![Zeroizing::new(vec![0; batch * n]); chain.recorded.small];
+    let given = chain.recorded.sources.iter().filter(|s| matches!(s, Source::Given)).count();
     let mut given = vec![Zeroizing::new(vec![0; batch * size]); given];
     let row = || Zeroizing::new(vec![0; n]);
     let parts = by_item(&mut small, n, batch).into_par_iter().zip(by_item(&mut given, size, batch)).enumerate();
@@ -64,7 +65,7 @@ pub(super) fn run<I: Items>(
 
     let mut given = given.iter();
     let mut registers = Registers::new();
-    for source in &chain.sources {
+    for source in &chain.recorded.sources {
         registers.push(match *source {
             Source::Steps => Held::Nothing,
             Source::Given => {
@@ -74,14 +75,14 @@ pub(super) fn run<I: Items>(
         });
     }
     let mut at = 0;
-    while at < chain.steps.len() {
+    while at < chain.recorded.steps.len() {
         at += step(chain, at, device, batch, &mut registers, &small, items)?;
     }
 
-    let outputs = chain.outputs.iter().map(|&(at, domain)| {
+    let outputs = chain.recorded.outputs.iter().map(|&(at, domain)| {
         Ok(Zeroizing::new(match domain {
             Domain::Coeff => coeff(&mut registers[at]).download()?,
-            Domain::Ntt => ntt(&mut registers[at]).download()?,
+            Domain::Ntt | Domain::Rows => ntt(&mut registers[at]).download()?,
         }))
     });
     let outputs = outputs.collect::<Result<Vec<_>>>()?;
@@ -92,7 +93,7 @@ pub(super) fn run<I: Items>(
     };
     let parts = by_item(&mut small, n, batch).into_par_iter().enumerate();
     let done = parts.map_init(row, finish).collect::<Result<Vec<_>>>()?;
-    Ok((done, chain.gathered.map(|at| take_ntt(&mut registers[at]))))
+    Ok((done, chain.recorded.gathered.map(|at| take_ntt(&mut registers[at]))))
 }
 
 /// Each item's part of every vector.
@@ -117,8 +118,8 @@ fn step<I: Items>(
     small: &[Zeroizing<Vec<i32>>],
     items: &I,
 ) -> Result<usize> {
-    let basis = &chain.basis;
-    match chain.steps[at..] {
+    let basis = &chain.recorded.basis;
+    match chain.recorded.steps[at..] {
         // A product on its way to coefficients.
         [Step::Mul { at, by: number }, Step::Inverse { at: same }, ..] if at == same => {
             let product = take_ntt(&mut registers[at]).into_product(chain.batches[number])?;
@@ -131,7 +132,7 @@ fn step<I: Items>(
             Step::MulAdd { to: s0, a: a0, by: f0 },
             Step::MulAdd { to: s1, a: a1, by: f1 },
             ref rest @ ..,
-        ] if a0 == x && a1 == x && s0 != s1 && chain.is_last(x, rest) => {
+        ] if a0 == x && a1 == x && s0 != s1 && chain.recorded.is_last(x, rest) => {
             let x = take_coeff(&mut registers[x]);
             let (mut sum0, mut sum1) = (take_ntt(&mut registers[s0]), take_ntt(&mut registers[s1]));
             let factors = [f0, f1].map(|f| match f {
@@ -147,7 +148,7 @@ fn step<I: Items>(
         }
         _ => {}
     }
-    match chain.steps[at] {
+    match chain.recorded.steps[at] {
         Step::Uniform { to, ref seed, first } => {
             registers[to] = Held::Ntt(PolyBatch::uniform(device, basis, seed, first, batch)?);
         }
@@ -182,7 +183,7 @@ fn step<I: Items>(
                 Factor::Own(b) => sum.mul_add_assign(&a, ntt(&mut registers[b]))?,
             }
             registers[to] = Held::Ntt(sum);
-            if let Step::MulAdd { a: at, .. } = chain.steps[at] {
+            if let Step::MulAdd { a: at, .. } = chain.recorded.steps[at] {
                 registers[at] = Held::Ntt(a);
             }
         }

@@ -12,8 +12,8 @@ use super::buffer::{CpuBuffer, Layout};
 use super::groups;
 use super::panels::{Order, Panels, exchange};
 use super::tables::CpuTables;
+use crate::backend::recorded::{Factor, Item, Items, Recorded, Source, Step};
 use crate::backend::{Domain, Shape, parts};
-use crate::chain::{Chain, Factor, Item, Items, Source, Step};
 use crate::error::Result;
 use crate::ring::sampler::uniform_poly;
 
@@ -47,7 +47,7 @@ struct Scratch {
 /// A chain laid out for this processor.
 pub(super) struct Runner<'a> {
     t: &'a CpuTables,
-    chain: &'a Chain<'a>,
+    chain: &'a Recorded,
     buffers: &'a [&'a CpuBuffer],
     batch: usize,
     order: Order,
@@ -65,7 +65,7 @@ impl<'a> Runner<'a> {
     pub(super) fn new(
         body: Body,
         t: &'a CpuTables,
-        chain: &'a Chain<'a>,
+        chain: &'a Recorded,
         buffers: &'a [&'a CpuBuffer],
         batch: usize,
     ) -> Self {
@@ -78,8 +78,8 @@ impl<'a> Runner<'a> {
         };
         let order = order(body, chain);
         let (places, rows) = places(chain, shape.limbs, group);
-        let shared = buffers.iter().zip(&chain.batches).map(|(buffer, polys)| {
-            if polys.batch() != 1 {
+        let shared = buffers.iter().zip(&chain.batches).map(|(buffer, &polys)| {
+            if polys != 1 {
                 return Zeroizing::default();
             }
             let mut points = Zeroizing::new(buffer.words().to_vec());
@@ -163,7 +163,7 @@ impl<'a> Runner<'a> {
         for (source, place) in self.chain.sources.iter().zip(&self.places) {
             let Source::Batch { number, first } = *source else { continue };
             let (polys, limbs, n) = (self.chain.batches[number], self.t.limbs.len(), self.t.n);
-            let shape = Shape { batch: polys.batch(), limbs, n };
+            let shape = Shape { batch: polys, limbs, n };
             let own = &mut words[place.first * n..][..place.copies * limbs * n];
             for limb in 0..limbs {
                 let rows = own.chunks_exact_mut(n).skip(limb).step_by(limbs).take(range.len());
@@ -212,7 +212,7 @@ impl<'a> Runner<'a> {
             first..first + self.chain.limbs[at] * n
         };
         for &(at, domain) in &self.chain.outputs {
-            if domain == Domain::Ntt && self.order == Order::Panel {
+            if domain != Domain::Coeff && self.order == Order::Panel {
                 words[range(at)].chunks_exact_mut(n).for_each(exchange);
             }
         }
@@ -295,7 +295,7 @@ impl<'a> Runner<'a> {
 
 /// The order of points: that of batches if there are any, that of what comes from outside if anything does, else the
 /// one that costs less.
-fn order(body: Body, chain: &Chain<'_>) -> Order {
+fn order(body: Body, chain: &Recorded) -> Order {
     let batches = chain.gathered.is_some() || chain.sources.iter().any(|s| matches!(s, Source::Batch { .. }));
     let outside = chain.steps.iter().any(|s| matches!(s, Step::Uniform { .. } | Step::Load { .. }))
         || chain.outputs.iter().any(|&(_, domain)| domain == Domain::Ntt);
@@ -303,7 +303,7 @@ fn order(body: Body, chain: &Chain<'_>) -> Order {
 }
 
 /// Steps with the limbs they work on, in parts of which all steps go limb by limb, or which are one division.
-fn cut<'a>(chain: &'a Chain<'_>) -> Vec<Vec<(usize, &'a Step)>> {
+fn cut<'a>(chain: &'a Recorded) -> Vec<Vec<(usize, &'a Step)>> {
     let mut limbs = vec![chain.basis.len(); chain.sources.len()];
     let mut parts = vec![Vec::new()];
     for step in &chain.steps {
@@ -324,7 +324,7 @@ fn cut<'a>(chain: &'a Chain<'_>) -> Vec<Vec<(usize, &'a Step)>> {
 }
 
 /// Where registers are, those that items give first, and how many rows that takes.
-fn places(chain: &Chain<'_>, limbs: usize, group: usize) -> (Vec<Place>, usize) {
+fn places(chain: &Recorded, limbs: usize, group: usize) -> (Vec<Place>, usize) {
     let parts = cut(chain);
     let lives = |register: usize| parts.iter().filter(|part| part.iter().any(|(_, s)| s.touches(register))).count();
     let shape = |register: usize| {

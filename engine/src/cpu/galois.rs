@@ -13,13 +13,21 @@ impl GaloisMaps for Cpu {
         &self,
         t: &CpuTables,
         shape: Shape,
-        _: Domain,
+        domain: Domain,
         buffer: &CpuBuffer,
         galois: Galois,
     ) -> Result<CpuBuffer> {
         let Shape { limbs, n, .. } = shape;
         Ok(match buffer.layout {
             Layout::Zero => CpuBuffer::zeros(shape.words()),
+            Layout::Rows if domain == Domain::Rows => {
+                let (mut out, image) = (CpuBuffer::new(shape.words(), Layout::Rows), self.image(n, galois));
+                for_each_chunk(out.words_mut(), n, |row, out| {
+                    let a = &buffer.words()[row * n..][..n];
+                    out.iter_mut().zip(image.iter()).for_each(|(out, &i)| *out = a[i as usize]);
+                });
+                out
+            }
             Layout::Rows => {
                 let mut out = CpuBuffer::new(shape.words(), Layout::Rows);
                 for_each_chunk(out.words_mut(), n, |row, out| {

@@ -8,6 +8,7 @@
 //! | `buffer`, `panels` | residues in memory; the layout of NTT-domain data |
 //! | `groups`, `to_panels` | rows of neighbouring polynomials to panels and back |
 //! | `limb` | the kernels of one prime on one body |
+//! | `transform` | batches between coefficients and points, in panels or in rows |
 //! | `rns` | conversions between bases, of integers to residues |
 //! | `chain` | chains, item by item |
 //! | `ifma`, `dq` | arithmetic on AVX-512 registers, for primes up to 50 and 60 bits |
@@ -31,6 +32,7 @@ mod rns;
 pub(crate) mod scalar;
 pub(crate) mod tables;
 mod to_panels;
+mod transform;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -59,11 +61,10 @@ use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
+use crate::backend::recorded::{Items, Recorded};
 use crate::backend::{
-    Backend, DeviceKind, Domain, GemmShape, Integers, Lift, Limbs, Memory, Part, Product, Ran, Rns, Run, Shape,
-    TableUse, Transform, parts,
+    Backend, DeviceKind, Domain, GemmShape, Integers, Lift, Limbs, Memory, Product, Ran, Rns, Run, Shape, TableUse,
 };
-use crate::chain::{Chain, Items};
 use crate::error::Result;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
 use crate::ring::{Basis, Conversion, Prime};
@@ -73,7 +74,7 @@ pub(crate) use buffer::CpuBuffer;
 use buffer::Layout;
 use gemm::{Panel, Side};
 use limb::Limb;
-use panels::{Order, PanelView, Panels};
+use panels::{PanelView, exchange};
 pub(crate) use tables::CpuTables;
 pub(crate) use tables::RowTransform;
 use to_panels::{SERIAL_WORDS, rows_to_panels};
@@ -143,13 +144,22 @@ impl Memory for Cpu {
             return Ok(rows_to_panels(shape, |row, out| out.copy_from_slice(&host[row * shape.n..][..shape.n])));
         }
         let mut out = CpuBuffer::new(host.len(), Layout::Rows);
-        for_each_chunk(out.words_mut(), shape.n, |row, out| out.copy_from_slice(&host[row * shape.n..][..shape.n]));
+        for_each_chunk(out.words_mut(), shape.n, |row, out| {
+            out.copy_from_slice(&host[row * shape.n..][..shape.n]);
+            if domain == Domain::Rows {
+                exchange(out);
+            }
+        });
         Ok(out)
     }
 
-    fn download(&self, _: &CpuTables, shape: Shape, _: Domain, buffer: &CpuBuffer) -> Result<Vec<u64>> {
+    fn download(&self, _: &CpuTables, shape: Shape, domain: Domain, buffer: &CpuBuffer) -> Result<Vec<u64>> {
         if buffer.layout != Layout::Panels {
-            return Ok(buffer.words().to_vec());
+            let mut out = buffer.words().to_vec();
+            if domain == Domain::Rows {
+                for_each_chunk(&mut out, shape.n, |_, row| exchange(row));
+            }
+            return Ok(out);
         }
         let mut out = vec![0; shape.words()];
         for_each_chunk(&mut out, shape.n, |row, out| {
@@ -207,7 +217,7 @@ impl Memory for Cpu {
         }
         // A piece is what lies together for all polynomials of a batch.
         let (layout, pieces, size) = match domain {
-            Domain::Coeff => (Layout::Rows, 1, limbs * n),
+            Domain::Coeff | Domain::Rows => (Layout::Rows, 1, limbs * n),
             Domain::Ntt => (Layout::Panels, limbs * n / groups::width(n), groups::width(n)),
         };
         let (mut out, together) = (CpuBuffer::new(shape.words(), layout), pieces.min(64));
@@ -267,64 +277,6 @@ impl Lift for Cpu {
     }
 }
 
-impl Transform for Cpu {
-    fn ntt_forward(&self, t: &CpuTables, shape: Shape, mut buffer: CpuBuffer) -> Result<CpuBuffer> {
-        if shape.batch == 1 {
-            // Panels of one polynomial are its rows.
-            buffer.layout = Layout::Panels;
-            for_each_chunk(buffer.words_mut(), shape.n, |limb, a| t.limbs[limb].forward(a, Order::Panel));
-            return Ok(buffer);
-        }
-        let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
-        let panels = Panels::new(out.words_mut(), shape);
-        let group = groups::size(shape);
-        for_each_chunk(buffer.words_mut(), group * shape.limbs * shape.n, |i, rows| {
-            // SAFETY: each group is taken once.
-            unsafe { t.forward_to(&panels, i * group, rows) };
-        });
-        Ok(out)
-    }
-
-    fn ntt_forward_parts(&self, t: &CpuTables, shape: Shape, part: Part<'_, CpuBuffer>) -> Result<CpuBuffer> {
-        let Shape { batch, limbs, n } = shape;
-        let mut out = CpuBuffer::new(shape.words(), Layout::Panels);
-        let panels = Panels::new(out.words_mut(), shape);
-        // As many as are not worth other threads: parts run beside each other.
-        let grain = (SERIAL_WORDS / (limbs * n)).max(1);
-        let groups: Vec<_> = parts(batch, groups::size(shape)).collect();
-        let one = |group: Range<usize>| {
-            let mut rows = CpuBuffer::new(group.len() * limbs * n, Layout::Rows);
-            for range in parts(group.len(), grain) {
-                let made = part(group.start + range.start..group.start + range.end)?;
-                rows.words_mut()[range.start * limbs * n..range.end * limbs * n].copy_from_slice(made.words());
-            }
-            // SAFETY: each group is taken once.
-            unsafe { t.forward_to(&panels, group.start, rows.words_mut()) };
-            Ok(())
-        };
-        groups.into_par_iter().try_for_each(one)?;
-        Ok(out)
-    }
-
-    fn ntt_inverse(&self, t: &CpuTables, shape: Shape, mut buffer: CpuBuffer) -> Result<CpuBuffer> {
-        if shape.batch == 1 {
-            buffer.layout = Layout::Rows;
-            for_each_chunk(buffer.words_mut(), shape.n, |limb, a| t.limbs[limb].inverse(a, Order::Panel));
-            return Ok(buffer);
-        }
-        let mut out = CpuBuffer::new(shape.words(), Layout::Rows);
-        let (group, Shape { limbs, n, .. }) = (groups::size(shape), shape);
-        for_each_chunk(out.words_mut(), group * limbs * n, |i, words| {
-            for limb in 0..limbs {
-                let mut rows: Vec<_> = words.chunks_exact_mut(n).skip(limb).step_by(limbs).collect();
-                groups::read(buffer.words(), shape, i * group, limb, &mut rows);
-                rows.into_iter().for_each(|a| t.limbs[limb].inverse(a, Order::Panel));
-            }
-        });
-        Ok(out)
-    }
-}
-
 impl Product for Cpu {
     fn gemm(
         &self,
@@ -372,7 +324,7 @@ impl Rns for Cpu {
 impl Run for Cpu {
     fn run<I: Items>(
         &self,
-        chain: &Chain<'_>,
+        chain: &Recorded,
         buffers: &[&CpuBuffer],
         batch: usize,
         items: &I,

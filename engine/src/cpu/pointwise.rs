@@ -1,4 +1,6 @@
-//! Kernels residue by residue, in either layout, and products of points in panels.
+//! Kernels residue by residue, and products of points, in either layout.
+
+use std::ops::Range;
 
 use super::buffer::{CpuBuffer, Layout};
 use super::{Cpu, CpuTables, common, for_each_chunk, groups};
@@ -28,9 +30,9 @@ impl Pointwise for Cpu {
 
     fn mul_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, b: &CpuBuffer, b_batch: usize) -> Result<()> {
         a.layout = common(a.layout, b.layout);
-        let (size, period, limb) = product_chunks(shape, b_batch);
-        for_each_chunk(a.words_mut(), size, |i, a| {
-            t.limbs[limb(i)].mul(a, &b.words()[i * period..][..period]);
+        let chunks = Chunks::new(a.layout, shape, b_batch);
+        for_each_chunk(a.words_mut(), chunks.size, |i, a| {
+            t.limbs[chunks.limb(i)].mul(a, &b.words()[chunks.factor(i)]);
         });
         Ok(())
     }
@@ -44,11 +46,11 @@ impl Pointwise for Cpu {
         b: &CpuBuffer,
         b_batch: usize,
     ) -> Result<()> {
-        acc.layout = common(common(acc.layout, Layout::Panels), common(a.layout, b.layout));
-        let (size, period, limb) = product_chunks(shape, b_batch);
-        for_each_chunk(acc.words_mut(), size, |i, s| {
-            let (a, b) = (&a.words()[i * size..][..size], &b.words()[i * period..][..period]);
-            t.limbs[limb(i)].mul_add(s, a, b);
+        acc.layout = common(acc.layout, common(a.layout, b.layout));
+        let chunks = Chunks::new(acc.layout, shape, b_batch);
+        for_each_chunk(acc.words_mut(), chunks.size, |i, s| {
+            let (a, b) = (&a.words()[i * chunks.size..][..chunks.size], &b.words()[chunks.factor(i)]);
+            t.limbs[chunks.limb(i)].mul_add(s, a, b);
         });
         Ok(())
     }
@@ -65,11 +67,32 @@ fn limb_of(layout: Layout, shape: Shape) -> impl Fn(usize) -> usize + Sync {
     move |chunk| if layout == Layout::Rows { chunk % shape.limbs } else { chunk / shape.batch }
 }
 
-/// Chunks of a product of panels: their size, that of the other factor's (which repeats within), and their limbs.
-fn product_chunks(shape: Shape, b_batch: usize) -> (usize, usize, impl Fn(usize) -> usize + Sync) {
-    let Shape { batch, n, .. } = shape;
-    let width = groups::width(n);
-    // A whole limb's worth of equal batches in chunks of n, or one line against a panel.
-    let (size, period) = if b_batch == batch { (n, n) } else { (batch * width, width) };
-    (size, period, move |chunk| chunk * size / (batch * n))
+/// How a product of points is cut: n words of one limb at a time, or in panels one line of a single factor against a panel.
+struct Chunks {
+    shape: Shape,
+    rows: bool,
+    /// Whether the other factor is a single one for all.
+    one: bool,
+    /// Words of a chunk.
+    size: usize,
+    /// Words of the other factor that it meets; they repeat within.
+    period: usize,
+}
+
+impl Chunks {
+    fn new(layout: Layout, shape: Shape, b_batch: usize) -> Self {
+        let Shape { batch, n, .. } = shape;
+        let (rows, one, width) = (layout == Layout::Rows, b_batch != batch, groups::width(n));
+        let (size, period) = if rows || !one { (n, n) } else { (batch * width, width) };
+        Self { shape, rows, one, size, period }
+    }
+
+    fn limb(&self, chunk: usize) -> usize {
+        if self.rows { chunk % self.shape.limbs } else { chunk * self.size / (self.shape.batch * self.shape.n) }
+    }
+
+    fn factor(&self, chunk: usize) -> Range<usize> {
+        let at = if self.rows && self.one { chunk % self.shape.limbs } else { chunk };
+        at * self.period..(at + 1) * self.period
+    }
 }

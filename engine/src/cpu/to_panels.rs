@@ -41,7 +41,7 @@ pub(super) fn rows_to_panels(shape: Shape, fill: impl Fn(usize, &mut [u64]) + Se
 ///
 /// # Safety
 /// No row of theirs may be alive.
-unsafe fn write_polys(panels: &Panels<'_>, shape: Shape, first: usize, words: &[u64]) {
+pub(super) unsafe fn write_polys(panels: &Panels<'_>, shape: Shape, first: usize, words: &[u64]) {
     for limb in 0..shape.limbs {
         let rows: Vec<_> = words.chunks_exact(shape.n).skip(limb).step_by(shape.limbs).collect();
         // SAFETY: the caller's promise.

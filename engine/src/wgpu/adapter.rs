@@ -4,8 +4,8 @@ use ::wgpu::{Adapter, Backends, DeviceType, Features, Limits};
 
 use super::drivers::Drivers;
 use super::instance::instance;
+use crate::backend::adapters::{AdapterReport, GpuOptions, Word};
 use crate::error::{Error, Result};
-use crate::gpu::{AdapterReport, GpuOptions, Word};
 
 /// See [`crate::gpu::adapters`].
 pub(crate) fn adapters() -> Vec<AdapterReport> {

@@ -20,7 +20,7 @@ impl Wgpu {
         let out = self.zeros_of(shape)?;
         let (kernel, element) = match domain {
             Domain::Coeff => (AUTOMORPHISM_COEFF, galois.inverse()),
-            Domain::Ntt => (AUTOMORPHISM_NTT, galois.element()),
+            Domain::Ntt | Domain::Rows => (AUTOMORPHISM_NTT, galois.element()),
         };
         let pipeline = self.context.pipeline(kernel, &[]);
         let poly = shape.limbs * shape.n * WORD;

@@ -20,8 +20,8 @@ use super::instance;
 use super::lock::lock;
 use super::pipeline::{Pipeline, Pipelines};
 use super::pool::Pool;
+use crate::backend::adapters::{GpuOptions, Word};
 use crate::error::{Error, Result};
-use crate::gpu::{GpuOptions, Word};
 
 /// Commands recorded before they are submitted on their own, so that the device starts early.
 const COMMANDS_A_SUBMIT: usize = 64;

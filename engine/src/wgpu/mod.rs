@@ -47,12 +47,12 @@ pub(crate) use tables::GpuTables;
 
 use self::context::{Context, Window};
 use self::tables::Tables;
+use crate::backend::adapters::{GpuOptions, Rates};
 use crate::backend::{
     Backend, DeviceKind, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Pointwise, Product, Rns, Run,
     Shape, TableUse, Transform,
 };
 use crate::error::{Error, Result};
-use crate::gpu::{GpuOptions, Rates};
 use crate::ring::ntt_table::Factor;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
 use crate::ring::{Basis, Galois};

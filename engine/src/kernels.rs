@@ -6,7 +6,7 @@ mod inputs;
 
 use std::ops::Range;
 
-use super::{GemmShape, Integers, RoomSize};
+use crate::backend::{GemmShape, Integers, RoomSize};
 use crate::device::Device;
 use crate::error::Result;
 use crate::garble::GateHash;
@@ -219,6 +219,22 @@ pub const KERNELS: &[Kernel] = &[
         let x = c.points(15)?;
         call(move || x.into_coeff())
     }),
+    Kernel::new("ntt_forward_rows", |c| {
+        let x = c.coefficients(13)?;
+        call(move || x.into_rows())
+    }),
+    Kernel::new("ntt_inverse_rows", |c| {
+        let x = c.rows(15)?;
+        call(move || x.into_coeff())
+    }),
+    Kernel::new("into_rows", |c| {
+        let x = c.points(15)?;
+        call(move || x.into_rows())
+    }),
+    Kernel::new("into_panels", |c| {
+        let x = c.rows(15)?;
+        call(move || x.into_panels())
+    }),
     Kernel::new("ntt_inverse_of_product", |c| {
         let (x, y) = (c.points(16)?, c.points(17)?);
         call(move || x.into_product(&y))
@@ -253,6 +269,16 @@ pub const KERNELS: &[Kernel] = &[
         change(PolyBatch::zeros(c.device, c.basis, c.batch)?, move |sum| {
             sum.sub_assign(&x)?;
             sum.mul_add_assign(&y, &z)
+        })
+    }),
+    Kernel::new("add_assign of rows", |c| c.binary_of_rows(20, |x, y| x.add_assign(y))),
+    Kernel::new("sub_assign of rows", |c| c.binary_of_rows(22, |x, y| x.sub_assign(y))),
+    Kernel::new("mul_assign of rows", |c| c.binary_of_rows(25, |x, y| x.mul_assign(y))),
+    Kernel::new("mul_add_assign of rows", |c| {
+        let (y, z) = (c.rows(28)?, c.one(29)?.into_rows()?);
+        change(c.rows(27)?, move |x| {
+            x.mul_add_assign(&y, &z)?;
+            x.mul_add_assign(&y, &y)
         })
     }),
     Kernel::new("mul_scalar_assign", |c| {
@@ -310,6 +336,10 @@ pub const KERNELS: &[Kernel] = &[
         let (x, elements) = (c.points(45)?, c.elements());
         call(move || elements.into_iter().map(|g| x.automorphism(g)).collect::<Result<Vec<_>>>())
     }),
+    Kernel::new("automorphism of rows", |c| {
+        let (x, elements) = (c.rows(45)?, c.elements());
+        call(move || elements.into_iter().map(|g| x.automorphism(g)).collect::<Result<Vec<_>>>())
+    }),
     Kernel::gate("xor", gates::xor),
     Kernel::gate("garble_and", |c| gates::garble_and(c, GateHash::Aes, gates::FRESH)),
     Kernel::gate("garble_and in a chain", |c| gates::garble_and(c, GateHash::Aes, gates::CHAINED)),
@@ -330,7 +360,7 @@ mod tests {
     #[test]
     fn no_kernel_is_left_out_and_each_runs() {
         let listed: Vec<_> = KERNELS.iter().map(|k| k.name).collect();
-        for name in crate::device::NAMES.iter().chain(&super::super::gates::NAMES) {
+        for name in crate::device::NAMES.iter().chain(&crate::backend::gates::NAMES) {
             assert!(listed.contains(name), "{name} is in no list");
         }
         let basis = Basis::new(64, &ntt_primes(50, 64, 3).unwrap()).unwrap();

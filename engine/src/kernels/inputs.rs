@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Call, Case, Fill, call, change};
 use crate::error::Result;
-use crate::poly::{Coeff, DomainTag, Ntt, PolyBatch};
+use crate::poly::{Coeff, DomainTag, Ntt, PolyBatch, Rows};
 use crate::prng::Prng;
 use crate::ring::Basis;
 use crate::ring::primes::ntt_primes;
@@ -43,6 +43,10 @@ impl Case<'_> {
 
     pub(super) fn points(&self, salt: u8) -> Result<PolyBatch<Ntt>> {
         self.some(salt, self.batch)
+    }
+
+    pub(super) fn rows(&self, salt: u8) -> Result<PolyBatch<Rows>> {
+        self.points(salt)?.into_rows()
     }
 
     pub(super) fn one(&self, salt: u8) -> Result<PolyBatch<Ntt>> {
@@ -109,6 +113,15 @@ impl Case<'_> {
     ) -> Result<Call> {
         let y = self.points(salt + 1)?;
         change(self.points(salt)?, move |x| kernel(x, &y))
+    }
+
+    pub(super) fn binary_of_rows(
+        &self,
+        salt: u8,
+        kernel: fn(&mut PolyBatch<Rows>, &PolyBatch<Rows>) -> Result<()>,
+    ) -> Result<Call> {
+        let y = self.rows(salt + 1)?;
+        change(self.rows(salt)?, move |x| kernel(x, &y))
     }
 
     pub(super) fn multiply_add(&self, [f0, f1]: [PolyBatch<Ntt>; 2]) -> Result<Call> {
