@@ -181,26 +181,40 @@ impl Encoding {
     /// coefficients of it.
     pub fn encode_weights(&self, weights: &[i32], out_group: usize, in_group: usize, poly: &mut [i32]) {
         poly.fill(0);
-        let (volume, strides) = (self.volume() as isize, self.strides().map(|s| s as isize));
+        let (volume, mask) = (self.volume() as isize, 2 * self.n - 1);
+        let taps = self.tap_places();
         let outputs = Self::channels(out_group, self.out_pack, self.geometry.outputs());
         for (number, o) in outputs.enumerate() {
             let inputs = Self::channels(in_group, self.in_pack, self.geometry.inputs());
             for (place, c) in inputs.enumerate() {
                 let block = (number * self.in_pack + self.in_pack - 1 - place) as isize;
-                for (weight, q) in self.geometry.weights(o, c) {
-                    let exponent = block * volume - (q[0] * strides[0] + q[1] * strides[1] + q[2] * strides[2]);
-                    let wrapped = exponent.rem_euclid(2 * self.n as isize) as usize;
+                let weights = &weights[self.geometry.first_weight(o, c)..];
+                for &(tap, offset) in &taps[c % taps.len()] {
+                    // n is a power of two: exponents below 0 wrap with a sign.
+                    let wrapped = (block * volume - offset) as usize & mask;
                     let (place, sign) = if wrapped < self.n { (wrapped, 1) } else { (wrapped - self.n, -1) };
-                    poly[place] += sign * weights[weight];
+                    poly[place] += sign * weights[tap];
                 }
             }
         }
     }
 
+    /// For each phase of a channel the taps that read it, by number, and how far each lies from its output in a block.
+    fn tap_places(&self) -> Vec<Vec<(usize, isize)>> {
+        let strides = self.strides().map(|s| s as isize);
+        let place = |q: [isize; 3]| q[0] * strides[0] + q[1] * strides[1] + q[2] * strides[2];
+        let of_phase = |phase| self.geometry.taps(phase).map(|(tap, q)| (tap, place(q))).collect();
+        (0..self.geometry.phases()).map(of_phase).collect()
+    }
+
     /// The constants that take all inputs to the output groups `rows`, where weights are that.
     pub fn constants(&self, weights: &[i32], rows: Range<usize>) -> impl Iterator<Item = i32> {
         let pairs = rows.flat_map(|o| (0..self.geometry.inputs()).map(move |c| (o, c)));
-        pairs.map(|(o, c)| self.geometry.weights(o, c).map(|(weight, _)| weights[weight]).sum())
+        let phases = self.geometry.phases();
+        pairs.map(move |(o, c)| {
+            let first = self.geometry.first_weight(o, c);
+            self.geometry.taps(c % phases).map(|(tap, _)| weights[first + tap]).sum()
+        })
     }
 
     /// Coefficients of a channel's block.

@@ -189,23 +189,29 @@ impl Geometry {
         if self.flat { [height * width, width, 1] } else { strides }
     }
 
-    /// The weights, by their number, that take input channel `input` to output channel `output`, and the offset of
-    /// each.
-    pub(super) fn weights(&self, output: usize, input: usize) -> impl Iterator<Item = (usize, [isize; 3])> {
-        let (kernel, spread) = (self.each(|a| a.kernel), self.each(|a| a.spread));
-        let (stride, phases) = (self.each(|a| a.stride), self.each(Axis::phases));
-        let (of_input, of_output): (usize, usize) = (phases.iter().product(), spread.iter().product());
-        let (c, o, phase) = (input / of_input, output / of_output, digits(input % of_input, phases));
+    /// Phases of a tensor's channel: input channels that follow each other.
+    pub(super) fn phases(&self) -> usize {
+        self.each(Axis::phases).iter().product()
+    }
+
+    /// The number of the first weight that takes input channel `input` to output channel `output`; that of a tap follows
+    /// by adding the tap's.
+    pub(super) fn first_weight(&self, output: usize, input: usize) -> usize {
         // A transposed kernel has one tap for each phase of the output, and a convolution one phase.
-        let taps: usize = kernel.iter().product::<usize>() * of_output;
-        let first = (o * self.channels[0] + c) * taps + output % of_output;
-        let axes = self.axes;
+        let of_output: usize = self.each(|a| a.spread).iter().product();
+        let taps = self.each(|a| a.kernel).iter().product::<usize>() * of_output;
+        (output / of_output * self.channels[0] + input / self.phases()) * taps + output % of_output
+    }
+
+    /// The taps that read phase `phase` of a channel, by their number, and the offset of each.
+    pub(super) fn taps(&self, phase: usize) -> impl Iterator<Item = (usize, [isize; 3])> {
+        let (kernel, stride) = (self.each(|a| a.kernel), self.each(|a| a.stride));
+        let (phase, axes) = (digits(phase, self.each(Axis::phases)), self.axes);
         let along =
             move |d: usize| (phase[d]..kernel[d]).step_by(stride[d]).filter_map(move |k| Some((k, axes[d].offset(k)?)));
         along(0).flat_map(move |(z, qz)| {
             along(1).flat_map(move |(y, qy)| {
-                let row = first + (z * kernel[1] + y) * kernel[2];
-                along(2).map(move |(x, qx)| (row + x, [qz, qy, qx]))
+                along(2).map(move |(x, qx)| ((z * kernel[1] + y) * kernel[2] + x, [qz, qy, qx]))
             })
         })
     }
