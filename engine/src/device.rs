@@ -321,8 +321,8 @@ delegate! {
         ntt_inverse(t: tables, shape: (Shape), a: owned) -> buffer;
         ntt_forward_rows(t: tables, shape: (Shape), a: owned) -> buffer;
         ntt_inverse_rows(t: tables, shape: (Shape), a: owned) -> buffer;
-        into_rows(t: tables, shape: (Shape), a: owned) -> buffer;
-        into_panels(t: tables, shape: (Shape), a: owned) -> buffer;
+        to_rows(t: tables, shape: (Shape), a: owned) -> buffer;
+        to_panels(t: tables, shape: (Shape), a: owned) -> buffer;
         ntt_inverse_of_product(t: tables, shape: (Shape), a: owned, b: shared, b_batch: (usize)) -> buffer;
         ntt_forward_mul_add(
             t: tables, shape: (Shape), x: owned, sums: exclusive_pair, factors: shared_pair, factor_batch: (usize)

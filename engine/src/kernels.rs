@@ -227,11 +227,11 @@ pub const KERNELS: &[Kernel] = &[
         let x = c.rows(15)?;
         call(move || x.into_coeff())
     }),
-    Kernel::new("into_rows", |c| {
+    Kernel::new("to_rows", |c| {
         let x = c.points(15)?;
         call(move || x.into_rows())
     }),
-    Kernel::new("into_panels", |c| {
+    Kernel::new("to_panels", |c| {
         let x = c.rows(15)?;
         call(move || x.into_panels())
     }),

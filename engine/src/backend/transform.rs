@@ -27,12 +27,12 @@ pub(crate) trait Transform: Pointwise {
     }
 
     /// Points, laid out in rows.
-    fn into_rows(&self, _t: &Self::Tables, _shape: Shape, points: Self::Buffer) -> Result<Self::Buffer> {
+    fn to_rows(&self, _t: &Self::Tables, _shape: Shape, points: Self::Buffer) -> Result<Self::Buffer> {
         Ok(points)
     }
 
     /// Rows of points, laid out as matrix products read them.
-    fn into_panels(&self, _t: &Self::Tables, _shape: Shape, rows: Self::Buffer) -> Result<Self::Buffer> {
+    fn to_panels(&self, _t: &Self::Tables, _shape: Shape, rows: Self::Buffer) -> Result<Self::Buffer> {
         Ok(rows)
     }
 

@@ -303,7 +303,7 @@ fn order(body: Body, chain: &Recorded) -> Order {
 }
 
 /// Steps with the limbs they work on, in parts of which all steps go limb by limb, or which are one division.
-fn cut<'a>(chain: &'a Recorded) -> Vec<Vec<(usize, &'a Step)>> {
+fn cut(chain: &Recorded) -> Vec<Vec<(usize, &Step)>> {
     let mut limbs = vec![chain.basis.len(); chain.sources.len()];
     let mut parts = vec![Vec::new()];
     for step in &chain.steps {

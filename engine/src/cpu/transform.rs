@@ -74,7 +74,7 @@ impl Transform for Cpu {
         Ok(buffer)
     }
 
-    fn into_rows(&self, _: &CpuTables, shape: Shape, mut points: CpuBuffer) -> Result<CpuBuffer> {
+    fn to_rows(&self, _: &CpuTables, shape: Shape, mut points: CpuBuffer) -> Result<CpuBuffer> {
         if points.layout == Layout::Panels && shape.batch > 1 {
             return Ok(from_panels(shape, &points, |_, _| ()));
         }
@@ -82,7 +82,7 @@ impl Transform for Cpu {
         Ok(points)
     }
 
-    fn into_panels(&self, _: &CpuTables, shape: Shape, mut rows: CpuBuffer) -> Result<CpuBuffer> {
+    fn to_panels(&self, _: &CpuTables, shape: Shape, mut rows: CpuBuffer) -> Result<CpuBuffer> {
         if rows.layout == Layout::Zero || shape.batch == 1 {
             rows.layout = Layout::Panels;
             return Ok(rows);

@@ -73,7 +73,7 @@ impl PolyBatch<Rows> {
     /// # Errors
     /// Those of the device.
     pub fn into_panels(self) -> Result<PolyBatch<Ntt>> {
-        self.become_by(|device, tables, shape, buffer| device.into_panels(tables, shape, buffer))
+        self.become_by(|device, tables, shape, buffer| device.to_panels(tables, shape, buffer))
     }
 }
 
@@ -83,7 +83,7 @@ impl PolyBatch<Ntt> {
     /// # Errors
     /// Those of the device.
     pub fn into_rows(self) -> Result<PolyBatch<Rows>> {
-        self.become_by(|device, tables, shape, buffer| device.into_rows(tables, shape, buffer))
+        self.become_by(|device, tables, shape, buffer| device.to_rows(tables, shape, buffer))
     }
 }
 

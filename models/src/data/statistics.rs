@@ -79,9 +79,8 @@ impl Found {
             let place = [at / (height * width), at / width % height, at % width];
             found.voxels += 1;
             found.sum += value;
-            for axis in 0..3 {
-                found.low[axis] = found.low[axis].min(place[axis]);
-                found.high[axis] = found.high[axis].max(place[axis]);
+            for ((low, high), at) in found.low.iter_mut().zip(&mut found.high).zip(place) {
+                (*low, *high) = ((*low).min(at), (*high).max(at));
             }
         }
         found

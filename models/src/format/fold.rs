@@ -40,13 +40,13 @@ impl Builder<'_> {
         Ok(match &node.op {
             graph::Op::Input { .. } => Op::Input,
             graph::Op::Conv { weight, bias, batch_norm, .. } | graph::Op::Dense { weight, bias, batch_norm, .. } => {
-                Op::Linear(self.linear(at, node, self.layout.kind(&node.op), weight, bias, batch_norm)?)
+                Op::Linear(self.linear((at, node), self.layout.kind(&node.op), weight, bias, batch_norm)?)
             }
             graph::Op::ConvTranspose { weight, bias, batch_norm, .. } => {
                 let geometry = self.layout.transposed(&node.op);
                 // The taps that weights are stored with, whatever becomes of them.
                 let kind = LinearKind::Transposed2 { factor: geometry.kernel };
-                let linear = self.linear(at, node, kind, weight, bias, batch_norm)?;
+                let linear = self.linear((at, node), kind, weight, bias, batch_norm)?;
                 if geometry.side_by_side().is_some_and(|kernel| kernel.iter().all(|k| matches!(k, 1 | 2))) {
                     return Ok(Op::Linear(linear));
                 }
@@ -85,8 +85,7 @@ impl Builder<'_> {
     /// A linear node's weights in the order `[co][ci][taps]`, normalisation folded in.
     fn linear(
         &mut self,
-        at: usize,
-        node: &graph::Node,
+        (at, node): (usize, &graph::Node),
         kind: LinearKind,
         weight: &str,
         bias: &Option<String>,

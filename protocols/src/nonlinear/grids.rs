@@ -14,7 +14,7 @@ pub fn interleave(x: &[u32], dims: [usize; 3], factor: [usize; 3], output: [usiz
     let ([d, h, w], [fd, fh, fw], [od, oh, ow]) = (dims, factor, output);
     let (voxels, phases) = (d * h * w, fd * fh * fw);
     let covered = (0..3).all(|i| output[i] > 0 && factor[i] > 0 && output[i].div_ceil(factor[i]) == dims[i]);
-    if !covered || x.len() % (voxels * phases) != 0 {
+    if !covered || !x.len().is_multiple_of(voxels * phases) {
         return Err(Error::Input(format!("{} shares for phases {factor:?} of {output:?} on {dims:?}", x.len())));
     }
     let mut out = Shares::zeros(x.len() / (voxels * phases) * od * oh * ow);
@@ -34,7 +34,7 @@ pub fn interleave(x: &[u32], dims: [usize; 3], factor: [usize; 3], output: [usiz
 /// [`Error::Input`] for another number of shares than channels on a grid have.
 pub fn repeat(x: &[u32], dims: [usize; 3], factor: [usize; 3]) -> Result<Shares> {
     let ([d, h, w], [fd, fh, fw]) = (dims, factor);
-    if dims.contains(&0) || factor.contains(&0) || x.len() % (d * h * w) != 0 {
+    if dims.contains(&0) || factor.contains(&0) || !x.len().is_multiple_of(d * h * w) {
         return Err(Error::Input(format!("{} shares of voxels to repeat on {dims:?}", x.len())));
     }
     let mut out = Shares::zeros(x.len() * fd * fh * fw);

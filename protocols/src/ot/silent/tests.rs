@@ -69,11 +69,11 @@ fn reference(set: &Set, session: &[u8; 32], iteration: usize, roots: &[u128], ba
 /// Three iterations of a set: every one against the definition, at the sender by the reference in full or, where `step` is more than 1, for
 /// all trees of the last one only.
 fn check(set: &'static Set) {
-    let (session, delta) = ([9; 32], u128::MAX / 13 | 1);
+    let (session, delta) = ([9; 32], (u128::MAX / 13) | 1);
     let mut prng = Prng::from_seed_for_tests([3; 32]);
     let v: Vec<u128> = prng.fill::<u128>(set.base()).iter().map(|v| v & !1).collect();
     let b = prng.fill::<u8>(set.base());
-    let w: Vec<u128> = v.iter().zip(&b).map(|(v, b)| v ^ delta * u128::from(b & 1)).collect();
+    let w: Vec<u128> = v.iter().zip(&b).map(|(v, b)| v ^ (delta * u128::from(b & 1))).collect();
     let seed = [5; 32];
     let mut sender = Sender::new(set, &session, v.clone().into(), Prng::from_seed_for_tests(seed));
     let mut receiver = Receiver::new(set, &session, w.into());

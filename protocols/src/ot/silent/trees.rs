@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn every_leaf_is_found_and_the_one_at_the_index_is_off_by_delta() {
-        let (key, root, delta) = (Aes128::new(77), u128::MAX / 7, u128::MAX / 11 | 1);
+        let (key, root, delta) = (Aes128::new(77), u128::MAX / 7, (u128::MAX / 11) | 1);
         for depth in 2..=6 {
             let n = 1 << depth;
             let (mut leaves, mut room, mut lefts) = (vec![0; n], vec![0; n / 2], vec![0; depth]);
