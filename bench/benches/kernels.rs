@@ -1,5 +1,5 @@
-//! The kernels of `blindvox-bench kernels` under Criterion, on one thread, with each code path of this processor side by side:
-//! `cargo bench -p blindvox-bench -- ntt_forward`. Single rows are `row_forward` and `row_inverse`.
+//! The kernels of `blindvox-bench kernels` under Criterion, on one thread, with each code path of this processor side
+//! by side: `cargo bench -p blindvox-bench -- ntt_forward`. Single rows are `row_forward` and `row_inverse`.
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! BUNET's own table: the network of its appendix, four presets, both parties as two threads of this process.
 //!
-//! A time is that of the client from its first message to the labels, with keys, base OTs and square pairs made on the way.
-//! Every layer is held to what it should compute from its own inputs, with both parties' shares at hand.
+//! A time is that of the client from its first message to the labels, with keys, base OTs and square pairs made on the
+//! way. Every layer is held to what it should compute from its own inputs, with both parties' shares at hand.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;

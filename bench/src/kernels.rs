@@ -1,9 +1,10 @@
 //! The engine's kernels: one thread against peers in the same run, and batches on a whole device.
 //!
-//! Inputs are random, outputs are checked against a peer or another code path. Where there is a peer, runs of both alternate, on as many
-//! threads and with their data aligned alike, and their medians are given. The limit is what the multiplier alone allows on AVX-512 at
-//! this processor's clock, which is measured: two multiplications, or two AES rounds of four blocks, a cycle and thread. A
-//! butterfly of eight points takes three of them (50 bits) or five (60), a product in a sum two or three, an AES block 10/4.
+//! Inputs are random, outputs are checked against a peer or another code path. Where there is a peer, runs of both
+//! alternate, on as many threads and with their data aligned alike, and their medians are given. The limit is what the
+//! multiplier alone allows on AVX-512 at this processor's clock, which is measured: two multiplications, or two AES
+//! rounds of four blocks, a cycle and thread. A butterfly of eight points takes three of them (50 bits) or five (60), a
+//! product in a sum two or three, an AES block 10/4.
 
 mod gpu;
 
@@ -367,7 +368,8 @@ impl Table {
                 for _ in 0..3 {
                     let (ns, products) = self.pool.timed(all, (kernel.prepare)(&case)?);
                     ours.push(ns / (2 * rows * inner * cols) as f64);
-                    // Timed on one pair that stays in its caches: the peer has no blocking of its own to be measured by.
+                    // Timed on one pair that stays in its caches: the peer has no blocking of its own to be measured
+                    // by.
                     entry.fill(0);
                     peer.push(nanoseconds(inner, || plan.mul_accumulate(&mut entry, &left[..n], &right[..n])));
                     entry.fill(0);
@@ -421,7 +423,8 @@ impl Table {
         check(gates::are_correct(&device)?, "gates")
     }
 
-    /// The roots of a deep chain's primes, for all its levels and those joined with the primes of key switching; an item is a prime.
+    /// The roots of a deep chain's primes, for all its levels and those joined with the primes of key switching; an
+    /// item is a prime.
     fn prime_tables(&mut self) -> Outcome {
         let n = 32768;
         let [chain, special] = [(50, 12), (55, 4)].map(|(bits, count)| Basis::new(n, &ntt_primes(bits, n, count)?));

@@ -1,7 +1,7 @@
 //! Non-linear protocols at scale: both parties as two threads of this process over the local channel.
 //!
-//! A time is from the moment both parties start to the moment the later one is done, the better of two runs; bytes are both
-//! ways together; results are checked. The bound is what the kernels alone would take on all cores by the table of
+//! A time is from the moment both parties start to the moment the later one is done, the better of two runs; bytes are
+//! both ways together; results are checked. The bound is what the kernels alone would take on all cores by the table of
 //! [`rates`](blindvox_protocols::rates).
 
 use std::error::Error;
@@ -129,8 +129,8 @@ fn shared(count: usize, bits: u32) -> Result<(Vec<i32>, [Vec<u32>; 2])> {
     Ok((values, [client, server]))
 }
 
-/// A line of the process's status in bytes: VmRSS is its memory now, VmHWM its largest since the last reset; 0 where the
-/// system does not say.
+/// A line of the process's status in bytes: VmRSS is its memory now, VmHWM its largest since the last reset; 0 where
+/// the system does not say.
 fn memory(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':'));
@@ -232,7 +232,8 @@ impl Table {
         self.only.as_ref().is_none_or(|only| only == op)
     }
 
-    /// Times an operation twice, checks both results, and adds and prints the row of the faster run; `bound` in thread ns.
+    /// Times an operation twice, checks both results, and adds and prints the row of the faster run; `bound` in thread
+    /// ns.
     fn measure<T: Send>(
         &mut self,
         (op, bits, bound): (&'static str, u32, f64),

@@ -8,8 +8,8 @@ use blindvox_protocols::gc::GatePlace;
 use blindvox_protocols::infer::LinkSpeed;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// blindvox: a hospital gets a scan segmented by a service; the service never sees the scan, the hospital never sees the
-/// model. Without a command: the demo
+/// blindvox: a hospital gets a scan segmented by a service; the service never sees the scan, the hospital never sees
+/// the model. Without a command: the demo
 #[derive(Parser)]
 #[command(name = "blindvox", version)]
 pub struct Cli {
@@ -119,7 +119,8 @@ pub struct ReadingArgs {
     /// Read voxels that are not a number as this value.
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true, value_parser = finite)]
     pub nan: Option<f64>,
-    /// Label only the part of a larger volume that fits the network's grid, about its centre (else exit code 5 says so).
+    /// Label only the part of a larger volume that fits the network's grid, about its centre (else exit code 5 says
+    /// so).
     #[arg(long)]
     pub crop: bool,
 }

@@ -1,5 +1,5 @@
-//! The model, the scan and true labels as `segment` and `plain` read them, before a run starts, so that bad input costs no
-//! time; and what is said about them.
+//! The model, the scan and true labels as `segment` and `plain` read them, before a run starts, so that bad input costs
+//! no time; and what is said about them.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -23,8 +23,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A folder with a calibrated bundle of an 8x8x8 network that doesn't say what its calibration saw (scans unlike that are told, too);
-/// its preparation edited.
+/// A folder with a calibrated bundle of an 8x8x8 network that doesn't say what its calibration saw (scans unlike that
+/// are told, too); its preparation edited.
 fn folder(edit: impl FnOnce(&mut Value)) -> TempDir {
     static SHARED: OnceLock<Written> = OnceLock::new();
     let from = SHARED.get_or_init(|| {

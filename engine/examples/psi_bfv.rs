@@ -1,9 +1,9 @@
 //! Which of 64 items of a client are among 4096 of a server. `cargo run --release --example psi_bfv`.
 //!
-//! The client encrypts each item x in a slot of its own, repeated; the server holds its items in bins of slots and returns
-//! r prod (x - y) over each, r random and not zero: zero where one of them is x, random otherwise. Items are 40-bit hashes.
-//! Both parties are semi-honest. The client learns for each item whether it is there, and nothing else of the server's
-//! but what the noise of the answer tells, which no flood covers here.
+//! The client encrypts each item x in a slot of its own, repeated; the server holds its items in bins of slots and
+//! returns r prod (x - y) over each, r random and not zero: zero where one of them is x, random otherwise. Items are
+//! 40-bit hashes. Both parties are semi-honest. The client learns for each item whether it is there, and nothing else
+//! of the server's but what the noise of the answer tells, which no flood covers here.
 
 use blindvox_engine::bfv::levelled::{BatchEncoder, Ciphertext, Evaluator, Params, SecretKey};
 use blindvox_engine::rlwe::KeyRequest;

@@ -1,4 +1,5 @@
-//! One matrix product over polynomials on a CPU and on a GPU: the same residues. `cargo run --release --example two_backends`.
+//! One matrix product over polynomials on a CPU and on a GPU: the same residues. `cargo run --release --example
+//! two_backends`.
 
 use std::time::Instant;
 

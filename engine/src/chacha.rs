@@ -1,17 +1,18 @@
 //! The ChaCha12 gate hash in batches: H_k(x) is the first 16 bytes of the ChaCha block of 12 rounds under the key k, at
 //! the position that the 128 bits of x name (words 12 to 15: 64 bits of counter, 64 of nonce).
 //!
-//! Here the key is public and the input secret. With the permutation of 512 bits as a random one, the block function is a
-//! random oracle on (k, x): its input holds 128 bits of constants, so that a backward query helps with probability 2^-128
-//! only, and 384 bits of its output are never seen. A gate's hashes at x and x xor Delta are then independent; no
-//! orthomorphism is needed. Against generic attacks the key separates gates as it does with [`crate::aes`]: a guess at
-//! Delta is tried on the instances of one key alone, at most 256, which leaves 2^120 of 2^128. The best published attacks on ChaCha reach 7
-//! of its rounds (Aumasson, Fischer, Khazaei, Meier, Rechberger: "New features of Latin dances", 2008, and their successors).
+//! Here the key is public and the input secret. With the permutation of 512 bits as a random one, the block function is
+//! a random oracle on (k, x): its input holds 128 bits of constants, so that a backward query helps with probability
+//! 2^-128 only, and 384 bits of its output are never seen. A gate's hashes at x and x xor Delta are then independent;
+//! no orthomorphism is needed. Against generic attacks the key separates gates as it does with [`crate::aes`]: a guess
+//! at Delta is tried on the instances of one key alone, at most 256, which leaves 2^120 of 2^128. The best published
+//! attacks on ChaCha reach 7 of its rounds (Aumasson, Fischer, Khazaei, Meier, Rechberger: "New features of Latin
+//! dances", 2008, and their successors).
 //!
 //! The rounds are additions, xors and rotations of 32-bit words: no table, so nothing secret is an index on any device.
 //!
-//! Keys are (root, number): six words that depend on session and purpose, and a counter of 64 bits. They cost nothing to derive.
-//! Three bodies give the same bytes: sixteen instances side by side on AVX-512, eight on AVX2, and one.
+//! Keys are (root, number): six words that depend on session and purpose, and a counter of 64 bits. They cost nothing
+//! to derive. Three bodies give the same bytes: sixteen instances side by side on AVX-512, eight on AVX2, and one.
 
 use std::sync::LazyLock;
 
@@ -143,7 +144,8 @@ mod tests {
 
     use super::*;
 
-    /// The first 16 bytes of the keystream under a zero key at zero (draft-strombergson-chacha-test-vectors, TC1, 256 bits, 12 rounds).
+    /// The first 16 bytes of the keystream under a zero key at zero (draft-strombergson-chacha-test-vectors, TC1, 256
+    /// bits, 12 rounds).
     #[test]
     fn the_zero_block_is_the_published_one() {
         let mut out = [0];

@@ -75,8 +75,8 @@ pub trait GateKey: Sized {
         garble_by(|half, x, offset, out| keys[half].hash(x, offset, out), delta, inputs, flips, out, table);
     }
 
-    /// Evaluates: from active labels to the output's active labels. Meanwhile brings the rows that are needed `next` near:
-    /// tables come from another core or from memory, and waiting for them would take longer than the hashes.
+    /// Evaluates: from active labels to the output's active labels. Meanwhile brings the rows that are needed `next`
+    /// near: tables come from another core or from memory, and waiting for them would take longer than the hashes.
     ///
     /// # Panics
     /// If lengths do not fit; `next` may have any.
@@ -114,8 +114,8 @@ impl GateKey for Aes128 {
     }
 }
 
-/// [`GateKey::garble_and`] of AES by a given body, which this processor must run ([`Body::available`]): for tests and for checks of
-/// timing. `flips` says which inputs are used negated.
+/// [`GateKey::garble_and`] of AES by a given body, which this processor must run ([`Body::available`]): for tests and
+/// for checks of timing. `flips` says which inputs are used negated.
 ///
 /// # Panics
 /// If lengths do not fit.

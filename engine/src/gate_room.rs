@@ -1,7 +1,7 @@
 //! Rooms of gates on a device, checked: what [`PolyBatch`](crate::PolyBatch) is to polynomials.
 //!
-//! A room holds the labels of all instances of a circuit by slot, the hash keys and the tables of its gates, wherever its
-//! device has them. The gates are those of [`garble`](crate::garble), and so are their bytes.
+//! A room holds the labels of all instances of a circuit by slot, the hash keys and the tables of its gates, wherever
+//! its device has them. The gates are those of [`garble`](crate::garble), and so are their bytes.
 
 use zeroize::Zeroizing;
 

@@ -1,5 +1,5 @@
-//! Every kernel, once: one list for all that runs them in turn, to compare devices and to time them. A case says where, over
-//! which primes, in what sizes and on what residues or labels; results are the same on every device, bit for bit.
+//! Every kernel, once: one list for all that runs them in turn, to compare devices and to time them. A case says where,
+//! over which primes, in what sizes and on what residues or labels; results are the same on every device, bit for bit.
 
 mod gates;
 mod inputs;

@@ -1,7 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![warn(unreachable_pub)]
 
-// Each uses only those of the floors below it: bfv, ckks > rlwe > chain > poly, gate_room > device > cpu, wgpu > backend > ring.
+// Each uses only those of the floors below it: bfv, ckks > rlwe > chain > poly, gate_room > device > cpu, wgpu >
+// backend > ring.
 mod backend;
 mod cpu;
 mod device;

@@ -3,10 +3,10 @@
 //! Bulk draws take a fresh 128-bit key from it and expand that by AES-128 in counter mode, which is several times as
 //! fast; no key serves two draws.
 //!
-//! Whenever a key is drawn, be it a seed or that of a fork, a series or a bulk draw, the generator takes a fresh key for itself from
-//! the same stream and forgets its own (Bernstein: "Fast-key-erasure random-number generators", 2017): whoever sees its state later
-//! cannot find the keys that were drawn before. Its state lies on the heap, so that moving a generator copies none of it, and is
-//! cleared when dropped; the stack that it was made on is cleared at once.
+//! Whenever a key is drawn, be it a seed or that of a fork, a series or a bulk draw, the generator takes a fresh key
+//! for itself from the same stream and forgets its own (Bernstein: "Fast-key-erasure random-number generators", 2017):
+//! whoever sees its state later cannot find the keys that were drawn before. Its state lies on the heap, so that moving
+//! a generator copies none of it, and is cleared when dropped; the stack that it was made on is cleared at once.
 //!
 //! Fixed seeds exist for tests and for reproducible local runs only; the constructor says so in its name.
 
@@ -138,7 +138,8 @@ impl Prng {
         }
     }
 
-    /// A bulk draw of any length, to be taken piece by piece: what [`Self::fill_bytes`] makes of [`BULK`] bytes and more.
+    /// A bulk draw of any length, to be taken piece by piece: what [`Self::fill_bytes`] makes of [`BULK`] bytes and
+    /// more.
     pub(crate) fn stream(&mut self) -> Stream {
         let mut key = Zeroizing::new([0; 16]);
         self.draw_key(&mut *key);

@@ -1,10 +1,10 @@
 //! Loops compiled twice: for any processor, and for the widest registers there are.
 //!
-//! The build targets every x86-64 processor, whose vectors hold two words. Plain loops over words run several times faster on
-//! AVX-512, and need no intrinsics for it: the compiler vectorises them once it may use the instructions.
+//! The build targets every x86-64 processor, whose vectors hold two words. Plain loops over words run several times
+//! faster on AVX-512, and need no intrinsics for it: the compiler vectorises them once it may use the instructions.
 
-/// Calls `f`, compiled for AVX-512 where this processor has what that needs; the result is the same. Meant for a loop that is
-/// written out in the closure itself, not hidden in calls that are not inlined.
+/// Calls `f`, compiled for AVX-512 where this processor has what that needs; the result is the same. Meant for a loop
+/// that is written out in the closure itself, not hidden in calls that are not inlined.
 #[inline]
 pub fn wide<R>(f: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]

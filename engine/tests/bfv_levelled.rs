@@ -1,4 +1,5 @@
-//! Exact arithmetic on encrypted vectors: random circuits of all operations against integers, noise below its prediction.
+//! Exact arithmetic on encrypted vectors: random circuits of all operations against integers, noise below its
+//! prediction.
 
 use blindvox_engine::bfv::levelled::{BatchEncoder, Ciphertext, Evaluator, Params, Plaintext, PublicKey, SecretKey};
 use blindvox_engine::ring::primes::ntt_primes;

@@ -1,4 +1,5 @@
-//! From files to a network and its references in the clear: volumes, models, their exact integer execution. No cryptography.
+//! From files to a network and its references in the clear: volumes, models, their exact integer execution. No
+//! cryptography.
 //!
 //! | module | what |
 //! |---|---|

@@ -1,11 +1,12 @@
-//! The network in real numbers: what a graph and its weights say, with batch normalisation folded into the linear layers.
+//! The network in real numbers: what a graph and its weights say, with batch normalisation folded into the linear
+//! layers.
 //!
-//! Nothing here knows how it will be computed: a linear layer has its weights as they are, an activation is one node with
-//! its coefficients, a skip is a concatenation. Readers lower it to what they compute with: [`crate::integers`] to exact
-//! steps on integers.
+//! Nothing here knows how it will be computed: a linear layer has its weights as they are, an activation is one node
+//! with its coefficients, a skip is a concatenation. Readers lower it to what they compute with: [`crate::integers`] to
+//! exact steps on integers.
 //!
-//! Tensors are `[channels, D, H, W]` in that order, with W fastest; a planar network has D = 1, and what has no grid (the
-//! features of a table, a flattened tensor, the scores of a class) has a grid of one element.
+//! Tensors are `[channels, D, H, W]` in that order, with W fastest; a planar network has D = 1, and what has no grid
+//! (the features of a table, a flattened tensor, the scores of a class) has a grid of one element.
 
 mod kind;
 mod norms;
@@ -73,8 +74,8 @@ pub enum Op {
     Input,
     /// A weighted sum with a bias.
     Linear(Linear),
-    /// A convolution whose output channels hold the phases of a finer grid: channel c·F + p of them is, of channel c, the
-    /// voxels whose place modulo the F = d·h·w factors is p. What a transposed convolution is.
+    /// A convolution whose output channels hold the phases of a finer grid: channel c·F + p of them is, of channel c,
+    /// the voxels whose place modulo the F = d·h·w factors is p. What a transposed convolution is.
     Interleaved(Linear, [usize; 3]),
     /// The same function of each element.
     Activation(Activation),

@@ -1,8 +1,8 @@
 //! A connection between the two parties, with what went over it counted.
 //!
-//! Sending never waits for the peer to read until [`CAPACITY`](crate::transport::queue::CAPACITY) bytes are under way, so both
-//! parties of a symmetric protocol may send first. A round trip is counted where a receive follows a
-//! send. Messages are numbered, so a lost, repeated or displaced one is an error at the receiver.
+//! Sending never waits for the peer to read until [`CAPACITY`](crate::transport::queue::CAPACITY) bytes are under way,
+//! so both parties of a symmetric protocol may send first. A round trip is counted where a receive follows a send.
+//! Messages are numbered, so a lost, repeated or displaced one is an error at the receiver.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -67,8 +67,8 @@ pub struct Stats {
     pub total: Traffic,
     /// Each phase's part.
     pub phases: Vec<(String, Traffic)>,
-    /// Receives that found nothing there, with nothing of this party's still under way to its transport: what a link's latency costs,
-    /// where `rounds` is what the protocol's order could cost. It depends on how fast the parties are.
+    /// Receives that found nothing there, with nothing of this party's still under way to its transport: what a link's
+    /// latency costs, where `rounds` is what the protocol's order could cost. It depends on how fast the parties are.
     pub waits: u64,
 }
 
@@ -152,8 +152,8 @@ impl Channel {
         self.timeout = timeout;
     }
 
-    /// Binds what is derived from now on to something that both parties have seen alike: sessions of OTs hash [`Self::binding`], so
-    /// parties that have not seen it alike get different keys.
+    /// Binds what is derived from now on to something that both parties have seen alike: sessions of OTs hash
+    /// [`Self::binding`], so parties that have not seen it alike get different keys.
     pub fn bind(&mut self, seen: &[u8]) {
         self.binding = *blake3::keyed_hash(&self.binding, seen).as_bytes();
     }

@@ -1,8 +1,9 @@
 //! For tests: a relay between two parties that spoils a message of one of them.
 //!
-//! What lengths and counts can tell is an error at the receiver: a message cut short, lengthened, lost, sent twice or overtaken,
-//! and a peer that stops or goes away. A late one only takes longer. A changed bit of the right length is not told from a right
-//! one in semi-honest protocols (a secured transport does that), but it may neither panic nor hang.
+//! What lengths and counts can tell is an error at the receiver: a message cut short, lengthened, lost, sent twice or
+//! overtaken, and a peer that stops or goes away. A late one only takes longer. A changed bit of the right length is
+//! not told from a right one in semi-honest protocols (a secured transport does that), but it may neither panic nor
+//! hang.
 
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -159,8 +160,8 @@ fn apply(fault: Option<Fault>, mut message: Message, inc: &Popper, held: &mut Op
     Some(vec![message])
 }
 
-/// The client's and the server's ends of an emulated link: every byte takes its time at so many bits a second each way, and arrives
-/// `latency` after it has left. A sender is never held up by more than the queues hold.
+/// The client's and the server's ends of an emulated link: every byte takes its time at so many bits a second each way,
+/// and arrives `latency` after it has left. A sender is never held up by more than the queues hold.
 pub fn link(bits_per_second: f64, latency: Duration) -> (Channel, Channel) {
     let (client, to_client) = local::pair();
     let (to_server, server) = local::pair();

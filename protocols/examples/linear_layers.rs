@@ -1,8 +1,8 @@
 //! Times every linear layer of a network, both parties in one process, and checks the results.
 //!
-//! `cargo run --release -p blindvox-protocols --example linear_layers [-- demo|large [SCALE]]`: the layers of the shipped
-//! hippocampus network at 32x48x32, or those of a large U-Net (64 to 512 channels) whose first level has 64 / SCALE voxels a side.
-//! Weights are random, so only time and traffic mean anything.
+//! `cargo run --release -p blindvox-protocols --example linear_layers [-- demo|large [SCALE]]`: the layers of the
+//! shipped hippocampus network at 32x48x32, or those of a large U-Net (64 to 512 channels) whose first level has 64 /
+//! SCALE voxels a side. Weights are random, so only time and traffic mean anything.
 
 use std::time::Instant;
 

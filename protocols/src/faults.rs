@@ -1,5 +1,5 @@
-//! Tests of streams that break: every protocol against a relay between the parties that spoils one message of one of them, see
-//! [`blindvox_net::testing`].
+//! Tests of streams that break: every protocol against a relay between the parties that spoils one message of one of
+//! them, see [`blindvox_net::testing`].
 
 use std::sync::{Barrier, Mutex};
 use std::thread;

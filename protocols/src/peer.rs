@@ -1,4 +1,5 @@
-//! What a party computes with once it has met its peer: the connection, transfers, garbled circuits, correlations, randomness.
+//! What a party computes with once it has met its peer: the connection, transfers, garbled circuits, correlations,
+//! randomness.
 //!
 //! Every two-party protocol takes one. Which parts it uses decides which messages it has; its file's table says so.
 
@@ -55,7 +56,8 @@ impl Peer {
         Ok((half, &mut self.link.channel))
     }
 
-    /// Notes whether something that was learnt is as it should be, for [`Self::verdict`]: it may not change what is sent.
+    /// Notes whether something that was learnt is as it should be, for [`Self::verdict`]: it may not change what is
+    /// sent.
     pub(crate) fn note(&mut self, sound: bool) {
         match &mut self.gc {
             Some(gc) => gc.note(sound),

@@ -96,15 +96,16 @@ impl Ring {
     }
 }
 
-/// x modulo p for x < 2p, by the sign bit of x - p: compilers make branches of comparisons where there are no wide registers, and
-/// shares are secret.
+/// x modulo p for x < 2p, by the sign bit of x - p: compilers make branches of comparisons where there are no wide
+/// registers, and shares are secret.
 #[inline(always)]
 fn subtract_once(x: u64, p: u32) -> u32 {
     let less = x.wrapping_sub(u64::from(p));
     less.wrapping_add(u64::from(p) & (less as i64 >> 63) as u64) as u32
 }
 
-/// One party's shares of a tensor: cleared when dropped, and not printed. Large ones live in memory that served others before.
+/// One party's shares of a tensor: cleared when dropped, and not printed. Large ones live in memory that served others
+/// before.
 #[derive(Default, PartialEq, Eq)]
 pub struct Shares(Vec<u32>);
 

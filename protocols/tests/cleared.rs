@@ -1,6 +1,6 @@
-//! What protocols free holds no shares: an allocator looks at every block before it goes back, in runs that succeed and in runs that
-//! break off. And nothing stays behind: the memory alive after a broken run is what it was before, and no seed or key is left anywhere
-//! in the process, stacks and mapped regions included.
+//! What protocols free holds no shares: an allocator looks at every block before it goes back, in runs that succeed and
+//! in runs that break off. And nothing stays behind: the memory alive after a broken run is what it was before, and no
+//! seed or key is left anywhere in the process, stacks and mapped regions included.
 
 use blindvox_models::testing as common;
 #[path = "common/memory.rs"]
@@ -73,8 +73,8 @@ fn peer(party: Party, channel: Channel) -> Peer {
     peer
 }
 
-/// Both halves of a step; where `broken`, the server takes part with fewer values than the client, which lengths and counts tell.
-/// How often shares were found in what was freed.
+/// Both halves of a step; where `broken`, the server takes part with fewer values than the client, which lengths and
+/// counts tell. How often shares were found in what was freed.
 fn look(broken: bool, half: impl Fn(&mut Peer, &'static [u32]) -> Result<()> + Sync) -> usize {
     static CLIENT: [u32; 3000] = [SHARES[0]; 3000];
     static SERVER: [u32; 3000] = [SHARES[1]; 3000];
@@ -198,7 +198,8 @@ fn no_seed_and_no_key_is_left_in_memory_after_a_run() {
     let Some(before) = found(&patterns) else { return };
     assert!(before.iter().all(|(_, count)| *count == 0), "by the test itself: {before:?}");
 
-    // The looking itself: a copy on the heap, one in a region of its own, and those in a stack that is no longer used are found.
+    // The looking itself: a copy on the heap, one in a region of its own, and those in a stack that is no longer used
+    // are found.
     let (mut heap, mut mapped) = (vec![0; 4 * size_of::<Seed>()], vec![0u8; 4 << 20]);
     heap[32..64].copy_from_slice(&seed(Party::Client));
     mapped[3 << 20..][..32].copy_from_slice(&seed(Party::Client));

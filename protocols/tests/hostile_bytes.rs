@@ -1,5 +1,5 @@
-//! Bytes of a hostile peer that a party decodes: a network, keys, ciphertexts. What can't be is refused by name, before anything
-//! large is planned or allocated.
+//! Bytes of a hostile peer that a party decodes: a network, keys, ciphertexts. What can't be is refused by name, before
+//! anything large is planned or allocated.
 
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -20,7 +20,8 @@ fn network() -> &'static Arc<Program> {
     NETWORK.get_or_init(|| Arc::new(common::tiny().program().0))
 }
 
-/// What a client makes of a server that greets it as it should, sends this for an architecture, and stays to see the end.
+/// What a client makes of a server that greets it as it should, sends this for an architecture, and stays to see the
+/// end.
 fn reads(architecture: Vec<u8>) -> Result<()> {
     let (client, mut server) = local_pair();
     let server = thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! A whole run against a network that spoils it: every fault ends both parties' runs with an error, or with a result where
-//! nothing could tell (security is semi-honest), but never with a panic, and never hangs.
+//! A whole run against a network that spoils it: every fault ends both parties' runs with an error, or with a result
+//! where nothing could tell (security is semi-honest), but never with a panic, and never hangs.
 
 use blindvox_models::testing as common;
 
@@ -149,8 +149,9 @@ fn flipped_bits_do_no_harm() {
     spoil(|k| Fault::Turned { bit: 8 * 7919 * k + k % 8 }, 0, 3);
 }
 
-/// The colours of the labels are all that a run opens: whatever is turned in them, the client sends the same, and says only to itself
-/// that a label is none of the three classes. Each bit of a whole message is turned in the tests of `argmax`.
+/// The colours of the labels are all that a run opens: whatever is turned in them, the client sends the same, and says
+/// only to itself that a label is none of the three classes. Each bit of a whole message is turned in the tests of
+/// `argmax`.
 #[test]
 fn turned_bits_of_evaluated_values_change_nothing_that_is_sent() {
     let ((honest, _), [sent, received]) = run_through(None);

@@ -1,4 +1,5 @@
-//! Classifiers run securely: windows of their own, flattened tensors, dense layers, a mean over the whole grid, strides.
+//! Classifiers run securely: windows of their own, flattened tensors, dense layers, a mean over the whole grid,
+//! strides.
 
 use blindvox_models::testing::{Net, Written, tiny_classifier, tiny_rows, tiny_volume_classifier};
 

@@ -36,7 +36,8 @@ fn digests(name: &str, program: Program, input: &[i32], comparison: Comparison) 
     format!("{name} network {network}\n{name} labels {labels}\n{name} client {client}\n{name} server {server}\n")
 }
 
-/// The digests of what both parties send in two iterations of silent OT with the smallest set, and of the client's labels.
+/// The digests of what both parties send in two iterations of silent OT with the smallest set, and of the client's
+/// labels.
 fn silent() -> String {
     let half = |party: Party, mut channel: Channel| {
         channel.record_transcript();

@@ -103,8 +103,9 @@ kernels! {
     AUTOMORPHISM_COEFF = Residues, "automorphism.wgsl", "automorphism_coeff", 3;
     /// x -> x^g in the NTT domain.
     AUTOMORPHISM_NTT = Residues, "automorphism.wgsl", "automorphism_ntt", 3;
-    /// The forward transform of a chunk. Constants `POINTS` (1024, 2048 or 4096), `LAST_RADIX` (a 256th of it) and `THROUGH_TILE` (1: the result takes one
-    /// more turn through workgroup memory, so that neighbouring lanes write neighbouring words).
+    /// The forward transform of a chunk. Constants `POINTS` (1024, 2048 or 4096), `LAST_RADIX` (a 256th of it) and
+    /// `THROUGH_TILE` (1: the result takes one more turn through workgroup memory, so that neighbouring lanes write
+    /// neighbouring words).
     NTT_FORWARD = Transform, "ntt_forward.wgsl", "ntt_forward", 3;
     /// The same, and products of the points with two factors are added to two sums.
     NTT_FORWARD_MUL_ADD = Accumulate, "ntt_forward.wgsl", "ntt_forward", 7;
@@ -117,8 +118,8 @@ kernels! {
     NTT_HEAD_FORWARD = Transform, "ntt_head.wgsl", "ntt_head_forward", 3;
     /// The last stages of the inverse of such rows. Constant `RADIX`.
     NTT_HEAD_INVERSE = Transform, "ntt_head.wgsl", "ntt_head_inverse", 3;
-    /// Matrix product. Constants `ROWS`, `COLS`, each 1 to 4: the tile of a lane; `DOWN`, `ACROSS`: the tiles of a workgroup;
-    /// `CONSTANTS`, 1: the left factor has one residue a limb in place of polynomials.
+    /// Matrix product. Constants `ROWS`, `COLS`, each 1 to 4: the tile of a lane; `DOWN`, `ACROSS`: the tiles of a
+    /// workgroup; `CONSTANTS`, 1: the left factor has one residue a limb in place of polynomials.
     GEMM = Residues, "gemm.wgsl", "gemm", 4;
     /// Garbles the steps of a circuit in every instance. Constant `COPIES`, of the AES table in workgroup memory.
     GARBLE = Aes, "garble.wgsl", "garble", 5;

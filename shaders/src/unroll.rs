@@ -1,18 +1,19 @@
-//! Unrolled code: WGSL has neither macros nor arrays that are sure to stay in registers, so points and sums are variables of their own
-//! (`v0`, `v1`, ...), and what is done to all of them is written once and expanded here.
+//! Unrolled code: WGSL has neither macros nor arrays that are sure to stay in registers, so points and sums are
+//! variables of their own (`v0`, `v1`, ...), and what is done to all of them is written once and expanded here.
 //!
 //! A line may begin with
 //! - `@i<N`: the rest once for every i below N, with `$i` the number. N is a number or a constant of the module.
-//! - `@forward N R w`: butterflies (Cooley-Tukey) of radix R on `v0` to `v(N-1)`, block after block of R. `w` is the expression of the
-//!   factor of node `$j` on level `$l` of block `$b`: level 0 is a block's first stage, of one node.
-//! - `@inverse N R LAST w`: the same (Gentleman-Sande), the levels from the deepest to 0. With LAST = 1 the sums of level 0 are multiplied
-//!   by `n_inv`, and all ends below q.
+//! - `@forward N R w`: butterflies (Cooley-Tukey) of radix R on `v0` to `v(N-1)`, block after block of R. `w` is the
+//!   expression of the factor of node `$j` on level `$l` of block `$b`: level 0 is a block's first stage, of one node.
+//! - `@inverse N R LAST w`: the same (Gentleman-Sande), the levels from the deepest to 0. With LAST = 1 the sums of
+//!   level 0 are multiplied by `n_inv`, and all ends below q.
 //! - `@range B`: all points are below B q, from another lane.
 //! - `@below B`: brings all points below B q.
 //!
-//! The range of every point is known here, in multiples of q. With q below 2^60 a word holds 16 q; before a sum would leave it, points are
-//! reduced. A stage forward adds 2q, and any word may be multiplied; in a stage of the inverse a sum's range is that of both
-//! points together, a product's 2q. After Harvey, "Faster arithmetic for number-theoretic transforms" (2014).
+//! The range of every point is known here, in multiples of q. With q below 2^60 a word holds 16 q; before a sum would
+//! leave it, points are reduced. A stage forward adds 2q, and any word may be multiplied; in a stage of the inverse a
+//! sum's range is that of both points together, a product's 2q. After Harvey, "Faster arithmetic for number-theoretic
+//! transforms" (2014).
 
 /// What a word holds, in multiples of q.
 const WORD: u32 = 16;

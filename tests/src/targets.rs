@@ -1,5 +1,5 @@
-//! What reads bytes of a peer or a file, as plain functions of the bytes: one list, driven over its seeds and their mutations by an
-//! ordinary test and at length by `cargo fuzz` (`fuzz/` beside the workspace).
+//! What reads bytes of a peer or a file, as plain functions of the bytes: one list, driven over its seeds and their
+//! mutations by an ordinary test and at length by `cargo fuzz` (`fuzz/` beside the workspace).
 //!
 //! A target may refuse its bytes. It may not panic, hang, or take memory that the bytes don't pay for.
 

@@ -132,7 +132,8 @@ fn runs_send_what_was_estimated() {
     }
 }
 
-/// Every shipped model by every comparison and source: every step keeps its bound, and by transfers on silent OT a run keeps to its bytes.
+/// Every shipped model by every comparison and source: every step keeps its bound, and by transfers on silent OT a run
+/// keeps to its bytes.
 #[test]
 fn every_comparison_and_source_agrees() {
     let compares = [Comparison::SignSelect, Comparison::FullCircuit, Comparison::Transfers];

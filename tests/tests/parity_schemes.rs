@@ -1,5 +1,5 @@
-//! CKKS and BFV on the GPU backend: a circuit of all operations leaves the ciphertexts that it leaves on the CPU, byte for
-//! byte, with both bodies of the word arithmetic.
+//! CKKS and BFV on the GPU backend: a circuit of all operations leaves the ciphertexts that it leaves on the CPU, byte
+//! for byte, with both bodies of the word arithmetic.
 //!
 //! Without a Vulkan adapter the test says so and passes, except under `CI`, where one must be there.
 

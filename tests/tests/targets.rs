@@ -32,7 +32,8 @@ fn mutate(bytes: &mut Vec<u8>, prng: &mut Prng) {
     }
 }
 
-/// The seeds get past the first check, and so does a part of what is made of them, so that mutations reach what lies behind it.
+/// The seeds get past the first check, and so does a part of what is made of them, so that mutations reach what lies
+/// behind it.
 #[test]
 fn seeds_pass_and_mutations_are_read_or_refused() {
     for target in &TARGETS {

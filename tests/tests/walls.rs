@@ -1,5 +1,5 @@
-//! The walls inside the engine and the protocols, held by reading what each folder names: schemes and polynomials name no
-//! backend, what schemes share names no scheme, and layers no comparison.
+//! The walls inside the engine and the protocols, held by reading what each folder names: schemes and polynomials name
+//! no backend, what schemes share names no scheme, and layers no comparison.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! What each layer would take if both parties' kernels ran at their best rates on all cores, with nothing in between.
 //!
-//! Rates are those of [`rates`](blindvox_protocols::rates); a linear layer's are summed by [`Cost::nanoseconds`](blindvox_protocols::linear::Cost::nanoseconds).
+//! Rates are those of [`rates`](blindvox_protocols::rates); a linear layer's are summed by
+//! [`Cost::nanoseconds`](blindvox_protocols::linear::Cost::nanoseconds).
 
 use std::collections::HashMap;
 

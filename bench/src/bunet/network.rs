@@ -6,13 +6,13 @@
 //! | 5 to 7 | transposed convolution 2^3, concatenation, two convolutions 3^3 with activations | 256, 128, 64 | 1/4, 1/2, 1 |
 //! | 8, 9 | convolution 3^3, argmax | 3 | 1 |
 //!
-//! That is 14 + 3 + 1 = 18 linear layers; the paper's text counts 19 convolutions, its table lists these. Its planar form has
-//! 3^2 kernels and 2^2 windows.
+//! That is 14 + 3 + 1 = 18 linear layers; the paper's text counts 19 convolutions, its table lists these. Its planar
+//! form has 3^2 kernels and 2^2 windows.
 //!
-//! **Numbers.** Weights and biases are random, so labels mean nothing. Weights are uniform and scaled layer by layer so that
-//! every linear layer's output has a deviation of about [`RMS`]: with inputs of second moment m_c, sum over inputs and taps of
-//! sigma_w^2·m_c = (RMS·2^shift)^2. Before a square, biases of ±2·[`RMS`] hold the operating point: without them a
-//! network of squares doubles every relative deviation a layer, and its values would overflow or vanish.
+//! **Numbers.** Weights and biases are random, so labels mean nothing. Weights are uniform and scaled layer by layer so
+//! that every linear layer's output has a deviation of about [`RMS`]: with inputs of second moment m_c, sum over inputs
+//! and taps of sigma_w^2·m_c = (RMS·2^shift)^2. Before a square, biases of ±2·[`RMS`] hold the operating point: without
+//! them a network of squares doubles every relative deviation a layer, and its values would overflow or vanish.
 
 use blindvox_engine::Prng;
 use blindvox_models::{Linear, LinearKind, Program, Step, TensorId, TensorInfo};

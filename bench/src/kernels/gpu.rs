@@ -1,8 +1,9 @@
 //! The kernels on a GPU, resident: what they take once their inputs are there, against the CPU backend of this machine.
 //!
-//! Each figure is the median of some runs; a run enqueues calls until there is enough to time and waits once. All outputs are compared
-//! with the CPU's. Limits are measured by probes on the same device: words read and written (one of each a residue; for gates, the bytes of
-//! their labels and tables), and 32-bit multiply-adds (ten a butterfly, four a product in a sum).
+//! Each figure is the median of some runs; a run enqueues calls until there is enough to time and waits once. All
+//! outputs are compared with the CPU's. Limits are measured by probes on the same device: words read and written (one
+//! of each a residue; for gates, the bytes of their labels and tables), and 32-bit multiply-adds (ten a butterfly, four
+//! a product in a sum).
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! `calibrate`: choose each tensor's scale from the largest values that real volumes reach, and compare the integer with
-//! the float network on them.
+//! `calibrate`: choose each tensor's scale from the largest values that real volumes reach, and compare the integer
+//! with the float network on them.
 
 use blindvox_models::{Agreement, Bundle, calibrate, observe};
 use blindvox_protocols::Result;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use blindvox_models::atomic::{self, Staged};
 use blindvox_protocols::{Error, Result};
 
-/// Checks that each of `outputs` (a flag and its file) can be written, and that no two of them nor an input are one file.
+/// Checks that each of `outputs` (a flag and its file) can be written, and that no two of them nor an input are one
+/// file.
 ///
 /// # Errors
 /// [`Error::Input`] naming the flag, the file and what is wrong.

@@ -1,8 +1,9 @@
 //! A picture of a segmentation: an axial, a coronal and a sagittal plane through the middle of what was found, the scan
 //! above and the labels over it below.
 //!
-//! As radiologists look at them: the patient's right on the left, anterior or superior at the top, in the sagittal plane
-//! anterior on the left. Pixels are square in millimetres. Where a file states no orientation, its axes are taken as RAS.
+//! As radiologists look at them: the patient's right on the left, anterior or superior at the top, in the sagittal
+//! plane anterior on the left. Pixels are square in millimetres. Where a file states no orientation, its axes are taken
+//! as RAS.
 
 use std::path::Path;
 

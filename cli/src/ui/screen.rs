@@ -49,7 +49,8 @@ pub fn warn(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "warning: {text}");
 }
 
-/// A line for the running layer with its own clock, above a bar over all layers; silent where the output is not a terminal.
+/// A line for the running layer with its own clock, above a bar over all layers; silent where the output is not a
+/// terminal.
 pub struct Progress {
     layers: ProgressBar,
     layer: ProgressBar,

@@ -76,9 +76,9 @@ pub(crate) trait Gates {
     fn hashes_in_constant_time(&self, hash: GateHash) -> bool;
 }
 
-/// The kernels of gates, for all instances of a room at a time. Labels are `[slot, instance]`, the tables `[chunk, gate,
-/// row, instance of the chunk]`, the generator's row first; both have 256 instances in every chunk. Gates may only be
-/// enqueued, in order; what reads waits. Slots, gates, keys and lengths are checked by
+/// The kernels of gates, for all instances of a room at a time. Labels are `[slot, instance]`, the tables `[chunk,
+/// gate, row, instance of the chunk]`, the generator's row first; both have 256 instances in every chunk. Gates may
+/// only be enqueued, in order; what reads waits. Slots, gates, keys and lengths are checked by
 /// [`GateRoom`](crate::GateRoom), the only caller.
 pub(crate) trait Room: Send {
     /// The hash keys: the current ones of the sequence, `[chunk, gate]`.

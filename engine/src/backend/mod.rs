@@ -15,8 +15,8 @@
 //! Coefficient-domain data is `[batch, limbs, n]`, each residue in `[0, q_limb)`. In the NTT domain the *order* of
 //! points is that of [`NttTable`](crate::ring::NttTable) everywhere, while the *layout* in memory is the backend's own;
 //! `upload` and `download` always speak `[batch, limbs, n]`. Kernels may only be enqueued; `download` waits. All shapes
-//! and reduced inputs are checked by [`PolyBatch`](crate::PolyBatch), the only caller. Gates work on labels of their own,
-//! which [`GateRoom`](crate::GateRoom) checks.
+//! and reduced inputs are checked by [`PolyBatch`](crate::PolyBatch), the only caller. Gates work on labels of their
+//! own, which [`GateRoom`](crate::GateRoom) checks.
 //!
 //! Every kernel has a scalar twin in [`crate::cpu::scalar`], must agree with it bit for bit, and is in the one list of
 //! them, `KERNELS` in `kernels.rs`.
@@ -172,7 +172,8 @@ pub(crate) trait Backend: Lift + Transform + Product + Rns + GaloisMaps + Gates 
         Err(Error::Device(format!("only GPUs are probed, this is: {}", self.describe())))
     }
 
-    /// Keeps a GPU at work for so long: an idle one lowers its clock, and takes tens of milliseconds of work to raise it.
+    /// Keeps a GPU at work for so long: an idle one lowers its clock, and takes tens of milliseconds of work to raise
+    /// it.
     fn keep_busy(&self, _: Duration) -> Result<()> {
         Err(Error::Device(format!("only GPUs are kept busy, this is: {}", self.describe())))
     }

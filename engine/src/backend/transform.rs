@@ -15,8 +15,8 @@ pub(crate) trait Transform: Pointwise {
     /// NTT to coefficient domain, 1/n included.
     fn ntt_inverse(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer>;
 
-    /// Coefficients to points in rows, the layout that single polynomials are transformed in fastest. Where rows are the
-    /// only layout, here and below, the same as for points as they are.
+    /// Coefficients to points in rows, the layout that single polynomials are transformed in fastest. Where rows are
+    /// the only layout, here and below, the same as for points as they are.
     fn ntt_forward_rows(&self, t: &Self::Tables, shape: Shape, buffer: Self::Buffer) -> Result<Self::Buffer> {
         self.ntt_forward(t, shape, buffer)
     }

@@ -16,13 +16,15 @@ const FLOOD_BITS: u32 = 2;
 /// Noise of a product with sixteen weights of this size: a deviation of 13 times it.
 const WEIGHT: i32 = 12;
 
-/// Magnitudes of noise that depends on the weights, all of one sign: as somebody would have them who knows the direction.
+/// Magnitudes of noise that depends on the weights, all of one sign: as somebody would have them who knows the
+/// direction.
 fn noise(prng: &mut Prng, count: usize) -> Vec<i32> {
     let fresh = sampler::noise(prng, 16 * count);
     fresh.chunks_exact(16).map(|c| WEIGHT * c.iter().sum::<i32>().abs()).collect()
 }
 
-/// Phases uniform on the whole basis, once as they are and once with the noise: what is left of both on the first prime.
+/// Phases uniform on the whole basis, once as they are and once with the noise: what is left of both on the first
+/// prime.
 fn dropped(basis: &Basis, prng: &mut Prng, noise: &[i32]) -> [Vec<i64>; 2] {
     let device = Device::cpu();
     let words: Vec<u64> = (0..2 * noise.len())
@@ -37,8 +39,9 @@ fn dropped(basis: &Basis, prng: &mut Prng, noise: &[i32]) -> [Vec<i64>; 2] {
     [bare, noisy].map(|x| x.mod_down(1).unwrap().download().unwrap().iter().map(|&x| x as i64).collect())
 }
 
-/// A flooded coefficient that is above its middle is the best evidence that noise has moved it: how often it says so wrongly is what it
-/// is better than nothing by. For each prime that frequency is the formula's, to within its sampling error, and below the bound.
+/// A flooded coefficient that is above its middle is the best evidence that noise has moved it: how often it says so
+/// wrongly is what it is better than nothing by. For each prime that frequency is the formula's, to within its sampling
+/// error, and below the bound.
 #[test]
 fn the_advantage_falls_with_the_dropped_prime_as_the_formula_says() {
     let mut prng = Prng::from_seed_for_tests([31; 32]);

@@ -45,9 +45,9 @@ impl Encoder {
         if self.plain == 1 << 32 {
             return wide(|| out.for_each(|(v, m)| *v = (m as u32).wrapping_mul(self.q_mod_t as u32) as i32));
         }
-        // A division would take a time that depends on the message: Shoup's product with floor(Q 2^32 / t) instead, whose
-        // quotient is at most one too small, as m < 2^32. All of it fits 64-bit lanes. Masks are sign bits, as compilers make
-        // branches of comparisons where there are no wide registers.
+        // A division would take a time that depends on the message: Shoup's product with floor(Q 2^32 / t) instead,
+        // whose quotient is at most one too small, as m < 2^32. All of it fits 64-bit lanes. Masks are sign bits, as
+        // compilers make branches of comparisons where there are no wide registers.
         let (t, half, factor) = (self.plain, self.plain / 2, self.q_mod_t);
         let companion = (factor << 32) / t;
         wide(|| {

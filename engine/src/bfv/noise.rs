@@ -50,21 +50,23 @@ pub struct Budget {
     pub distance_bits: f64,
 }
 
-/// The statistical distance of one coefficient of a reply from one that says nothing of the factors, where what depends on them has
-/// the standard deviation `sigma` on the whole basis, `dropped` is the product of the primes that are dropped, and flooding has
-/// `flood_bits` bits.
+/// The statistical distance of one coefficient of a reply from one that says nothing of the factors, where what depends
+/// on them has the standard deviation `sigma` on the whole basis, `dropped` is the product of the primes that are
+/// dropped, and flooding has `flood_bits` bits.
 ///
-/// Noise of at most B changes a coefficient, by one, only where the phase without it lies within B of the middle between two multiples
-/// of `dropped`: 2B + 1 residues of as many as `dropped`. Flooding then hides a step of one up to the peak of its distribution. Noise
-/// exceeds d standard deviations with a probability of 2 exp(-d^2 / 2) at most; the best d is taken. `docs/proofs.md` has the argument.
+/// Noise of at most B changes a coefficient, by one, only where the phase without it lies within B of the middle
+/// between two multiples of `dropped`: 2B + 1 residues of as many as `dropped`. Flooding then hides a step of one up to
+/// the peak of its distribution. Noise exceeds d standard deviations with a probability of 2 exp(-d^2 / 2) at most; the
+/// best d is taken. `docs/proofs.md` has the argument.
 pub fn distance(sigma: f64, dropped: f64, flood_bits: u32) -> f64 {
     let moved = |d: f64| (2.0 * d * sigma + 1.0) / dropped + 2.0 * (-d * d / 2.0).exp();
     let least = (4..=60).map(|d| moved(f64::from(d) / 4.0)).fold(1.0, f64::min);
     flood_peak(flood_bits) * least
 }
 
-/// Probability of the most likely value of [`flood`](crate::ring::sampler::flood): (2m^2 + 1) / 3m^3 for m = 2^bits, the sum of four
-/// uniforms of m values each. As the distribution has one peak, a shift by one moves it by this statistical distance.
+/// Probability of the most likely value of [`flood`](crate::ring::sampler::flood): (2m^2 + 1) / 3m^3 for m = 2^bits,
+/// the sum of four uniforms of m values each. As the distribution has one peak, a shift by one moves it by this
+/// statistical distance.
 pub fn flood_peak(bits: u32) -> f64 {
     let m = f64::from(bits).exp2();
     (2.0 * m * m + 1.0) / (3.0 * m * m * m)
@@ -99,8 +101,9 @@ pub fn budget(params: &Params, factor_norm: f64) -> Result<Budget> {
 }
 
 impl SecretKey {
-    /// The noise of ciphertexts that should hold `messages` `[batch, n]`: signed, `[batch, n]`, exact while below half the
-    /// product of the first two primes. Both halves in the coefficient domain, on the whole basis or the first prime.
+    /// The noise of ciphertexts that should hold `messages` `[batch, n]`: signed, `[batch, n]`, exact while below half
+    /// the product of the first two primes. Both halves in the coefficient domain, on the whole basis or the first
+    /// prime.
     pub fn noise(&self, c0: &PolyBatch<Coeff>, c1: PolyBatch<Coeff>, messages: &[u32]) -> Result<Vec<i128>> {
         let basis = c0.basis().clone();
         let encoder = Encoder::new(&basis, self.params().plain());

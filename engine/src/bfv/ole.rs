@@ -2,9 +2,9 @@
 //! and w of the other party (the sender).
 //!
 //! # | from -> to           | content                                                        | bytes
-//! --|----------------------|----------------------------------------------------------------|------
-//! 1 | receiver -> sender   | seed, c0 of Enc(x): points, `[batch, limbs, n]`                | 16 + the packed residues
-//! 2 | sender -> receiver   | Enc(sum of x·w + r) on the first prime: coefficients, `[batch, c0 or c1, n]` | the packed residues
+//! --|----------------------|----------------------------------------------------------------|------ 1 | receiver ->
+//! sender   | seed, c0 of Enc(x): points, `[batch, limbs, n]`                | 16 + the packed residues 2 | sender ->
+//! receiver   | Enc(sum of x·w + r) on the first prime: coefficients, `[batch, c0 or c1, n]` | the packed residues
 //!
 //! The receiver's share is what it decrypts, the sender's -r for uniform r. Vectors are `[batch, n]` values mod p. See
 //! [`reply`](super::reply) for what hides w, and why it comes in that order.

@@ -8,9 +8,11 @@
 //! 2. The message (a mask, and what is to be added) joins **on the whole basis**. The phase is then Q (M + r) / t + e
 //!    with M + r known to the client anyway. Were the mask added after step 3 as round(q0 r / t), the fractional part
 //!    of q0 M / t would move the noise by up to a unit, and flooding hides a whole unit only to 2/3 * 2^-bits.
-//! 3. Switching to the first prime divides the noise that depends on w by the dropped primes, to some small delta < 1: it moves a
-//!    rounded coefficient, by one, with a probability of 2 delta; what rounding adds besides depends on the uniform c1 alone.
-//! 4. Flooding hides a move by one to 2/3 * 2^-bits ([`noise::distance`](super::noise::distance) has the exact constants).
+//! 3. Switching to the first prime divides the noise that depends on w by the dropped primes, to some small delta < 1:
+//!    it moves a rounded coefficient, by one, with a probability of 2 delta; what rounding adds besides depends on the
+//!    uniform c1 alone.
+//! 4. Flooding hides a move by one to 2/3 * 2^-bits ([`noise::distance`](super::noise::distance) has the exact
+//!    constants).
 
 use std::ops::Range;
 

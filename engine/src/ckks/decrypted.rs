@@ -1,8 +1,9 @@
 //! What decryption finds: values for the key's holder, and the one way to a value that is passed on.
 //!
-//! A decrypted value is the result and an error that depends on the secret key. Who learns many of them, and what they should
-//! have been, may find the key (Li and Micciancio: "On the security of homomorphic encryption on approximate numbers",
-//! 2021). [`Decrypted::publish`] adds noise that drowns the error (Li, Micciancio, Schultz, Sorrell, 2022) and rounds.
+//! A decrypted value is the result and an error that depends on the secret key. Who learns many of them, and what they
+//! should have been, may find the key (Li and Micciancio: "On the security of homomorphic encryption on approximate
+//! numbers", 2021). [`Decrypted::publish`] adds noise that drowns the error (Li, Micciancio, Schultz, Sorrell, 2022)
+//! and rounds.
 
 use zeroize::Zeroizing;
 
@@ -92,8 +93,8 @@ impl Decrypted {
     /// coefficients, rounded to multiples of 2^-`bits`. It takes one of the key's queries.
     ///
     /// # Errors
-    /// [`Error::Parameters`] for parameters without flooding, where no query is left, or where the noise passes an eighth
-    /// of the bound on values.
+    /// [`Error::Parameters`] for parameters without flooding, where no query is left, or where the noise passes an
+    /// eighth of the bound on values.
     pub fn publish(&self, bits: u32, queries: &mut Queries, prng: &mut Prng) -> Result<Vec<f64>> {
         if self.params.flooding().is_none() {
             return Err(Error::Parameters(

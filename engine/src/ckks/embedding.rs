@@ -1,8 +1,8 @@
 //! The canonical embedding: n/2 complex slots to the coefficients of a real polynomial and back.
 //!
-//! Slot j is the value at zeta^(5^j), zeta = exp(i pi / n). With c_i = a_i + i a_(i + n/2) these are values of a polynomial
-//! with n/2 coefficients at the roots of X^(n/2) - i, which the butterflies of a number-theoretic transform find.
-//! Twiddles come of integers, rounded once, and no operation is fused: the same results on every machine.
+//! Slot j is the value at zeta^(5^j), zeta = exp(i pi / n). With c_i = a_i + i a_(i + n/2) these are values of a
+//! polynomial with n/2 coefficients at the roots of X^(n/2) - i, which the butterflies of a number-theoretic transform
+//! find. Twiddles come of integers, rounded once, and no operation is fused: the same results on every machine.
 
 use super::complex::Complex;
 use crate::error::{Error, Result};

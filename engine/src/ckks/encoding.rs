@@ -120,7 +120,8 @@ impl Encoder {
     /// Real values, at most as many as slots; the others are 0.
     ///
     /// # Errors
-    /// [`Error::Shape`] for too many, [`Error::Parameters`] for values beyond the bound and scales that are not positive.
+    /// [`Error::Shape`] for too many, [`Error::Parameters`] for values beyond the bound and scales that are not
+    /// positive.
     pub fn real(&self, values: &[f64], scale: f64) -> Result<Plaintext> {
         let slots: Zeroizing<Vec<Complex>> = Zeroizing::new(values.iter().map(|&x| x.into()).collect());
         self.encode(&slots, scale, true)

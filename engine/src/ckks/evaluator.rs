@@ -295,8 +295,8 @@ impl Evaluator {
         Ok(out)
     }
 
-    /// Both at one level and one scale: as they are where they agree, else at the lower level and the scale that is there,
-    /// or a level below both.
+    /// Both at one level and one scale: as they are where they agree, else at the lower level and the scale that is
+    /// there, or a level below both.
     ///
     /// # Errors
     /// [`Error::Parameters`] where no level is left for that.

@@ -242,8 +242,8 @@ impl PublicKey {
     }
 
     /// The last thing to do with a result before it goes to the key's holder: it is cut to the first prime, a fresh
-    /// encryption of zero makes c1 uniform to the key's holder, who knows how it was made otherwise, and c0 is flooded by
-    /// uniforms of a public width, of 2^`bits` times the predicted error's standard deviation or more.
+    /// encryption of zero makes c1 uniform to the key's holder, who knows how it was made otherwise, and c0 is flooded
+    /// by uniforms of a public width, of 2^`bits` times the predicted error's standard deviation or more.
     ///
     /// # Errors
     /// [`Error::Parameters`] where the first prime does not hold the values and the flood.

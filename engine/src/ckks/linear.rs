@@ -1,6 +1,7 @@
 //! Linear maps of slots: a matrix by its diagonals, baby steps and giant steps.
 //!
-//! With d_k\[i\] = M\[i\]\[i + k\], M x = sum over k of d_k rot_k(x). Offsets k = g + b fall into giant steps g and baby steps b:
+//! With d_k\[i\] = M\[i\]\[i + k\], M x = sum over k of d_k rot_k(x). Offsets k = g + b fall into giant steps g and
+//! baby steps b:
 //!
 //! ```text
 //! M x = sum over g of rot_g( sum over b of rot_-g(d_(g + b)) rot_b(x) )
@@ -70,9 +71,9 @@ impl LinearMap {
         Ok(Self { slots, real, diagonals, baby })
     }
 
-    /// By a matrix of `rows` rows, row by row, in a square of a power of two of values: the source repeats its values, as
-    /// many as there are columns and then zeros. Diagonals that are zero everywhere are kept, so that what is computed
-    /// says nothing of the values.
+    /// By a matrix of `rows` rows, row by row, in a square of a power of two of values: the source repeats its values,
+    /// as many as there are columns and then zeros. Diagonals that are zero everywhere are kept, so that what is
+    /// computed says nothing of the values.
     ///
     /// # Errors
     /// [`Error::Shape`] for an empty matrix or rows of different lengths.
@@ -214,8 +215,8 @@ impl Evaluator {
     /// The map of x, at its target scale and level.
     ///
     /// # Errors
-    /// [`Error::Parameters`] unless x has the level, scale and slots that the map was prepared for, without a key for one
-    /// of its rotations, and where the result may wrap around.
+    /// [`Error::Parameters`] unless x has the level, scale and slots that the map was prepared for, without a key for
+    /// one of its rotations, and where the result may wrap around.
     pub fn linear(&self, x: &Ciphertext, map: &PreparedMap) -> Result<Ciphertext> {
         let [scale, target] = map.scales;
         if x.level() != map.level || (x.scale / scale - 1.0).abs() > 1e-12 || x.slots != map.slots {

@@ -1,7 +1,7 @@
 //! The error of ciphertexts as predicted from public quantities, in standard deviations of a slot.
 //!
-//! A coefficient's error of deviation sigma is one of sigma sqrt(n) / scale in a slot. Errors of sums are added as they are,
-//! so that x + x is right, too; those of many different terms are taken for independent.
+//! A coefficient's error of deviation sigma is one of sigma sqrt(n) / scale in a slot. Errors of sums are added as they
+//! are, so that x + x is right, too; those of many different terms are taken for independent.
 
 use super::params::Params;
 use crate::ring::sampler::NOISE_SIGMA;

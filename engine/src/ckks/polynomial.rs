@@ -1,8 +1,8 @@
 //! Polynomials of ciphertexts, in the basis of Chebyshev's, by baby steps and giant steps.
 //!
-//! With p = q T_g + r, T_g the largest giant step, a polynomial falls into two of half its degree. Constants are encoded at
-//! scales that are fixed from the root down, so that the result has exactly the scale that is asked for (Bossuat,
-//! Mouchet, Troncoso-Pastoriza, Hubaux, 2021). A degree d takes ceil(log2(d + 1)) + 1 levels at most.
+//! With p = q T_g + r, T_g the largest giant step, a polynomial falls into two of half its degree. Constants are
+//! encoded at scales that are fixed from the root down, so that the result has exactly the scale that is asked for
+//! (Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux, 2021). A degree d takes ceil(log2(d + 1)) + 1 levels at most.
 
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
@@ -212,9 +212,9 @@ impl Powers<'_> {
 }
 
 impl Evaluator {
-    /// p(x) of every value, at exactly the scale `target` and the highest level that there is for it. Values outside of the
-    /// polynomial's interval come to anything. Where half the interval times the scale of x passes the primes, that takes
-    /// one level more than [`Polynomial::levels`].
+    /// p(x) of every value, at exactly the scale `target` and the highest level that there is for it. Values outside of
+    /// the polynomial's interval come to anything. Where half the interval times the scale of x passes the primes, that
+    /// takes one level more than [`Polynomial::levels`].
     ///
     /// # Errors
     /// [`Error::Parameters`] where the levels don't suffice, and without a key for products.

@@ -1,12 +1,12 @@
 //! The transforms on AVX2 registers, four points each, for primes below 2^60.
 //!
-//! The arithmetic is that of `dq`: with a factor's companion w' = floor(w * 2^64 / q), t is floor(y * w' / 2^64) or up to two less, so
-//! y * w - t * q is in `[0, 4q)` for every 64-bit y; forward values stay below 16q <= 2^64, inverse ones below 8q. The low half of
-//! y * w - t * q has its four cross products in two 32-bit multiplications.
+//! The arithmetic is that of `dq`: with a factor's companion w' = floor(w * 2^64 / q), t is floor(y * w' / 2^64) or up
+//! to two less, so y * w - t * q is in `[0, 4q)` for every 64-bit y; forward values stay below 16q <= 2^64, inverse
+//! ones below 8q. The low half of y * w - t * q has its four cross products in two 32-bit multiplications.
 //!
-//! Stages are done two at a time between registers (one, outermost, where the count is odd), and the four next to the NTT domain on 16
-//! points: two between registers, a 4x4 transposition, two between registers again. Blocks of up to 4096 points are done
-//! stage by stage, longer ones depth first. Factors come straight from [`NttTable`].
+//! Stages are done two at a time between registers (one, outermost, where the count is odd), and the four next to the
+//! NTT domain on 16 points: two between registers, a 4x4 transposition, two between registers again. Blocks of up to
+//! 4096 points are done stage by stage, longer ones depth first. Factors come straight from [`NttTable`].
 
 use std::arch::x86_64::*;
 
@@ -203,7 +203,8 @@ fn transpose([a, b, c, d]: [V; 4]) -> [V; 4] {
     ]
 }
 
-/// The parts that one pass takes a block of `len` points in: 4, or 2 where an odd number of stages is left before the last four.
+/// The parts that one pass takes a block of `len` points in: 4, or 2 where an odd number of stages is left before the
+/// last four.
 fn radix(len: usize) -> usize {
     if (len / 16).trailing_zeros() % 2 == 1 { 2 } else { 4 }
 }

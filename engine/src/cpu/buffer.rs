@@ -1,8 +1,8 @@
 //! Residues in main memory: cache-line aligned, cleared when dropped, recycled.
 //!
-//! Fresh pages cost more than the kernels that fill them: small ones are faulted in by the thousand, and an allocator clears
-//! them at once, on the calling thread. So large buffers are mapped, in huge pages where the system has them, and everything
-//! is kept for its next use.
+//! Fresh pages cost more than the kernels that fill them: small ones are faulted in by the thousand, and an allocator
+//! clears them at once, on the calling thread. So large buffers are mapped, in huge pages where the system has them,
+//! and everything is kept for its next use.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -25,8 +25,8 @@ const POOL_LINES: usize = (3 << 29) / size_of::<Line>();
 /// Buffers of at least so many lines (1 MiB) are mapped.
 const MAPPED_LINES: usize = (1 << 20) / size_of::<Line>();
 
-/// Lines of the smallest mapping, 64 MiB: of address space, as pages that were never written take no memory. Few sizes mean
-/// that a buffer finds a used one.
+/// Lines of the smallest mapping, 64 MiB: of address space, as pages that were never written take no memory. Few sizes
+/// mean that a buffer finds a used one.
 const SLAB_LINES: usize = (64 << 20) / size_of::<Line>();
 
 /// Whole lines, all zero when made.

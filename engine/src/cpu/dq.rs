@@ -1,9 +1,10 @@
 //! Arithmetic on AVX-512 DQ for primes below 2^60.
 //!
-//! There is no instruction for the high half of a 64-bit product. With a factor's companion w' = floor(w * 2^64 / q), three 32-bit products give t
-//! in floor(y * w' / 2^64) - 2 and that value: the product of the low halves and two carries are left out. So y * w - t * q is in
-//! `[0, 4q)` for every 64-bit y. As 16q <= 2^64, forward values may grow by 4q a stage and `x` is reduced in every
-//! second stage only: below 8q, then 12q, then 16q. Inverse values are below 8q. All are exact.
+//! There is no instruction for the high half of a 64-bit product. With a factor's companion w' = floor(w * 2^64 / q),
+//! three 32-bit products give t in floor(y * w' / 2^64) - 2 and that value: the product of the low halves and two
+//! carries are left out. So y * w - t * q is in `[0, 4q)` for every 64-bit y. As 16q <= 2^64, forward values may grow
+//! by 4q a stage and `x` is reduced in every second stage only: below 8q, then 12q, then 16q. Inverse values are below
+//! 8q. All are exact.
 //!
 //! A product of two residues is taken of 30-bit halves, l + m * 2^30 + h * 2^60, and its parts are reduced by the
 //! factors 2^30 and 2^60.

@@ -1,10 +1,11 @@
 //! Blocking of the modular matrix product at eight frequencies, the entries being lines of eight words.
 //!
-//! The sum over k is cut into pieces that the lazy accumulators of the micro-kernel hold. The pieces of X, of all right factors, are
-//! copied together as the micro-kernel reads them (in their panels, lines lie a power of two apart as often as not) and stay in the
-//! second-level cache. Rows are cut into blocks whose piece of W does too; meanwhile the next block is fetched from memory, whose latency the strided access
-//! would expose otherwise. The micro-kernel sums a few rows by a few columns in registers, reduces once, and adds what earlier pieces
-//! gave. Results too large for the caches are written around them.
+//! The sum over k is cut into pieces that the lazy accumulators of the micro-kernel hold. The pieces of X, of all right
+//! factors, are copied together as the micro-kernel reads them (in their panels, lines lie a power of two apart as
+//! often as not) and stay in the second-level cache. Rows are cut into blocks whose piece of W does too; meanwhile the
+//! next block is fetched from memory, whose latency the strided access would expose otherwise. The micro-kernel sums a
+//! few rows by a few columns in registers, reduces once, and adds what earlier pieces gave. Results too large for the
+//! caches are written around them.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
@@ -35,7 +36,8 @@ pub(super) struct Blocking {
     pub(super) cols: usize,
 }
 
-/// Words of a block of W: with the next block, which is fetched meanwhile, and with the pieces of X it fits the second-level cache.
+/// Words of a block of W: with the next block, which is fetched meanwhile, and with the pieces of X it fits the
+/// second-level cache.
 const W_WORDS: usize = 16 << 10;
 
 /// Results of more words than this leave the caches before they are read again.

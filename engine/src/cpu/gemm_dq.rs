@@ -1,9 +1,9 @@
 //! The micro-kernel of the matrix product on AVX-512 DQ, for primes below 2^60.
 //!
-//! With 30-bit halves a product is l + m * 2^30 + h * 2^60, where l = w0 x0, h = w1 x1 and m = (w0 + w1)(x0 + x1) - l - h (Karatsuba):
-//! three multiplications and three additions. Eight products keep the sums of l and h below 2^63 and that of m, which
-//! is only needed at the end of the eight and may wrap before, below 2^64 - 2^34. Then the carries move up
-//! into four wide sums, of weights 1, 2^30, 2^60 and 2^92, that are reduced at the end.
+//! With 30-bit halves a product is l + m * 2^30 + h * 2^60, where l = w0 x0, h = w1 x1 and m = (w0 + w1)(x0 + x1) - l -
+//! h (Karatsuba): three multiplications and three additions. Eight products keep the sums of l and h below 2^63 and
+//! that of m, which is only needed at the end of the eight and may wrap before, below 2^64 - 2^34. Then the carries
+//! move up into four wide sums, of weights 1, 2^30, 2^60 and 2^92, that are reduced at the end.
 
 use std::arch::x86_64::*;
 

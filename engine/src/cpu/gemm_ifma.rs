@@ -1,5 +1,5 @@
-//! The micro-kernel of the matrix product on AVX-512 IFMA, for primes below 2^50: the low and the high halves of products are summed
-//! apart, one instruction each, and reduced together at the end.
+//! The micro-kernel of the matrix product on AVX-512 IFMA, for primes below 2^50: the low and the high halves of
+//! products are summed apart, one instruction each, and reduced together at the end.
 
 use std::arch::x86_64::*;
 

@@ -1,7 +1,7 @@
 //! Rows of neighbouring polynomials to panels and back, several at a time.
 //!
-//! The lines of one row lie far apart in panels, those of its neighbours beside them. Taken one by one, rows touch a page and a cache
-//! set for every 64 bytes; a group of rows, which is in cache, moves its lines of a panel together.
+//! The lines of one row lie far apart in panels, those of its neighbours beside them. Taken one by one, rows touch a
+//! page and a cache set for every 64 bytes; a group of rows, which is in cache, moves its lines of a panel together.
 
 use super::buffer::LINE;
 use crate::backend::Shape;
@@ -27,14 +27,16 @@ pub(super) fn size(shape: Shape) -> usize {
     most.min(shape.batch.div_ceil(2 * rayon::current_num_threads())).max(1)
 }
 
-/// Lines of limb `limb` of polynomials `first..first + rows` in panels of `shape`: the first word, the words from panel to panel.
+/// Lines of limb `limb` of polynomials `first..first + rows` in panels of `shape`: the first word, the words from panel
+/// to panel.
 fn place(shape: Shape, first: usize, limb: usize, rows: usize) -> (usize, usize) {
     let Shape { batch, limbs, n } = shape;
     assert!(first + rows <= batch && limb < limbs);
     (limb * n * batch + first * width(n), batch * width(n))
 }
 
-/// Copies rows of limb `limb`, polynomials `first..`, points in the order of panels, to panels of `shape` that begin at `panels`.
+/// Copies rows of limb `limb`, polynomials `first..`, points in the order of panels, to panels of `shape` that begin at
+/// `panels`.
 ///
 /// # Safety
 /// `panels` must be valid for writing the words of `shape`, and nobody else may use these rows' lines.

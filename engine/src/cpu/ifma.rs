@@ -10,11 +10,11 @@
 //! | sum | `[0, 4q)` |
 //! | difference | `(-2q, 2q)`, two's complement |
 //!
-//! A butterfly's first value comes below 2q by one subtraction or addition and a minimum. Inverse sums are exact and below 2q, products the
-//! same modulo 2^52, masked where the next butterfly adds them.
+//! A butterfly's first value comes below 2q by one subtraction or addition and a minimum. Inverse sums are exact and
+//! below 2q, products the same modulo 2^52, masked where the next butterfly adds them.
 //!
-//! A product x * y of two residues, 2^52 h + l, is reduced by Barrett's method with the quotient's estimate from its top
-//! 52 bits; the estimate is at most three too small, and the rest below 4q <= 2^52.
+//! A product x * y of two residues, 2^52 h + l, is reduced by Barrett's method with the quotient's estimate from its
+//! top 52 bits; the estimate is at most three too small, and the rest below 4q <= 2^52.
 
 use std::arch::x86_64::*;
 
@@ -73,8 +73,8 @@ fn uniform(f: &Uniform) -> W {
     W { value: splat(f[0]), companion: splat(f[1]) }
 }
 
-/// Factors that are not 0. As w' q = 2^52 w - r with 0 < r < q, the value is one more than that product's high half, and need
-/// not be fetched.
+/// Factors that are not 0. As w' q = 2^52 w - r with 0 < r < q, the value is one more than that product's high half,
+/// and need not be fetched.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn lanes<const LARGE: bool>(c: &C, value: &Line, companion: &Line) -> W {

@@ -1,11 +1,11 @@
 //! The layout of NTT-domain data: frequency panels `[limbs][n / F][batch][F]`, F = min(n, 8).
 //!
-//! A matrix product at one frequency touches that frequency of every polynomial. In rows of n words these lie a power of
-//! two apart and fall in one cache set; in a panel they are neighbours. Rows are transformed in cache and go to panels and back in
-//! [`groups`].
+//! A matrix product at one frequency touches that frequency of every polynomial. In rows of n words these lie a power
+//! of two apart and fall in one cache set; in a panel they are neighbours. Rows are transformed in cache and go to
+//! panels and back in [`groups`].
 //!
-//! From n = 64 on, points 8r + k and 8k + r of each block of 64 change places ([`Order::Panel`]): a vector transform ends with its
-//! blocks transposed, and to transpose them back would serve no kernel. All code paths hold them so.
+//! From n = 64 on, points 8r + k and 8k + r of each block of 64 change places ([`Order::Panel`]): a vector transform
+//! ends with its blocks transposed, and to transpose them back would serve no kernel. All code paths hold them so.
 
 use std::marker::PhantomData;
 

@@ -67,7 +67,8 @@ fn limb_of(layout: Layout, shape: Shape) -> impl Fn(usize) -> usize + Sync {
     move |chunk| if layout == Layout::Rows { chunk % shape.limbs } else { chunk / shape.batch }
 }
 
-/// How a product of points is cut: n words of one limb at a time, or in panels one line of a single factor against a panel.
+/// How a product of points is cut: n words of one limb at a time, or in panels one line of a single factor against a
+/// panel.
 struct Chunks {
     shape: Shape,
     rows: bool,

@@ -1,7 +1,7 @@
 //! Kernels along one row on AVX2 registers, and the matrix product at eight points, for primes below 2^60.
 //!
-//! A product of residues is taken of 30-bit halves, l + m * 2^30 + h * 2^60; the halves of m go to l and h, which the factors 1 and 2^60
-//! reduce. Sums of products add up parts: eight at a time, as m is below 2^61.
+//! A product of residues is taken of 30-bit halves, l + m * 2^30 + h * 2^60; the halves of m go to l and h, which the
+//! factors 1 and 2^60 reduce. Sums of products add up parts: eight at a time, as m is below 2^61.
 
 use std::arch::x86_64::*;
 
@@ -77,7 +77,8 @@ fn add_product(parts: &mut Parts, x: V, y: V, mask: V) {
     }
 }
 
-/// The sum of parts and of a residue, reduced: the middle part's halves go to the others, whose multiples are below 4q each.
+/// The sum of parts and of a residue, reduced: the middle part's halves go to the others, whose multiples are below 4q
+/// each.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn reduce(c: &C, [low, middle, high]: Parts, mask: V, residue: V) -> V {

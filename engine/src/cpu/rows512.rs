@@ -61,8 +61,8 @@ macro_rules! row_kernels {
             }
         }
 
-        /// `x = (x - [last]) * inverse`, `[last]` being the representative modulo `q_last` nearest zero, whose magnitude
-        /// the arithmetic must be able to multiply, and `inverse` that of `q_last`.
+        /// `x = (x - [last]) * inverse`, `[last]` being the representative modulo `q_last` nearest zero, whose
+        /// magnitude the arithmetic must be able to multiply, and `inverse` that of `q_last`.
         #[target_feature(enable = $features)]
         pub(in $crate::cpu) fn drop_limb_row(
             roots: &Roots,

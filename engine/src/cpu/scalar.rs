@@ -100,7 +100,8 @@ pub(crate) fn automorphism_coeff(q: Modulus, galois: Galois, out: &mut [u64], a:
     }
 }
 
-/// NTT domain: the values of a(x^g), `a(i)` being point i of the polynomial's. Panels are permuted whole, and held to this.
+/// NTT domain: the values of a(x^g), `a(i)` being point i of the polynomial's. Panels are permuted whole, and held to
+/// this.
 #[cfg(test)]
 pub(crate) fn automorphism_ntt(galois: Galois, out: &mut [u64], a: impl Fn(usize) -> u64) {
     for (i, out) in out.iter_mut().enumerate() {

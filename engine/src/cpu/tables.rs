@@ -21,7 +21,8 @@ impl CpuTables {
     }
 }
 
-/// One prime's transforms on single polynomials of the host, points in the order of [`NttTable`](crate::ring::NttTable).
+/// One prime's transforms on single polynomials of the host, points in the order of
+/// [`NttTable`](crate::ring::NttTable).
 pub(crate) struct RowTransform(Limb);
 
 impl RowTransform {
@@ -56,8 +57,8 @@ impl RowTransform {
 
 /// One prime's transforms on single polynomials, as batches use them: for benchmarks and for use without a device.
 ///
-/// Points are in the order in which panels hold them, the same on every body: from n = 64 on, points 8r + k and 8k + r of each block
-/// of 64 of the order of [`NttTable`](crate::ring::NttTable) are exchanged.
+/// Points are in the order in which panels hold them, the same on every body: from n = 64 on, points 8r + k and 8k + r
+/// of each block of 64 of the order of [`NttTable`](crate::ring::NttTable) are exchanged.
 pub struct Transform(Limb);
 
 impl Transform {

@@ -1,7 +1,8 @@
 //! Batches between coefficients and points, which lie in panels or in rows.
 //!
-//! Rows are transformed where they are and never leave their core's cache; panels are what matrix products read, and take a
-//! second pass over memory. A row's points are in the order of panels either way, so that between the two they are only moved.
+//! Rows are transformed where they are and never leave their core's cache; panels are what matrix products read, and
+//! take a second pass over memory. A row's points are in the order of panels either way, so that between the two they
+//! are only moved.
 
 use std::ops::Range;
 
@@ -98,7 +99,8 @@ impl Transform for Cpu {
     }
 }
 
-/// Rows of points, in the order of panels, out of panels; `each` then has every row, with its limb, while it is in cache.
+/// Rows of points, in the order of panels, out of panels; `each` then has every row, with its limb, while it is in
+/// cache.
 fn from_panels(shape: Shape, panels: &CpuBuffer, each: impl Fn(usize, &mut [u64]) + Send + Sync) -> CpuBuffer {
     let mut out = CpuBuffer::new(shape.words(), Layout::Rows);
     let (group, Shape { limbs, n, .. }) = (groups::size(shape), shape);

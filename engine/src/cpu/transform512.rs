@@ -1,16 +1,17 @@
 //! The negacyclic transforms on AVX-512 registers, for any butterfly: a macro, because a function with target features
 //! cannot be generic over functions with target features and still be inlined.
 //!
-//! Stages are done three or four at a time (radix 8, 16; 2 and 4 where the count does not divide), depth first, so that blocks of
-//! 32 KiB and less stay in the first-level cache. The six stages next to the NTT domain are one pass over 64 points: three between
-//! registers, an 8x8 transposition, three between registers again, which are now the lanes of the former. So they end transposed,
-//! in the order of panels; the canonical order takes a second transposition. Up to radix 8 two independent columns or blocks go side by side: a
-//! butterfly's latency is about ten cycles, and the processor's window is too short to find the next column by itself.
-//! Passes are functions of their own, because together they would share, and spill, registers.
+//! Stages are done three or four at a time (radix 8, 16; 2 and 4 where the count does not divide), depth first, so that
+//! blocks of 32 KiB and less stay in the first-level cache. The six stages next to the NTT domain are one pass over 64
+//! points: three between registers, an 8x8 transposition, three between registers again, which are now the lanes of the
+//! former. So they end transposed, in the order of panels; the canonical order takes a second transposition. Up to
+//! radix 8 two independent columns or blocks go side by side: a butterfly's latency is about ten cycles, and the
+//! processor's window is too short to find the next column by itself. Passes are functions of their own, because
+//! together they would share, and spill, registers.
 //!
-//! A value is the first or the second of its next butterfly, and both results of one butterfly are the same there. The first is what
-//! an addition sees, and must be exact; the second is only multiplied, which ignores high bits. So half of the butterflies
-//! leave their results loose: see [`LOOSE`].
+//! A value is the first or the second of its next butterfly, and both results of one butterfly are the same there. The
+//! first is what an addition sees, and must be exact; the second is only multiplied, which ignores high bits. So half
+//! of the butterflies leave their results loose: see [`LOOSE`].
 //!
 //! The module that invokes the macro provides, for its prime's constants `C` and a factor `W`:
 //!
@@ -32,8 +33,8 @@ pub(super) mod forward;
 pub(super) mod inverse;
 pub(super) mod stages;
 
-/// The stages that one pass does on a block of `log` stages, of which the last six are the pass over 64 points. Radix 16 only
-/// next to those: further out its 16 parts would lie a multiple of 4 KiB apart, and a cache set holds 12.
+/// The stages that one pass does on a block of `log` stages, of which the last six are the pass over 64 points. Radix
+/// 16 only next to those: further out its 16 parts would lie a multiple of 4 KiB apart, and a cache set holds 12.
 pub(super) fn pass_stages(log: u32) -> u32 {
     match log - 6 {
         r @ 1..=4 => r,
@@ -41,11 +42,13 @@ pub(super) fn pass_stages(log: u32) -> u32 {
     }
 }
 
-/// From this n on the forward transform, too, makes lane values from their companions: the tables and the data together would
-/// fill a second-level cache of 1 MiB, whose sets physical pages load unevenly. The inverse does so at any n, at no measurable cost.
+/// From this n on the forward transform, too, makes lane values from their companions: the tables and the data together
+/// would fill a second-level cache of 1 MiB, whose sets physical pages load unevenly. The inverse does so at any n, at
+/// no measurable cost.
 pub(super) const LARGE_N: usize = 1 << 15;
 
-/// How a value is held between stages, as the arithmetic defines it: good for a product, but perhaps with high bits that mean nothing.
+/// How a value is held between stages, as the arithmetic defines it: good for a product, but perhaps with high bits
+/// that mean nothing.
 pub(super) const LOOSE: u8 = 0;
 /// An exact value, a butterfly's first result.
 pub(super) const SUM: u8 = 1;

@@ -18,7 +18,8 @@ pub(super) type Uniform = [u64; 2];
 /// Lane vectors of a block, of each of the seven factors.
 pub(super) type LaneBlock = [Line; 7];
 
-/// One direction's factors. Lane values and companions are apart: where one follows from the other, only one takes room in cache.
+/// One direction's factors. Lane values and companions are apart: where one follows from the other, only one takes room
+/// in cache.
 pub(super) struct Twiddles {
     pub(super) uniform: Vec<Uniform>,
     pub(super) lane_values: Vec<LaneBlock>,

@@ -9,8 +9,9 @@ use crate::chacha::ChaCha12;
 /// The hash of gates; garbler and evaluator must use the same.
 ///
 /// Both are keyed anew for every gate half and chunk of at most 256 instances, with the same concrete security against
-/// generic attacks ([`crate::aes`] and [`crate::chacha`] say why). AES is much the faster one on processors with AES instructions. On
-/// a GPU the two cost about the same, and ChaCha12 looks up no table, so its timing says nothing about labels.
+/// generic attacks ([`crate::aes`] and [`crate::chacha`] say why). AES is much the faster one on processors with AES
+/// instructions. On a GPU the two cost about the same, and ChaCha12 looks up no table, so its timing says nothing about
+/// labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum GateHash {
     /// E_k(s(x)) xor s(x) with AES-128, see [`crate::aes`].

@@ -1,8 +1,8 @@
 //! Points in rows, one polynomial after the other, and what works on points wherever they lie.
 //!
-//! Transforms of single polynomials are fastest in rows, where each stays in its core's cache; matrix products want the points of
-//! many polynomials side by side, which is how [`Ntt`] keeps them. Where a device knows rows alone, as GPUs do, nothing is moved
-//! between the two.
+//! Transforms of single polynomials are fastest in rows, where each stays in its core's cache; matrix products want the
+//! points of many polynomials side by side, which is how [`Ntt`] keeps them. Where a device knows rows alone, as GPUs
+//! do, nothing is moved between the two.
 //!
 //! ```
 //! use blindvox_engine::{Basis, Coeff, Device, PolyBatch};

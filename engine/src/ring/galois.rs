@@ -1,8 +1,9 @@
-//! The automorphisms x -> x^g of Z\[x\]/(x^n + 1), g odd, as permutations: with signs of the coefficients, without of the
-//! points.
+//! The automorphisms x -> x^g of Z\[x\]/(x^n + 1), g odd, as permutations: with signs of the coefficients, without of
+//! the points.
 //!
-//! Coefficient i goes to x^(ig), and x^(n + j) = -x^j. Point i of the NTT domain is the value at psi^(2 bitrev(i) + 1), and the image's
-//! value at psi^e is the polynomial's at psi^(eg). Both are written as gathers: where each result comes from.
+//! Coefficient i goes to x^(ig), and x^(n + j) = -x^j. Point i of the NTT domain is the value at psi^(2 bitrev(i) + 1),
+//! and the image's value at psi^e is the polynomial's at psi^(eg). Both are written as gathers: where each result comes
+//! from.
 
 use crate::error::{Error, Result};
 

@@ -140,8 +140,8 @@ pub fn fill_flood(prng: &mut Prng, out: &mut [i32], bits: u32) {
     });
 }
 
-/// Fills `out` with uniform residues mod `m`. Words, cut to the bits of m - 1, that are at or above m are drawn again; which ones tells
-/// nothing of those that stay.
+/// Fills `out` with uniform residues mod `m`. Words, cut to the bits of m - 1, that are at or above m are drawn again;
+/// which ones tells nothing of those that stay.
 ///
 /// # Panics
 /// For m = 0, which has no residues.

@@ -1,7 +1,8 @@
-//! Key switching, hybrid: an element c over Q_l in digits, each lifted to Q_l P, times keys for the digits, divided by P.
+//! Key switching, hybrid: an element c over Q_l in digits, each lifted to Q_l P, times keys for the digits, divided by
+//! P.
 //!
-//! With D_j the product of digit j and d_j the representative of c mod D_j nearest zero, a key for what is multiplied by
-//! c, w, under the secret s is
+//! With D_j the product of digit j and d_j the representative of c mod D_j nearest zero, a key for what is multiplied
+//! by c, w, under the secret s is
 //!
 //! ```text
 //! key_j = (-a_j s + e_j + P g_j w, a_j)      g_j = 1 on the primes of digit j, 0 on the others
@@ -104,7 +105,8 @@ impl SwitchingKey {
 
 impl SecretKey {
     /// The halves b of a key for `what`, single polynomials over the first `level` primes and P, under the secret
-    /// `under`; those of the other halves are polynomials `first..` of a public seed, which must not have served before.
+    /// `under`; those of the other halves are polynomials `first..` of a public seed, which must not have served
+    /// before.
     pub(super) fn switching_halves(
         &self,
         level: usize,

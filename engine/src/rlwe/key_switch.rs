@@ -1,7 +1,7 @@
 //! What keys are for: products back to two halves, and automorphisms of ciphertexts.
 //!
-//! A ciphertext is one batch of two polynomials, c0 and c1, on the first primes of the parameters. A rotation decomposes
-//! c1 first and permutes last, so that several rotations of one ciphertext share the decomposition
+//! A ciphertext is one batch of two polynomials, c0 and c1, on the first primes of the parameters. A rotation
+//! decomposes c1 first and permutes last, so that several rotations of one ciphertext share the decomposition
 //! ([`Hoisted`]): phi(d) key = phi(d phi^-1(key)), and keys are made with phi^-1 applied.
 
 use super::eval_keys::EvalKeys;

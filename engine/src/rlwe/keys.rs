@@ -75,8 +75,8 @@ impl SecretKey {
         Ok(c0)
     }
 
-    /// A fresh encryption of a message that is written over zeros as `[limbs, n]` residues: the seed of c1, its polynomial 0,
-    /// and the points of c0 = e + m - c1 s.
+    /// A fresh encryption of a message that is written over zeros as `[limbs, n]` residues: the seed of c1, its
+    /// polynomial 0, and the points of c0 = e + m - c1 s.
     pub(crate) fn encrypt(
         &self,
         message: impl Fn(&mut [u64]) + Sync,

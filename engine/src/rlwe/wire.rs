@@ -148,7 +148,8 @@ pub(crate) fn pack_rows_into(basis: &Basis, words: &[u64], mut bytes: &mut [u8])
     }
 }
 
-/// Unpacks `[batch, limbs, n]` residues from exactly [`packed_rows_len`] bytes. That they are reduced is checked at upload.
+/// Unpacks `[batch, limbs, n]` residues from exactly [`packed_rows_len`] bytes. That they are reduced is checked at
+/// upload.
 pub fn unpack_rows(basis: &Basis, batch: usize, bytes: &[u8]) -> Result<Vec<u64>> {
     if bytes.len() != packed_rows_len(basis, batch) {
         return Err(Error::Decode(format!(

@@ -1,7 +1,7 @@
 //! An open adapter: the recorder of commands, and errors.
 //!
-//! Commands gather in one encoder and are submitted together, at the latest when a download waits. Every error the driver reports, at once
-//! or later, is kept and returned by the next call.
+//! Commands gather in one encoder and are submitted together, at the latest when a download waits. Every error the
+//! driver reports, at once or later, is kept and returned by the next call.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -44,8 +44,8 @@ impl Context {
         Ok(Download { context: self.clone(), parts, index: Some(index), done })
     }
 
-    /// Copies `buffer` from `offset` on into `out`, a multiple of four bytes, once all commands so far are done. While a part is
-    /// taken out, the next one is on its way.
+    /// Copies `buffer` from `offset` on into `out`, a multiple of four bytes, once all commands so far are done. While
+    /// a part is taken out, the next one is on its way.
     pub(super) fn download(self: &Arc<Self>, buffer: &GpuBuffer, offset: usize, out: &mut [u8]) -> Result<()> {
         let mut before: Option<(Download, &mut [u8])> = None;
         for (i, part) in out.chunks_mut(DOWNLOAD_BYTES).enumerate() {

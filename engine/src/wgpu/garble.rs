@@ -1,7 +1,8 @@
 //! Twin of `garble.wgsl`: half-gates over many instances, the same bytes as [`crate::garble`].
 //!
-//! A room holds the labels of all instances by slot, the keys and the tables on the device. Gates gather, and run in one
-//! dispatch when something is read; only reading waits. The keys are those of [`GateKeys`] in `[chunk, gate, 2]` order.
+//! A room holds the labels of all instances by slot, the keys and the tables on the device. Gates gather, and run in
+//! one dispatch when something is read; only reading waits. The keys are those of [`GateKeys`] in `[chunk, gate, 2]`
+//! order.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,7 +27,8 @@ const BESIDE_TABLE: u32 = 4096;
 
 impl Context {
     /// Copies of the AES table in workgroup memory. With one for every bank no two lanes meet at a bank, whatever they
-    /// look up. Where that does not fit, half of it does. A software device has no banks; checked runs take copies to be tested anywhere.
+    /// look up. Where that does not fit, half of it does. A software device has no banks; checked runs take copies to
+    /// be tested anywhere.
     fn aes_copies(&self) -> u32 {
         let fits = |copies: u32| copies * 1024 + BESIDE_TABLE <= self.limits.max_compute_workgroup_storage_size;
         match self.software && !self.pipelines.checked {
@@ -39,7 +41,8 @@ impl Context {
 
 /// Gates whose keys the kernels make ready at a time.
 const GATES_AHEAD: usize = 8;
-/// Half-gates over all instances in a dispatch at most, so that it takes well under a second: on a software device and on a GPU.
+/// Half-gates over all instances in a dispatch at most, so that it takes well under a second: on a software device and
+/// on a GPU.
 const WORK: [usize; 2] = [1 << 21, 1 << 28];
 
 /// A step as the kernels read it.
@@ -83,7 +86,8 @@ struct GpuRoom {
     waiting: Waiting,
 }
 
-/// T[x] = (2 S(x), S(x), S(x), 3 S(x)) from the lowest byte up, S the S-box: the affine image of the inverse in GF(2^8).
+/// T[x] = (2 S(x), S(x), S(x), 3 S(x)) from the lowest byte up, S the S-box: the affine image of the inverse in
+/// GF(2^8).
 fn aes_table() -> Vec<u32> {
     let double = |x: u8| (x << 1) ^ (0x1b * (x >> 7));
     let mut s = [0x63u8; 256];
@@ -133,8 +137,8 @@ impl Gates for Wgpu {
         }))
     }
 
-    /// ChaCha12 looks nothing up, AES does so without conflicts if each bank of workgroup memory has its own copy of the
-    /// table.
+    /// ChaCha12 looks nothing up, AES does so without conflicts if each bank of workgroup memory has its own copy of
+    /// the table.
     fn hashes_in_constant_time(&self, hash: GateHash) -> bool {
         hash == GateHash::ChaCha12 || self.context.aes_copies() == BANKS
     }
@@ -266,7 +270,8 @@ impl GpuRoom {
     }
 }
 
-/// Ranges of steps that make a dispatch each, of at most `work` steps or up to the next that makes keys ready, as every dispatch has to begin.
+/// Ranges of steps that make a dispatch each, of at most `work` steps or up to the next that makes keys ready, as every
+/// dispatch has to begin.
 fn dispatches(steps: &[StepWords], work: usize) -> Vec<Range<usize>> {
     let (mut ranges, mut first) = (vec![], 0);
     for (i, step) in steps.iter().enumerate() {

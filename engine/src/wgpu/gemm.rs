@@ -53,8 +53,8 @@ enum Left<'a> {
 }
 
 impl Wgpu {
-    /// The kernel for a product of so many rows and columns. Several tiles share a workgroup, except on a software device, which has no
-    /// cache that they would share; checked runs take several to be tested anywhere.
+    /// The kernel for a product of so many rows and columns. Several tiles share a workgroup, except on a software
+    /// device, which has no cache that they would share; checked runs take several to be tested anywhere.
     fn tiles(&self, rows: usize, cols: usize, constants: u32) -> Tiles {
         let (row_tile, col_tile) = (tile(rows), tile(cols));
         let most = if self.context.software && !self.context.pipelines.checked { 1 } else { TILES_A_GROUP };

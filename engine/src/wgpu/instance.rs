@@ -1,8 +1,9 @@
 //! The process's one Vulkan instance, and the lock under which devices are made.
 //!
-//! An instance loads the drivers and, when the last one is destroyed, unloads them, while other threads may still be inside them or
-//! have left clean-up with them that runs when the thread ends. Programs whose threads each opened devices of their own crashed
-//! with NVIDIA's driver. So there is one instance, it is never destroyed, and devices are made by one thread at a time.
+//! An instance loads the drivers and, when the last one is destroyed, unloads them, while other threads may still be
+//! inside them or have left clean-up with them that runs when the thread ends. Programs whose threads each opened
+//! devices of their own crashed with NVIDIA's driver. So there is one instance, it is never destroyed, and devices are
+//! made by one thread at a time.
 
 use std::sync::{Mutex, MutexGuard, OnceLock};
 

@@ -11,9 +11,9 @@
 //! | `garble` | half-gates over many instances, labels and tables resident |
 //! | `pointwise`, `add_lifted`, `ntt`, `gemm`, `rns`, `reduce`, `automorphism` | one a kernel file of the same name: windows, parameters, workgroups |
 //!
-//! Residues are `[batch, limbs, n]` pairs (lo, hi) of u32, 64 bits little-endian, in both domains: neighbouring lanes are
-//! neighbouring points, so every kernel reads and writes contiguously and needs no other layout.
-//! A kernel sees at most one binding's worth of a buffer; longer batches are split into windows of whole polynomials.
+//! Residues are `[batch, limbs, n]` pairs (lo, hi) of u32, 64 bits little-endian, in both domains: neighbouring lanes
+//! are neighbouring points, so every kernel reads and writes contiguously and needs no other layout. A kernel sees at
+//! most one binding's worth of a buffer; longer batches are split into windows of whole polynomials.
 
 pub(crate) mod adapter;
 mod add_lifted;

@@ -1,8 +1,8 @@
-//! Twin of `ntt_forward.wgsl`, `ntt_inverse.wgsl` and `ntt_head.wgsl`: chunks of up to [`CHUNK`] points in one workgroup
-//! each; longer rows take one more step over global memory, first (forward) or last (inverse).
+//! Twin of `ntt_forward.wgsl`, `ntt_inverse.wgsl` and `ntt_head.wgsl`: chunks of up to [`CHUNK`] points in one
+//! workgroup each; longer rows take one more step over global memory, first (forward) or last (inverse).
 //!
-//! Pointwise products join the pass that touches the points anyway: those that a row is the inverse of, as it is read, and those that
-//! are added to sums, as it would be written. Either saves writing and reading the batch once more.
+//! Pointwise products join the pass that touches the points anyway: those that a row is the inverse of, as it is read,
+//! and those that are added to sums, as it would be written. Either saves writing and reading the batch once more.
 
 use std::sync::Arc;
 
@@ -29,8 +29,8 @@ struct Pass<'a> {
     factors: &'a [&'a GpuBuffer],
 }
 
-/// The factors of a limb in the order in which the kernels read them: in the deepest levels, where every lane has nodes of its own, the first
-/// of every lane before the second of any, so that neighbouring lanes read neighbouring factors.
+/// The factors of a limb in the order in which the kernels read them: in the deepest levels, where every lane has nodes
+/// of its own, the first of every lane before the second of any, so that neighbouring lanes read neighbouring factors.
 pub(super) fn by_lane<T: Copy>(factors: &[T]) -> Vec<T> {
     let (n, points) = (factors.len(), factors.len().min(CHUNK));
     let mut out = factors.to_vec();
@@ -90,8 +90,8 @@ impl Wgpu {
         self.run_ntt(t, shape, buffer, &self.tables.roots(shape.n).inverse, passes, factor_batch)
     }
 
-    /// Compiles what a ring of dimension n needs at once, by a thread each: a driver takes up to a second for each kernel when it first sees it.
-    /// Software devices are quick, and tests on them use a few kernels each.
+    /// Compiles what a ring of dimension n needs at once, by a thread each: a driver takes up to a second for each
+    /// kernel when it first sees it. Software devices are quick, and tests on them use a few kernels each.
     pub(super) fn compile_ahead(&self, n: usize) {
         if self.context.software {
             return;

@@ -1,9 +1,10 @@
 //! From the host to the device, through a ring of mapped buffers.
 //!
-//! Staging buffers are taken under the recorder's lock, filled without it, by all threads where there is much to copy, and
-//! recorded under it again: other threads record and fill meanwhile. Where the driver puts them on the device, the copy to them is what
-//! crosses the bus. The host clears what was staged when it comes back. (The device could, after its copy, where it may write to what the
-//! host maps: on an H200 the next copy then read those zeros in place of what the host had written since.)
+//! Staging buffers are taken under the recorder's lock, filled without it, by all threads where there is much to copy,
+//! and recorded under it again: other threads record and fill meanwhile. Where the driver puts them on the device, the
+//! copy to them is what crosses the bus. The host clears what was staged when it comes back. (The device could, after
+//! its copy, where it may write to what the host maps: on an H200 the next copy then read those zeros in place of what
+//! the host had written since.)
 
 use ::wgpu::{Buffer, PollType, SubmissionIndex};
 use rayon::prelude::*;

@@ -54,8 +54,8 @@ impl Setup {
         self.key.encrypt(&text, &mut self.prng).unwrap()
     }
 
-    /// Decrypts, and holds the error to the prediction: its root mean square, and its largest to twelve deviations. (In a
-    /// slot, roundings are products of two values that are nearly Gaussian, with a tail of exp(-2 x).)
+    /// Decrypts, and holds the error to the prediction: its root mean square, and its largest to twelve deviations. (In
+    /// a slot, roundings are products of two values that are nearly Gaussian, with a tail of exp(-2 x).)
     pub fn expect(&self, what: &str, x: &Ciphertext, expected: &[Complex]) -> Decrypted {
         let found = self.key.decrypt(x).unwrap();
         let stats = found.stats(expected).unwrap();

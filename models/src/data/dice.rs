@@ -1,4 +1,5 @@
-//! How a label map fits the truth: the Dice coefficient 2|A ∩ B| / (|A| + |B|), label by label or of all labels together.
+//! How a label map fits the truth: the Dice coefficient 2|A ∩ B| / (|A| + |B|), label by label or of all labels
+//! together.
 
 use serde::Serialize;
 

@@ -152,8 +152,8 @@ impl Placement {
         LabelMap { dims: volume.dims, data, header: volume.header.clone() }
     }
 
-    /// Labels on the volume's voxels, axes in the model's order: each label's share of a voxel is interpolated, one label
-    /// at a time, and the largest wins; a tie goes to the lower label.
+    /// Labels on the volume's voxels, axes in the model's order: each label's share of a voxel is interpolated, one
+    /// label at a time, and the largest wins; a tie goes to the lower label.
     fn resampled(&self, labels: &[u8]) -> Vec<u8> {
         /// Shares that are equal but for rounding.
         const TIE: f64 = 1e-9;
@@ -186,7 +186,8 @@ impl Placement {
         out
     }
 
-    /// The taps of one axis as positions of the network's grid, without those beyond it, and the first voxel that has any.
+    /// The taps of one axis as positions of the network's grid, without those beyond it, and the first voxel that has
+    /// any.
     fn seen_taps(&self, taps: &Taps, axis: usize) -> (usize, Taps) {
         let inside = |at: usize| {
             let place = at as i64 - self.first[axis];

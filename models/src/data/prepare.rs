@@ -2,7 +2,8 @@
 //!
 //! Axes in the model's order, voxels of the model's size, z-score over the whole volume (mean and population standard
 //! deviation), clamp, centre crop or zero pad to `pad_to`, then `crop` voxels off every side. The network's D, H, W are
-//! the i, j, k of that grid; a planar network's H, W are i, j of a volume with one slice. [`Placement`] is the way back.
+//! the i, j, k of that grid; a planar network's H, W are i, j of a volume with one slice. [`Placement`] is the way
+//! back.
 
 use std::path::Path;
 
@@ -222,8 +223,8 @@ impl Preparation {
     /// Where the network's grid `target` lies in a volume; `path` is for messages.
     ///
     /// # Errors
-    /// [`Error::Input`] naming the file, if its axes or its spacing don't suit the model, or if it has several slices and
-    /// the network is planar.
+    /// [`Error::Input`] naming the file, if its axes or its spacing don't suit the model, or if it has several slices
+    /// and the network is planar.
     pub fn placement(&self, volume: &Volume, target: [usize; 3], path: &Path) -> Result<Placement> {
         let wrong = |what: String| Error::Input(format!("{}: {what}", path.display()));
         let planar = self.pad_to.len() == 2;

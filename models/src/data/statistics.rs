@@ -23,8 +23,8 @@ pub struct ClassStatistics {
     pub mean: Option<f64>,
     /// Their population standard deviation.
     pub std: Option<f64>,
-    /// Lowest and highest coordinate in millimetres to the right, anterior and superior, of the voxels' outer sides; none
-    /// where there is no voxel or the file states no orientation.
+    /// Lowest and highest coordinate in millimetres to the right, anterior and superior, of the voxels' outer sides;
+    /// none where there is no voxel or the file states no orientation.
     pub bounding_box_mm: Option<[[f64; 2]; 3]>,
     /// Whether a voxel lies at the scan's border, so that the organ may be incomplete.
     pub touches_border: bool,

@@ -255,7 +255,8 @@ impl Bundle {
     /// The network in real numbers.
     ///
     /// # Errors
-    /// [`Error::Model`] where weights are missing or don't match the graph, and for operations that are not supported yet.
+    /// [`Error::Model`] where weights are missing or don't match the graph, and for operations that are not supported
+    /// yet.
     pub fn network(&self) -> Result<Network> {
         fold::network(&self.graph, &self.layout, &self.weights, self.reveal == Some(Reveal::Scores))
     }
@@ -333,7 +334,8 @@ impl Bundle {
         Ok(Prepared { real, integers, placement, warnings })
     }
 
-    /// How a prepared volume differs from those of the calibration, if it does and the bundle says what those were like.
+    /// How a prepared volume differs from those of the calibration, if it does and the bundle says what those were
+    /// like.
     fn foreign(&self, real: &[f32]) -> Option<String> {
         let differences = self.calibration.as_ref()?.input.differences(real, self.input_shape().dims);
         (!differences.is_empty()).then(|| {

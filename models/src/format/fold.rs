@@ -9,7 +9,8 @@ use crate::network::{Activation, Linear, LinearKind, Network, Node, Op, Output, 
 /// Joins a graph, its shapes and its weights; `reveal_scores` where the client may learn them.
 ///
 /// # Errors
-/// [`Error::Model`] naming the node: weights that are missing or don't match, and operations that are not supported yet.
+/// [`Error::Model`] naming the node: weights that are missing or don't match, and operations that are not supported
+/// yet.
 pub(super) fn network(graph: &Graph, layout: &Layout, weights: &Weights, reveal_scores: bool) -> Result<Network> {
     let mut builder = Builder { layout, weights, spent: Spent::default() };
     let (last, nodes) = graph.nodes.split_last().expect("a checked graph has nodes");

@@ -3,8 +3,8 @@
 //! A tensor that is squared or compared gets the largest scale at which its range, doubled `spare_bits` times, fits the
 //! width of that operation. Elsewhere the accumulator's 30 bits are shared between the tensor (scale e) and the weights
 //! that read it (scale A - e): the weights come first, with all their bits, and the tensor gets the rest, up to
-//! [`STREAM_BITS`], as far as the truncation between can go. More tensor bits at the cost of weight bits don't help: the
-//! weights are the coarser of the two. All of that after the channels have been equalised (see `equalise`).
+//! [`STREAM_BITS`], as far as the truncation between can go. More tensor bits at the cost of weight bits don't help:
+//! the weights are the coarser of the two. All of that after the channels have been equalised (see `equalise`).
 
 use std::path::PathBuf;
 
@@ -33,8 +33,8 @@ const FEWEST_FOLDED: usize = 10;
 /// [`Bundle::save_model`] keeps the result, as version 2.
 ///
 /// # Errors
-/// [`Error::Input`] without volumes or for one that doesn't suit, [`Error::Model`] where weights don't match or a tensor
-/// can't have its spare bits.
+/// [`Error::Input`] without volumes or for one that doesn't suit, [`Error::Model`] where weights don't match or a
+/// tensor can't have its spare bits.
 pub fn calibrate(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<Vec<Agreement>> {
     let norms = norms(bundle, volumes)?;
     let lowered = lower(&bundle.network()?.folded(&norms)?)?;
@@ -165,8 +165,8 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
     let readers = readers(lowered);
     let fit = |t: TensorId, bits: u32, spare: i32| largest_scale(maxima[t], bits as i32 - 1 - spare);
     let pools = pools(lowered);
-    // The largest scale for a tensor that linear steps read: its width, or less where the weights need the bits, or where
-    // the sums of a pooling would have too many.
+    // The largest scale for a tensor that linear steps read: its width, or less where the weights need the bits, or
+    // where the sums of a pooling would have too many.
     let shared = |t: TensorId, spare: i32| {
         let widest = fit(t, STREAM_BITS, spare);
         let pools = pools[t].iter().map(|&(pooled, log2)| fit(pooled, MAX_BITS, spare) - log2 as i32);

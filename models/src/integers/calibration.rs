@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 pub const PERCENTS: [f64; 7] = [0.5, 5.0, 25.0, 50.0, 75.0, 95.0, 99.5];
 /// The side of the blocks whose energy is taken, in voxels.
 pub const BLOCK: usize = 8;
-/// How far a percentile, the mean or the deviation may lie outside of what was seen, as a part of the seen span from the
-/// 5th to the 95th percentile.
+/// How far a percentile, the mean or the deviation may lie outside of what was seen, as a part of the seen span from
+/// the 5th to the 95th percentile.
 const SPAN_TOLERANCE: f64 = 0.1;
 /// How often the energy of a block may exceed what was seen, or fall short of it.
 const ENERGY_TOLERANCE: f64 = 1.25;

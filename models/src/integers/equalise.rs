@@ -1,14 +1,14 @@
-//! Channels of one tensor share a scale, so a channel whose values are 1000 times smaller than its neighbours' would have
-//! 10 bits less. But the float network has a freedom that leaves it as it is: a linear step's output channel may be
-//! multiplied by a positive factor g, if what reads it is divided by g: ReLU, max and average pooling hand g on, a square
-//! hands on g^2, and the next linear step's columns absorb it. With powers of two that is exact in floating point, and
-//! each channel has a scale of its own although the protocol truncates all by the same number of bits.
+//! Channels of one tensor share a scale, so a channel whose values are 1000 times smaller than its neighbours' would
+//! have 10 bits less. But the float network has a freedom that leaves it as it is: a linear step's output channel may
+//! be multiplied by a positive factor g, if what reads it is divided by g: ReLU, max and average pooling hand g on, a
+//! square hands on g^2, and the next linear step's columns absorb it. With powers of two that is exact in floating
+//! point, and each channel has a scale of its own although the protocol truncates all by the same number of bits.
 //!
 //! A channel with `b` channel bits holds real · 2^b. The scores keep b = 0: they are compared with one another.
 //!
-//! The bits are chosen as in data-free quantisation (Nagel et al., ICCV 2019): so that a channel's row in the layer that
-//! writes it and its column in the layers that read it are equally large compared with their neighbours'. The range that
-//! the channel reached counts as a row, for the tensor has to hold it.
+//! The bits are chosen as in data-free quantisation (Nagel et al., ICCV 2019): so that a channel's row in the layer
+//! that writes it and its column in the layers that read it are equally large compared with their neighbours'. The
+//! range that the channel reached counts as a row, for the tensor has to hold it.
 
 use std::borrow::Cow;
 

@@ -356,8 +356,8 @@ impl Lowering {
         Ok(Virtual { terms, constants: c.iter().map(|&v| f64::from(v)).collect() })
     }
 
-    /// Pools every stream once; coefficients and constants go through a mean unchanged, but for the part of the division
-    /// that is no power of two, which the coefficients take.
+    /// Pools every stream once; coefficients and constants go through a mean unchanged, but for the part of the
+    /// division that is no power of two, which the coefficients take.
     fn avg_pool(&mut self, at: usize, node: &Node, value: &Virtual, window: [usize; 3]) -> Result<Virtual> {
         let volume = window.iter().product::<usize>();
         let rest = (1usize << volume.ilog2()) as f64 / volume as f64;

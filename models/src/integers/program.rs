@@ -33,7 +33,8 @@ pub struct TensorInfo {
     pub channels: usize,
     /// D, H, W.
     pub dims: [usize; 3],
-    /// Real value = integer · 2^-scale_bits, but for a power of two of its own that a channel may have inside the network.
+    /// Real value = integer · 2^-scale_bits, but for a power of two of its own that a channel may have inside the
+    /// network.
     pub scale_bits: i32,
     /// The largest |integer| seen in calibration.
     pub max_abs: i64,
@@ -115,8 +116,8 @@ pub enum Step {
         /// |x| < 2^(bits-1).
         bits: u32,
     },
-    /// Sum over windows, which don't overlap: the mean at a scale of log2(window volume) more bits where that is a whole
-    /// number; else the next linear step's weights take the rest of the division.
+    /// Sum over windows, which don't overlap: the mean at a scale of log2(window volume) more bits where that is a
+    /// whole number; else the next linear step's weights take the rest of the division.
     AvgPool {
         /// The layer.
         name: String,

@@ -1,9 +1,9 @@
 //! From real numbers to integers: builds the [`Program`] from a lowered network and its scales.
 //!
-//! A tensor with scale e holds round(x · 2^e), x after the equalisation of its channels (see `equalise`). A linear step's accumulator has scale A, so the weights that read a
-//! tensor of scale e have scale A - e: parts of different scales meet in one accumulator. A is the largest for which
-//! the calibrated output keeps the wanted spare bits below 2^30 and every weight fits its width. The truncation takes
-//! A - e' bits off, where e' is the output's scale.
+//! A tensor with scale e holds round(x · 2^e), x after the equalisation of its channels (see `equalise`). A linear
+//! step's accumulator has scale A, so the weights that read a tensor of scale e have scale A - e: parts of different
+//! scales meet in one accumulator. A is the largest for which the calibrated output keeps the wanted spare bits below
+//! 2^30 and every weight fits its width. The truncation takes A - e' bits off, where e' is the output's scale.
 
 use super::equalise::{channel_bits, equalised};
 use super::lower::{Lowered, RealLinear, RealOp, Stream};

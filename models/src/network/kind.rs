@@ -71,8 +71,8 @@ impl LinearKind {
         self.taps().iter().product()
     }
 
-    /// The output grid of an input grid; of a convolution with as many zeros behind the grid as before it, at most: 0 along
-    /// an axis where the padded grid is smaller than the kernel.
+    /// The output grid of an input grid; of a convolution with as many zeros behind the grid as before it, at most: 0
+    /// along an axis where the padded grid is smaller than the kernel.
     pub fn output_dims(&self, dims: [usize; 3]) -> [usize; 3] {
         std::array::from_fn(|i| match *self {
             LinearKind::Conv { kernel, stride, padding } => {

@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::integers::calibration::Norms;
 
 impl Network {
-    /// The same network with the given means and variances in the place of a scan's own, where there are such; the other
-    /// normalisations stay.
+    /// The same network with the given means and variances in the place of a scan's own, where there are such; the
+    /// other normalisations stay.
     ///
     /// # Errors
     /// [`Error::Model`] naming the node, for another number of channels.

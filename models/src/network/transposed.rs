@@ -1,8 +1,8 @@
 //! Transposed convolutions of any kernel and stride as convolutions of stride 1.
 //!
 //! Output o = s·m + f takes tap k = o + p - s·i of input i, so with j = i - m its phase f takes taps k = f + p - s·j: a
-//! convolution at m whose taps are the offsets j. With an output channel for each pair of a channel and a phase, all phases
-//! are one convolution on the coarse grid; where the phases lie on the fine grid is a matter of places alone.
+//! convolution at m whose taps are the offsets j. With an output channel for each pair of a channel and a phase, all
+//! phases are one convolution on the coarse grid; where the phases lie on the fine grid is a matter of places alone.
 
 use super::LinearKind;
 
@@ -61,7 +61,8 @@ impl Transposed {
         (-(k - 1 - p).div_euclid(s), (s - 1 + p).div_euclid(s))
     }
 
-    /// `[out_channels][in_channels][kernel]` as weights of [`Self::phases`], `[out_channels·phases][in_channels][taps]`.
+    /// `[out_channels][in_channels][kernel]` as weights of [`Self::phases`],
+    /// `[out_channels·phases][in_channels][taps]`.
     pub fn phase_weights(&self, weights: &[f32], in_channels: usize) -> Vec<f32> {
         let LinearKind::Conv { kernel: taps, .. } = self.phases() else { unreachable!("phases are a convolution") };
         let volume = |sizes: [usize; 3]| sizes.iter().product::<usize>();

@@ -1,9 +1,9 @@
 //! The integer program executed in the clear, exactly: what the secure protocol is compared with.
 //!
 //! Accumulators are sums of integers below 2^53 in f64, hence exact. A shift by f rounds to nearest (halves up), or, to
-//! see what the protocol's rounding does, as the sum of two truncated shares: floor + 1 with probability
-//! (x mod 2^f)/2^f. A value beyond its tensor's range is counted and saturated, so the run goes on with bounded numbers;
-//! the secure protocol would be wrong there.
+//! see what the protocol's rounding does, as the sum of two truncated shares: floor + 1 with probability (x mod
+//! 2^f)/2^f. A value beyond its tensor's range is counted and saturated, so the run goes on with bounded numbers; the
+//! secure protocol would be wrong there.
 
 use rayon::prelude::*;
 

@@ -78,7 +78,8 @@ fn padded<T: Scalar, U: Copy + Sync>(geometry: Conv, parts: &[&[U]], convert: im
     (data, channels)
 }
 
-/// Convolution with zero padding: `weights` is `[out_channels][in_channels][kernel]`; returns `[out_channels, D, H, W]`.
+/// Convolution with zero padding: `weights` is `[out_channels][in_channels][kernel]`; returns `[out_channels, D, H,
+/// W]`.
 fn conv<T: Scalar, U: Copy + Sync>(
     geometry: Conv,
     parts: &[&[U]],
@@ -165,8 +166,8 @@ fn transposed<T: Scalar, U: Copy + Sync>(
     out
 }
 
-/// Channels that hold the phases of a finer grid, put together: of `[channels·F, D, H, W]` channel c·F + p has the voxels
-/// of channel c whose places modulo `factor` are p. Phases beyond the grid `output` are left out.
+/// Channels that hold the phases of a finer grid, put together: of `[channels·F, D, H, W]` channel c·F + p has the
+/// voxels of channel c whose places modulo `factor` are p. Phases beyond the grid `output` are left out.
 pub(crate) fn interleave<T: Copy + Default>(
     parts: &[T],
     dims: [usize; 3],

@@ -1,5 +1,5 @@
-//! Scans as they are stored: in any order of axes, at any spacing, larger and smaller than the network's grid. The labels
-//! are the same in the world, or the scan is refused.
+//! Scans as they are stored: in any order of axes, at any spacing, larger and smaller than the network's grid. The
+//! labels are the same in the world, or the scan is refused.
 
 use std::path::Path;
 
@@ -275,8 +275,9 @@ fn labels_keep_their_borders_at_another_spacing() {
     }
 }
 
-/// The shipped head at half a millimetre: the labels lie where they lie at one. Sampled from the 1 mm file they are nearly
-/// the same; the half-millimetre files are of the same head, but masked and smoother, so that fewer voxels are labelled.
+/// The shipped head at half a millimetre: the labels lie where they lie at one. Sampled from the 1 mm file they are
+/// nearly the same; the half-millimetre files are of the same head, but masked and smoother, so that fewer voxels are
+/// labelled.
 #[test]
 fn the_shipped_head_at_half_a_millimetre_has_its_labels_in_the_same_place() {
     let bundle = Bundle::load(&demo_path("models/hippo_hybrid")).expect("a shipped bundle");

@@ -1,4 +1,5 @@
-//! Models from files to labels: the shipped bundles, volumes as they are stored, wrong files, and networks of other forms.
+//! Models from files to labels: the shipped bundles, volumes as they are stored, wrong files, and networks of other
+//! forms.
 
 use blindvox_models::testing as common;
 mod demo;
@@ -25,8 +26,8 @@ fn demo_path(relative: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../demo").join(relative)
 }
 
-/// A folder of data that may not be shipped: in `BLINDVOX_DATA`, else in `shared/data` beside the repository. Without it: a
-/// failure under `CI`, elsewhere a loud skip.
+/// A folder of data that may not be shipped: in `BLINDVOX_DATA`, else in `shared/data` beside the repository. Without
+/// it: a failure under `CI`, elsewhere a loud skip.
 fn shared_data(relative: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
     let path = std::env::var_os("BLINDVOX_DATA").map_or_else(beside, PathBuf::from).join(relative);

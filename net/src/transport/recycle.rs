@@ -1,8 +1,9 @@
-//! Buffers of messages and of shares that have served, kept for the next ones: fresh pages cost more than what fills them.
+//! Buffers of messages and of shares that have served, kept for the next ones: fresh pages cost more than what fills
+//! them.
 //!
-//! A message is public, as its peer and the network have it, so it is not cleared; shares are cleared before they come here. A buffer
-//! comes back empty, so nothing of an old message can reach a new one. In one process the parties share the pools; on a link each side
-//! has what it sent and read.
+//! A message is public, as its peer and the network have it, so it is not cleared; shares are cleared before they come
+//! here. A buffer comes back empty, so nothing of an old message can reach a new one. In one process the parties share
+//! the pools; on a link each side has what it sent and read.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;

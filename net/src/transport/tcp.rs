@@ -75,7 +75,8 @@ impl Shared {
     }
 }
 
-/// A channel's hold on its connection. Dropping it ends the connection and its threads, after [`Limits::grace`] at most.
+/// A channel's hold on its connection. Dropping it ends the connection and its threads, after [`Limits::grace`] at
+/// most.
 pub struct Link {
     stream: TcpStream,
     shared: Arc<Shared>,
@@ -217,7 +218,8 @@ fn read_messages(mut stream: TcpStream, queue: &Pusher) {
     let _ = stream.shutdown(Shutdown::Read);
 }
 
-/// Reads one frame: length and number as little-endian u32, then the bytes. The length is checked before anything is allocated.
+/// Reads one frame: length and number as little-endian u32, then the bytes. The length is checked before anything is
+/// allocated.
 ///
 /// # Errors
 /// In words: the stream ended or broke, or more than [`MAX_MESSAGE`] bytes were announced.

@@ -1,11 +1,14 @@
-//! Does timing depend on secrets? Each function runs on inputs of two classes in random order, fixed ones and random ones; Welch's t-test
-//! says whether their times have different means (Reparaz, Balasch, Verbauwhede: "Dude, is my code constant time?", 2017).
+//! Does timing depend on secrets? Each function runs on inputs of two classes in random order, fixed ones and random
+//! ones; Welch's t-test says whether their times have different means (Reparaz, Balasch, Verbauwhede: "Dude, is my code
+//! constant time?", 2017).
 //!
 //!     cargo run --release -p blindvox-protocols --example dudect -- [RUNS]
 //!
-//! Prints a table in Markdown: t of all times and of the fastest 90, 75 and 50 % of them, which see less of what else the machine does.
+//! Prints a table in Markdown: t of all times and of the fastest 90, 75 and 50 % of them, which see less of what else
+//! the machine does.
 //! |t| above 4.5 is suspicious and above 10 clear, where it stays when the run is repeated. Times of a busy machine vary more, which
-//! hides differences and makes none. RUNS (20 000 if left out) is for functions of microseconds; longer ones run less often.
+//! hides differences and makes none. RUNS (20 000 if left out) is for functions of microseconds; longer ones run less
+//! often.
 
 mod measure;
 

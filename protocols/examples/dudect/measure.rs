@@ -22,8 +22,8 @@ impl Timer {
         Self { runs, prng: Prng::from_os().expect("randomness") }
     }
 
-    /// For inputs that are vectors of plain values: each is copied to one place before its time starts, as the place of an input in
-    /// memory changes times by far more than its content could.
+    /// For inputs that are vectors of plain values: each is copied to one place before its time starts, as the place of
+    /// an input in memory changes times by far more than its content could.
     pub fn words<I: Copy, T>(
         &mut self,
         name: &str,

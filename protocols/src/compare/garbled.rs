@@ -5,8 +5,8 @@
 //! | 1 | client -> server | choices of the OTs of its share's bits | 4k | online |
 //! | 2 | server -> client | garbled tables | 32 (k - 1); 32k mod p | online |
 //!
-//! Row 1 is counted in whole chunks of 256 values. Modulo a prime p of k bits the circuit takes doubled shares: x is not negative
-//! where 2x mod p is even.
+//! Row 1 is counted in whole chunks of 256 values. Modulo a prime p of k bits the circuit takes doubled shares: x is
+//! not negative where 2x mod p is even.
 
 use std::collections::HashMap;
 

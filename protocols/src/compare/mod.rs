@@ -8,8 +8,8 @@
 //! | [`transfers`] | all by random transfers, in a few dozen bytes | |
 //! | `words` | how values of either ring enter circuits | |
 //!
-//! **Values.** With `Ring::Pow2(k)` values have k bits, |x| < 2^(k - 1), and are shared mod 2^32, of which the low k bits count;
-//! with `Ring::Prime(p)` they are any residues, read as signed, and shared mod p.
+//! **Values.** With `Ring::Pow2(k)` values have k bits, |x| < 2^(k - 1), and are shared mod 2^32, of which the low k
+//! bits count; with `Ring::Prime(p)` they are any residues, read as signed, and shared mod p.
 
 pub mod garbled;
 pub mod transfers;
@@ -32,14 +32,15 @@ pub trait Compare: Send {
     /// Shares of \[x >= 0\] for each value.
     ///
     /// # Errors
-    /// [`Error::Model`] for a ring that can't be compared in, or what the peer was not set up for; the peer's and the channel's.
+    /// [`Error::Model`] for a ring that can't be compared in, or what the peer was not set up for; the peer's and the
+    /// channel's.
     fn signs(&mut self, peer: &mut Peer, x: &[u32], ring: Ring) -> Result<BitShares>;
 
     /// Bytes of [`Self::signs`] of `n` values, at a block width of transfers.
     fn bytes(&self, n: usize, ring: Ring, width: usize) -> Bytes;
 
-    /// Shares of \[x >= t\] for each value, one set for each of the public thresholds t; x - t must be in the range of `ring` too.
-    /// All are compared at once.
+    /// Shares of \[x >= t\] for each value, one set for each of the public thresholds t; x - t must be in the range of
+    /// `ring` too. All are compared at once.
     ///
     /// # Errors
     /// As of [`Self::signs`].

@@ -87,7 +87,8 @@ impl Words {
         }
     }
 
-    /// What this party enters for shares of values, to which `offset` is added, where that is not the shares themselves.
+    /// What this party enters for shares of values, to which `offset` is added, where that is not the shares
+    /// themselves.
     fn entered(self, party: Party, shares: &[u32], offset: u32) -> Option<Shares> {
         match (self, party) {
             (Self::Prime(p), Party::Server) => Some(shares.iter().map(|&s| modular::entered(s, offset, p)).collect()),
@@ -95,7 +96,8 @@ impl Words {
         }
     }
 
-    /// The planes of columns of values, to which `offset` is added, and of a last column of masks, from which it is taken off.
+    /// The planes of columns of values, to which `offset` is added, and of a last column of masks, from which it is
+    /// taken off.
     fn planes(self, party: Party, columns: &[&[u32]], mask: Option<&[u32]>, offset: u32) -> Planes {
         let mut entered: Vec<_> = columns.iter().map(|c| (*c, self.entered(party, c, offset))).collect();
         if let Some(mask) = mask {
@@ -123,8 +125,8 @@ impl Words {
         }
     }
 
-    /// Runs a circuit whose last garbler's input is added to its one output word; the parties' shares of the columns come before
-    /// it, `in_order` where the circuit compares them. Shares of the word come out, in this ring itself.
+    /// Runs a circuit whose last garbler's input is added to its one output word; the parties' shares of the columns
+    /// come before it, `in_order` where the circuit compares them. Shares of the word come out, in this ring itself.
     pub(crate) fn run_reshared(
         self,
         peer: &mut Peer,

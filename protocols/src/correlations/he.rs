@@ -1,4 +1,5 @@
-//! Square pairs and Beaver triples by homomorphic encryption ([`ole`](blindvox_engine::bfv::ole)), 8192 in the slots of a ciphertext.
+//! Square pairs and Beaver triples by homomorphic encryption ([`ole`](blindvox_engine::bfv::ole)), 8192 in the slots of
+//! a ciphertext.
 //!
 //! # | from -> to       | content                                                   | bytes            | phase
 //! --|------------------|-----------------------------------------------------------|------------------|------
@@ -10,13 +11,13 @@
 //!
 //! With a = a_C + a_S, a^2 = a_C^2 + 2·a_C·a_S + a_S^2 mod p: the client's share is a_C^2 + Dec(reply), the server's
 //! a_S^2 - r for a uniform mask r. Likewise a·b, with a_C·b_C + Dec(reply) and a_S·b_S - r. Each party draws its own
-//! shares of the factors. Messages cover up to [`BATCH`] ciphertexts of the client's, and it encrypts the next before it
-//! waits for a reply.
+//! shares of the factors. Messages cover up to [`BATCH`] ciphertexts of the client's, and it encrypts the next before
+//! it waits for a reply.
 //!
 //! The server's factors are uniform mod p in every coefficient, so their norm is at most sqrt(n)·p/2 for a pair and
 //! sqrt(2n)·p/2 for a triple, and the noise of a product is below 2^43.5. Dropping two primes of 50 bits leaves 2^-56.5
-//! of what depends on them, which flooding of [`FLOOD_BITS`] bits, the most that fits, hides to a statistical distance of 2^-72 a slot
-//! of pairs and 2^-71.5 of triples ([`distance`]): 2^-43.5 for 2^28 of either.
+//! of what depends on them, which flooding of [`FLOOD_BITS`] bits, the most that fits, hides to a statistical distance
+//! of 2^-72 a slot of pairs and 2^-71.5 of triples ([`distance`]): 2^-43.5 for 2^28 of either.
 
 use std::fmt;
 use std::ops::Range;
@@ -43,13 +44,14 @@ pub const BATCH: usize = 16;
 /// Width of the flooding; the noise of a reply stays below 2^16.1, and decryption corrects 2^17.
 pub const FLOOD_BITS: u32 = 15;
 
-/// Bound on the Euclidean norm of the server's factors that meet in one slot's coefficient, `factors` of them a product.
+/// Bound on the Euclidean norm of the server's factors that meet in one slot's coefficient, `factors` of them a
+/// product.
 fn factor_norm(params: &Params, factors: usize) -> f64 {
     ((factors * params.n()) as f64).sqrt() * f64::from(P) / 2.0
 }
 
-/// The statistical distance at which the replies for `count` square pairs hide the server's shares: a sum over all slots of as many
-/// ciphertexts as it takes.
+/// The statistical distance at which the replies for `count` square pairs hide the server's shares: a sum over all
+/// slots of as many ciphertexts as it takes.
 ///
 /// # Errors
 /// None with the parameters as they are.
@@ -219,8 +221,8 @@ fn ask<const C: usize>(
     Ok(channel.send(bytes)?)
 }
 
-/// Messages 2 and 3 at the server. Each of the client's factors meets what multiplies it in the product of the sums: 2·a_S
-/// for a square, the server's share of the other factor for a triple.
+/// Messages 2 and 3 at the server. Each of the client's factors meets what multiplies it in the product of the sums:
+/// 2·a_S for a square, the server's share of the other factor for a triple.
 fn answer<const C: usize>(
     half: &OleSender,
     prng: &mut Prng,

@@ -6,8 +6,8 @@
 //! | [`he`] | both by homomorphic encryption between the two parties |
 //! | `for_tests` | a dealer that both parties play, with feature `testing` |
 //!
-//! Layers ask their [`Peer`](crate::peer::Peer) for what they need and don't know which source it has. What a source gives is spent by who takes it:
-//! protocols take it by value.
+//! Layers ask their [`Peer`](crate::peer::Peer) for what they need and don't know which source it has. What a source
+//! gives is spent by who takes it: protocols take it by value.
 
 #[cfg(any(test, feature = "testing"))]
 mod for_tests;
@@ -43,8 +43,8 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A source of correlated randomness. Both parties ask for the same amounts in the same order; what a source does not offer it
-/// need not define. Debug output says what is in stock and nothing secret.
+/// A source of correlated randomness. Both parties ask for the same amounts in the same order; what a source does not
+/// offer it need not define. Debug output says what is in stock and nothing secret.
 pub trait Correlations: fmt::Debug + Send {
     /// Whether there are such: asked before a run, so that none stops midway.
     fn offers(&self, kind: Kind) -> bool;

@@ -1,7 +1,7 @@
 //! One party's shares of factors and their product, column by column.
 //!
-//! Columns are vectors of residues mod [`P`], one item an element: the factors, then the product of the first and the last
-//! of them. A square pair has the columns (a, a^2), a triple (a, b, a·b).
+//! Columns are vectors of residues mod [`P`], one item an element: the factors, then the product of the first and the
+//! last of them. A square pair has the columns (a, a^2), a triple (a, b, a·b).
 
 use std::fmt;
 use std::ops::Range;

@@ -1,8 +1,8 @@
 //! AES-128 as a circuit: a public function with known answers, to check the machinery of circuits by.
 //!
-//! The garbler has the key, the evaluator the block, the output is the ciphertext; bit i of a value is bit i % 8 of byte
-//! i / 8. The S-box inverts by x^254 in four multiplications (27 ANDs each, Karatsuba), squarings being linear: simple
-//! rather than small, 21600 ANDs in all.
+//! The garbler has the key, the evaluator the block, the output is the ciphertext; bit i of a value is bit i % 8 of
+//! byte i / 8. The S-box inverts by x^254 in four multiplications (27 ANDs each, Karatsuba), squarings being linear:
+//! simple rather than small, 21600 ANDs in all.
 
 use super::circuit::{Bit, Builder, Circuit};
 

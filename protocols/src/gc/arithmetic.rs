@@ -156,8 +156,8 @@ pub fn argmax(classes: usize, k: usize) -> Circuit {
     b.finish(index)
 }
 
-/// Who of `players` wins the knock-out tournament of [`crate::nonlinear`], in [`index_bits`] bits. Inputs: both parties' shares by
-/// xor of the outcomes (1: the first wins) of its `players` - 1 matches, round after round.
+/// Who of `players` wins the knock-out tournament of [`crate::nonlinear`], in [`index_bits`] bits. Inputs: both
+/// parties' shares by xor of the outcomes (1: the first wins) of its `players` - 1 matches, round after round.
 pub fn winner(players: usize) -> Circuit {
     let bits = index_bits(players);
     let mut b = Builder::new(players - 1, players - 1);

@@ -1,14 +1,16 @@
-//! Garbling and evaluating in the rooms of a device: the gates of a circuit over a batch of chunks of instances at a time.
+//! Garbling and evaluating in the rooms of a device: the gates of a circuit over a batch of chunks of instances at a
+//! time.
 //!
-//! Streams, their order and their bytes are those of [`super::garble`]: chunk after chunk. A batch takes the labels of its chunks
-//! off the streams, uploads them at once, and lets the device run all gates; meanwhile the tables of the batch before are
-//! downloaded and sent, or the tables of the next one received. Two batches are alive at a time, so memory does not depend on the number of
-//! instances.
+//! Streams, their order and their bytes are those of [`super::garble`]: chunk after chunk. A batch takes the labels of
+//! its chunks off the streams, uploads them at once, and lets the device run all gates; meanwhile the tables of the
+//! batch before are downloaded and sent, or the tables of the next one received. Two batches are alive at a time, so
+//! memory does not depend on the number of instances.
 //!
-//! **Size of a batch.** The evaluator has begun [`WINDOW`] transfers more than it has used. The garbler holds back the tables of one
-//! batch and of a message while it waits for the labels of the next, so two batches and as many chunks as a message spans must fit
-//! that window. That is some 15,000 instances a gate at 16 input bits. More would not help: a table's 32 bytes cross the bus in about the time that a
-//! core takes to garble it, and the bus, not the device, is then the bound.
+//! **Size of a batch.** The evaluator has begun [`WINDOW`] transfers more than it has used. The garbler holds back the
+//! tables of one batch and of a message while it waits for the labels of the next, so two batches and as many chunks as
+//! a message spans must fit that window. That is some 15,000 instances a gate at 16 input bits. More would not help: a
+//! table's 32 bytes cross the bus in about the time that a core takes to garble it, and the bus, not the device, is
+//! then the bound.
 //!
 //! Circuits of which no chunk fits (thousands of gates, hundreds of inputs) are left to the CPU.
 

@@ -8,9 +8,10 @@ use blindvox_engine::{Device, DeviceKind, aes};
 /// Where gates are computed; each party chooses for itself, the bytes sent are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GatePlace {
-    /// AES on the CPU wherever that has AES instructions: a table's 32 bytes take longer over the bus than one core takes to garble them,
-    /// and whole runs on an NVIDIA H200 were faster so. Without them, and with ChaCha12, on the session's device if it is a GPU that hashes in a
-    /// time that does not depend on labels. A software device runs shaders on the CPU, far slower than its own instructions.
+    /// AES on the CPU wherever that has AES instructions: a table's 32 bytes take longer over the bus than one core
+    /// takes to garble them, and whole runs on an NVIDIA H200 were faster so. Without them, and with ChaCha12, on the
+    /// session's device if it is a GPU that hashes in a time that does not depend on labels. A software device runs
+    /// shaders on the CPU, far slower than its own instructions.
     #[default]
     Auto,
     /// On the CPU.

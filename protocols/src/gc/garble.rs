@@ -6,14 +6,14 @@
 //! | 2 | garbler -> evaluator | two rows an AND | 32·ANDs an instance | online |
 //! | 3 | garbler -> evaluator | its output colours, if the evaluator is to learn them | 32 an output bit and chunk | online |
 //!
-//! Messages 1 and 2 are streams that run side by side: the evaluator evaluates a chunk while the garbler garbles the next.
-//! The garbler's own input labels cost nothing: the *active* label is the next output of a public generator, and the
-//! garbler, who knows the bit, takes the zero label to be that xor bit·Delta.
+//! Messages 1 and 2 are streams that run side by side: the evaluator evaluates a chunk while the garbler garbles the
+//! next. The garbler's own input labels cost nothing: the *active* label is the next output of a public generator, and
+//! the garbler, who knows the bit, takes the zero label to be that xor bit·Delta.
 //!
-//! Here a chunk is worked on gate by gate, its labels in the nearest cache and its tables on their way into the message.
-//! `batched` works on many chunks at a time in the rooms of a device, and sends and takes the same bytes. Both parties'
-//! `run` is the one entry to either. Processors have rooms as well, but take 2.3 to 3.1 times as long in them (signs and ReLUs of
-//! 16 bits): the labels and tables of a batch of chunks are in no cache.
+//! Here a chunk is worked on gate by gate, its labels in the nearest cache and its tables on their way into the
+//! message. `batched` works on many chunks at a time in the rooms of a device, and sends and takes the same bytes. Both
+//! parties' `run` is the one entry to either. Processors have rooms as well, but take 2.3 to 3.1 times as long in them
+//! (signs and ReLUs of 16 bits): the labels and tables of a batch of chunks are in no cache.
 
 use blindvox_engine::Prng;
 use blindvox_engine::garble::{AndInputs, add_selected, colours, xor};
@@ -73,14 +73,15 @@ pub struct Garbler {
 }
 
 impl Garbler {
-    /// Takes over the sender's end of transfers, whose Delta is that of the labels; the peer's [`Evaluator`] has the other end.
+    /// Takes over the sender's end of transfers, whose Delta is that of the labels; the peer's [`Evaluator`] has the
+    /// other end.
     pub fn new(ot: OtSender, prng: &mut Prng, how: Garbling) -> Self {
         let public = Public::new(how.hash, ot.session());
         Self { ot, public, prng: prng.fork("masks of garbled outputs"), how }
     }
 
-    /// Garbles the schedule for as many instances as `inputs` has, whose planes are the garbler's input bits. Returns its
-    /// shares of the outputs.
+    /// Garbles the schedule for as many instances as `inputs` has, whose planes are the garbler's input bits. Returns
+    /// its shares of the outputs.
     ///
     /// # Panics
     /// If `inputs` has another number of bits than the schedule.
@@ -136,7 +137,8 @@ impl Garbler {
     }
 }
 
-/// The garbler's share of n instances' output: a negated output's labels are swapped, which the garbler alone accounts for.
+/// The garbler's share of n instances' output: a negated output's labels are swapped, which the garbler alone accounts
+/// for.
 pub(super) fn flip(colours: Plane, negated: bool, n: usize) -> Plane {
     let mask = if negated { mask(n) } else { [0; 2] };
     [colours[0] ^ mask[0], colours[1] ^ mask[1]]
@@ -164,8 +166,8 @@ impl Evaluator {
         Self { ot, public, how, sound: true }
     }
 
-    /// Evaluates the schedule for as many instances as `inputs` has, whose planes are the evaluator's input bits. Returns
-    /// its shares of the outputs.
+    /// Evaluates the schedule for as many instances as `inputs` has, whose planes are the evaluator's input bits.
+    /// Returns its shares of the outputs.
     ///
     /// # Panics
     /// If `inputs` has another number of bits than the schedule.
@@ -291,7 +293,8 @@ impl Half {
         })
     }
 
-    /// `count` fresh secret masks at the garbler, which it adds to outputs that the evaluator learns; `None` at the evaluator.
+    /// `count` fresh secret masks at the garbler, which it adds to outputs that the evaluator learns; `None` at the
+    /// evaluator.
     pub fn draw_masks(&mut self, count: usize) -> Option<Vec<u32>> {
         match self {
             Self::Garbler(g) => Some(g.prng.fill(count)),
@@ -299,8 +302,8 @@ impl Half {
         }
     }
 
-    /// Notes whether values that the evaluator learned are such as honest garbling leads to. Nothing follows from it here: they are
-    /// secret, and a run that broke off because of them would tell the garbler about them.
+    /// Notes whether values that the evaluator learned are such as honest garbling leads to. Nothing follows from it
+    /// here: they are secret, and a run that broke off because of them would tell the garbler about them.
     pub fn note(&mut self, sound: bool) {
         if let Self::Evaluator(e) = self {
             e.sound &= sound;

@@ -1,20 +1,21 @@
 //! Garbled circuits: many instances of one circuit at a time, streamed.
 //!
-//! The server garbles, the client evaluates; half-gates with free XOR and point-and-permute, semi-honest. Labels are 128
-//! bits; [`blindvox_engine::garble`] has the gate and the choice of hashes, [`blindvox_engine::aes`] and [`blindvox_engine::chacha`]
-//! say why they are safe: re-keying for every gate half and 256 instances keeps the security of long runs at that of a short one (about 119 bits), where a
-//! fixed key would lose log2 of the number of gates. Hash keys come from one sequence that never goes back,
-//! so (session, gate, half, chunk) never share one.
+//! The server garbles, the client evaluates; half-gates with free XOR and point-and-permute, semi-honest. Labels are
+//! 128 bits; [`blindvox_engine::garble`] has the gate and the choice of hashes, [`blindvox_engine::aes`] and
+//! [`blindvox_engine::chacha`] say why they are safe: re-keying for every gate half and 256 instances keeps the
+//! security of long runs at that of a short one (about 119 bits), where a fixed key would lose log2 of the number of
+//! gates. Hash keys come from one sequence that never goes back, so (session, gate, half, chunk) never share one.
 //!
-//! **What each sees.** The evaluator sees tables, one label a wire and their colours: uniform, given that Delta and the other
-//! labels are not known to it. The garbler sees the OT corrections of the evaluator's inputs: masked by a generator's
-//! output. Outputs are shared bit by bit, output = colour at the garbler xor colour at the evaluator; a party learns an
-//! output only when the other sends its colours.
+//! **What each sees.** The evaluator sees tables, one label a wire and their colours: uniform, given that Delta and the
+//! other labels are not known to it. The garbler sees the OT corrections of the evaluator's inputs: masked by a
+//! generator's output. Outputs are shared bit by bit, output = colour at the garbler xor colour at the evaluator; a
+//! party learns an output only when the other sends its colours.
 //!
-//! **Faults.** Streams have lengths that both parties know and their messages are numbered, so a short, lost, repeated or displaced one
-//! is an error where it arrives, and a silent peer one after the channel's time-out. Bits changed inside a table or a correction
-//! are not noticed: semi-honest garbling has nothing to check labels against, and outputs are then wrong. An encrypted
-//! transport keeps third parties from it; a peer that deviates on purpose is outside the threat model.
+//! **Faults.** Streams have lengths that both parties know and their messages are numbered, so a short, lost, repeated
+//! or displaced one is an error where it arrives, and a silent peer one after the channel's time-out. Bits changed
+//! inside a table or a correction are not noticed: semi-honest garbling has nothing to check labels against, and
+//! outputs are then wrong. An encrypted transport keeps third parties from it; a peer that deviates on purpose is
+//! outside the threat model.
 //!
 //! | module | what |
 //! |---|---|

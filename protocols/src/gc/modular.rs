@@ -1,11 +1,12 @@
 //! Circuits on words modulo an odd prime p of k bits, and those of the non-linear layers on shares modulo p.
 //!
-//! Shares enter in a form that the garbler prepares for nothing, as its inputs cost no bytes: it enters n = p - x_S, from 1 to p,
-//! so that x = x_C - n mod p is a subtraction and, where that borrows, an addition of p. ([`entered`] makes it.)
+//! Shares enter in a form that the garbler prepares for nothing, as its inputs cost no bytes: it enters n = p - x_S,
+//! from 1 to p, so that x = x_C - n mod p is a subtraction and, where that borrows, an addition of p. ([`entered`]
+//! makes it.)
 //!
-//! The sign of x, whose negative values are the residues above p/2, is the lowest bit of 2x mod p, as p is odd: both parties
-//! double their shares, and the lowest bit of a difference mod p takes its borrow alone. A comparison costs what it does
-//! mod 2^k, and its circuit does not depend on p.
+//! The sign of x, whose negative values are the residues above p/2, is the lowest bit of 2x mod p, as p is odd: both
+//! parties double their shares, and the lowest bit of a difference mod p takes its borrow alone. A comparison costs
+//! what it does mod 2^k, and its circuit does not depend on p.
 //!
 //! Maxima are taken of x + (p - 1)/2, which is in the order of unsigned words; the garbler adds that to its shares.
 //!
@@ -68,7 +69,8 @@ impl Builder {
     }
 }
 
-/// Output 1 bit: 1 where x, read as signed, is not negative. Inputs for p of k bits: 2x_S mod p as [`entered`]; 2x_C mod p.
+/// Output 1 bit: 1 where x, read as signed, is not negative. Inputs for p of k bits: 2x_S mod p as [`entered`]; 2x_C
+/// mod p.
 pub fn sign(k: usize) -> Circuit {
     let mut b = Builder::new(k, k);
     let (n, x) = (b.garbler(0..k), b.evaluator(0..k));
@@ -92,8 +94,8 @@ pub fn relu(p: u32) -> Circuit {
     b.finish(out)
 }
 
-/// max of `window` values + r mod p. Inputs: the garbler's shares, [`entered`] with [`bias`] added, and then its r with the bias taken
-/// off; the evaluator's shares.
+/// max of `window` values + r mod p. Inputs: the garbler's shares, [`entered`] with [`bias`] added, and then its r with
+/// the bias taken off; the evaluator's shares.
 pub fn max(window: usize, p: u32) -> Circuit {
     let k = width(p);
     let mut b = Builder::new((window + 1) * k, window * k);
@@ -104,8 +106,8 @@ pub fn max(window: usize, p: u32) -> Circuit {
     b.finish(out)
 }
 
-/// The index of the greatest of `classes` values, the lowest among equals. Inputs: the garbler's shares, [`entered`] with [`bias`]
-/// added; the evaluator's shares.
+/// The index of the greatest of `classes` values, the lowest among equals. Inputs: the garbler's shares, [`entered`]
+/// with [`bias`] added; the evaluator's shares.
 pub fn argmax(classes: usize, p: u32) -> Circuit {
     let k = width(p);
     let mut b = Builder::new(classes * k, classes * k);

@@ -1,8 +1,8 @@
 //! Garbled tables and input labels as streams of messages: bounded, and of lengths that both parties know.
 //!
 //! The unit of the table stream is one gate of one chunk of instances: 32 bytes an instance. Every message but the last
-//! has [`UNITS`] units, half a mebibyte in all, so that it is still in cache when it is handed over. The unit of the label
-//! stream is one input bit of one chunk: 256 transfers; they are begun [`AHEAD`] messages before they are used.
+//! has [`UNITS`] units, half a mebibyte in all, so that it is still in cache when it is handed over. The unit of the
+//! label stream is one input bit of one chunk: 256 transfers; they are begun [`AHEAD`] messages before they are used.
 
 use std::collections::VecDeque;
 

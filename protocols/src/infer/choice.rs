@@ -1,7 +1,8 @@
-//! Which comparison suits a link: T = max(CPU of both ends, bytes up / rate, bytes down / rate) + flights · latency, least of all.
+//! Which comparison suits a link: T = max(CPU of both ends, bytes up / rate, bytes down / rate) + flights · latency,
+//! least of all.
 //!
-//! From public sizes alone, so both parties come to the same. CPU is at the [rates](crate::rates) of one thread; only what differs among
-//! the ways is counted.
+//! From public sizes alone, so both parties come to the same. CPU is at the [rates](crate::rates) of one thread; only
+//! what differs among the ways is counted.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -44,8 +45,9 @@ impl FromStr for LinkSpeed {
     }
 }
 
-/// The comparison that a run of `program`, whose plans these are, takes least time with over this link; signs by garbled circuits in one
-/// process. `ways` has the rest. Silent OT has no consistency check and is taken only where it is asked for.
+/// The comparison that a run of `program`, whose plans these are, takes least time with over this link; signs by
+/// garbled circuits in one process. `ways` has the rest. Silent OT has no consistency check and is taken only where it
+/// is asked for.
 ///
 /// # Errors
 /// For a program that can't be encoded.

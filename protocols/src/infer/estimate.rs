@@ -67,9 +67,10 @@ impl Estimate {
     }
 }
 
-/// The bytes of a run of `program`, whose [`plans`](super::shares::session::plans) these are, at a block width of transfers:
-/// [`ot::LINK_WIDTH`] between hosts, [`ot::LOCAL_WIDTH`] in one process. Exact with SoftSpoken. Silent OT is counted with the set-up, to within an
-/// iteration of each direction; what garbles and is silent besides is estimated as with SoftSpoken, which is no less.
+/// The bytes of a run of `program`, whose [`plans`](super::shares::session::plans) these are, at a block width of
+/// transfers: [`ot::LINK_WIDTH`] between hosts, [`ot::LOCAL_WIDTH`] in one process. Exact with SoftSpoken. Silent OT is
+/// counted with the set-up, to within an iteration of each direction; what garbles and is silent besides is estimated
+/// as with SoftSpoken, which is no less.
 ///
 /// # Errors
 /// For a program that can't be encoded.
@@ -107,8 +108,8 @@ pub fn estimate(program: &Program, plans: &[Plan], ways: &Ways, width: usize) ->
 /// A silent transfer is corrected by a bit: what a block width of 128 would take.
 const CORRECTED: usize = 128;
 
-/// The start of silent OT and all its iterations: to within one of each direction, and a direction that SoftSpoken serves all the same is
-/// counted as if it were silent.
+/// The start of silent OT and all its iterations: to within one of each direction, and a direction that SoftSpoken
+/// serves all the same is counted as if it were silent.
 fn silent_bytes(program: &Program, ways: &Ways, width: usize) -> Bytes {
     let counts = demand::transfers(program, ways);
     let [server, client] = [0, 1].map(|at| match demand::sets(program, ways)[at] {

@@ -1,7 +1,7 @@
 //! Secure inference of any program of [`blindvox_models`]: U-Nets of any depth and width, planar or volumetric.
 //!
-//! [`Server`] and [`Client`] are the two ends of a run; programs, benches and tests use them. There is one kind of run, on
-//! [shares]: both parties compute.
+//! [`Server`] and [`Client`] are the two ends of a run; programs, benches and tests use them. There is one kind of run,
+//! on [shares]: both parties compute.
 //!
 //! | module | what |
 //! |---|---|
@@ -82,8 +82,8 @@ impl Client {
     /// One run on a prepared, quantised volume `[channels, D, H, W]`.
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) for a volume of another size; what the service or the device make impossible; the
-    /// channel's.
+    /// [`Error::Input`](crate::Error::Input) for a volume of another size; what the service or the device make
+    /// impossible; the channel's.
     pub fn run(self, volume: &[i32], observer: &mut dyn Observer) -> Result<Outcome> {
         self.session.preprocess()?.run_client(volume, observer)
     }

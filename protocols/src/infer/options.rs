@@ -51,7 +51,8 @@ pub struct Options {
     pub randomness: Randomness,
     /// Keep the shares of every tensor for [`super::trace`]. Only for tests: they are secret.
     pub trace: bool,
-    /// Keep the shares around this many voxels of each step for [`super::sample`]; 0 keeps none. Only for tests and benches.
+    /// Keep the shares around this many voxels of each step for [`super::sample`]; 0 keeps none. Only for tests and
+    /// benches.
     pub samples: usize,
 }
 

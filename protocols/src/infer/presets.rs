@@ -99,8 +99,8 @@ impl Ways {
         supply
     }
 
-    /// The byte in which parties tell each other: bit 0 whether comparisons are full circuits, bit 1 whether pairs are made ahead, bit 2
-    /// whether comparisons are transfers, bit 3 whether OT is silent.
+    /// The byte in which parties tell each other: bit 0 whether comparisons are full circuits, bit 1 whether pairs are
+    /// made ahead, bit 2 whether comparisons are transfers, bit 3 whether OT is silent.
     pub(super) fn code(&self) -> u8 {
         u8::from(self.compare == Comparison::FullCircuit)
             | u8::from(self.pairs() == PairSupply::Ahead) << 1

@@ -39,18 +39,20 @@ impl Cost {
     }
 }
 
-// Blocks. In a matrix product of a block of tiles with a group of rows, an input is read for each group of rows, a weight
-// written and read for each block of tiles, all from memory in large layers: both should be large, as far as memory allows.
+// Blocks. In a matrix product of a block of tiles with a group of rows, an input is read for each group of rows, a
+// weight written and read for each block of tiles, all from memory in large layers: both should be large, as far as
+// memory allows.
 /// Input ciphertexts of a block of tiles: 128 KiB each once expanded.
 const BLOCK_INPUTS: usize = 4096;
 /// Tiles of a block.
 const BLOCK_TILES: usize = 32;
-/// Weight polynomials that are transformed at a time, 64 KiB each. Those of a layer that has no more are kept between blocks.
+/// Weight polynomials that are transformed at a time, 64 KiB each. Those of a layer that has no more are kept between
+/// blocks.
 const BLOCK_WEIGHTS: usize = 4096;
 /// Products that are made at a time, 128 KiB each.
 const BLOCK_PRODUCTS: usize = 1024;
-/// Of these, as many are made into replies and sent before anything is received, at most: the replies, 13 MB, stay below what a
-/// channel's queue holds.
+/// Of these, as many are made into replies and sent before anything is received, at most: the replies, 13 MB, stay
+/// below what a channel's queue holds.
 const BLOCK_REPLIES: usize = 256;
 /// As many, if fewer blocks of rows than [`ROW_BLOCKS`] would be left: one party works while the other one does.
 const FEW_REPLIES: usize = 64;

@@ -1,8 +1,9 @@
 //! Argmax over classes, to the client alone: the labels of a segmentation. The lowest index wins among equals.
 //!
-//! For c classes of k <= 31 bits c - 1 [comparisons](crate::compare) of differences: a tournament over the classes, of which the
-//! index of the winner is found in a last small garbled circuit from the outcomes, which stay shared ([`arithmetic::winner`] has its
-//! ANDs). Scores keep a spare bit: a difference has one more than its operands. In ceil(log2 c) + 1 rounds.
+//! For c classes of k <= 31 bits c - 1 [comparisons](crate::compare) of differences: a tournament over the classes, of
+//! which the index of the winner is found in a last small garbled circuit from the outcomes, which stay shared
+//! ([`arithmetic::winner`] has its ANDs). Scores keep a spare bit: a difference has one more than its operands. In
+//! ceil(log2 c) + 1 rounds.
 //!
 //! | # | from -> to | content | bytes a voxel | phase |
 //! |---|---|---|---|---|
@@ -12,11 +13,11 @@
 //! | 4 | server -> client | tables of the winner's index | 32 times the ANDs | online |
 //! | 5 | server -> client | colours of the index | bits of an index / 8 | online |
 //!
-//! By [transfers](crate::compare::transfers) indices are selected as values are, match by match, and rows 3 to 5 become one message of the
-//! server's shares of the index.
+//! By [transfers](crate::compare::transfers) indices are selected as values are, match by match, and rows 3 to 5 become
+//! one message of the server's shares of the index.
 //!
-//! For 3 classes of 24 bits, garbled: 1792 bytes, against 4832 of the [full circuit](super::full_circuit). The server learns nothing, the
-//! client the labels.
+//! For 3 classes of 24 bits, garbled: 1792 bytes, against 4832 of the [full circuit](super::full_circuit). The server
+//! learns nothing, the client the labels.
 
 use blindvox_net::channel::Party;
 
@@ -36,8 +37,8 @@ use crate::traffic::{Bytes, batches};
 /// the labels, the server `None`.
 ///
 /// # Errors
-/// [`Error::Model`] unless 1 <= `classes` <= 256, the logits are whole channels, and 2 <= k <= 31 or p is odd; the comparison's and
-/// the channel's.
+/// [`Error::Model`] unless 1 <= `classes` <= 256, the logits are whole channels, and 2 <= k <= 31 or p is odd; the
+/// comparison's and the channel's.
 pub fn argmax(
     peer: &mut Peer,
     compare: &mut dyn Compare,
@@ -102,8 +103,8 @@ fn voxels_at_a_time(classes: usize) -> usize {
     (BATCH / classes).next_multiple_of(INSTANCES)
 }
 
-/// The labels of logits, whose `index` is found for a bounded number of voxels at a time: the columns of the classes go in, the greatest
-/// one's index comes out at the client.
+/// The labels of logits, whose `index` is found for a bounded number of voxels at a time: the columns of the classes go
+/// in, the greatest one's index comes out at the client.
 pub(super) fn labels(
     peer: &mut Peer,
     logits: &[u32],
@@ -220,8 +221,8 @@ mod tests {
         assert_eq!(c.unwrap(), ideal(&by_class, 4));
     }
 
-    /// The garbler as it is, but for one bit of what it reveals: the evaluator takes and sends as much as ever, every label is one of
-    /// the classes, and that one was none of them is only told when asked for.
+    /// The garbler as it is, but for one bit of what it reveals: the evaluator takes and sends as much as ever, every
+    /// label is one of the classes, and that one was none of them is only told when asked for.
     #[test]
     fn every_bit_of_the_revealed_index_may_be_wrong() {
         const CLASSES: usize = 3;

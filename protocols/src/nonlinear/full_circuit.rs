@@ -1,8 +1,9 @@
-//! ReLU, max pooling and argmax whole in garbled circuits, as BUNET publishes them: the circuit reconstructs the values, compares,
-//! selects and re-shares. Kept as the baseline, and for where rounds cost more than bytes: argmax has one.
+//! ReLU, max pooling and argmax whole in garbled circuits, as BUNET publishes them: the circuit reconstructs the
+//! values, compares, selects and re-shares. Kept as the baseline, and for where rounds cost more than bytes: argmax has
+//! one.
 //!
-//! ReLU's output is shared mod 2^k, max pooling's mod 2^(k + 1), and [`convert`] brings them to mod 2^32 where they are smaller.
-//! K below is k for ReLU and argmax, and min(k + 1, 32) for max pooling, which then needs no spare bit.
+//! ReLU's output is shared mod 2^k, max pooling's mod 2^(k + 1), and [`convert`] brings them to mod 2^32 where they are
+//! smaller. K below is k for ReLU and argmax, and min(k + 1, 32) for max pooling, which then needs no spare bit.
 //!
 //! | # | from -> to | content | bytes: ReLU | max of w | argmax of c | phase |
 //! |---|---|---|---|---|---|---|
@@ -11,8 +12,9 @@
 //! | 3 | server -> client | output colours | K/8 | K/8 | bits of an index / 8 | online |
 //! | 4 | both ways | conversion, K < 32 | 4 + (32 - K)/8 | 4 + (32 - K)/8 | - | online |
 //!
-//! The ANDs are those of [`arithmetic`](crate::gc::arithmetic). Modulo a prime p of k bits ([`Ring::Prime`]) x is any residue, there are at
-//! most 6k - 4 ANDs for a ReLU and those of [`modular`](crate::gc::modular) for the others, and no conversion.
+//! The ANDs are those of [`arithmetic`](crate::gc::arithmetic). Modulo a prime p of k bits ([`Ring::Prime`]) x is any
+//! residue, there are at most 6k - 4 ANDs for a ReLU and those of [`modular`](crate::gc::modular) for the others, and
+//! no conversion.
 
 use blindvox_net::channel::Party;
 
@@ -91,11 +93,12 @@ pub fn max_pool_bytes([count, window]: [usize; 2], ring: Ring, width: usize) -> 
     batches(count, windows_at_a_time(window)).map(|n| words.reshared_bytes(&circuit, n, width)).sum()
 }
 
-/// As [`argmax`](super::argmax::argmax), of values of up to 32 bits, of which the low k need be right, and of any residues.
+/// As [`argmax`](super::argmax::argmax), of values of up to 32 bits, of which the low k need be right, and of any
+/// residues.
 ///
 /// # Errors
-/// [`Error::Model`](crate::Error::Model) unless 1 <= `classes` <= 256, the logits are whole channels, and 2 <= k <= 32 or p is
-/// odd; the channel's.
+/// [`Error::Model`](crate::Error::Model) unless 1 <= `classes` <= 256, the logits are whole channels, and 2 <= k <= 32
+/// or p is odd; the channel's.
 pub fn argmax(peer: &mut Peer, logits: &[u32], classes: usize, ring: Ring) -> Result<Option<Vec<u8>>> {
     check("argmax", ring, 32)?;
     let words = Words::new(ring);

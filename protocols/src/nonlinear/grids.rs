@@ -5,8 +5,8 @@
 use crate::error::{Error, Result};
 use crate::share::Shares;
 
-/// Channels that hold the phases of a finer grid, put together: of `[channels·F, D, H, W]` channel c·F + p has the voxels of
-/// channel c whose places modulo `factor` are p. Phases beyond the grid `output` are left out.
+/// Channels that hold the phases of a finer grid, put together: of `[channels·F, D, H, W]` channel c·F + p has the
+/// voxels of channel c whose places modulo `factor` are p. Phases beyond the grid `output` are left out.
 ///
 /// # Errors
 /// [`Error::Input`] for another number of shares than phases on a grid have.

@@ -1,7 +1,8 @@
-//! Max pooling: the greatest value of each window, by rounds of a tournament over pairs, max(a, b) = b + d·(a - b) with d the sign
-//! of a - b by a [comparison](crate::compare) and a [selection](super::select).
+//! Max pooling: the greatest value of each window, by rounds of a tournament over pairs, max(a, b) = b + d·(a - b) with
+//! d the sign of a - b by a [comparison](crate::compare) and a [selection](super::select).
 //!
-//! A difference has a bit more than its operands; modulo a prime p of k bits ([`Ring::Prime`]) values are below p/4 in magnitude.
+//! A difference has a bit more than its operands; modulo a prime p of k bits ([`Ring::Prime`]) values are below p/4 in
+//! magnitude.
 //!
 //! | # | from -> to | content | bytes a window of w | phase |
 //! |---|---|---|---|---|
@@ -55,7 +56,8 @@ pub(super) fn windows_at_a_time(window: usize) -> usize {
     (BATCH / window).max(1)
 }
 
-/// What `greatest` makes of the windows, a bounded number of them at a time: a column for each place of a window goes in.
+/// What `greatest` makes of the windows, a bounded number of them at a time: a column for each place of a window goes
+/// in.
 pub(super) fn in_batches(
     windows: &[u32],
     window: usize,

@@ -5,10 +5,10 @@
 //! | 1 | | the comparison | its own: garbled, 4k + 32 (k - 1) | online |
 //! | 2 | both ways | selection: 4 transfers of 4 bytes | 16 | online |
 //!
-//! By [transfers](crate::compare::transfers) a ReLU is one protocol of its own, of 21 bytes at 16 bits.
-//! At 16 bits with garbled signs: 560 bytes, against 1512 of the [full circuit](super::full_circuit). It wins at every width: the
-//! circuit is a third as large. For p = 2^32 - 2^20 + 1: 1168 against 6148. Choices are counted in whole chunks of 256 or 128 elements.
-//! The client learns nothing: not the sign either.
+//! By [transfers](crate::compare::transfers) a ReLU is one protocol of its own, of 21 bytes at 16 bits. At 16 bits with
+//! garbled signs: 560 bytes, against 1512 of the [full circuit](super::full_circuit). It wins at every width: the
+//! circuit is a third as large. For p = 2^32 - 2^20 + 1: 1168 against 6148. Choices are counted in whole chunks of 256
+//! or 128 elements. The client learns nothing: not the sign either.
 
 use crate::compare::{Compare, check};
 use crate::error::Result;
@@ -19,9 +19,9 @@ use crate::traffic::{Bytes, batches};
 /// Elements in flight at a time: bounds memory at any tensor size.
 pub(super) const BATCH: usize = 1 << 20;
 
-/// Shares of max(x, 0), exactly. For `Ring::Pow2(k)` from shares mod 2^32 of |x| < 2^(k - 1), whose low k bits are compared,
-/// to shares mod 2^32; for `Ring::Prime(p)` from shares mod p of residues read as signed, to shares mod p. Both parties name the
-/// same `ring` and compare alike.
+/// Shares of max(x, 0), exactly. For `Ring::Pow2(k)` from shares mod 2^32 of |x| < 2^(k - 1), whose low k bits are
+/// compared, to shares mod 2^32; for `Ring::Prime(p)` from shares mod p of residues read as signed, to shares mod p.
+/// Both parties name the same `ring` and compare alike.
 ///
 /// # Errors
 /// [`Error::Model`](crate::Error::Model) unless 2 <= k <= 32 or p is odd; the comparison's and the channel's.

@@ -1,7 +1,8 @@
-//! Selection: shares of d·x from a bit d shared by xor and a value x shared in a ring, mod 2^32 or a prime of at most 32 bits.
+//! Selection: shares of d·x from a bit d shared by xor and a value x shared in a ring, mod 2^32 or a prime of at most
+//! 32 bits.
 //!
-//! With d = d_P xor d_O, a party's share x_P counts as d·x_P = d_P·x_P + d_O·(1 - 2 d_P)·x_P: its first term is local, the
-//! second a correlated OT in which P's correlation is (1 - 2 d_P)·x_P and the other party's choice d_O.
+//! With d = d_P xor d_O, a party's share x_P counts as d·x_P = d_P·x_P + d_O·(1 - 2 d_P)·x_P: its first term is local,
+//! the second a correlated OT in which P's correlation is (1 - 2 d_P)·x_P and the other party's choice d_O.
 //!
 //! | # | from -> to | content | bytes an element | phase |
 //! |---|---|---|---|---|

@@ -41,7 +41,8 @@ pub fn square(peer: &mut Peer, mut pairs: SquarePairs, x: Shares, shift: u32) ->
     in_chunks(peer, x, shift, |_, count| pairs.take(count))
 }
 
-/// [`square`] with pairs of the peer's source, which makes them as they are used: no more than [`convert::CHUNK`] are alive.
+/// [`square`] with pairs of the peer's source, which makes them as they are used: no more than [`convert::CHUNK`] are
+/// alive.
 ///
 /// # Errors
 /// As of [`square`], and the source's.

@@ -1,12 +1,13 @@
 //! Rounds of a knock-out tournament over columns of shared values: [comparisons](crate::compare), selection by OTs.
 //!
-//! In a round neighbours meet: columns 0 and 1, 2 and 3, ...; the last column of an odd number goes on unmatched. The first of
-//! a pair wins where it is not smaller, so among equals the lowest column wins the tournament. A difference has one bit more than
-//! its operands, so values of k bits need shares that are right mod 2^(k+1).
+//! In a round neighbours meet: columns 0 and 1, 2 and 3, ...; the last column of an odd number goes on unmatched. The
+//! first of a pair wins where it is not smaller, so among equals the lowest column wins the tournament. A difference
+//! has one bit more than its operands, so values of k bits need shares that are right mod 2^(k+1).
 //!
 //! Modulo a prime p, values are below p/4 in magnitude for the same reason.
 //!
-//! A round costs a match a sign of K = k + 1 bits (of k bits mod p) and, if its winners are wanted, a [selection](super::select) (16 bytes).
+//! A round costs a match a sign of K = k + 1 bits (of k bits mod p) and, if its winners are wanted, a
+//! [selection](super::select) (16 bytes).
 
 use blindvox_engine::simd::wide;
 
@@ -25,7 +26,8 @@ pub(super) struct Outcomes {
     pub(super) first_wins: BitShares,
 }
 
-/// Compares the columns' pairs, of values of `ring` whose differences must fit: at most 31 bits, or magnitudes below p/4.
+/// Compares the columns' pairs, of values of `ring` whose differences must fit: at most 31 bits, or magnitudes below
+/// p/4.
 pub(super) fn play(peer: &mut Peer, compare: &mut dyn Compare, columns: &[Shares], ring: Ring) -> Result<Outcomes> {
     let (pairs, _) = columns.as_chunks::<2>();
     let n = columns.first().map_or(0, |c| c.len());

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 
-/// `[channels, D, H, W]` values to `[channels, D/d, H/h, W/w][d, h, w]` for a window `[d, h, w]` that divides the volume.
+/// `[channels, D, H, W]` values to `[channels, D/d, H/h, W/w][d, h, w]` for a window `[d, h, w]` that divides the
+/// volume.
 pub fn gather(values: &[u32], [channels, d, h, w]: [usize; 4], window: [usize; 3]) -> Result<Vec<u32>> {
     let [wd, wh, ww] = window;
     let divides = window.iter().zip([d, h, w]).all(|(&part, whole)| part > 0 && whole.is_multiple_of(part));

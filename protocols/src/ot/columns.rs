@@ -1,6 +1,6 @@
 //! Kernels of OT extension on a tile of 4096 transfers: folding of leaf streams into columns, and the bit-matrix
-//! transposition of 128 columns into 4096 rows. AVX-512 bodies (GFNI, VBMI), for the transposition an AVX2 one, with portable twins of
-//! equal output.
+//! transposition of 128 columns into 4096 rows. AVX-512 bodies (GFNI, VBMI), for the transposition an AVX2 one, with
+//! portable twins of equal output.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -7,8 +7,8 @@
 //! | 1 | receiver -> sender | extension | 16·ceil(128/k)·ceil(n/128) |
 //! | 2 | sender -> receiver | `cot` only: d_i = h(q_i) - h(q_i xor Delta) + c_i | ceil(n·bits/8) |
 //!
-//! The sender keeps s_i = -h(q_i); the receiver, whose label is q_i xor b_i·Delta, takes r_i = h(label) + b_i·d_i, so that
-//! s_i + r_i = b_i·c_i. The receiver sends the next chunk's message 1 before it waits for message 2.
+//! The sender keeps s_i = -h(q_i); the receiver, whose label is q_i xor b_i·Delta, takes r_i = h(label) + b_i·d_i, so
+//! that s_i + r_i = b_i·c_i. The receiver sends the next chunk's message 1 before it waits for message 2.
 //!
 //! Modulo 2^k an element is the hash's low bits, modulo a prime all of its 128 bits reduced (2^-96 from uniform).
 

@@ -9,15 +9,16 @@
 //! | `cot` | s_i | r_i with s_i + r_i = b_i·c_i in a ring, for the sender's correlations c_i |
 //!
 //! Security is semi-honest, 128 bits. The sender learns nothing of the choices b_i (they are masked by outputs of a
-//! generator), the receiver nothing of Delta or of the values that it did not choose. The receiver's values are
-//! safe to use without hashing only as labels under free XOR, whose hash is itself safe under the offset Delta.
-//! The hash is re-keyed for every 256 transfers ([`blindvox_engine::aes`] says why), in a key domain of its own for every
-//! direction and purpose. Choices are used without branches or indices. Nothing is used twice: every
-//! extension moves the counter of all leaf streams and of the hash keys on, in both parties alike. A message of a wrong length or
-//! out of order is an error; changed bits of the right length are not noticed, and give wrong values.
+//! generator), the receiver nothing of Delta or of the values that it did not choose. The receiver's values are safe to
+//! use without hashing only as labels under free XOR, whose hash is itself safe under the offset Delta. The hash is
+//! re-keyed for every 256 transfers ([`blindvox_engine::aes`] says why), in a key domain of its own for every direction
+//! and purpose. Choices are used without branches or indices. Nothing is used twice: every extension moves the counter
+//! of all leaf streams and of the hash keys on, in both parties alike. A message of a wrong length or out of order is
+//! an error; changed bits of the right length are not noticed, and give wrong values.
 //!
-//! [`base`](self) transfers: Chou-Orlandi; extension: SoftSpoken, of which IKNP is the case of width 1. For large amounts [`silent`] OT takes
-//! its place in either direction ([`OtPair::go_silent`]); whoever draws transfers does not know which it is.
+//! [`base`](self) transfers: Chou-Orlandi; extension: SoftSpoken, of which IKNP is the case of width 1. For large
+//! amounts [`silent`] OT takes its place in either direction ([`OtPair::go_silent`]); whoever draws transfers does not
+//! know which it is.
 
 mod base;
 mod columns;

@@ -7,7 +7,8 @@
 //! | 1 | receiver -> sender | SoftSpoken: extension by random choices | 16·ceil(128/k)·ceil(n/128) | ahead |
 //! | 2 | sender -> receiver | silent: iterations' messages | [`Set::message`] for every [`Set::usable`] begun | ahead |
 //!
-//! A silent direction makes its chosen transfers of random ones as well: the receiver sends b xor its choice, a bit each.
+//! A silent direction makes its chosen transfers of random ones as well: the receiver sends b xor its choice, a bit
+//! each.
 
 use blindvox_engine::Prng;
 use blindvox_engine::aes::INSTANCES_PER_KEY;
@@ -44,8 +45,8 @@ impl OtPair {
         self.send.silent.is_some() || self.recv.silent.is_some()
     }
 
-    /// Makes so many random transfers ready in each direction, as this party sees them; in both parties alike. One flight. What is left of
-    /// SoftSpoken's last words is thrown away, so that every call takes what it says.
+    /// Makes so many random transfers ready in each direction, as this party sees them; in both parties alike. One
+    /// flight. What is left of SoftSpoken's last words is thrown away, so that every call takes what it says.
     pub(crate) fn reserve(&mut self, channel: &mut Channel, prng: &mut Prng, send: usize, recv: usize) -> Result<()> {
         if self.send.silent.is_none() {
             self.send.stock = Stock::default();
@@ -95,7 +96,8 @@ impl OtSender {
         Ok(())
     }
 
-    /// Before chosen transfers: a silent direction stocks up for all of them, so that nothing comes between their messages.
+    /// Before chosen transfers: a silent direction stocks up for all of them, so that nothing comes between their
+    /// messages.
     pub(super) fn ahead(&mut self, channel: &mut Channel, count: usize) -> Result<()> {
         if self.silent.is_some() { self.fill(channel, count) } else { Ok(()) }
     }
@@ -113,7 +115,8 @@ impl OtSender {
         Ok(())
     }
 
-    /// The low 32 bits of the hashes of the next random transfers: of v, and of v xor Delta. There must be as many in stock.
+    /// The low 32 bits of the hashes of the next random transfers: of v, and of v xor Delta. There must be as many in
+    /// stock.
     pub(crate) fn draw_pads(&mut self, zero: &mut [u32], one: &mut [u32]) {
         let mut labels = Zeroizing::new([0; INSTANCES_PER_KEY]);
         let mut hashes = Zeroizing::new([0; INSTANCES_PER_KEY]);

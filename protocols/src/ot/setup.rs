@@ -15,15 +15,17 @@
 //! | 2 | sender -> receiver | 128 transfers of the first direction, which choose by the new Delta | 16·ceil(128/k) | setup |
 //! | 3 | receiver -> sender | both side sums of each tree level, masked by their keys | 128·2·16 | setup |
 //!
-//! **Why base transfers may come from an extension.** A set-up needs 128 transfers of random keys: the one party with both keys of a
-//! pair, the other with the one that its secret bit selects, and nothing more on either side. Random transfers (`rot`)
-//! are just that: the receiver's bits are masked by streams of seeds that the sender lacks, and a key not chosen is the hash of a label at a
-//! distance of the first Delta, which the receiver doesn't know; so by composition of semi-honest protocols either may stand in for the other. What that
-//! needs: the new Delta is drawn afresh and independently of all before; the 128 transfers serve nothing else (stream and
-//! hash key counters of the first direction move past them); the new identifier, and so all hash keys, depends on the first one's, on the
-//! place in its stream, and on a new nonce. Directions are then as strong as the first of them, in one assumption each: discrete logarithms (base),
-//! the generators, the hash (about 119 bits, as everywhere here). A party that deviates is outside this model; a receiver that found the first
-//! Delta by deviating would find the other directions' seeds as well.
+//! **Why base transfers may come from an extension.** A set-up needs 128 transfers of random keys: the one party with
+//! both keys of a pair, the other with the one that its secret bit selects, and nothing more on either side. Random
+//! transfers (`rot`) are just that: the receiver's bits are masked by streams of seeds that the sender lacks, and a key
+//! not chosen is the hash of a label at a distance of the first Delta, which the receiver doesn't know; so by
+//! composition of semi-honest protocols either may stand in for the other. What that needs: the new Delta is drawn
+//! afresh and independently of all before; the 128 transfers serve nothing else (stream and hash key counters of the
+//! first direction move past them); the new identifier, and so all hash keys, depends on the first one's, on the place
+//! in its stream, and on a new nonce. Directions are then as strong as the first of them, in one assumption each:
+//! discrete logarithms (base), the generators, the hash (about 119 bits, as everywhere here). A party that deviates is
+//! outside this model; a receiver that found the first Delta by deviating would find the other directions' seeds as
+//! well.
 
 use blindvox_engine::Prng;
 use blindvox_engine::aes::KeySequence;
@@ -46,7 +48,8 @@ fn width_of(channel: &Channel) -> usize {
     if channel.is_local() { LOCAL_WIDTH } else { LINK_WIDTH }
 }
 
-/// Bytes of the set-up of a direction, of which this party chooses: messages 1 to 3, whose base transfers are public-key ones.
+/// Bytes of the set-up of a direction, of which this party chooses: messages 1 to 3, whose base transfers are
+/// public-key ones.
 pub(crate) fn setup_bytes(chooser: Party) -> Bytes {
     Bytes::sent_by(chooser, 1 + NONCE + POINT + 128 * 32, 128 * POINT)
 }
@@ -57,8 +60,8 @@ pub(crate) fn setup_from_bytes(chooser: Party, width: usize) -> Bytes {
 }
 
 impl OtSender {
-    /// Agrees with the peer's [`OtReceiver::setup`], at the width of the channel's kind. Delta is random but for its lowest bit, which is 1
-    /// (the colour bit of garbled labels).
+    /// Agrees with the peer's [`OtReceiver::setup`], at the width of the channel's kind. Delta is random but for its
+    /// lowest bit, which is 1 (the colour bit of garbled labels).
     pub fn setup(channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
         Self::setup_with_width(channel, prng, width_of(channel))
     }
@@ -81,8 +84,8 @@ impl OtSender {
         })
     }
 
-    /// `base` makes the base transfers: from what the first message holds behind the nonce, `extra` bytes, and secret choices, the keys
-    /// chosen and a public value that identifies the transfers.
+    /// `base` makes the base transfers: from what the first message holds behind the nonce, `extra` bytes, and secret
+    /// choices, the keys chosen and a public value that identifies the transfers.
     fn agree(
         channel: &mut Channel,
         prng: &mut Prng,
@@ -94,8 +97,8 @@ impl OtSender {
         let mut delta = Box::new(Zeroizing::new(0u128));
         prng.fill_bytes(bytemuck::bytes_of_mut(&mut **delta));
         **delta |= 1;
-        // Base transfers run block by block, the highest bit of a block first. The sender needs the sums of the sides that
-        // its path does not take, so it chooses by the complement.
+        // Base transfers run block by block, the highest bit of a block first. The sender needs the sums of the sides
+        // that its path does not take, so it chooses by the complement.
         let turns: Zeroizing<Vec<u8>> = Zeroizing::new(
             widths(k)
                 .scan(0, |at, w| Some((std::mem::replace(at, *at + w), w)))
@@ -162,7 +165,8 @@ impl OtReceiver {
         })
     }
 
-    /// `base` makes the base transfers, whose first message is `extra`: both keys of each and a public value that identifies them.
+    /// `base` makes the base transfers, whose first message is `extra`: both keys of each and a public value that
+    /// identifies them.
     fn agree(
         channel: &mut Channel,
         prng: &mut Prng,
@@ -208,8 +212,8 @@ fn check_width(k: usize) -> Result<()> {
     }
 }
 
-/// Both parties added randomness to what is hashed here, so no two sessions or directions share hash keys; nor do parties that have agreed
-/// on different things before.
+/// Both parties added randomness to what is hashed here, so no two sessions or directions share hash keys; nor do
+/// parties that have agreed on different things before.
 fn session(channel: &Channel, hello: &[u8], public: &[u8; 32]) -> [u8; 32] {
     *blake3::Hasher::new_keyed(channel.binding()).update(hello).update(public).finalize().as_bytes()
 }

@@ -1,10 +1,10 @@
 //! OT extension: Roy, "SoftSpokenOT" (CRYPTO 2022), semi-honest; at width k = 1 it is IKNP (2003).
 //!
-//! Delta's 128 bits are cut into blocks of k bits. For each block the receiver holds 2^k seeds and the sender all but the
-//! one numbered by its block alpha of Delta. With r_x the streams of the seeds, the receiver has u = xor of all r_x and
-//! v = sum of x·r_x, the sender w = sum of (x xor alpha)·r_x = v xor alpha·u, to which alpha's own stream adds nothing.
-//! The receiver sends c = u xor b; then w xor alpha·c = v xor alpha·b, which over all blocks is q = v xor b·Delta.
-//! A transfer costs 128/k bits and 2^k·128/k bits of stream.
+//! Delta's 128 bits are cut into blocks of k bits. For each block the receiver holds 2^k seeds and the sender all but
+//! the one numbered by its block alpha of Delta. With r_x the streams of the seeds, the receiver has u = xor of all r_x
+//! and v = sum of x·r_x, the sender w = sum of (x xor alpha)·r_x = v xor alpha·u, to which alpha's own stream adds
+//! nothing. The receiver sends c = u xor b; then w xor alpha·c = v xor alpha·b, which over all blocks is q = v xor
+//! b·Delta. A transfer costs 128/k bits and 2^k·128/k bits of stream.
 //!
 //! [Set-up](super::setup) takes messages 1 to 3. Then:
 //!
@@ -12,11 +12,12 @@
 //! |---|---|---|---|---|
 //! | 4 | receiver -> sender | c, for every 128 transfers begun | 16·ceil(128/k) | extension |
 //!
-//! Transfers are numbered in words of 128; a tile of 4096 is worked on at a time (a column of a tile is 512 bytes, so the
-//! 2^k streams of a block stay in the nearest cache), and a message covers at most [`CHUNK_WORDS`] words.
+//! Transfers are numbered in words of 128; a tile of 4096 is worked on at a time (a column of a tile is 512 bytes, so
+//! the 2^k streams of a block stay in the nearest cache), and a message covers at most [`CHUNK_WORDS`] words.
 //!
-//! **The width** is public. A wider block costs fewer bytes and more stream: on a link 4 bytes a transfer (k = 4), in one process, where
-//! bytes are free, 8 of them (k = 2). The channel says which; the first message carries it, and a party that uses another refuses it.
+//! **The width** is public. A wider block costs fewer bytes and more stream: on a link 4 bytes a transfer (k = 4), in
+//! one process, where bytes are free, 8 of them (k = 2). The channel says which; the first message carries it, and a
+//! party that uses another refuses it.
 
 use blindvox_engine::aes::{Aes128, KeySequence};
 use blindvox_net::channel::Channel;
@@ -192,7 +193,8 @@ impl OtReceiver {
         &self.session
     }
 
-    /// The chosen labels of the next transfers, 128 for each of at most [`CHUNK_WORDS`] words of choices; sends one message.
+    /// The chosen labels of the next transfers, 128 for each of at most [`CHUNK_WORDS`] words of choices; sends one
+    /// message.
     pub(crate) fn extend(&mut self, channel: &mut Channel, choices: &[u128], labels: &mut [u128]) -> Result<()> {
         match self.silent {
             Some(_) => self.extend_silent(channel, choices, labels),
@@ -279,7 +281,8 @@ pub(super) mod tests {
         }
     }
 
-    /// A party leaves neither its Delta in memory nor the seed of a leaf, which begins that leaf's round keys, nor a label.
+    /// A party leaves neither its Delta in memory nor the seed of a leaf, which begins that leaf's round keys, nor a
+    /// label.
     #[test]
     fn no_leaf_and_no_delta_is_left_in_memory() {
         let (mut client, mut server) = local_pair();

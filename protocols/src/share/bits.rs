@@ -4,8 +4,8 @@ use std::ops::{Deref, DerefMut};
 
 use zeroize::Zeroizing;
 
-/// One party's shares of bits, x = x_C xor x_S, a byte of 0 or 1 each: cleared when dropped, and neither printed nor cloned.
-/// A byte each is what transfers choose with and selections mask with.
+/// One party's shares of bits, x = x_C xor x_S, a byte of 0 or 1 each: cleared when dropped, and neither printed nor
+/// cloned. A byte each is what transfers choose with and selections mask with.
 #[derive(Default)]
 pub struct BitShares(Zeroizing<Vec<u8>>);
 

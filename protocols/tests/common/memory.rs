@@ -1,4 +1,5 @@
-//! Looks for secrets in all that this process can write: heap, mapped regions, and the stacks of its threads, ended ones too.
+//! Looks for secrets in all that this process can write: heap, mapped regions, and the stacks of its threads, ended
+//! ones too.
 
 use std::fs::File;
 use std::hint::black_box;

@@ -1,6 +1,7 @@
 //! Vectors mod t: n values in two rows of n/2, whose products and sums are those of polynomials.
 //!
-//! Value j of row 0 is the one at psi^(5^j), of row 1 at psi^(-5^j): x -> x^5 rotates both rows, x -> x^-1 exchanges them.
+//! Value j of row 0 is the one at psi^(5^j), of row 1 at psi^(-5^j): x -> x^5 rotates both rows, x -> x^-1 exchanges
+//! them.
 
 use zeroize::Zeroizing;
 
@@ -95,8 +96,8 @@ impl Plaintext {
         PolyBatch::reduce(device, basis, Integers::One(&self.centred(t)))?.into_ntt()
     }
 
-    /// What round(Q m / t) is modulo each prime: the values and their factor a prime. (Q m - r) / t with r the residue of Q m
-    /// nearest zero.
+    /// What round(Q m / t) is modulo each prime: the values and their factor a prime. (Q m - r) / t with r the residue
+    /// of Q m nearest zero.
     pub(super) fn scaled(&self, params: &Params, basis: &Basis) -> (Zeroizing<Vec<i64>>, Vec<u64>) {
         let t = params.plain_basis().modulus(0);
         let q_mod_t = basis.product_mod(t.value());

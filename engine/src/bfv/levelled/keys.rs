@@ -87,8 +87,8 @@ impl SecretKey {
         Ok(Plaintext(Zeroizing::new(rest.iter().map(|&r| t.mul(r, factor)).collect())))
     }
 
-    /// Bits of noise that are left as measured: log2 of Q / 2 over the largest coefficient of t (c0 + c1 s) mod Q. Its value is
-    /// for the key's holder.
+    /// Bits of noise that are left as measured: log2 of Q / 2 over the largest coefficient of t (c0 + c1 s) mod Q. Its
+    /// value is for the key's holder.
     pub fn budget(&self, x: &Ciphertext) -> Result<f64> {
         let residues = Zeroizing::new(self.scaled_phase(x)?.download()?);
         Ok(x.pair.basis().log2_q() - 1.0 - log2_largest(x.pair.basis(), &residues))

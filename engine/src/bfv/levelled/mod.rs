@@ -9,8 +9,8 @@
 //! | [`evaluator`] | sums, products, rotations, modulus switching |
 //! | [`noise`] | the noise as predicted |
 //!
-//! A product is that of Halevi, Polyakov and Shoup (2019) with exact integers: both factors are lifted to Q B, multiplied
-//! there, t / Q times the product is rounded to B, and lifted back to Q.
+//! A product is that of Halevi, Polyakov and Shoup (2019) with exact integers: both factors are lifted to Q B,
+//! multiplied there, t / Q times the product is rounded to B, and lifted back to Q.
 
 pub mod batch;
 pub mod ciphertext;

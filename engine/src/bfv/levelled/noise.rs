@@ -1,7 +1,7 @@
 //! Noise as predicted from public quantities: bounds on its values at the roots of unity, which bound its coefficients.
 //!
-//! A polynomial of n independent coefficients of variance V has values of at most 6 sqrt(n V), but for 2^-50 of them or so;
-//! values multiply where polynomials do (Gentry, Halevi, Smart, 2012).
+//! A polynomial of n independent coefficients of variance V has values of at most 6 sqrt(n V), but for 2^-50 of them or
+//! so; values multiply where polynomials do (Gentry, Halevi, Smart, 2012).
 
 use super::params::Params;
 use crate::ring::Basis;

@@ -19,8 +19,8 @@ pub struct Params {
 }
 
 impl Params {
-    /// Widths in bits of the ciphertext primes and of those of key switching, primes of a digit, and t, a prime of at most 60
-    /// bits that is 1 mod 2n.
+    /// Widths in bits of the ciphertext primes and of those of key switching, primes of a digit, and t, a prime of at
+    /// most 60 bits that is 1 mod 2n.
     ///
     /// # Errors
     /// [`Error::Parameters`] under 128 bits, for primes that there are not, and for a t that does not suit.

@@ -38,7 +38,8 @@ macro_rules! forward {
             /// All stages of block `group` of the stage with n / 2^log groups.
             ///
             /// # Safety
-            /// `a` must be valid for the block's 2^log words, `group` below n / 2^log, and the assertions of the caller hold.
+            /// `a` must be valid for the block's 2^log words, `group` below n / 2^log, and the assertions of the caller
+            /// hold.
             #[target_feature(enable = $features)]
             unsafe fn block(&self, a: *mut u64, log: u32, group: usize) {
                 // SAFETY: sub-blocks lie within the block; indices follow from the caller's promise.

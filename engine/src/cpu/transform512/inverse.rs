@@ -103,7 +103,8 @@ macro_rules! inverse {
                 }
             }
 
-            /// The first six stages on G blocks of 64 points from `group` on, and the last ones too for a block that is all.
+            /// The first six stages on G blocks of 64 points from `group` on, and the last ones too for a block that is
+            /// all.
             ///
             /// # Safety
             /// As for `block`.

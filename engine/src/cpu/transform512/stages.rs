@@ -1,4 +1,5 @@
-//! The butterflies of one pass, for any arithmetic and either direction: macros over its registers `$x` and constants `$c`.
+//! The butterflies of one pass, for any arithmetic and either direction: macros over its registers `$x` and constants
+//! `$c`.
 
 /// Forward butterflies with one factor: parity of the stage, how x comes in, how both results go out.
 macro_rules! down {
@@ -31,8 +32,8 @@ macro_rules! up_last {
     }};
 }
 
-/// All stages of radix 2, 4, 8 or 16, first to last; `$w(s, b)` is the factor of block b in stage s. What is the first value of
-/// a butterfly in the next stage goes out exactly, the second ones loosely.
+/// All stages of radix 2, 4, 8 or 16, first to last; `$w(s, b)` is the factor of block b in stage s. What is the first
+/// value of a butterfly in the next stage goes out exactly, the second ones loosely.
 macro_rules! stages_down {
     (1, $even:literal $odd:literal, $c:ident, $x:ident, $w:expr, $in:ident, $last:ident) => {{
         down!($c, $x, $w(0, 0); $even $in $last: 0 1);

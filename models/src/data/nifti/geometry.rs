@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The least cosine between a voxel axis and the anatomical axis that it stands for; at 45 degrees there are two of them.
+/// The least cosine between a voxel axis and the anatomical axis that it stands for; at 45 degrees there are two of
+/// them.
 const CLEAR: f64 = std::f64::consts::FRAC_1_SQRT_2 + 1e-6;
 /// How far, in voxels, the places of two equal grids may differ: rounding of headers.
 const SAME_PLACE: f64 = 0.05;
@@ -154,7 +155,8 @@ impl Axes {
     /// Axes as they are stored.
     pub const STORED: Self = Self { from: [0, 1, 2], flipped: [false; 3] };
 
-    /// From a grid with this affine to `orientation`, each stored axis standing for the anatomical one that it is nearest.
+    /// From a grid with this affine to `orientation`, each stored axis standing for the anatomical one that it is
+    /// nearest.
     ///
     /// # Errors
     /// In words, if an axis has no length or lies 45 degrees or more from every anatomical axis.

@@ -116,7 +116,8 @@ fn image_of(path: &Path) -> Result<PathBuf> {
     candidates.iter().find(|c| c.is_file()).cloned().ok_or_else(missing)
 }
 
-/// Reads the voxels from a stream of at least the promised bytes, plane by plane: memory is taken as they really arrive.
+/// Reads the voxels from a stream of at least the promised bytes, plane by plane: memory is taken as they really
+/// arrive.
 fn decode(
     mut from: impl Read,
     promise: &Promise,

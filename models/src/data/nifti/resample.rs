@@ -1,7 +1,7 @@
 //! Grids of another spacing about the same centre: which voxels of one make up a voxel of the other.
 
-/// From this many voxels to one on the first grid is smoothed, as else fine detail would come back as coarse noise: by a
-/// Gaussian of deviation (voxels to one - 1) / 2, as in scikit-image and MONAI.
+/// From this many voxels to one on the first grid is smoothed, as else fine detail would come back as coarse noise: by
+/// a Gaussian of deviation (voxels to one - 1) / 2, as in scikit-image and MONAI.
 const ANTIALIAS: f64 = 1.5;
 /// Where that Gaussian ends, in deviations.
 const TRUNCATE: f64 = 4.0;
@@ -57,8 +57,8 @@ impl Scale {
         (at - (self.to as f64 - 1.0) / 2.0) * self.step + (self.from as f64 - 1.0) / 2.0
     }
 
-    /// What each voxel of the second grid is made of; the parts sum to 1. Beyond the first grid's ends its last voxels go
-    /// on.
+    /// What each voxel of the second grid is made of; the parts sum to 1. Beyond the first grid's ends its last voxels
+    /// go on.
     pub fn taps(&self, kernel: Kernel) -> Taps {
         (0..self.to).map(|at| self.taps_at(at, kernel)).collect()
     }

@@ -1,5 +1,5 @@
-//! Activations by name or piece by piece. The format has more of them than can be computed yet: those are checked all the
-//! same, and refused by name.
+//! Activations by name or piece by piece. The format has more of them than can be computed yet: those are checked all
+//! the same, and refused by name.
 
 use serde::{Deserialize, Serialize};
 

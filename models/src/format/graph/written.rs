@@ -1,5 +1,5 @@
-//! Operations as JSON has them. One whose fields are all left out is its name alone, as it is in version 1 for what had no
-//! fields there.
+//! Operations as JSON has them. One whose fields are all left out is its name alone, as it is in version 1 for what had
+//! no fields there.
 
 use serde::de::{Deserializer, Error};
 use serde::ser::Serializer;

@@ -75,8 +75,8 @@ pub struct Imported {
 /// Reads a model.
 ///
 /// # Errors
-/// [`Error::Io`] for a file that can't be read; [`Error::Model`] for one that is wrong or has nodes without a secure form:
-/// one message names them all.
+/// [`Error::Io`] for a file that can't be read; [`Error::Model`] for one that is wrong or has nodes without a secure
+/// form: one message names them all.
 pub fn import(path: &Path, options: &Options) -> Result<Imported> {
     let file = path.display().to_string();
     let wrong = |what: String| Error::Model(format!("{file}: {}", printable(&what)));

@@ -1,5 +1,5 @@
-//! One walk over the nodes in their order: constants are computed, all else becomes nodes of the graph, and what can't is
-//! noted, so that one message has all of it.
+//! One walk over the nodes in their order: constants are computed, all else becomes nodes of the graph, and what can't
+//! is noted, so that one message has all of it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -1,9 +1,9 @@
 //! Leaves: for each digit of m bits, shares of [a > b] and [a = b] from one table of 2^m entries.
 //!
-//! The server, which has a, offers the table; the client, which has b, chooses. With m random transfers of random choices c it sends b xor c;
-//! the server puts the entry of value v at place v xor b xor c. Place j is masked by the sum of slice j of the hashes of the transfers'
-//! labels that the bits of j select: slices are disjoint, so that places don't depend on each other. The server's own share is what makes
-//! place 0 a zero, which is not sent.
+//! The server, which has a, offers the table; the client, which has b, chooses. With m random transfers of random
+//! choices c it sends b xor c; the server puts the entry of value v at place v xor b xor c. Place j is masked by the
+//! sum of slice j of the hashes of the transfers' labels that the bits of j select: slices are disjoint, so that places
+//! don't depend on each other. The server's own share is what makes place 0 a zero, which is not sent.
 //!
 //! A table is a word of 2^m slices, (gt, eq) from the lowest bit, in the lowest digit gt alone.
 

@@ -1,9 +1,10 @@
 //! Comparisons from random transfers alone, a few dozen bytes each; selections and what follows ReLU too.
 //!
-//! A value x shared mod 2^k is negative where the shares' highest bits and the carry into them add up to 1, and the carry is [a > not b] on k - 1
-//! bits. Modulo a prime p, x is not negative where 2x mod p is even: the parities of the doubled shares a, b and [a > p - 1 - b] tell.
-//! Words are compared digit by digit ([`leaves`]), the digits joined by a tree of ANDs ([`nodes`]). All transfers are
-//! random ones, which either source makes ([`crate::ot`]), and are corrected as they are used, so that flights are few.
+//! A value x shared mod 2^k is negative where the shares' highest bits and the carry into them add up to 1, and the
+//! carry is [a > not b] on k - 1 bits. Modulo a prime p, x is not negative where 2x mod p is even: the parities of the
+//! doubled shares a, b and [a > p - 1 - b] tell. Words are compared digit by digit ([`leaves`]), the digits joined by a
+//! tree of ANDs ([`nodes`]). All transfers are random ones, which either source makes ([`crate::ot`]), and are
+//! corrected as they are used, so that flights are few.
 //!
 //! | # | from -> to | content | bits, k = 16, m = 3 | flight | phase |
 //! |---|---|---|---|---|---|
@@ -15,8 +16,9 @@
 //! | 5 | server -> client | widening to 2^32: corrections | 1 | 7 | online |
 //! | 6 | client -> server | its words, mod 2^(32-k) | 16 | 7 | online |
 //!
-//! Rows 1 to 3 are a comparison, all a ReLU: 147 bits and 26 transfers. Digits have m = 3 bits on silent OT, where bits count, and m = 4 on SoftSpoken,
-//! whose transfers are dear. Sections are packed to whole bytes for every 2^18 elements. The idea is CrypTFlow2's (Rathee et al., 2020) with SIRNN's tables.
+//! Rows 1 to 3 are a comparison, all a ReLU: 147 bits and 26 transfers. Digits have m = 3 bits on silent OT, where bits
+//! count, and m = 4 on SoftSpoken, whose transfers are dear. Sections are packed to whole bytes for every 2^18
+//! elements. The idea is CrypTFlow2's (Rathee et al., 2020) with SIRNN's tables.
 
 mod leaves;
 mod nodes;
@@ -59,7 +61,8 @@ pub(crate) fn digit_for(silent: bool) -> u32 {
 }
 
 impl Transfers {
-    /// Bytes that so many random transfers of the server's sending and of the client's take; silent ones are counted where they are made.
+    /// Bytes that so many random transfers of the server's sending and of the client's take; silent ones are counted
+    /// where they are made.
     fn random(self, counts: [usize; 2], width: usize) -> Bytes {
         if self.silent {
             return Bytes::default();

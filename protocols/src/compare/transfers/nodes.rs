@@ -1,11 +1,11 @@
 //! Nodes: shares of p AND v, for a shared bit p and a shared word v, in one flight.
 //!
-//! p AND v is local but for p_A·v_B and p_B·v_A. For each the party with the word sends by a random transfer, of choice c: at once the chooser
-//! sends p xor c, and the sender pad_0 xor pad_1 xor v. The sender's share is the pad of p xor c; the chooser's is its own pad, to which it adds
-//! what it was sent if p is 1.
+//! p AND v is local but for p_A·v_B and p_B·v_A. For each the party with the word sends by a random transfer, of choice
+//! c: at once the chooser sends p xor c, and the sender pad_0 xor pad_1 xor v. The sender's share is the pad of p xor
+//! c; the chooser's is its own pad, to which it adds what it was sent if p is 1.
 //!
-//! The digits' planes (g, e) are joined by a tree of the least depth, of those with the fewest bits: g = g_high xor e_high·g_low,
-//! e = e_high·e_low, of which the lowest digit's ancestors need no e.
+//! The digits' planes (g, e) are joined by a tree of the least depth, of those with the fewest bits: g = g_high xor
+//! e_high·g_low, e = e_high·e_low, of which the lowest digit's ancestors need no e.
 
 use blindvox_net::channel::Channel;
 use zeroize::Zeroizing;
@@ -33,7 +33,8 @@ struct Begun {
     share: Plane,
 }
 
-/// This party's shares of p AND v for all nodes of a level. As many transfers are drawn in each direction as there are bits p.
+/// This party's shares of p AND v for all nodes of a level. As many transfers are drawn in each direction as there are
+/// bits p.
 pub(super) fn ands(peer: &mut Peer, nodes: &[And]) -> Result<Vec<Plane>> {
     let Link { channel, ot, .. } = &mut peer.link;
     let mut message = Message::default();

@@ -1,11 +1,11 @@
 //! Selection and widening in one flight each.
 //!
-//! **Select.** d·x = d_A·x_A + (1 - 2 d_A)·d_B·x_A + the same with parties exchanged. For the product of B's bit d and A's word v = (1 - 2 d_A)·x_A,
-//! by a random transfer with pads h_0, h_1 and choice c: at once B sends e = d xor c, and A sends h_0 - h_1 + v. So A has -h_0 and B
-//! h_c + c·(h_0 - h_1 + v), which add up to c·v; d·v = e·v + (1 - 2e)·c·v.
+//! **Select.** d·x = d_A·x_A + (1 - 2 d_A)·d_B·x_A + the same with parties exchanged. For the product of B's bit d and
+//! A's word v = (1 - 2 d_A)·x_A, by a random transfer with pads h_0, h_1 and choice c: at once B sends e = d xor c, and
+//! A sends h_0 - h_1 + v. So A has -h_0 and B h_c + c·(h_0 - h_1 + v), which add up to c·v; d·v = e·v + (1 - 2e)·c·v.
 //!
-//! **Widen.** A value 0 <= y < 2^(k-1), shared mod 2^k, wraps where either share has its highest bit set: u OR v = u + (1 - u)·v, of
-//! which the product goes as above, one way, mod 2^(32-k); 2^k times as much is taken off.
+//! **Widen.** A value 0 <= y < 2^(k-1), shared mod 2^k, wraps where either share has its highest bit set: u OR v = u +
+//! (1 - u)·v, of which the product goes as above, one way, mod 2^(32-k); 2^k times as much is taken off.
 
 use blindvox_net::channel::Party;
 use zeroize::Zeroizing;

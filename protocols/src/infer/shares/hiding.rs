@@ -8,9 +8,10 @@ use crate::linear::Plan;
 
 use super::preprocess::squares;
 
-/// log2 of the statistical distance between what the client sees of one run's replies and what it could make itself of its own part of
-/// the results: the sum over all coefficients that are sent, of each layer by its plan and of square pairs. Distances add, so N runs
-/// with the same weights have N times as much. Below it lies the computational assumption that the rest is hidden by.
+/// log2 of the statistical distance between what the client sees of one run's replies and what it could make itself of
+/// its own part of the results: the sum over all coefficients that are sent, of each layer by its plan and of square
+/// pairs. Distances add, so N runs with the same weights have N times as much. Below it lies the computational
+/// assumption that the rest is hidden by.
 ///
 /// # Errors
 /// None with parameters that a session runs with.

@@ -11,8 +11,8 @@
 //! | [`trace`] | checks of every step from both parties' shares, for tests |
 //! | [`sample`] | the same at sampled positions, for large runs |
 //!
-//! The phases are types: [`Session`](session::Session) is set up, [`Session::preprocess`](session::Session::preprocess) gives
-//! [`Ready`](preprocess::Ready), and that is spent by its [run](online), so that no mask is used twice.
+//! The phases are types: [`Session`](session::Session) is set up, [`Session::preprocess`](session::Session::preprocess)
+//! gives [`Ready`](preprocess::Ready), and that is spent by its [run](online), so that no mask is used twice.
 
 pub mod hiding;
 pub mod online;

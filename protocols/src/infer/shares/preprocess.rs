@@ -1,7 +1,7 @@
 //! What is made before the input is known: the source of square pairs, one for each squared value of one run.
 //!
-//! With [`PairSupply::AsUsed`] the source makes them chunk by chunk, as steps square: a few megabytes are alive at a time.
-//! With [`PairSupply::Ahead`] they are all made here, 8 bytes each a party, and the online phase sends less.
+//! With [`PairSupply::AsUsed`] the source makes them chunk by chunk, as steps square: a few megabytes are alive at a
+//! time. With [`PairSupply::Ahead`] they are all made here, 8 bytes each a party, and the online phase sends less.
 
 use std::fmt;
 use std::time::Instant;

@@ -240,7 +240,8 @@ mod tests {
         (0..count as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as i32 - 32).collect()
     }
 
-    /// Every kind of step, with two inputs to a convolution, a bias map, and a convolution of another padding and stride.
+    /// Every kind of step, with two inputs to a convolution, a bias map, and a convolution of another padding and
+    /// stride.
     fn program() -> Program {
         let (grid, half) = ([4, 2, 6], [2, 1, 3]);
         let shapes = [

@@ -119,7 +119,8 @@ impl Session {
     }
 }
 
-/// Plans every linear step from public quantities; an error names the layer that does not fit, or with which the search got too long.
+/// Plans every linear step from public quantities; an error names the layer that does not fit, or with which the search
+/// got too long.
 pub fn plans(program: &Program) -> Result<Vec<Plan>> {
     let linear = program.steps.iter().filter_map(|step| match step {
         Step::Linear(linear) => Some(linear),
@@ -136,7 +137,8 @@ mod tests {
     use blindvox_models::{Linear, LinearKind, TensorInfo};
     use blindvox_net::channel::local_pair;
 
-    /// Somebody who changes what a party reads before the OTs, without its notice, ends up with parties that share no key.
+    /// Somebody who changes what a party reads before the OTs, without its notice, ends up with parties that share no
+    /// key.
     #[test]
     fn what_was_agreed_on_is_part_of_every_key() {
         let labels = |seen: [&[u8]; 2]| {

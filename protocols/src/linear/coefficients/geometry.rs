@@ -194,8 +194,8 @@ impl Geometry {
         self.each(Axis::phases).iter().product()
     }
 
-    /// The number of the first weight that takes input channel `input` to output channel `output`; that of a tap follows
-    /// by adding the tap's.
+    /// The number of the first weight that takes input channel `input` to output channel `output`; that of a tap
+    /// follows by adding the tap's.
     pub(super) fn first_weight(&self, output: usize, input: usize) -> usize {
         // A transposed kernel has one tap for each phase of the output, and a convolution one phase.
         let of_output: usize = self.each(|a| a.spread).iter().product();

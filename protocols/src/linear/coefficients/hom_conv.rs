@@ -2,8 +2,9 @@
 //!
 //! # | from -> to       | content                                                          | bytes                   | phase
 //! --|------------------|------------------------------------------------------------------|-------------------------|-------
-//! 1 | client -> server | Enc(x_C) of a block of tiles: seed, c0 of every tile and group   | 16 + 51200 a ciphertext | online
-//! 2 | server -> client | replies y + r of the block: c1 and the c0 coefficients in use    | 25600 + 6.25 an output  | online
+//! 1 | client -> server | Enc(x_C) of a block of tiles: seed, c0 of every tile and group   | 16 + 51200 a ciphertext |
+//! online 2 | server -> client | replies y + r of the block: c1 and the c0 coefficients in use    | 25600 + 6.25 an
+//! output  | online
 //!
 //! The server adds its own share x_S to the ciphertexts, multiplies by the weights, and makes the products into replies
 //! that hide everything but y + r for a uniform mask r (see [`blindvox_engine::bfv::reply`]). The client's share of the

@@ -212,8 +212,8 @@ fn hostile_messages_are_errors() {
 
 // What the client sees of the weights.
 
-/// Parameters at which the noise of products can be seen in a reply: dropping a prime of 14 bits instead of 50 leaves some
-/// units of it. Nothing else differs from the real ones.
+/// Parameters at which the noise of products can be seen in a reply: dropping a prime of 14 bits instead of 50 leaves
+/// some units of it. Nothing else differs from the real ones.
 fn leaky_plan() -> Plan {
     let params = Params::insecure_for_tests(1024, &[DEFAULT_60[0], 12_289], 1 << 32).unwrap();
     let spec = spec(CUBE, 8, 16, [8; 3]);
@@ -224,8 +224,8 @@ fn leaky_plan() -> Plan {
     Plan::of(&spec, &params, encoding, budget)
 }
 
-/// The noise that the client finds at the outputs of all replies, for weights of magnitude `weight` and random signs (so
-/// that the noise of neighbours is uncorrelated).
+/// The noise that the client finds at the outputs of all replies, for weights of magnitude `weight` and random signs
+/// (so that the noise of neighbours is uncorrelated).
 fn reply_noise(plan: &Plan, weight: i32, flood_bits: Option<u32>, seed: u8) -> Vec<f64> {
     let (secret, public) = key(plan.params());
     let (weights, x_client, x_server) = model(plan, seed);
@@ -297,7 +297,8 @@ fn real_parameters_leave_less_than_a_unit_of_the_products_noise() {
     assert!((product_bound(norm) / dropped).log2() < -25.0);
 }
 
-/// At n = 128 a prime of 12 to 18 bits can be dropped, which leaves noise of the products of 7 to 1/11 of its deviation in a reply.
+/// At n = 128 a prime of 12 to 18 bits can be dropped, which leaves noise of the products of 7 to 1/11 of its deviation
+/// in a reply.
 fn plan_that_drops(prime: u64) -> Plan {
     let params = Params::insecure_for_tests(128, &[DEFAULT_60[0], prime], 1 << 32).unwrap();
     let kind = LinearKind::conv([1, 1, 3]);
@@ -322,8 +323,9 @@ fn normals(sigma: [f64; 2]) -> f64 {
     (-reach..=reach).map(|x| (density(x, sigma[0]) - density(x, sigma[1])).abs()).sum::<f64>() / 2.0
 }
 
-/// What the client can see without knowing the direction: replies for weights of zero and for the largest have noise of two normal
-/// distributions, closer the larger the dropped prime is; the distance of their histograms is that of these, to within sampling error.
+/// What the client can see without knowing the direction: replies for weights of zero and for the largest have noise of
+/// two normal distributions, closer the larger the dropped prime is; the distance of their histograms is that of these,
+/// to within sampling error.
 #[test]
 fn weights_of_zero_and_the_largest_differ_by_the_formula_for_each_dropped_prime() {
     let mut last = f64::INFINITY;
@@ -333,7 +335,8 @@ fn weights_of_zero_and_the_largest_differ_by_the_formula_for_each_dropped_prime(
         let [none, most, again] = [noise(0, 40), noise(2047, 41), noise(0, 42)];
         assert_eq!(none.len(), 1 << 16, "64 outputs of 1024 channels");
         let (norm, n) = (2047.0 * 24f64.sqrt(), 128.0);
-        // The noise of rounding the mask's and the ciphertext's halves, and of the weights' products, each by its definition.
+        // The noise of rounding the mask's and the ciphertext's halves, and of the weights' products, each by its
+        // definition.
         let rounding = ((1.0 + 2.0 / 3.0 * n) / 12.0f64).sqrt();
         let product = product_bound(norm) / blindvox_engine::bfv::noise::DEVIATIONS / prime as f64;
         let expected = normals([rounding, rounding.hypot(product)]);

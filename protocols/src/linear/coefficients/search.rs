@@ -1,8 +1,9 @@
 //! The search for a layer's layout: the cheapest of all tiles and packings that are balanced and whose noise fits.
 //!
-//! Of the packings of one tile only the widest can be best: with more output channels a product there are fewer replies, products
-//! and weights. So a search looks at every tile, and for each at every number of input channels a polynomial. A peer's architecture decides
-//! how many those are; [`Search`] counts them, over all layers of a network, and refuses at [`MAX_CANDIDATES`].
+//! Of the packings of one tile only the widest can be best: with more output channels a product there are fewer
+//! replies, products and weights. So a search looks at every tile, and for each at every number of input channels a
+//! polynomial. A peer's architecture decides how many those are; [`Search`] counts them, over all layers of a network,
+//! and refuses at [`MAX_CANDIDATES`].
 
 use blindvox_engine::bfv::Params;
 use blindvox_engine::bfv::noise::{self, Budget};
@@ -11,13 +12,13 @@ use super::encoding::{Encoding, extents};
 use super::geometry::Geometry;
 use crate::linear::planner::Blocks;
 
-/// Tiles and packings that may be looked at for all layers of a network: some tenths of a second. A layer takes some hundred to some
-/// thousand.
+/// Tiles and packings that may be looked at for all layers of a network: some tenths of a second. A layer takes some
+/// hundred to some thousand.
 pub const MAX_CANDIDATES: usize = 1 << 22;
 
-/// The published bound on the Euclidean norm of all weights that meet in one coefficient of a product: every tap of every
-/// input channel at its largest, for each of the packed output channels. Taps have coefficients of their own, as those
-/// of a [`Geometry`] reach from one end of its volume to the other at most.
+/// The published bound on the Euclidean norm of all weights that meet in one coefficient of a product: every tap of
+/// every input channel at its largest, for each of the packed output channels. Taps have coefficients of their own, as
+/// those of a [`Geometry`] reach from one end of its volume to the other at most.
 pub fn factor_norm(geometry: &Geometry, weight_bits: u32, out_pack: usize) -> f64 {
     f64::from(weight_bits - 1).exp2() * ((geometry.weights_an_output() * out_pack) as f64).sqrt()
 }

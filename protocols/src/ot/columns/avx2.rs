@@ -20,7 +20,8 @@ pub(super) fn transpose(columns: &[Column; 128], rows: &mut [u128; TILE]) {
             for (i, x) in x.iter_mut().enumerate() {
                 *x = _mm256_set_m128i(load(&columns[i + 16][word]), load(&columns[i][word]));
             }
-            // Each step moves the highest bit of the register's number below the byte's, whose highest it takes in turn.
+            // Each step moves the highest bit of the register's number below the byte's, whose highest it takes in
+            // turn.
             for _ in 0..4 {
                 x = interleave(x);
             }

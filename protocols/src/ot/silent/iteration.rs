@@ -1,4 +1,5 @@
-//! One iteration: from base transfers to [`Set::outputs`] new ones, of which the first [`Set::base`] are the next one's base.
+//! One iteration: from base transfers to [`Set::outputs`] new ones, of which the first [`Set::base`] are the next one's
+//! base.
 
 use blindvox_engine::Prng;
 use blindvox_engine::aes::{Aes128, KeySequence};
@@ -11,7 +12,8 @@ use super::sets::Set;
 use super::trees::{grow, grow_punctured};
 use crate::error::Result;
 
-/// What both parties have: transfers with the receiver's choice as the lowest bit of its label, and where the public streams are.
+/// What both parties have: transfers with the receiver's choice as the lowest bit of its label, and where the public
+/// streams are.
 struct State {
     set: &'static Set,
     /// [`Set::base`] labels: the table, then a label a level and tree, then what a check would take.

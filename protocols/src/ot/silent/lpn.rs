@@ -1,5 +1,5 @@
-//! The public matrix of primal LPN: every output gets the sum of ten entries of a table, at indices from AES in counter mode under a key of
-//! the session. Rows are never used twice. Indices are public, so looking them up tells nothing.
+//! The public matrix of primal LPN: every output gets the sum of ten entries of a table, at indices from AES in counter
+//! mode under a key of the session. Rows are never used twice. Indices are public, so looking them up tells nothing.
 
 use blindvox_engine::aes::Aes128;
 
@@ -11,8 +11,8 @@ pub(super) const fn blocks(rows: usize) -> usize {
     rows * WEIGHT / 4
 }
 
-/// Adds to each of `out` its row of `table`, whose length is a power of two; the rows' indices begin at block `at` of the stream. `indices` is
-/// room for the [`blocks`] of all rows.
+/// Adds to each of `out` its row of `table`, whose length is a power of two; the rows' indices begin at block `at` of
+/// the stream. `indices` is room for the [`blocks`] of all rows.
 pub(super) fn fold(matrix: &Aes128, at: u64, table: &[u128], indices: &mut [u128], out: &mut [u128]) {
     let indices = &mut indices[..blocks(out.len())];
     matrix.counter(0, at, indices);

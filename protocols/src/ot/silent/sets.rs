@@ -1,9 +1,9 @@
 //! Parameter sets: constants, with the bits that known attacks leave them (estimates of July 2026).
 //!
-//! `estimators` is the least of pooled Gauss, the hybrid attack (ePrint 2025/1284) and regular information-set decoding (2023/1568);
-//! `sparse` is our own search of algebraic attacks on rows of ten terms, block Wiedemann over monomials of degree 2 to 5. Fewer trees
-//! are a part of the larger instance, so a lower count makes no attack easier; the table must stay well above
-//! 2^depth·sqrt(trees), so counts are upper limits.
+//! `estimators` is the least of pooled Gauss, the hybrid attack (ePrint 2025/1284) and regular information-set decoding
+//! (2023/1568); `sparse` is our own search of algebraic attacks on rows of ten terms, block Wiedemann over monomials of
+//! degree 2 to 5. Fewer trees are a part of the larger instance, so a lower count makes no attack easier; the table
+//! must stay well above 2^depth·sqrt(trees), so counts are upper limits.
 
 /// A parameter set of silent OT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,8 @@ impl Set {
         16 * self.trees * self.depth
     }
 
-    /// What serves `count` transfers of a direction best: none below 2^17, where SoftSpoken takes fewer bytes than the start.
+    /// What serves `count` transfers of a direction best: none below 2^17, where SoftSpoken takes fewer bytes than the
+    /// start.
     pub fn for_total(count: usize) -> Option<&'static Self> {
         match count {
             0..0x2_0000 => None,

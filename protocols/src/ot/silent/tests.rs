@@ -36,7 +36,8 @@ fn both<T: Send>(
     })
 }
 
-/// The outputs of an iteration by its definition, node by node and term by term: of the sender, whose roots and base these are.
+/// The outputs of an iteration by its definition, node by node and term by term: of the sender, whose roots and base
+/// these are.
 fn reference(set: &Set, session: &[u8; 32], iteration: usize, roots: &[u128], base: &[u128], delta: u128) -> Vec<u128> {
     let mut keys = vec![Aes128::default(); set.trees * (iteration + 1)];
     KeySequence::new(session, "silent OT tree").next_keys(&mut keys);
@@ -66,8 +67,8 @@ fn reference(set: &Set, session: &[u8; 32], iteration: usize, roots: &[u128], ba
     out
 }
 
-/// Three iterations of a set: every one against the definition, at the sender by the reference in full or, where `step` is more than 1, for
-/// all trees of the last one only.
+/// Three iterations of a set: every one against the definition, at the sender by the reference in full or, where `step`
+/// is more than 1, for all trees of the last one only.
 fn check(set: &'static Set) {
     let (session, delta) = ([9; 32], (u128::MAX / 13) | 1);
     let mut prng = Prng::from_seed_for_tests([3; 32]);

@@ -1,12 +1,13 @@
-//! Half trees (Guo, Yang, Wang, Zhang, Xie, Liu, Zhao: "Half-tree: halving the cost of tree expansion in COT and DPF", 2023).
+//! Half trees (Guo, Yang, Wang, Zhang, Xie, Liu, Zhao: "Half-tree: halving the cost of tree expansion in COT and DPF",
+//! 2023).
 //!
-//! The root's children are (s, s xor Delta); a node p has the children H(p) and p xor H(p), so that every level adds up to Delta. In the
-//! last level lowest bits are cleared. The sender knows all; the receiver, from the sum of one side a level, all but the leaf at its
-//! secret index, whose turn at level j is alpha_j, and there the leaf xor Delta.
+//! The root's children are (s, s xor Delta); a node p has the children H(p) and p xor H(p), so that every level adds up
+//! to Delta. In the last level lowest bits are cleared. The sender knows all; the receiver, from the sum of one side a
+//! level, all but the leaf at its secret index, whose turn at level j is alpha_j, and there the leaf xor Delta.
 //!
-//! The turn at level j is bit j of a leaf's number: left children stay where their parents are, right ones follow behind all of them.
-//! The receiver grows the node that it lacks as a zero and mends its children by a mask over all nodes, so that no branch and no address
-//! depends on the index.
+//! The turn at level j is bit j of a leaf's number: left children stay where their parents are, right ones follow
+//! behind all of them. The receiver grows the node that it lacks as a zero and mends its children by a mask over all
+//! nodes, so that no branch and no address depends on the index.
 
 use blindvox_engine::aes::Aes128;
 
@@ -33,8 +34,8 @@ pub(super) fn grow(key: &Aes128, root: u128, delta: u128, leaves: &mut [u128], h
     }
 }
 
-/// The leaves, the one at the index whose bits are `turns` as leaf xor Delta. `sums[j]` is the sum of the nodes of level j on the side
-/// that turn j does not take. `hashed` is room for half of the leaves, `hole` for all.
+/// The leaves, the one at the index whose bits are `turns` as leaf xor Delta. `sums[j]` is the sum of the nodes of
+/// level j on the side that turn j does not take. `hashed` is room for half of the leaves, `hole` for all.
 pub(super) fn grow_punctured(
     key: &Aes128,
     turns: impl Iterator<Item = u8>,
@@ -59,8 +60,8 @@ pub(super) fn grow_punctured(
         key.hash(parents, 0, hashed);
         let lefts = hashed.iter().fold(0, |sum, h| sum ^ h);
         let all = parents.iter().fold(0, |sum, p| sum ^ p);
-        // Left is the other side where the turn is right. Both children of the hole are H(0) so far: the one on the path becomes a
-        // zero, its sibling what its side lacks.
+        // Left is the other side where the turn is right. Both children of the hole are H(0) so far: the one on the
+        // path becomes a zero, its sibling what its side lacks.
         let sibling = sum ^ lefts ^ (all & !turn);
         let [left_fix, right_fix] = [(sibling & turn) | (of_zero & !turn), (sibling & !turn) | (of_zero & turn)];
         let nodes = parents.iter_mut().zip(rest).zip(holes.iter_mut().zip(more));
