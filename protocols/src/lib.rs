@@ -10,6 +10,7 @@
 //! | [`peer`] | what a party computes with |
 //! | [`correlations`] | square pairs and triples, made in advance |
 //! | [`compare`] | signs of shared values |
+//! | [`select`] | d·x for a shared bit d |
 //! | [`linear`] | convolutions by homomorphic encryption |
 //! | [`nonlinear`] | squares, pooling |
 //! | [`infer`] | both parties' run of a model |
@@ -32,6 +33,7 @@ pub mod ot;
 pub mod pack;
 pub mod peer;
 pub mod rates;
+pub mod select;
 pub mod share;
 #[cfg(test)]
 mod testing;

@@ -22,8 +22,8 @@ use blindvox_engine::testing::{self, Body};
 use blindvox_engine::{Coeff, GemmShape, Ntt, PolyBatch, Prng, aes};
 use blindvox_net::channel::{Party, local_pair};
 use blindvox_protocols::convert::convert;
-use blindvox_protocols::nonlinear::select::select;
 use blindvox_protocols::peer::Peer;
+use blindvox_protocols::select::select;
 use blindvox_protocols::share::{BitShares, P, Ring, Shares};
 use measure::Timer;
 

@@ -22,8 +22,8 @@ use blindvox_net::channel::Party;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
-use crate::nonlinear::select::{self, select};
 use crate::peer::Peer;
+use crate::select::{self, select};
 use crate::share::{BitShares, Ring, Shares};
 use crate::traffic::Bytes;
 

@@ -51,7 +51,7 @@ impl Default for Products {
 /// How values are selected by shared bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Selection {
-    /// Correlated transfers: [`crate::nonlinear::select`].
+    /// Correlated transfers: [`crate::select`].
     #[default]
     Transfers,
 }

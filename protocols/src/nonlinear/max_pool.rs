@@ -1,5 +1,5 @@
 //! Max pooling: the greatest value of each window, by rounds of a tournament over pairs, max(a, b) = b + d·(a - b) with
-//! d the sign of a - b by a [comparison](crate::compare) and a [selection](super::select).
+//! d the sign of a - b by a [comparison](crate::compare) and a [selection](crate::select).
 //!
 //! A difference has a bit more than its operands; modulo a prime p of k bits ([`Ring::Prime`]) values are below p/4 in
 //! magnitude.

@@ -6,7 +6,6 @@
 //! | [`max_pool`] | the greatest of a window |
 //! | [`argmax`] | labels, to the client alone |
 //! | `index` | the index of the greatest by selection |
-//! | [`select`] | d·x for a shared bit d |
 //! | `tournament` | comparison and selection of pairs, round by round |
 //! | [`full_circuit`] | the first three whole in garbled circuits, as BUNET publishes them |
 //! | [`avg_pool`] | sums over windows, local |
@@ -25,7 +24,6 @@ pub mod max_pool;
 pub mod multiply;
 mod open;
 pub mod relu;
-pub mod select;
 pub mod square;
 mod tournament;
 pub mod windows;

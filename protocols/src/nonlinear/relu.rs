@@ -1,4 +1,4 @@
-//! ReLU: max(x, 0), by a [comparison](crate::compare) and a [selection](super::select), x·\[x >= 0\].
+//! ReLU: max(x, 0), by a [comparison](crate::compare) and a [selection](crate::select), x·\[x >= 0\].
 //!
 //! | # | from -> to | content | bytes an element | phase |
 //! |---|---|---|---|---|

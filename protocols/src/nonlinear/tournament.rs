@@ -7,7 +7,7 @@
 //! Modulo a prime p, values are below p/4 in magnitude for the same reason.
 //!
 //! A round costs a match a sign of K = k + 1 bits (of k bits mod p) and, if its winners are wanted, a
-//! [selection](super::select) (16 bytes).
+//! [selection](crate::select) (16 bytes).
 
 use blindvox_engine::simd::wide;
 

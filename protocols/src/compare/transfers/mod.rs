@@ -148,7 +148,7 @@ impl Compare for Transfers {
     }
 
     fn select_bytes(&self, n: usize, ring: Ring, width: usize) -> Bytes {
-        let Ring::Pow2(k) = ring else { return crate::nonlinear::select::bytes(n, ring, width) };
+        let Ring::Pow2(k) = ring else { return crate::select::bytes(n, ring, width) };
         let each = |n| Bytes::each_way(packed_len(n, k) + packed_len(n, 1)) + self.random([n, n], width);
         batches(n, BATCH).map(each).sum()
     }
@@ -172,7 +172,7 @@ impl Compare for Transfers {
     }
 
     fn select(&mut self, peer: &mut Peer, bits: &BitShares, x: &[u32], ring: Ring) -> Result<Shares> {
-        let Ring::Pow2(k) = ring else { return crate::nonlinear::select::select(peer, bits, x, ring) };
+        let Ring::Pow2(k) = ring else { return crate::select::select(peer, bits, x, ring) };
         let mut all = Shares::with_capacity(x.len());
         for (d, x) in bits.chunks(BATCH).zip(x.chunks(BATCH)) {
             reserve(peer, x.len(), [1, 1])?;
