@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 mod bunet;
+mod ckks;
 mod kernels;
 mod nonlinear;
 mod process;
@@ -18,6 +19,8 @@ struct Cli {
 enum Table {
     /// BUNET's network, four presets, against the paper's table.
     Bunet(bunet::Args),
+    /// CKKS and BFV operation by operation.
+    Ckks(ckks::Args),
     /// The engine's kernels against peers and limits.
     Kernels(kernels::Args),
     /// Non-linear protocols, both parties in this process.
@@ -27,6 +30,7 @@ enum Table {
 fn main() -> std::process::ExitCode {
     let result = match Cli::parse().table {
         Table::Bunet(args) => bunet::run(args),
+        Table::Ckks(args) => ckks::run(args),
         Table::Kernels(args) => kernels::run(args),
         Table::Nonlinear(args) => nonlinear::run(args),
     };
