@@ -1,6 +1,6 @@
 //! Encryption and decryption of messages mod t, coefficient by coefficient. Each direction is one chain.
 //!
-//! Values of a tensor go in and come out by their [`Places`](crate::poly::Places), residues packed as they travel, so
+//! Values of a tensor go in and come out by their [`Places`], residues packed as they travel, so
 //! each direction is one call for a whole batch.
 
 use zeroize::Zeroizing;

@@ -5,7 +5,7 @@
 //! | [`geometry`] | strides and transposition as channels of phases |
 //! | [`encoding`] | a convolution as products of polynomials |
 //! | [`search`] | tiles and packing, chosen by cost; noise bounds |
-//! | [`products`] | the weights' side of the products |
+//! | `products` | the weights' side of the products |
 //! | [`hom_conv`] | the protocol, both parties |
 
 pub mod encoding;

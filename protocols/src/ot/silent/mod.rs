@@ -2,11 +2,11 @@
 //! matrix of ten entries a row.
 //!
 //! A direction's transfers are v at the sender, w = v xor b·Delta at the receiver, where b, which nobody chose, is the
-//! lowest bit of w: Delta is odd and v is even. An iteration spends [`Set::base`] of them and makes [`Set::outputs`]:
+//! lowest bit of w: Delta is odd and v is even. An iteration spends [`Set::base`] of them and makes `Set::outputs`:
 //!
 //! | # | from -> to | content | bytes | phase |
 //! |---|---|---|---|---|
-//! | 1 | receiver -> sender | base transfers by [SoftSpoken](super::softspoken), of random choices | M of them | once |
+//! | 1 | receiver -> sender | base transfers by SoftSpoken, of random choices | M of them | once |
 //! | 2 | sender -> receiver | for every level of every tree: the sum of its left nodes xor a base label v | 16·t·d | each iteration |
 //!
 //! Tree tau's hole has the turns 1 - b of its base transfers, so the receiver sends nothing; unmasked by w, row 2 is
