@@ -106,7 +106,8 @@ fn three_iterations_are_those_of_the_definition() {
     check(&B10);
 }
 
-/// `cargo test --release --workspace --lib -- --ignored ot::silent`: a minute.
+/// `cargo test --release --workspace --lib -- --ignored ot::silent`. Not yet run to its end: until it is, the larger sets rest on the
+/// smallest one, which differs from them in its sizes alone.
 #[test]
 #[ignore = "takes minutes: the larger sets against the slow reference"]
 fn three_iterations_of_the_larger_sets_are_those_of_the_definition() {
