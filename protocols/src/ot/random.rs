@@ -11,11 +11,9 @@
 //! each.
 
 use blindvox_engine::Prng;
-use blindvox_engine::aes::INSTANCES_PER_KEY;
 use blindvox_net::channel::{Channel, Party};
 use zeroize::Zeroizing;
 
-use super::cot::keyed;
 use super::silent::{Receiver, Sender, Set};
 use super::softspoken::{CHUNK_WORDS, chunks};
 use super::stock::Stock;
@@ -114,22 +112,6 @@ impl OtSender {
         }
         Ok(())
     }
-
-    /// The low 32 bits of the hashes of the next random transfers: of v, and of v xor Delta. There must be as many in
-    /// stock.
-    pub(crate) fn draw_pads(&mut self, zero: &mut [u32], one: &mut [u32]) {
-        let mut labels = Zeroizing::new([0; INSTANCES_PER_KEY]);
-        let mut hashes = Zeroizing::new([0; INSTANCES_PER_KEY]);
-        let (delta, stock) = (self.delta(), &mut self.stock);
-        keyed(&mut self.hash_keys, zero.len(), |range, key| {
-            let (labels, hashes) = (&mut labels[..range.len()], &mut hashes[..range.len()]);
-            stock.draw(labels);
-            for (pads, offset) in [(&mut *zero, 0), (&mut *one, delta)] {
-                key.hash(labels, offset, hashes);
-                pads[range.clone()].iter_mut().zip(&*hashes).for_each(|(p, h)| *p = *h as u32);
-            }
-        });
-    }
 }
 
 impl OtReceiver {
@@ -189,19 +171,5 @@ impl OtReceiver {
             message.extend_from_slice(&(random ^ chosen).to_le_bytes());
         }
         Ok(channel.send(message)?)
-    }
-
-    /// The low 32 bits of the hashes of the next random transfers, and their choices. There must be as many in stock.
-    pub(crate) fn draw_pads(&mut self, pads: &mut [u32], choices: &mut [u8]) {
-        let mut labels = Zeroizing::new([0; INSTANCES_PER_KEY]);
-        let mut hashes = Zeroizing::new([0; INSTANCES_PER_KEY]);
-        let stock = &mut self.stock;
-        keyed(&mut self.hash_keys, pads.len(), |range, key| {
-            let (labels, hashes) = (&mut labels[..range.len()], &mut hashes[..range.len()]);
-            stock.draw(labels);
-            key.hash(labels, 0, hashes);
-            pads[range.clone()].iter_mut().zip(&*hashes).for_each(|(p, h)| *p = *h as u32);
-            choices[range].iter_mut().zip(&*labels).for_each(|(c, w)| *c = *w as u8 & 1);
-        });
     }
 }
