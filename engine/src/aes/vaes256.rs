@@ -99,10 +99,8 @@ fn encrypt_tile(k: &Keys, tile: &mut [u128; TILE]) {
 pub(super) fn counter(key: &Aes128, nonce: u64, start: u64, out: &mut [u128]) {
     let k = broadcast_keys(key);
     let nonce = nonce as i64;
-    let mut at = _mm256_add_epi64(
-        _mm256_set_epi64x(nonce, 1, nonce, 0),
-        _mm256_set_epi64x(0, start as i64, 0, start as i64),
-    );
+    let mut at =
+        _mm256_add_epi64(_mm256_set_epi64x(nonce, 1, nonce, 0), _mm256_set_epi64x(0, start as i64, 0, start as i64));
     let two = _mm256_set_epi64x(0, 2, 0, 2);
     let mut tile_of = |tile: &mut [u128; TILE]| {
         let mut x = [_mm256_setzero_si256(); REGISTERS];

@@ -12,11 +12,12 @@
 
 use blindvox_engine::Prng;
 use blindvox_net::channel::{Channel, Party};
+use rayon::prelude::*;
 use zeroize::Zeroizing;
 
+use super::columns::TILE;
 use super::silent::{Receiver, Sender, Set};
 use super::softspoken::{CHUNK_WORDS, chunks};
-use super::stock::Stock;
 use super::{OtPair, OtReceiver, OtSender};
 use crate::error::Result;
 
@@ -47,10 +48,10 @@ impl OtPair {
     /// flight. What is left of SoftSpoken's last words is thrown away, so that every call takes what it says.
     pub(crate) fn reserve(&mut self, channel: &mut Channel, prng: &mut Prng, send: usize, recv: usize) -> Result<()> {
         if self.send.silent.is_none() {
-            self.send.stock = Stock::default();
+            self.send.stock.pass_all();
         }
         if self.recv.silent.is_none() {
-            self.recv.stock = Stock::default();
+            self.recv.stock.pass_all();
         }
         self.recv.offer(channel, prng, recv)?;
         self.send.fill(channel, send)?;
@@ -68,9 +69,9 @@ impl OtSender {
 
     /// So many words of random transfers by SoftSpoken.
     fn fresh(&mut self, channel: &mut Channel, words: usize) -> Result<Zeroizing<Vec<u128>>> {
-        let mut labels = Zeroizing::new(vec![0; 128 * words]);
+        let mut labels = self.stock.buffer(128 * words);
         labels.chunks_mut(128 * CHUNK_WORDS).try_for_each(|labels| self.extend_softspoken(channel, labels))?;
-        labels.iter_mut().for_each(|v| *v &= !1);
+        labels.par_iter_mut().with_min_len(TILE).for_each(|v| *v &= !1);
         Ok(labels)
     }
 
@@ -125,13 +126,14 @@ impl OtReceiver {
     /// So many words of random transfers by SoftSpoken.
     fn fresh(&mut self, channel: &mut Channel, prng: &mut Prng, words: usize) -> Result<Zeroizing<Vec<u128>>> {
         let choices = Zeroizing::new(prng.fill::<u128>(words));
-        let mut labels = Zeroizing::new(vec![0; 128 * words]);
+        let mut labels = self.stock.buffer(128 * words);
         for (choices, labels) in choices.chunks(CHUNK_WORDS).zip(labels.chunks_mut(128 * CHUNK_WORDS)) {
             self.extend_softspoken(channel, choices, labels)?;
         }
-        for (labels, word) in labels.chunks_exact_mut(128).zip(choices.iter()) {
+        let words = labels.par_chunks_exact_mut(128).zip(&choices[..]).with_min_len(TILE / 128);
+        words.for_each(|(labels, word)| {
             labels.iter_mut().enumerate().for_each(|(i, w)| *w = (*w & !1) | (word >> i & 1));
-        }
+        });
         Ok(labels)
     }
 

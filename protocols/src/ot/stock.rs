@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 pub(super) struct Stock {
     /// Each with the number of labels in it that are gone.
     full: VecDeque<(Zeroizing<Vec<u128>>, usize)>,
-    /// The last buffer that was emptied.
-    spare: Option<Zeroizing<Vec<u128>>>,
+    /// Buffers that were emptied, no more than were full at a time.
+    spare: Vec<Zeroizing<Vec<u128>>>,
     count: usize,
 }
 
@@ -22,9 +22,9 @@ impl Stock {
 
     /// A buffer of `len` labels to fill, whatever is in it; one that has served where there is one.
     pub(super) fn buffer(&mut self, len: usize) -> Zeroizing<Vec<u128>> {
-        match self.spare.take() {
-            Some(spare) if spare.len() == len => spare,
-            _ => Zeroizing::new(vec![0; len]),
+        match self.spare.iter().rposition(|spare| spare.len() == len) {
+            Some(at) => self.spare.swap_remove(at),
+            None => Zeroizing::new(vec![0; len]),
         }
     }
 
@@ -76,6 +76,11 @@ impl Stock {
         }
     }
 
+    /// All labels are gone.
+    pub(super) fn pass_all(&mut self) {
+        self.pass(self.count);
+    }
+
     /// The next `count` labels are gone.
     ///
     /// # Panics
@@ -88,7 +93,7 @@ impl Stock {
             let part = count.min(labels.len() - *gone);
             (*gone, count) = (*gone + part, count - part);
             if *gone == labels.len() {
-                self.spare = self.full.pop_front().map(|(labels, _)| labels);
+                self.spare.extend(self.full.pop_front().map(|(labels, _)| labels));
             }
         }
     }

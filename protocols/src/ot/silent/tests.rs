@@ -106,7 +106,6 @@ fn three_iterations_are_those_of_the_definition() {
 }
 
 /// `cargo test --release --workspace --lib -- --ignored ot::silent`.
-
 #[test]
 #[ignore = "takes minutes: the larger sets against the slow reference"]
 fn three_iterations_of_the_larger_sets_are_those_of_the_definition() {
