@@ -136,9 +136,10 @@ pub struct SegmentArgs {
     /// The model: a directory with model.json and weights.safetensors.
     #[arg(short, long, value_name = "BUNDLE")]
     pub model: PathBuf,
-    /// The volume: NIfTI-1 or -2, compressed or not, or one of a pair of .hdr and .img.
-    #[arg(short, long, value_name = "IN.nii.gz")]
-    pub input: PathBuf,
+    /// The volume: NIfTI-1 or -2, compressed or not, or one of a pair of .hdr and .img. Of a scan of several channels
+    /// once for each, in the model's order, or one file of four dimensions, or the one that ends in _0000.
+    #[arg(short, long, value_name = "IN.nii.gz", required = true)]
+    pub input: Vec<PathBuf>,
     /// How it is read.
     #[command(flatten)]
     pub reading: ReadingArgs,
@@ -202,9 +203,10 @@ pub struct PlainArgs {
     /// The model: a directory with model.json and weights.safetensors.
     #[arg(short, long, value_name = "BUNDLE")]
     pub model: PathBuf,
-    /// The volume: NIfTI-1 or -2, compressed or not, or one of a pair of .hdr and .img.
-    #[arg(short, long, value_name = "IN.nii.gz")]
-    pub input: PathBuf,
+    /// The volume: NIfTI-1 or -2, compressed or not, or one of a pair of .hdr and .img. Of a scan of several channels
+    /// once for each, in the model's order, or one file of four dimensions, or the one that ends in _0000.
+    #[arg(short, long, value_name = "IN.nii.gz", required = true)]
+    pub input: Vec<PathBuf>,
     /// How it is read.
     #[command(flatten)]
     pub reading: ReadingArgs,

@@ -8,6 +8,7 @@
 //! | [`network`] | the network in real numbers that they make |
 //! | [`integers`] | that network as an integer program, and how its scales are chosen |
 //! | [`plain`] | both executed in the clear |
+//! | [`windows`] | windows over a larger grid, and the blending of their scores |
 //! | [`atomic`] | files that appear whole or not at all |
 //! | `budget` | what a graph may ask for |
 
@@ -21,9 +22,11 @@ pub mod network;
 pub mod plain;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod windows;
 
 pub use error::{Error, Result};
-pub use format::bundle::{Bundle, Prepared};
+pub use format::bundle::Bundle;
+pub use format::prepared::{Inputs, Prepared};
 pub use integers::agreement::Agreement;
 pub use integers::calibrate::{calibrate, observe};
 pub use integers::calibration::Calibration;

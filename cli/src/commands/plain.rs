@@ -14,8 +14,9 @@ use crate::ui::screen;
 /// The `plain` command.
 pub fn run(args: &PlainArgs) -> Result<Done> {
     if let Some(output) = &args.output {
-        let inputs = [Some(("--input", &*args.input)), args.labels.as_deref().map(|p| ("--labels", p))];
-        check_outputs(&inputs.into_iter().flatten().collect::<Vec<_>>(), &[("--output", output)])?;
+        let inputs = args.input.iter().map(|p| ("--input", &**p));
+        let inputs: Vec<_> = inputs.chain(args.labels.as_deref().map(|p| ("--labels", p))).collect();
+        check_outputs(&inputs, &[("--output", output)])?;
     }
     let bundle = Bundle::load(&args.model)?;
     if bundle.preparation.table.is_some() { rows(args, &bundle) } else { volume(args, bundle) }
@@ -72,9 +73,12 @@ fn rows(args: &PlainArgs, bundle: &Bundle) -> Result<Done> {
     if let Some(output) = args.output.as_ref().filter(|path| path.extension().is_none_or(|e| e != "csv")) {
         return Err(Error::Input(format!("--output {}: expected a name that ends in .csv", output.display())));
     }
+    let [table] = &args.input[..] else {
+        return Err(wrong("--input", "is one table for"));
+    };
     let program = bundle.program()?;
     let (mut labels, mut ranges) = (Vec::new(), Vec::<RangeReport>::new());
-    for input in bundle.inputs(&args.input)? {
+    for input in bundle.inputs(table)?.values {
         let run = plain::run(&program, &quantize_input(&input, &program.tensors[program.input]), Rounding::Nearest);
         labels.push(usize::from(run.labels[0]));
         if ranges.is_empty() {

@@ -6,6 +6,7 @@
 //! | [`weights`] | safetensors |
 //! | `fold` | the two as a [`Network`](crate::Network) |
 //! | [`bundle`] | a model's directory: graph, preparation, scales, weights |
+//! | [`prepared`] | a bundle brought to a scan |
 //! | [`onnx`] | a bundle from a model that a training framework exported |
 //! | [`npy`] | arrays of numpy, to check it with |
 
@@ -16,4 +17,5 @@ pub mod graph;
 pub mod npy;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+pub mod prepared;
 pub mod weights;

@@ -7,12 +7,14 @@
 //! | `constants` | what is computed of constants alone |
 //! | `walk` | one walk over the nodes |
 //! | `operators` | what each operator becomes |
+//! | `preparation` | what is done with a scan, as far as the model says it |
 //! | `report` | what stands in the way, all of it in one message |
 //!
 //! One output is taken, the first where none is named, and of the nodes those that it needs.
 
 mod constants;
 mod operators;
+mod preparation;
 mod proto;
 mod report;
 mod tensor;
@@ -33,7 +35,7 @@ use super::graph::{Graph, MAX_ELEMENTS, MAX_NODES, Node, Op, VERSION};
 use super::npy::Array;
 use super::weights::{Weights, printable, read_bounded};
 use crate::atomic::{commit_all, stage};
-use crate::data::prepare::{Normalise, Preparation};
+use crate::data::prepare::Preparation;
 use crate::error::{Error, Result};
 use crate::integers::scales::Quantization;
 use crate::plain::float;
@@ -42,6 +44,8 @@ pub use operators::SUPPORTED;
 
 /// The largest model file that is read; weights may lie in files of their own.
 const MAX_FILE: u64 = 1 << 31;
+/// The most channels of a scan.
+const MAX_INPUT_CHANNELS: usize = 64;
 /// The versions of ONNX's operators whose meaning is known here.
 const OPSETS: std::ops::RangeInclusive<i64> = 11..=23;
 
@@ -56,7 +60,7 @@ pub struct Options {
     pub dims: Option<Vec<usize>>,
     /// The output that is the scores.
     pub output: Option<String>,
-    /// What the client does with its scan; axes to `RAS` and z-scores where it isn't said.
+    /// What the client does with its scan; axes to `RAS`, z-scores, and scans of any size where it isn't said.
     pub preparation: Option<Preparation>,
     /// Whether instance normalisations become such as calibration may fold.
     pub fold: bool,
@@ -120,21 +124,8 @@ pub fn import(path: &Path, options: &Options) -> Result<Imported> {
                 .to_owned(),
         );
     }
-    let preparation = match &options.preparation {
-        Some(preparation) if preparation.pad_to.is_empty() && preparation.table.is_none() => {
-            // The grid is the network's own.
-            Preparation { pad_to: dims[2..].to_vec(), crop: vec![0; dims.len() - 2], ..preparation.clone() }
-        }
-        Some(preparation) => preparation.clone(),
-        None => {
-            notices.push(
-                "preparation: not stated, so axes are turned to RAS and values normalised to mean 0 and deviation 1; say \
-                 what the model was trained with in model.json or with --preparation"
-                    .to_owned(),
-            );
-            prepared(&dims[2..])?
-        }
-    };
+    let layout = graph.check(&file)?;
+    let preparation = preparation::completed(options.preparation.as_ref(), (&graph, &layout), &mut notices)?;
     let classes = classes(options, scores.channels()).map_err(wrong)?;
     let stem = || printable(&path.file_stem().unwrap_or_default().to_string_lossy());
     let model = Model {
@@ -193,12 +184,10 @@ fn input<'a>(graph: &'a proto::Graph, options: &Options) -> std::result::Result<
             "input {name:?}: found dimensions {stated:?}, expected a batch of 1, channels, and a grid in 2D or 3D"
         ));
     }
-    if stated[1] != 1 {
-        return Err(format!(
-            "input {name:?}: found {} channels, expected 1: scans of several are not supported yet",
-            stated[1]
-        ));
-    }
+    let Some(channels) = usize::try_from(stated[1]).ok().filter(|c| (1..=MAX_INPUT_CHANNELS).contains(c)) else {
+        let found = stated[1];
+        return Err(format!("input {name:?}: found {found} channels, expected 1 to {MAX_INPUT_CHANNELS}"));
+    };
     let grid: Option<Vec<usize>> = stated[2..].iter().map(|&d| usize::try_from(d).ok().filter(|&d| d > 0)).collect();
     let fits = |grid: &[usize]| {
         let elements = grid.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
@@ -209,10 +198,10 @@ fn input<'a>(graph: &'a proto::Graph, options: &Options) -> std::result::Result<
     }
     match (&options.dims, grid) {
         (Some(dims), _) if dims.len() == stated.len() - 2 && !dims.contains(&0) => {
-            Ok((name, [&[1, 1], &dims[..]].concat()))
+            Ok((name, [&[1, channels], &dims[..]].concat()))
         }
         (Some(dims), _) => Err(format!("--dims: found {dims:?}, expected {} sizes", stated.len() - 2)),
-        (None, Some(grid)) => Ok((name, [&[1, 1], &grid[..]].concat())),
+        (None, Some(grid)) => Ok((name, [&[1, channels], &grid[..]].concat())),
         (None, None) => {
             Err(format!("input {name:?}: found a grid of any size, expected --dims to say the one to run on"))
         }
@@ -271,20 +260,6 @@ fn finished(mut nodes: Vec<Node>, scores: &Image) -> Graph {
     }
     nodes.push(Node { name: last, op: Op::Argmax, inputs: vec![name] });
     Graph { version: VERSION, nodes }
-}
-
-fn prepared(grid: &[usize]) -> Result<Preparation> {
-    Ok(Preparation {
-        orientation: Some("RAS".parse().map_err(Error::Input)?),
-        spacing: None,
-        resample: None,
-        labels: None,
-        normalise: Some(Normalise::ZScore),
-        clamp: None,
-        pad_to: grid.to_vec(),
-        crop: vec![0; grid.len()],
-        table: None,
-    })
 }
 
 fn classes(options: &Options, channels: usize) -> std::result::Result<Vec<String>, String> {
