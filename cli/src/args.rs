@@ -250,6 +250,12 @@ pub struct ImportArgs {
     /// What the client does with its scan: `preparation` of a bundle's model.json in a file of its own.
     #[arg(long, value_name = "P.json")]
     pub preparation: Option<PathBuf>,
+    /// Take preparation, windows and classes from a bundle of MONAI: its configs/inference.json and metadata.json.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["preparation", "nnunet"])]
+    pub monai: Option<PathBuf>,
+    /// Take preparation, windows and classes from a model of nnU-Net: its plans.json and dataset.json.
+    #[arg(long, value_name = "DIR", conflicts_with = "preparation")]
+    pub nnunet: Option<PathBuf>,
     /// What becomes of instance normalisations, which have no exact form yet.
     #[arg(long, value_enum)]
     pub instance_norm: Option<InstanceNormChoice>,

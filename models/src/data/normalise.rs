@@ -100,7 +100,7 @@ impl Normalise {
     }
 
     /// Whether its numbers make sense, whatever the volume.
-    pub(super) fn is_sound(self) -> bool {
+    pub(crate) fn is_sound(self) -> bool {
         let rising = |[low, high]: [f64; 2]| low.is_finite() && high.is_finite() && low < high;
         match self {
             Self::ZScore | Self::ZScoreNonzero | Self::None => true,

@@ -17,7 +17,11 @@ pub fn load(paths: &[&Path], channels: usize, options: &ReadOptions) -> Result<V
     };
     let mut scan: Vec<Volume> = Vec::with_capacity(channels);
     for path in &all {
-        for volume in Volume::load_all(path, options)? {
+        let volumes = match channels {
+            1 => vec![Volume::load_with(path, options)?],
+            _ => Volume::load_all(path, options)?,
+        };
+        for volume in volumes {
             let volume = match scan.first() {
                 None => volume,
                 Some(first) => like(first, volume).map_err(|what| {

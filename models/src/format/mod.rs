@@ -8,6 +8,7 @@
 //! | [`bundle`] | a model's directory: graph, preparation, scales, weights |
 //! | [`prepared`] | a bundle brought to a scan |
 //! | [`onnx`] | a bundle from a model that a training framework exported |
+//! | [`training`] | what the folder of a trained model says |
 //! | [`npy`] | arrays of numpy, to check it with |
 
 pub mod bundle;
@@ -18,4 +19,5 @@ pub mod npy;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod prepared;
+pub mod training;
 pub mod weights;

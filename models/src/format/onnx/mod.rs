@@ -5,7 +5,8 @@
 //! | `proto` | the messages of a file |
 //! | `tensor` | constants, in the file or beside it |
 //! | `constants` | what is computed of constants alone |
-//! | `walk` | one walk over the nodes |
+//! | `draft` | the graph in the making |
+//! | `walk` | one walk over the nodes, which draws it |
 //! | `operators` | what each operator becomes |
 //! | `preparation` | what is done with a scan, as far as the model says it |
 //! | `report` | what stands in the way, all of it in one message |
@@ -13,6 +14,7 @@
 //! One output is taken, the first where none is named, and of the nodes those that it needs.
 
 mod constants;
+mod draft;
 mod operators;
 mod preparation;
 mod proto;
@@ -27,9 +29,9 @@ use prost::Message;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
+use self::draft::{Draft, Image};
 use self::report::{Offence, message};
 use self::tensor::Reader;
-use self::walk::{Image, Walk};
 use super::bundle::{Bundle, Card, MODEL_FILE, Model, WEIGHTS_FILE};
 use super::graph::{Graph, MAX_ELEMENTS, MAX_NODES, Node, Op, VERSION};
 use super::npy::Array;
@@ -101,20 +103,20 @@ pub fn import(path: &Path, options: &Options) -> Result<Imported> {
     let (input, dims) = input(graph, options).map_err(wrong)?;
     let nodes = needed(graph, output);
     let reader = Reader { folder: path.parent().map_or_else(PathBuf::new, Path::to_owned) };
-    let mut walk = Walk::new(&reader, options.fold, input, &dims);
+    let mut draft = Draft::new(&reader, options.fold, input, &dims);
     let read: HashSet<&str> = nodes.iter().flat_map(|n| &n.input).map(String::as_str).collect();
     for tensor in graph.initializer.iter().filter(|t| read.contains(t.name.as_str())) {
         let read = reader.read(tensor).map_err(|what| wrong(format!("tensor {:?}: {what}", tensor.name)))?;
-        walk.constant(&tensor.name, read);
+        draft.constant(&tensor.name, read);
     }
-    walk.walk(&nodes, output);
-    let scores = scores(&mut walk, output);
-    if !walk.offences.is_empty() {
-        let text = message(&file, nodes.len(), &walk.offences);
+    draft.walk(&nodes, output);
+    let scores = scores(&mut draft, output);
+    if !draft.offences.is_empty() {
+        let text = message(&file, nodes.len(), &draft.offences);
         return Err(Error::Model(text.lines().map(printable).collect::<Vec<_>>().join("\n")));
     }
     let scores = scores.ok_or_else(|| wrong(format!("output {output:?}: found nothing that depends on the input")))?;
-    let Walk { nodes, tensors, .. } = walk;
+    let Draft { nodes, tensors, .. } = draft;
     let graph = finished(nodes, &scores);
     let approximate = graph.nodes.iter().any(|n| matches!(n.op, Op::InstanceNorm { .. }));
     if approximate {
@@ -223,11 +225,11 @@ fn needed<'a>(graph: &'a proto::Graph, output: &str) -> Vec<&'a proto::Node> {
 }
 
 /// The scores, if the walk came to them.
-fn scores(walk: &mut Walk, output: &str) -> Option<Image> {
-    let image = walk.image_of(output)?.clone();
+fn scores(draft: &mut Draft, output: &str) -> Option<Image> {
+    let image = draft.image_of(output)?.clone();
     let mut offend = |operator: &str, found: String, supported: &str| {
         let (node, operator) = (output.to_owned(), operator.to_owned());
-        walk.offences.push(Offence { node, operator, found, supported: supported.to_owned() });
+        draft.offences.push(Offence { node, operator, found, supported: supported.to_owned() });
     };
     if image.is_turned() {
         offend(

@@ -1,8 +1,8 @@
 //! What is done with a scan before an imported network, as far as the model alone says it.
 
-use super::super::graph::{Graph, Layout, Op};
 use crate::data::prepare::{Channel, Crop, Normalise, Preparation, Window};
 use crate::error::{Error, Result};
+use crate::format::graph::{Graph, Layout, Op};
 use crate::windows::{Blend, Positions, Sliding};
 
 /// Adds what is not said: the grid, and without any preparation axes and normalisation, with a notice.
