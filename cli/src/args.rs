@@ -111,11 +111,15 @@ impl From<GarbleChoice> for GatePlace {
 }
 
 /// How a volume is read.
-#[derive(Args, Clone, Copy, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct ReadingArgs {
     /// The way the axes run (RAS, LPS, ...) in a file that states no orientation.
     #[arg(long, value_name = "RAS")]
     pub assume: Option<Orientation>,
+    /// Where the voxels of an array (.npy) lie: an array of 4x4 numbers, from indices to millimetres right, anterior and
+    /// superior, as nibabel has it.
+    #[arg(long, value_name = "A.npy")]
+    pub affine: Option<PathBuf>,
     /// Read voxels that are not a number as this value.
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true, value_parser = finite)]
     pub nan: Option<f64>,
@@ -136,7 +140,7 @@ pub struct SegmentArgs {
     /// The model: a directory with model.json and weights.safetensors.
     #[arg(short, long, value_name = "BUNDLE")]
     pub model: PathBuf,
-    /// The volume: NIfTI-1 or -2, compressed or not, or one of a pair of .hdr and .img. Of a scan of several channels
+    /// The volume: NIfTI-1 or -2, compressed or not, one of a pair of .hdr and .img, or an array (.npy). Of a scan of several channels
     /// once for each, in the model's order, or one file of four dimensions, or the one that ends in _0000.
     #[arg(short, long, value_name = "IN.nii.gz", required = true)]
     pub input: Vec<PathBuf>,
@@ -203,7 +207,7 @@ pub struct PlainArgs {
     /// The model: a directory with model.json and weights.safetensors.
     #[arg(short, long, value_name = "BUNDLE")]
     pub model: PathBuf,
-    /// The volume: NIfTI-1 or -2, compressed or not, or one of a pair of .hdr and .img. Of a scan of several channels
+    /// The volume: NIfTI-1 or -2, compressed or not, one of a pair of .hdr and .img, or an array (.npy). Of a scan of several channels
     /// once for each, in the model's order, or one file of four dimensions, or the one that ends in _0000.
     #[arg(short, long, value_name = "IN.nii.gz", required = true)]
     pub input: Vec<PathBuf>,

@@ -39,10 +39,14 @@ pub struct Input {
 
 impl Input {
     /// Reads a volume for a bundle and, if given, true labels.
-    pub fn load(bundle: Bundle, inputs: &[PathBuf], labels: Option<&Path>, reading: ReadingArgs) -> Result<Self> {
+    pub fn load(bundle: Bundle, inputs: &[PathBuf], labels: Option<&Path>, reading: &ReadingArgs) -> Result<Self> {
         // The scales are there, or nothing needs to be read.
         bundle.program()?;
-        let options = ReadOptions { assume: reading.assume, nan: reading.nan };
+        let options = ReadOptions {
+            assume: reading.assume,
+            nan: reading.nan,
+            affine: reading.affine.as_deref().map(scan::affine).transpose()?,
+        };
         let paths: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
         let mut scan = scan::load(&paths, bundle.preparation.count(), &options)?;
         let input = paths[0];
@@ -63,7 +67,7 @@ impl Input {
     }
 
     /// How the command ends once the labels are written.
-    pub fn done(&self, reading: ReadingArgs) -> Done {
+    pub fn done(&self, reading: &ReadingArgs) -> Done {
         if self.seen.part && !reading.crop { Done::Part } else { Done::Whole }
     }
 

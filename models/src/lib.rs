@@ -10,6 +10,7 @@
 //! | [`plain`] | both executed in the clear |
 //! | [`windows`] | windows over a larger grid, and the blending of their scores |
 //! | [`atomic`] | files that appear whole or not at all |
+//! | `reading` | files within bounds |
 //! | `budget` | what a graph may ask for |
 
 pub mod atomic;
@@ -20,6 +21,7 @@ pub mod format;
 pub mod integers;
 pub mod network;
 pub mod plain;
+mod reading;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod windows;

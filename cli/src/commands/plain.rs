@@ -27,7 +27,7 @@ fn volume(args: &PlainArgs, bundle: Bundle) -> Result<Done> {
     if let Some(output) = &args.output {
         check_volume_name("--output", output)?;
     }
-    let input = Input::load(bundle, &args.input, args.labels.as_deref(), args.reading)?;
+    let input = Input::load(bundle, &args.input, args.labels.as_deref(), &args.reading)?;
     let map_flag = args.output.as_ref().map(|_| "--output").or(args.labels.as_ref().map(|_| "--labels"));
     if let (true, Some(flag)) = (input.program.gives_class(), map_flag) {
         let model = args.model.display();
@@ -54,7 +54,7 @@ fn volume(args: &PlainArgs, bundle: Bundle) -> Result<Done> {
     }
     screen::check()?;
     atomic::commit_all(output.into_iter().collect())?;
-    Ok(input.done(args.reading))
+    Ok(input.done(&args.reading))
 }
 
 /// On a table: a class for each row.
@@ -65,6 +65,7 @@ fn rows(args: &PlainArgs, bundle: &Bundle) -> Result<Done> {
         ("--labels", args.labels.is_some()),
         ("--crop", reading.crop),
         ("--assume", reading.assume.is_some()),
+        ("--affine", reading.affine.is_some()),
         ("--nan", reading.nan.is_some()),
     ];
     if let Some((flag, _)) = flags.into_iter().find(|(_, given)| *given) {

@@ -121,7 +121,7 @@ fn load(args: &SegmentArgs) -> Result<Input> {
              (`blindvox plain` takes rows)"
         )));
     }
-    let input = Input::load(bundle, &args.input, args.labels.as_deref(), args.reading)?;
+    let input = Input::load(bundle, &args.input, args.labels.as_deref(), &args.reading)?;
     if input.program.gives_class() {
         let model = args.model.display();
         return Err(Error::Input(format!(
@@ -239,7 +239,7 @@ pub fn run(args: &SegmentArgs) -> Result<Done> {
     screen::check()?;
     atomic::commit_all(outputs)?;
     folder.into_iter().for_each(files::Folder::keep);
-    Ok(job.done(args.reading))
+    Ok(job.done(&args.reading))
 }
 
 fn hex(digest: &[u8]) -> String {

@@ -7,6 +7,7 @@
 //! | [`prepare`] | a volume to the network's input |
 //! | [`normalise`] | intensities that can be compared |
 //! | [`scan`] | channels on one grid |
+//! | [`npy`] | arrays of numpy |
 //! | [`placement`] | where that lies in the volume; labels back to the volume's grid |
 //! | [`dice`] | the overlap of labels |
 //! | [`statistics`] | volumes, means and boxes of classes |
@@ -16,6 +17,7 @@ pub mod dice;
 pub mod labels;
 pub mod nifti;
 pub mod normalise;
+pub mod npy;
 pub mod placement;
 pub mod prepare;
 pub mod scan;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fold;
 use super::graph::{Graph, Layout, MAX_NAME, Node, Op};
-use super::weights::{Weights, printable, read_bounded};
+use super::weights::Weights;
 use crate::atomic::write_atomic;
 use crate::data::prepare::Preparation;
 use crate::error::{Error, Result};
@@ -14,6 +14,7 @@ use crate::integers::calibration::Calibration;
 use crate::integers::calibration::Norms;
 use crate::integers::scales::Quantization;
 use crate::network::{Network, Shape};
+use crate::reading::{printable, read_bounded};
 
 /// The file with everything but the weights.
 pub const MODEL_FILE: &str = "model.json";

@@ -9,13 +9,10 @@
 //! | [`prepared`] | a bundle brought to a scan |
 //! | [`onnx`] | a bundle from a model that a training framework exported |
 //! | [`training`] | what the folder of a trained model says |
-//! | [`npy`] | arrays of numpy, to check it with |
 
 pub mod bundle;
 mod fold;
 pub mod graph;
-#[cfg(feature = "onnx")]
-pub mod npy;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod prepared;

@@ -22,9 +22,9 @@ use super::streams::streams;
 use crate::error::{Error, Result};
 use crate::format::bundle::Bundle;
 use crate::format::graph::VERSION;
-use crate::format::weights::printable;
 use crate::network::{Node, Op};
 use crate::plain::float;
+use crate::reading::printable;
 use crate::windows::SCORE_BITS;
 
 /// The fewest volumes whose statistics may stand for those of others.

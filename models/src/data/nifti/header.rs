@@ -249,6 +249,11 @@ impl Header {
         }
     }
 
+    /// A header that says nothing but the sides of voxels, which are 1 mm.
+    pub fn unstated(dims: [usize; 3]) -> Self {
+        Self { sform_code: 0, ..Self::new(dims, 1.0) }
+    }
+
     /// Where the grid lies: the `sform` if its code is over 0, else the `qform`, else what the user assumed.
     pub fn affine(&self) -> Option<Affine> {
         self.sform().or_else(|| self.qform()).or(self.assumed)
@@ -260,7 +265,7 @@ impl Header {
     }
 
     /// Says which way the axes run, where the file doesn't.
-    pub(super) fn assume(&mut self, orientation: Orientation) {
+    pub(crate) fn assume(&mut self, orientation: Orientation) {
         self.assumed = Some(orientation.affine(self.pixdim()));
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::header::{self, Promise};
 use super::stream::Stream;
-use super::{Orientation, Volume, foreign};
+use super::{Affine, Orientation, Volume, foreign};
 use crate::error::{Error, Result};
 
 /// The most channels of a scan.
@@ -18,6 +18,8 @@ pub struct ReadOptions {
     pub assume: Option<Orientation>,
     /// The value of voxels that are not a number; without it they are an error.
     pub nan: Option<f64>,
+    /// Where the voxels of an array lie, which a NIfTI file says itself.
+    pub affine: Option<Affine>,
 }
 
 impl Volume {

@@ -34,13 +34,14 @@ use self::report::{Offence, message};
 use self::tensor::Reader;
 use super::bundle::{Bundle, Card, MODEL_FILE, Model, WEIGHTS_FILE};
 use super::graph::{Graph, MAX_ELEMENTS, MAX_NODES, Node, Op, VERSION};
-use super::npy::Array;
-use super::weights::{Weights, printable, read_bounded};
+use super::weights::Weights;
 use crate::atomic::{commit_all, stage};
+use crate::data::npy::Array;
 use crate::data::prepare::Preparation;
 use crate::error::{Error, Result};
 use crate::integers::scales::Quantization;
 use crate::plain::float;
+use crate::reading::{printable, read_bounded};
 
 pub use operators::SUPPORTED;
 

@@ -14,9 +14,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::weights::{printable, read_bounded};
 use crate::data::prepare::Preparation;
 use crate::error::{Error, Result};
+use crate::reading::{printable, read_bounded};
 
 /// The largest file that is read.
 const MAX_FILE: u64 = 1 << 24;
