@@ -260,6 +260,7 @@ mod tests {
                     Step::Linear(l) => 1u64 << (30 - l.shift),
                     Step::Square { .. } => 1 << 15,
                     Step::Relu { bits, .. } | Step::MaxPool { bits, .. } | Step::Argmax { bits, .. } => 1 << (bits - 1),
+                    Step::Blend { .. } => unreachable!("these networks run in one pass"),
                     Step::AvgPool { .. } | Step::Flatten { .. } | Step::Interleave { .. } | Step::Resize { .. } => {
                         1 << 31
                     }

@@ -85,8 +85,8 @@ fn comparisons(program: &Program, step: &Step) -> Option<(usize, u32)> {
     match step {
         Step::Relu { input, bits, .. } => Some((elements(*input), *bits)),
         Step::MaxPool { input, output, bits, .. } => Some((elements(*input) - elements(*output), bits + 1)),
-        Step::Argmax { input, bits, .. } => {
-            Some((elements(*input) - elements(*input) / program.classes.max(1), bits + 1))
+        Step::Argmax { bits, .. } | Step::Blend { bits, .. } => {
+            Some((program.labelled() * program.classes.saturating_sub(1), bits + 1))
         }
         _ => None,
     }
@@ -98,7 +98,9 @@ fn cpu(program: &Program, ways: &Ways) -> f64 {
         Source::SoftSpoken => COT.ns,
         Source::Silent => SILENT.ns,
     };
-    let compared = program.steps.iter().filter_map(|step| comparisons(program, step)).map(|(n, bits)| {
+    let times = |step: &Step| if step.output().is_some() { program.passes() } else { 1 };
+    let compared = program.steps.iter().filter_map(|step| comparisons(program, step).map(|found| (step, found)));
+    let compared = compared.map(|(step, (n, bits))| {
         let each = match ways.compare {
             Comparison::Transfers => WORD.ns,
             Comparison::SignSelect => AND.ns * f64::from(bits - 1) + LABEL.ns * f64::from(bits),
@@ -106,7 +108,7 @@ fn cpu(program: &Program, ways: &Ways) -> f64 {
                 AND.ns * arithmetic::relu(bits as usize).ands() as f64 + LABEL.ns * f64::from(bits)
             }
         };
-        each * n as f64
+        each * (n * times(step)) as f64
     });
     (compared.sum::<f64>() + each * transfers as f64) * 1e-9
 }
@@ -126,9 +128,11 @@ pub fn flights(program: &Program, compare: Comparison) -> usize {
         Step::Relu { .. } => level,
         Step::MaxPool { window, .. } => level * levels(window.iter().product()),
         Step::Argmax { .. } => level * levels(program.classes) + 1,
+        Step::Blend { windows, .. } => (level * levels(program.classes) + 1) * windows.starts[0].len(),
         Step::AvgPool { .. } | Step::Flatten { .. } | Step::Interleave { .. } | Step::Resize { .. } => 0,
     };
-    program.steps.iter().map(step).sum()
+    let times = |s: &Step| if s.output().is_some() { program.passes() } else { 1 };
+    program.steps.iter().map(|s| step(s) * times(s)).sum()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! | [`preprocess`] | the source of square pairs, or all of them: no input is needed |
 //! | [`online`] | the steps of the program, both parties' halves |
 //! | `ways` | the protocols that the steps call |
+//! | `windows` | runs in windows, whose scores are blended in shares |
 //! | [`hiding`] | how well a run's replies hide the weights |
 //! | [`trace`] | checks of every step from both parties' shares, for tests |
 //! | [`sample`] | the same at sampled positions, for large runs |
@@ -22,3 +23,4 @@ pub mod sample;
 pub mod session;
 pub mod trace;
 mod ways;
+mod windows;

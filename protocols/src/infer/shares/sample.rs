@@ -201,6 +201,8 @@ fn value(program: &Program, step: &Step, voxel: usize, x: &[i64]) -> Vec<i64> {
             x.iter().skip(phase).step_by(fd * fh * fw).copied().collect()
         }
         Step::AvgPool { window, .. } => x.chunks(window.iter().product()).map(|w| w.iter().sum()).collect(),
+        // Samples are of runs in one pass.
+        Step::Blend { .. } => Vec::new(),
         Step::Argmax { .. } => {
             let best = (1..x.len()).fold(0, |best, c| if x[c] > x[best] { c } else { best });
             vec![best as i64]
