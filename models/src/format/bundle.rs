@@ -14,7 +14,7 @@ use crate::data::prepare::Preparation;
 use crate::error::{Error, Result};
 use crate::integers::calibration::Calibration;
 use crate::integers::calibration::Norms;
-use crate::integers::lower::{self, Lowered};
+use crate::integers::lower::{self, Activations, Lowered};
 use crate::integers::program::Program;
 use crate::integers::quantize::{self, quantize_input};
 use crate::integers::scales::Quantization;
@@ -276,7 +276,7 @@ impl Bundle {
     }
 
     pub(crate) fn lowered(&self) -> Result<Lowered> {
-        lower::lower(&self.folded_network()?)
+        lower::lower(&self.folded_network()?, Activations::Folded)
     }
 
     /// The network in integers.
@@ -286,6 +286,15 @@ impl Bundle {
     /// few spare bits.
     pub fn program(&self) -> Result<Program> {
         quantize::quantize(&self.lowered()?, &self.quantization, self.preparation.bounds().is_some())
+    }
+
+    /// The network in integers for runs that compute any activation in one step: see [`Activations::Whole`].
+    ///
+    /// # Errors
+    /// As [`Self::program`].
+    pub fn whole_program(&self) -> Result<Program> {
+        let lowered = lower::lower(&self.folded_network()?, Activations::Whole)?;
+        quantize::quantize(&lowered, &self.quantization, self.preparation.bounds().is_some())
     }
 
     /// The network's inputs in a file: one of a volume, one a row of a table.

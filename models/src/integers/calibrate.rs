@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use super::agreement::{Agreement, agreement};
 use super::calibration::{Calibration, Input, Level, Norms};
 use super::equalise;
-use super::lower::{Lowered, RealOp, lower};
+use super::lower::{Activations, Lowered, RealOp, lower};
+use super::pieces::Pieces;
 use super::program::TensorId;
 use super::quantize::{accumulator_scale, largest_scale, required_bits, weight_maxima, weight_scale};
 use super::scales::{
@@ -37,7 +38,8 @@ const FEWEST_FOLDED: usize = 10;
 /// tensor can't have its spare bits.
 pub fn calibrate(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<Vec<Agreement>> {
     let norms = norms(bundle, volumes)?;
-    let lowered = lower(&bundle.network()?.folded(&norms)?)?;
+    let kind = if bundle.preparation.table.is_some() { Activations::Whole } else { Activations::Folded };
+    let lowered = lower(&bundle.network()?.folded(&norms)?, kind)?;
     let mut seen = survey(bundle, &lowered, volumes)?;
     seen.calibration.norms = norms;
     let bits = equalise::choose(&lowered, &seen.maxima);
@@ -182,7 +184,12 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
             RealOp::Linear(linear) => {
                 let accumulator = accumulator_scale(linear, lowered, wanted, maxima[t], |i| scales[i]);
                 let scale = required[t].map_or_else(|| shared(t, spare), |bits| fit(t, bits, spare));
-                scale.clamp(accumulator - MAX_LINEAR_SHIFT as i32, accumulator)
+                let scale = scale.clamp(accumulator - MAX_LINEAR_SHIFT as i32, accumulator);
+                let read = lowered.steps.iter().filter_map(|s| match &s.op {
+                    RealOp::Pieces(input, real) if *input == t => Some(real),
+                    _ => None,
+                });
+                read.fold(scale, |scale, real| Pieces::largest_scale(real, scale, 2f64.powi(ACCUMULATOR_BITS - accumulator)))
             }
             RealOp::Square(input) => {
                 let widest = (2 * SQUARE_INPUT_BITS).min(STREAM_BITS + 2 * wanted.spare_bits);
@@ -190,7 +197,9 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
                 shared(t, spare).min(fit(t, widest, spare)).clamp(exact - MAX_SQUARE_SHIFT as i32, exact)
             }
             RealOp::Relu(input)
+            | RealOp::Pieces(input, _)
             | RealOp::MaxPool(input, _)
+            | RealOp::MinPool(input, _)
             | RealOp::Flatten(input)
             | RealOp::Interleave(input, _)
             | RealOp::Resize(input, _) => scales[*input],

@@ -41,7 +41,9 @@ pub(super) fn transfers(program: &Program, ways: &Ways) -> [usize; 2] {
         Step::AvgPool { output, .. }
         | Step::Flatten { output, .. }
         | Step::Interleave { output, .. }
-        | Step::Resize { output, .. } => provided(*output, 32),
+        | Step::Resize { output, .. }
+        | Step::Activation { output, .. }
+        | Step::MinPool { output, .. } => provided(*output, 32),
         Step::Argmax { input, bits, .. } => {
             let matches = elements(*input) - elements(*input) / program.classes.max(1);
             match_of(bits + 1, 2).map(|n| n * matches)

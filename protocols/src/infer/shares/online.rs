@@ -20,7 +20,7 @@ use blindvox_engine::stack::leaving_nothing;
 use blindvox_models::{Linear, Program, Step, TensorId};
 use blindvox_net::channel::Party;
 
-use super::hiding;
+use super::{hiding, public};
 use super::preprocess::Ready;
 use super::sample::Samples;
 use super::session::Session;
@@ -252,6 +252,7 @@ impl<'a> Online<'a> {
                 let y = grids::repeat(&self.tensors[*input].full, self.program.tensors[*input].dims, *factor)?;
                 self.provide(*output, y, 32)?;
             }
+            Step::Activation { .. } | Step::MinPool { .. } => return Err(public::needs_dealer(step)),
             Step::Argmax { input, bits, .. } => {
                 let Session { peer, protocols, .. } = &mut self.session;
                 return protocols.nonlinear.argmax(
