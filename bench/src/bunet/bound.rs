@@ -55,6 +55,7 @@ fn nanoseconds(program: &Program, step: &Step, kind: Comparison) -> Result<f64> 
                 + elements(*input) * LABEL.ns * f64::from(*bits)
         }
         Step::AvgPool { .. } | Step::Flatten { .. } | Step::Interleave { .. } | Step::Resize { .. } => 0.0,
+        Step::Activation { .. } | Step::MinPool { .. } => unreachable!("no step of BUNET's"),
         Step::Argmax { input, bits, .. } => {
             let voxels = elements(*input) / program.classes as f64;
             let ands = arithmetic::argmax(program.classes, *bits as usize).ands();

@@ -9,7 +9,7 @@ use crate::data::placement::Placement;
 use crate::data::scan;
 use crate::error::{Error, Result};
 use crate::integers::calibration::Norms;
-use crate::integers::lower::{self, Lowered};
+use crate::integers::lower::{self, Activations, Lowered};
 use crate::integers::program::Program;
 use crate::integers::quantize::{self, quantize_input};
 use crate::network::Network;
@@ -82,8 +82,17 @@ impl Bundle {
     }
 
     /// Lowered for one pass over a grid, with these statistics.
-    pub(crate) fn lowered_for(&self, grid: [usize; 3], norms: &Norms) -> Result<Lowered> {
-        lower::lower(&self.network_for(grid)?.folded(norms)?)
+    pub(crate) fn lowered_for(&self, grid: [usize; 3], norms: &Norms, activations: Activations) -> Result<Lowered> {
+        lower::lower(&self.network_for(grid)?.folded(norms)?, activations)
+    }
+
+    /// The network in integers for runs that compute any activation in one step: see [`Activations::Whole`].
+    ///
+    /// # Errors
+    /// As [`Self::program`].
+    pub fn whole_program(&self) -> Result<Program> {
+        let lowered = self.lowered_for(self.input_shape().dims, self.norms(), Activations::Whole)?;
+        quantize::quantize(&lowered, &self.quantization, self.preparation.bounds().is_some())
     }
 
     /// The network in integers, on its own grid.
@@ -100,7 +109,7 @@ impl Bundle {
     /// # Errors
     /// As [`Self::program`], and [`Error::Input`] for a grid that the network doesn't take.
     pub fn program_for(&self, grid: [usize; 3]) -> Result<Program> {
-        let lowered = self.lowered_for(grid, self.norms())?;
+        let lowered = self.lowered_for(grid, self.norms(), Activations::Folded)?;
         let program = quantize::quantize(&lowered, &self.quantization, self.preparation.bounds().is_some())?;
         match self.windows(grid)? {
             None => Ok(program),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::equalise::channel_bits;
-use super::lower::Lowered;
+use super::lower::{Activations, Lowered};
 use super::program::{Program, TensorId};
 use super::quantize::quantize_input;
 use super::streams::streams;
@@ -117,7 +117,8 @@ pub fn agreement(bundle: &Bundle, path: &Path) -> Result<Agreement> {
 fn cause_in(bundle: &Bundle, path: &Path, worst: usize) -> Result<Option<Cause>> {
     let passes = bundle.passes(bundle.inputs(path)?)?;
     let at = if bundle.preparation.sliding().is_some() { passes.values.len() / 2 } else { worst };
-    let (lowered, program) = (bundle.lowered_for(passes.grid, bundle.norms())?, bundle.program_for(passes.grid)?);
+    let lowered = bundle.lowered_for(passes.grid, bundle.norms(), Activations::Folded)?;
+    let program = bundle.program_for(passes.grid)?;
     let input = &passes.values[at];
     let real = streams(&lowered, input);
     let integers = quantize_input(input, &program.tensors[program.input]);

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use super::agreement::{Agreement, agreement};
 use super::calibration::{Calibration, Input, Level, Norms};
 use super::equalise;
-use super::lower::{Lowered, RealOp};
+use super::lower::{Activations, Lowered, RealOp};
+use super::pieces::Pieces;
 use super::program::TensorId;
 use super::quantize::{accumulator_scale, largest_scale, required_bits, weight_maxima, weight_scale};
 use super::scales::{
@@ -41,7 +42,8 @@ pub fn calibrate(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<Vec<Agreeme
         bundle.quantization.argmax_bits = bundle.quantization.argmax_bits.min(SCORE_BITS);
     }
     let norms = norms(bundle, volumes)?;
-    let lowered = bundle.lowered_for(bundle.input_shape().dims, &norms)?;
+    let kind = if bundle.preparation.table.is_some() { Activations::Whole } else { Activations::Folded };
+    let lowered = bundle.lowered_for(bundle.input_shape().dims, &norms, kind)?;
     let mut seen = survey(bundle, (&lowered, &norms), volumes)?;
     seen.calibration.norms = norms;
     let bits = equalise::choose(&lowered, &seen.maxima);
@@ -67,7 +69,7 @@ pub fn calibrate(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<Vec<Agreeme
 /// As [`calibrate`].
 pub fn observe(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<Vec<Agreement>> {
     let norms = bundle.norms().clone();
-    let lowered = bundle.lowered_for(bundle.input_shape().dims, &norms)?;
+    let lowered = bundle.lowered_for(bundle.input_shape().dims, &norms, Activations::Folded)?;
     let mut seen = survey(bundle, (&lowered, &norms), volumes)?;
     seen.calibration.norms = norms;
     keep(bundle, seen.calibration, volumes)
@@ -132,7 +134,7 @@ fn survey(bundle: &Bundle, (lowered, norms): (&Lowered, &Norms), volumes: &[Path
         let passes = bundle.passes(whole.clone())?;
         let other = match passes.grid == lowered.streams[0].dims {
             true => None,
-            false => Some(bundle.lowered_for(passes.grid, norms)?),
+            false => Some(bundle.lowered_for(passes.grid, norms, Activations::Folded)?),
         };
         for input in &passes.values {
             widen(&mut maxima, &mut squares, &streams(other.as_ref().unwrap_or(lowered), input));
@@ -208,7 +210,14 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
             RealOp::Linear(linear) => {
                 let accumulator = accumulator_scale(linear, lowered, wanted, maxima[t], |i| scales[i]);
                 let scale = required[t].map_or_else(|| shared(t, spare), |bits| fit(t, bits, spare));
-                within(accumulator - MAX_LINEAR_SHIFT as i32, scale, accumulator)?
+                let scale = within(accumulator - MAX_LINEAR_SHIFT as i32, scale, accumulator)?;
+                let read = lowered.steps.iter().filter_map(|s| match &s.op {
+                    RealOp::Pieces(input, real) if *input == t => Some(real),
+                    _ => None,
+                });
+                read.fold(scale, |scale, real| {
+                    Pieces::largest_scale(real, scale, 2f64.powi(ACCUMULATOR_BITS - accumulator))
+                })
             }
             RealOp::Square(input) => {
                 let widest = (2 * SQUARE_INPUT_BITS).min(STREAM_BITS + 2 * wanted.spare_bits);
@@ -216,7 +225,9 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
                 within(exact - MAX_SQUARE_SHIFT as i32, shared(t, spare).min(fit(t, widest, spare)), exact)?
             }
             RealOp::Relu(input)
+            | RealOp::Pieces(input, _)
             | RealOp::MaxPool(input, _)
+            | RealOp::MinPool(input, _)
             | RealOp::Flatten(input)
             | RealOp::Interleave(input, _)
             | RealOp::Resize(input, _) => scales[*input],

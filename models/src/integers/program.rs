@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::pieces::Pieces;
 use crate::error::{Error, Result};
 use crate::network::LinearKind;
 use crate::windows::{MAX_SUM_BITS, SCORE_BITS, Windows};
@@ -140,6 +141,28 @@ pub enum Step {
         /// |x| < 2^(bits-1).
         bits: u32,
     },
+    /// A function of each element, piece by piece.
+    Activation {
+        /// The layer.
+        name: String,
+        /// Read.
+        input: TensorId,
+        /// Written, at the input's scale.
+        output: TensorId,
+        /// The function of the input's integers.
+        pieces: Pieces,
+    },
+    /// Minimum over windows, which don't overlap.
+    MinPool {
+        /// The layer.
+        name: String,
+        /// Read.
+        input: TensorId,
+        /// Written, at the input's scale.
+        output: TensorId,
+        /// Window along D, H, W; divides the input's dims.
+        window: [usize; 3],
+    },
     /// The same values, each a channel of its own, in the order C, D, H, W: the tensor's own.
     Flatten {
         /// The layer.
@@ -235,6 +258,8 @@ impl Step {
             | Step::Flatten { name, .. }
             | Step::Interleave { name, .. }
             | Step::Resize { name, .. }
+            | Step::Activation { name, .. }
+            | Step::MinPool { name, .. }
             | Step::Argmax { name, .. }
             | Step::Blend { name, .. } => name,
         }
@@ -252,6 +277,8 @@ impl Step {
             Step::Flatten { .. } => "flatten",
             Step::Interleave { .. } => "interleave",
             Step::Resize { .. } => "resize",
+            Step::Activation { .. } => "activation",
+            Step::MinPool { .. } => "min_pool",
             Step::Argmax { .. } => "argmax",
             Step::Blend { .. } => "blend",
         }
@@ -268,6 +295,8 @@ impl Step {
             | Step::Flatten { input, .. }
             | Step::Interleave { input, .. }
             | Step::Resize { input, .. }
+            | Step::Activation { input, .. }
+            | Step::MinPool { input, .. }
             | Step::Argmax { input, .. }
             | Step::Blend { input, .. } => std::slice::from_ref(input),
         }
@@ -283,7 +312,9 @@ impl Step {
             | Step::AvgPool { output, .. }
             | Step::Flatten { output, .. }
             | Step::Interleave { output, .. }
-            | Step::Resize { output, .. } => Some(*output),
+            | Step::Resize { output, .. }
+            | Step::Activation { output, .. }
+            | Step::MinPool { output, .. } => Some(*output),
             Step::Argmax { .. } | Step::Blend { .. } => None,
         }
     }

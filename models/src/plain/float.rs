@@ -88,11 +88,16 @@ fn value(network: &Network, at: NodeId, values: &[Vec<f32>]) -> Vec<f32> {
             let of = |(i, &x): (usize, &f32)| (a[i / voxels] * x + b[i / voxels]) * x + c[i / voxels];
             input.iter().enumerate().map(of).collect()
         }
+        Op::Activation(Activation::Pieces(pieces)) => {
+            let of = |&x: &f32| pieces.iter().find(|p| p.holds(x.into())).map_or(f32::NAN, |p| p.at(x.into()) as f32);
+            input.iter().map(of).collect()
+        }
         Op::AvgPool(window) => {
             let share = 1.0 / window.iter().product::<usize>() as f32;
             kernels::pool(input, dims, *window, 0.0, |a, b| a + b).into_iter().map(|v| v * share).collect()
         }
         Op::MaxPool(window) => kernels::pool(input, dims, *window, f32::NEG_INFINITY, f32::max),
+        Op::MinPool(window) => kernels::pool(input, dims, *window, f32::INFINITY, f32::min),
         Op::Add => {
             let mut sum = input.clone();
             for &other in &node.inputs[1..] {

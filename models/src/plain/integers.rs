@@ -166,6 +166,11 @@ pub fn before_shift(program: &Program, step: &Step, inputs: &[&[i32]]) -> (Vec<i
             let maxima = kernels::pool(inputs[0], dims(input), *window, i32::MIN, i32::max);
             (maxima.into_iter().map(wide).collect(), 0)
         }
+        Step::MinPool { input, window, .. } => {
+            let minima = kernels::pool(inputs[0], dims(input), *window, i32::MAX, i32::min);
+            (minima.into_iter().map(wide).collect(), 0)
+        }
+        Step::Activation { pieces, .. } => (inputs[0].par_iter().map(|&x| pieces.apply(wide(x))).collect(), 0),
         Step::AvgPool { input, window, .. } => {
             let values: Vec<i64> = inputs[0].iter().map(|&v| wide(v)).collect();
             (kernels::pool(&values, dims(input), *window, 0, |a, b| a + b), 0)

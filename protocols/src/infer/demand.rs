@@ -41,7 +41,9 @@ pub(super) fn transfers(program: &Program, ways: &Ways) -> [usize; 2] {
         Step::AvgPool { output, .. }
         | Step::Flatten { output, .. }
         | Step::Interleave { output, .. }
-        | Step::Resize { output, .. } => provided(*output, 32),
+        | Step::Resize { output, .. }
+        | Step::Activation { output, .. }
+        | Step::MinPool { output, .. } => provided(*output, 32),
         Step::Argmax { bits, .. } | Step::Blend { bits, .. } => {
             let matches = program.labelled() * program.classes.saturating_sub(1);
             match_of(bits + 1, 2).map(|n| n * matches)

@@ -163,7 +163,9 @@ impl Steps<'_> {
             Step::AvgPool { output, .. }
             | Step::Flatten { output, .. }
             | Step::Interleave { output, .. }
-            | Step::Resize { output, .. } => self.provided(*output, 32),
+            | Step::Resize { output, .. }
+            | Step::Activation { output, .. }
+            | Step::MinPool { output, .. } => self.provided(*output, 32),
             Step::Argmax { input, bits, .. } => {
                 let classes = self.program.classes;
                 self.nonlinear.argmax_bytes([elements(*input) / classes, classes], Ring::Pow2(*bits), self.width)

@@ -21,11 +21,11 @@ use blindvox_engine::stack::leaving_nothing;
 use blindvox_models::{Linear, Program, Step, TensorId};
 use blindvox_net::channel::{Party, Traffic};
 
-use super::hiding;
 use super::preprocess::Ready;
 use super::sample::Samples;
 use super::session::Session;
 use super::trace::Trace;
+use super::{hiding, public};
 use crate::convert::convert;
 use crate::error::{Error, Result};
 use crate::infer::report::StepCost;
@@ -327,6 +327,7 @@ impl<'a> Online<'a> {
                 let y = grids::repeat(&self.tensors[*input].full, self.program.tensors[*input].dims, *factor)?;
                 self.provide(*output, y, 32)?;
             }
+            Step::Activation { .. } | Step::MinPool { .. } => return Err(public::needs_dealer(step)),
             Step::Argmax { input, bits, .. } => {
                 let scores = std::mem::take(&mut self.tensors[*input]);
                 return self.argmax(&scores.full, Ring::Pow2(*bits));

@@ -105,6 +105,17 @@ pub fn check(program: &Program) -> Result<()> {
     }
 }
 
+/// Refuses steps that only runs with a dealer have.
+pub fn runs_without_dealer(program: &Program) -> Result<()> {
+    let step = program.steps.iter().find(|s| matches!(s, Step::Activation { .. } | Step::MinPool { .. }));
+    step.map_or(Ok(()), |step| Err(needs_dealer(step)))
+}
+
+pub(super) fn needs_dealer(step: &Step) -> Error {
+    let (name, kind) = (step.name(), step.kind());
+    Error::Model(format!("layer {name:?}: found {kind}, which runs with a dealer alone (`blindvox predict --dealer`)"))
+}
+
 fn shapes_agree(program: &Program, step: &Step) -> bool {
     let shape = |t: TensorId| (program.tensors[t].channels, program.tensors[t].dims);
     let divided = |(channels, dims): (usize, [usize; 3]), window: &[usize; 3]| {
@@ -133,6 +144,12 @@ fn shapes_agree(program: &Program, step: &Step) -> bool {
             factor.iter().all(|f| (1..=MAX_KERNEL).contains(f))
                 && channels == fine.0
                 && (0..3).all(|i| coarse[i].checked_mul(factor[i]) == Some(fine.1[i]))
+        }
+        Step::MinPool { input, output, window, .. } => {
+            divided(shape(*input), window) == Some(shape(*output)) && window.iter().product::<usize>() <= MAX_WINDOW
+        }
+        Step::Activation { input, output, pieces, .. } => {
+            shape(*input) == shape(*output) && pieces.is_sound(program.tensors[*input].limit())
         }
         Step::Flatten { input, output, .. } => shape(*output) == (program.tensors[*input].elements(), [1; 3]),
         Step::Argmax { input, bits, .. } => *input == program.logits && COMPARE_BITS.contains(bits),

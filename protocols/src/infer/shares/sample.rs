@@ -195,6 +195,10 @@ fn value(program: &Program, step: &Step, voxel: usize, x: &[i64]) -> Vec<i64> {
             x.chunks(window.iter().product()).filter_map(|w| w.iter().copied().max()).collect()
         }
         Step::Flatten { .. } | Step::Resize { .. } => x.to_vec(),
+        Step::MinPool { window, .. } => {
+            x.chunks(window.iter().product()).filter_map(|w| w.iter().copied().min()).collect()
+        }
+        Step::Activation { pieces, .. } => x.iter().map(|&x| pieces.apply(x)).collect(),
         Step::Interleave { output, factor: [fd, fh, fw], .. } => {
             let [z, y, x_at] = place(program.tensors[*output].dims, voxel);
             let phase = (z % fd * fh + y % fh) * fw + x_at % fw;
