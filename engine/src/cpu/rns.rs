@@ -25,6 +25,7 @@ type Scratch = (Zeroizing<Vec<u64>>, Zeroizing<Vec<u64>>);
 
 /// Rows of words below 2^60, `[batch, terms, n]`, and the constants they are multiplied by, `[limbs][terms]`.
 struct Terms {
+    body: Body,
     rows: CpuBuffer,
     count: usize,
     /// Bits of the widest word.
@@ -34,10 +35,10 @@ struct Terms {
 
 impl Terms {
     /// The sum of polynomial `poly`'s rows modulo limb number `at`.
-    fn sum(&self, body: Body, limb: &Limb, poly: usize, at: usize, packed: &mut Vec<u64>, out: &mut [u64]) {
+    fn sum(&self, limb: &Limb, poly: usize, at: usize, packed: &mut Vec<u64>, out: &mut [u64]) {
         let size = self.count * out.len();
         let (rows, constants) = (&self.rows.words()[poly * size..][..size], &self.constants[at]);
-        if body == Body::Scalar || !limb.multiplies(self.bits) {
+        if self.body == Body::Scalar || !limb.multiplies(self.bits) {
             return scalar::sum_of_rows(limb.modulus(), constants, rows, out);
         }
         let lines: Vec<u64> = constants.iter().flat_map(|&c| std::iter::repeat_n(c, width(out.len()))).collect();
@@ -70,6 +71,7 @@ impl Cpu {
 
     /// y_i for every source prime, then v, of polynomials whose limb `i` is `row(poly, i)`.
     fn terms<'a>(
+        &self,
         limbs: &[Arc<Limb>],
         conversion: &Conversion,
         batch: usize,
@@ -93,7 +95,7 @@ impl Cpu {
         });
         let constants = (0..conversion.to().len()).map(|p| conversion.weights(p).to_vec()).collect();
         let bits = limbs.iter().map(|limb| limb.modulus().bits()).max().unwrap_or_default();
-        Terms { rows, count, bits, constants }
+        Terms { body: self.body, rows, count, bits, constants }
     }
 
     pub(super) fn convert(
@@ -105,13 +107,12 @@ impl Cpu {
     ) -> Result<CpuBuffer> {
         let (n, words) = (shape.n, from.buffer.words());
         let conversion = self.conversion(&t.basis, &to.basis)?;
-        let terms = Self::terms(&t.limbs, &conversion, shape.batch, |poly, i| {
-            &words[(poly * from.limbs + from.map[i]) * n..][..n]
-        });
+        let terms = self
+            .terms(&t.limbs, &conversion, shape.batch, |poly, i| &words[(poly * from.limbs + from.map[i]) * n..][..n]);
         let mut out = CpuBuffer::new(shape.words(), Layout::Rows);
         for_each_row(out.words_mut(), n, |(packed, _), row, out| {
             let (poly, limb) = (row / shape.limbs, row % shape.limbs);
-            terms.sum(self.body, &to.limbs[limb], poly, limb, packed, out);
+            terms.sum(&to.limbs[limb], poly, limb, packed, out);
         });
         Ok(out)
     }
@@ -129,11 +130,11 @@ impl Cpu {
             return Ok(out);
         }
         let conversion = self.conversion(&t.basis.range(kept..limbs)?, &t.basis.level(kept)?)?;
-        let terms = Self::terms(&t.limbs[kept..], &conversion, batch, |poly, i| row(poly, kept + i));
+        let terms = self.terms(&t.limbs[kept..], &conversion, batch, |poly, i| row(poly, kept + i));
         for_each_row(out.words_mut(), n, |(packed, converted), i, out| {
             let (poly, at) = (i / kept, i % kept);
             let limb = &t.limbs[at];
-            terms.sum(self.body, limb, poly, at, packed, converted);
+            terms.sum(limb, poly, at, packed, converted);
             out.copy_from_slice(row(poly, at));
             limb.sub(out, converted);
             limb.mul_scalar(out, conversion.quotients()[at].value);
@@ -179,10 +180,10 @@ impl Cpu {
             powers.chain([q.neg(q.reduce_wide(1 << sign))]).collect()
         };
         let constants = t.limbs.iter().map(constants).collect();
-        let terms = Terms { rows, count: pieces + 1, bits: PIECE, constants };
+        let terms = Terms { body: self.body, rows, count: pieces + 1, bits: PIECE, constants };
         for_each_row(out.words_mut(), n, |(packed, _), row, out| {
             let (poly, limb) = (row / limbs, row % limbs);
-            terms.sum(self.body, &t.limbs[limb], poly, limb, packed, out);
+            terms.sum(&t.limbs[limb], poly, limb, packed, out);
         });
         out
     }
