@@ -19,7 +19,7 @@ pub(crate) type Outcome = Result<(), Box<dyn Error>>;
 
 /// Options of the table.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Where the operations run.
     #[arg(long, value_enum, default_value_t = Place::Cpu)]
     backend: Place,
@@ -148,7 +148,7 @@ fn params(n: usize) -> Result<Params, Box<dyn Error>> {
 }
 
 /// Runs the table.
-pub fn run(args: Args) -> Outcome {
+pub(crate) fn run(args: Args) -> Outcome {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).build()?;
     let json = args.json.clone();
     let rows = pool.install(|| table(&args).map_err(|e| e.to_string()))?;

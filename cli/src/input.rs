@@ -15,7 +15,7 @@ use crate::args::ReadingArgs;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Done {
+pub(crate) enum Done {
     /// With all that was asked for.
     Whole,
     /// With the labels of a part of the volume only, which the user didn't ask for (exit code 5).
@@ -23,7 +23,7 @@ pub enum Done {
 }
 
 /// Everything that is read before a run.
-pub struct Input {
+pub(crate) struct Input {
     pub bundle: Bundle,
     pub program: Arc<Program>,
     pub volume: Volume,
@@ -37,7 +37,7 @@ pub struct Input {
 
 impl Input {
     /// Reads a volume for a bundle and, if given, true labels.
-    pub fn load(bundle: Bundle, input: &Path, labels: Option<&Path>, reading: ReadingArgs) -> Result<Self> {
+    pub(crate) fn load(bundle: Bundle, input: &Path, labels: Option<&Path>, reading: ReadingArgs) -> Result<Self> {
         let program = Arc::new(bundle.program()?);
         let options = ReadOptions { assume: reading.assume, nan: reading.nan };
         let volume = Volume::load_with(input, &options)?;
@@ -57,24 +57,24 @@ impl Input {
     }
 
     /// How the command ends once the labels are written.
-    pub fn done(&self, reading: ReadingArgs) -> Done {
+    pub(crate) fn done(&self, reading: ReadingArgs) -> Done {
         if self.seen.part && !reading.crop { Done::Part } else { Done::Whole }
     }
 
     /// Says which part of the volume was labelled, where it wasn't all of it.
-    pub fn tell_seen(&self) {
+    pub(crate) fn tell_seen(&self) {
         if self.seen.share < 1.0 {
             say!("The network looked at {}; the rest is not labelled.", self.seen);
         }
     }
 
     /// A map against the true labels, if there are any.
-    pub fn score(&self, map: &LabelMap) -> Option<Overlap> {
+    pub(crate) fn score(&self, map: &LabelMap) -> Option<Overlap> {
         self.truth.as_ref().map(|truth| overlap(&map.data, &truth.data, self.program.classes))
     }
 
     /// A score in words.
-    pub fn describe(&self, score: &Overlap) -> String {
+    pub(crate) fn describe(&self, score: &Overlap) -> String {
         match score {
             Overlap::Classes(values) => {
                 let named = self.bundle.classes.iter().skip(1).zip(values);

@@ -12,7 +12,7 @@ use crate::ui::files::{check_outputs, check_volume_name, stage};
 use crate::ui::screen;
 
 /// The `plain` command.
-pub fn run(args: &PlainArgs) -> Result<Done> {
+pub(crate) fn run(args: &PlainArgs) -> Result<Done> {
     if let Some(output) = &args.output {
         let inputs = [Some(("--input", &*args.input)), args.labels.as_deref().map(|p| ("--labels", p))];
         check_outputs(&inputs.into_iter().flatten().collect::<Vec<_>>(), &[("--output", output)])?;
