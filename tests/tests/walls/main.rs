@@ -1,7 +1,9 @@
 //! The walls inside the engine and the protocols, held by reading what each folder names: schemes and polynomials name
-//! no backend, what schemes share names no scheme, and layers no comparison; no files use each other in a circle.
+//! no backend, what schemes share names no scheme, and layers no comparison; no files use each other in a circle, and
+//! the engine shows what its users need.
 
 mod circles;
+mod surface;
 
 use std::fs;
 use std::path::{Path, PathBuf};
