@@ -1,8 +1,7 @@
 //! CKKS and BFV operation by operation, each result decrypted and compared.
 //!
-//! Beside the times stand what the transforms alone predict, (digits + 2)(limbs + special primes) for a key switch at the
-//! time of one transform in the same run. No peer runs beside them yet: those fields are
-//! empty.
+//! Beside the times stand what the transforms alone predict, (digits + 2)(limbs + special primes) for a key switch at
+//! the time of one transform in the same run. No peer runs beside them yet: those fields are empty.
 
 mod bfv;
 
