@@ -27,7 +27,7 @@ use crate::process;
 
 /// Options of the table.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Whose grid: 64^3 of HVSMR or 200^2 of EM.
     #[arg(long, value_enum, default_value_t = Dataset::Hvsmr)]
     dataset: Dataset,
@@ -387,7 +387,7 @@ fn check(program: &Program, outcome: &LocalOutcome) -> Result<usize, Box<dyn Err
 }
 
 /// Prints the table.
-pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let device = match args.backend {
         BackendChoice::Cpu => Device::cpu(),
         BackendChoice::Gpu => Device::gpu()?,

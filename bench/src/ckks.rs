@@ -1,8 +1,7 @@
 //! CKKS and BFV operation by operation, each result decrypted and compared.
 //!
-//! Beside the times stand what the transforms alone predict, (digits + 2)(limbs + special primes) for a key switch at the
-//! time of one transform in the same run. No peer runs beside them yet: those fields are
-//! empty.
+//! Beside the times stand what the transforms alone predict, (digits + 2)(limbs + special primes) for a key switch at
+//! the time of one transform in the same run. No peer runs beside them yet: those fields are empty.
 
 mod bfv;
 
@@ -19,7 +18,7 @@ pub(crate) type Outcome = Result<(), Box<dyn Error>>;
 
 /// Options of the table.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Where the operations run.
     #[arg(long, value_enum, default_value_t = Place::Cpu)]
     backend: Place,
@@ -148,7 +147,7 @@ fn params(n: usize) -> Result<Params, Box<dyn Error>> {
 }
 
 /// Runs the table.
-pub fn run(args: Args) -> Outcome {
+pub(crate) fn run(args: Args) -> Outcome {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).build()?;
     let json = args.json.clone();
     let rows = pool.install(|| table(&args).map_err(|e| e.to_string()))?;

@@ -32,7 +32,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 
 /// Options of the table.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Where batches run.
     #[arg(long, value_enum, default_value_t = Place::Cpu)]
     backend: Place,
@@ -121,7 +121,7 @@ fn case<'a>(device: &'a Device, basis: &'a Basis, batch: usize) -> Case<'a> {
 }
 
 /// Prints the table.
-pub fn run(args: Args) -> Outcome {
+pub(crate) fn run(args: Args) -> Outcome {
     let rows = match args.backend {
         Place::Cpu => on_cpu(&args)?,
         Place::Gpu => gpu::run(&args)?,

@@ -30,7 +30,7 @@ use crate::process;
 
 /// Options of the table.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Elements of every operation.
     #[arg(long, default_value_t = 1 << 20)]
     elements: usize,
@@ -160,7 +160,7 @@ fn open<const N: usize>(client: [&[u32]; N], server: [&[u32]; N]) -> [Vec<u32>; 
 type Outcome = std::result::Result<(), Box<dyn Error>>;
 
 /// Prints the table.
-pub fn run(args: Args) -> Outcome {
+pub(crate) fn run(args: Args) -> Outcome {
     println!(
         "{:<22} {:>5} {:>9} {:>11} {:>14} {:>9} {:>14} {:>9} {:>17}",
         "operation",

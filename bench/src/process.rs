@@ -1,13 +1,13 @@
 //! What the system says of this process.
 
 /// Starts a new measurement of the largest resident set.
-pub fn reset_peak_memory() {
+pub(crate) fn reset_peak_memory() {
     // Without the permission, the peak is that of the whole run so far.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
 /// Seconds on processors so far, all threads together; 0 where the system does not say.
-pub fn cpu_seconds() -> f64 {
+pub(crate) fn cpu_seconds() -> f64 {
     let tasks = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // After the name in parentheses: state is field 3, user and system ticks of 10 ms are fields 14 and 15.
     let fields = tasks.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
@@ -15,7 +15,7 @@ pub fn cpu_seconds() -> f64 {
 }
 
 /// Nanoseconds on processors so far, of the threads that live; 0 where the system does not say.
-pub fn threads_cpu_ns() -> u64 {
+pub(crate) fn threads_cpu_ns() -> u64 {
     let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let on_cpu = |path: std::path::PathBuf| -> Option<u64> {
         std::fs::read_to_string(path.join("schedstat")).ok()?.split_whitespace().next()?.parse().ok()
@@ -24,6 +24,6 @@ pub fn threads_cpu_ns() -> u64 {
 }
 
 /// Processors that this process may use.
-pub fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

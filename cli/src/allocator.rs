@@ -4,7 +4,7 @@
 /// and frees blocks of the same sizes layer by layer, and memory from the system costs a page fault every 4 KiB.
 ///
 /// To be called before the first thread starts.
-pub fn keep_freed_memory() {
+pub(crate) fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         /// Blocks up to this many bytes are taken from memory that is kept, and up to this many bytes are kept at its

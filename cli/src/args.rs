@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// the model. Without a command: the demo
 #[derive(Parser)]
 #[command(name = "blindvox", version)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -20,7 +20,7 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Segment a volume by the two-party protocol, both parties in this process.
     Segment(SegmentArgs),
     /// Run the same fixed-point network without cryptography.
@@ -35,7 +35,7 @@ pub enum Command {
 
 /// Where the engine's kernels run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum BackendChoice {
+pub(crate) enum BackendChoice {
     /// Main memory and all cores.
     #[default]
     Cpu,
@@ -45,7 +45,7 @@ pub enum BackendChoice {
 
 /// How ReLU and max pooling are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ComparisonChoice {
+pub(crate) enum ComparisonChoice {
     /// What takes least time over --link; sign-select in one process.
     #[default]
     Auto,
@@ -59,7 +59,7 @@ pub enum ComparisonChoice {
 
 /// What makes oblivious transfers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum OtChoice {
+pub(crate) enum OtChoice {
     /// SoftSpoken: silent OT has no check against a service that deviates.
     #[default]
     Auto,
@@ -112,7 +112,7 @@ impl From<GarbleChoice> for GatePlace {
 
 /// How a volume is read.
 #[derive(Args, Clone, Debug, Default)]
-pub struct ReadingArgs {
+pub(crate) struct ReadingArgs {
     /// The way the axes run (RAS, LPS, ...) in a file that states no orientation.
     #[arg(long, value_name = "RAS")]
     pub assume: Option<Orientation>,
@@ -136,7 +136,7 @@ fn finite(text: &str) -> Result<f64, String> {
 
 /// Flags of `segment`.
 #[derive(Args)]
-pub struct SegmentArgs {
+pub(crate) struct SegmentArgs {
     /// The model: a directory with model.json and weights.safetensors.
     #[arg(short, long, value_name = "BUNDLE")]
     pub model: PathBuf,
@@ -203,7 +203,7 @@ pub struct SegmentArgs {
 
 /// Flags of `plain`.
 #[derive(Args)]
-pub struct PlainArgs {
+pub(crate) struct PlainArgs {
     /// The model: a directory with model.json and weights.safetensors.
     #[arg(short, long, value_name = "BUNDLE")]
     pub model: PathBuf,
@@ -225,14 +225,14 @@ pub struct PlainArgs {
 
 /// What becomes of instance normalisations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum InstanceNormChoice {
+pub(crate) enum InstanceNormChoice {
     /// `calibrate` puts the statistics of its volumes (10 or more) in the place of a scan's own, which changes labels.
     Fold,
 }
 
 /// Flags of `import`.
 #[derive(Args)]
-pub struct ImportArgs {
+pub(crate) struct ImportArgs {
     /// The model; weights may lie in files beside it.
     #[arg(value_name = "MODEL.onnx", required_unless_present = "list")]
     pub model: Option<PathBuf>,
@@ -276,7 +276,7 @@ pub struct ImportArgs {
 
 /// Flags of `calibrate`.
 #[derive(Args)]
-pub struct CalibrateArgs {
+pub(crate) struct CalibrateArgs {
     /// The model: a directory with model.json and weights.safetensors; model.json is rewritten.
     #[arg(short, long, value_name = "BUNDLE")]
     pub model: PathBuf,
@@ -293,7 +293,7 @@ pub struct CalibrateArgs {
 
 /// Flags of `doctor`.
 #[derive(Args)]
-pub struct DoctorArgs {
+pub(crate) struct DoctorArgs {
     /// The GPU to try: part of its name.
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,

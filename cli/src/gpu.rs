@@ -10,7 +10,7 @@ use crate::args::BackendChoice;
 ///
 /// # Errors
 /// [`Error::Input`] for an adapter that isn't there; that of the engine for one that can't be used.
-pub fn device(backend: BackendChoice, adapter: Option<&str>) -> Result<Device> {
+pub(crate) fn device(backend: BackendChoice, adapter: Option<&str>) -> Result<Device> {
     match (backend, adapter) {
         (BackendChoice::Cpu, None) => Ok(Device::cpu()),
         (BackendChoice::Cpu, Some(name)) => {
@@ -24,7 +24,7 @@ pub fn device(backend: BackendChoice, adapter: Option<&str>) -> Result<Device> {
 ///
 /// # Errors
 /// Those of [`device`].
-pub fn gpu(adapter: Option<&str>) -> Result<Device> {
+pub(crate) fn gpu(adapter: Option<&str>) -> Result<Device> {
     if let Some(name) = adapter {
         let there = adapters();
         if !there.is_empty() && !there.iter().any(|a| a.is_named(name)) {
@@ -39,7 +39,7 @@ pub fn gpu(adapter: Option<&str>) -> Result<Device> {
 }
 
 /// What to know before kernels run on a device: that it is a software one, and why.
-pub fn caution(device: &Device) -> Option<String> {
+pub(crate) fn caution(device: &Device) -> Option<String> {
     if device.kind() != DeviceKind::SoftwareGpu {
         return None;
     }

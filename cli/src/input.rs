@@ -16,7 +16,7 @@ use crate::args::ReadingArgs;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Done {
+pub(crate) enum Done {
     /// With all that was asked for.
     Whole,
     /// With the labels of a part of the volume only, which the user didn't ask for (exit code 5).
@@ -24,7 +24,7 @@ pub enum Done {
 }
 
 /// Everything that is read before a run.
-pub struct Input {
+pub(crate) struct Input {
     pub bundle: Bundle,
     pub program: Arc<Program>,
     /// Its first channel.
@@ -39,7 +39,12 @@ pub struct Input {
 
 impl Input {
     /// Reads a volume for a bundle and, if given, true labels.
-    pub fn load(bundle: Bundle, inputs: &[PathBuf], labels: Option<&Path>, reading: &ReadingArgs) -> Result<Self> {
+    pub(crate) fn load(
+        bundle: Bundle,
+        inputs: &[PathBuf],
+        labels: Option<&Path>,
+        reading: &ReadingArgs,
+    ) -> Result<Self> {
         // The scales are there, or nothing needs to be read.
         bundle.program()?;
         let options = ReadOptions {
@@ -67,24 +72,24 @@ impl Input {
     }
 
     /// How the command ends once the labels are written.
-    pub fn done(&self, reading: &ReadingArgs) -> Done {
+    pub(crate) fn done(&self, reading: &ReadingArgs) -> Done {
         if self.seen.part && !reading.crop { Done::Part } else { Done::Whole }
     }
 
     /// Says which part of the volume was labelled, where it wasn't all of it.
-    pub fn tell_seen(&self) {
+    pub(crate) fn tell_seen(&self) {
         if self.seen.share < 1.0 {
             say!("The network looked at {}; the rest is not labelled.", self.seen);
         }
     }
 
     /// A map against the true labels, if there are any.
-    pub fn score(&self, map: &LabelMap) -> Option<Overlap> {
+    pub(crate) fn score(&self, map: &LabelMap) -> Option<Overlap> {
         self.truth.as_ref().map(|truth| overlap(&map.data, &truth.data, self.program.classes))
     }
 
     /// A score in words.
-    pub fn describe(&self, score: &Overlap) -> String {
+    pub(crate) fn describe(&self, score: &Overlap) -> String {
         match score {
             Overlap::Classes(values) => {
                 let named = self.bundle.classes.iter().skip(1).zip(values);

@@ -14,7 +14,7 @@ type Waiting = (Sender<ThreadBuilder>, JoinHandle<()>);
 
 /// Starts the pool with as many threads as there are cores and as the system allows, with room left for the others.
 /// Where it allows none the pool is the calling thread: enough for work that needs no second party.
-pub fn start() {
+pub(crate) fn start() {
     let named = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|&n| n > 0);
     let wanted = named.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let mut waiting: Vec<Waiting> = (0..wanted + OTHERS).map_while(|_| wait().ok()).collect();

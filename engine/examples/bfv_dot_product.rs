@@ -20,7 +20,7 @@ fn reversed(row: usize, part: usize, n: usize) -> Vec<i32> {
 }
 
 /// Runs it.
-pub fn main() -> Result<()> {
+pub(crate) fn main() -> Result<()> {
     let (params, device, mut prng) = (Params::hom_conv(), Device::cpu(), Prng::from_os()?);
     let (n, GemmShape { rows, inner, cols }) = (params.n(), SIZE);
 

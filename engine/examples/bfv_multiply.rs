@@ -5,7 +5,7 @@ use blindvox_engine::rlwe::KeyRequest;
 use blindvox_engine::{Device, Prng, Result};
 
 /// Runs it.
-pub fn main() -> Result<()> {
+pub(crate) fn main() -> Result<()> {
     let params = Params::n8192(30)?;
     let (device, mut prng, level) = (Device::cpu(), Prng::from_os()?, params.basis().len());
     let key = SecretKey::generate(&params, &device, &mut prng)?;

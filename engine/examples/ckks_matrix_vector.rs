@@ -4,7 +4,7 @@ use blindvox_engine::ckks::{Encoder, Evaluator, LinearMap, Params, SecretKey};
 use blindvox_engine::{Device, Prng, Result};
 
 /// Runs it.
-pub fn main() -> Result<()> {
+pub(crate) fn main() -> Result<()> {
     let params = Params::builder(8192).chain(50, &[40, 40]).special(&[50]).scale(40).bound(1.0).build()?;
     let (device, mut prng) = (Device::cpu(), Prng::from_os()?);
 

@@ -7,7 +7,7 @@ use blindvox_engine::{Device, Prng, Result};
 const FEATURES: usize = 32;
 
 /// Runs it.
-pub fn main() -> Result<()> {
+pub(crate) fn main() -> Result<()> {
     let params = Params::builder(16384).chain(50, &[40; 6]).special(&[50; 2]).scale(40).bound(1.0).build()?;
     let (device, mut prng, level) = (Device::cpu(), Prng::from_os()?, params.basis().len());
     let key = SecretKey::generate(&params, &device, &mut prng)?;

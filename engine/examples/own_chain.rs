@@ -8,7 +8,7 @@ use blindvox_engine::{Basis, Device, Ntt, PolyBatch, Prng, Result};
 const SAMPLES: usize = 5;
 
 /// Runs it.
-pub fn main() -> Result<()> {
+pub(crate) fn main() -> Result<()> {
     let (device, basis, mut prng) = (Device::cpu(), Basis::new(4096, &DEFAULT_50[..1])?, Prng::from_os()?);
     let (n, q) = (basis.n(), basis.modulus(0).value());
     let ternary: Vec<i32> = prng.fill::<u32>(n).into_iter().map(|x| (x % 3) as i32 - 1).collect();

@@ -26,7 +26,7 @@ fn product(eval: &Evaluator, mut all: Vec<Ciphertext>) -> Result<Ciphertext> {
 }
 
 /// Runs it.
-pub fn main() -> Result<()> {
+pub(crate) fn main() -> Result<()> {
     let params = Params::n16384(41)?;
     let (device, mut prng, level) = (Device::cpu(), Prng::from_os()?, params.basis().len());
     let (n, t, encoder) = (params.n(), params.plain(), BatchEncoder::new(&params)?);

@@ -21,7 +21,7 @@ fn product(device: &Device, basis: &Basis, size: GemmShape) -> Result<(Vec<u64>,
 }
 
 /// Runs it.
-pub fn main() -> Result<()> {
+pub(crate) fn main() -> Result<()> {
     let basis = Basis::new(4096, &DEFAULT_50[..2])?;
     let size = GemmShape { rows: 8, inner: 16, cols: 8 };
     let cpu = Device::cpu();

@@ -35,8 +35,10 @@ mod tests;
 use std::marker::PhantomData;
 
 use crate::backend::Run;
+pub use crate::backend::recorded::Item;
+#[doc(hidden)]
+pub use crate::backend::recorded::Items;
 use crate::backend::recorded::{Factor, Recorded, Source, Step};
-pub use crate::backend::recorded::{Item, Items};
 pub(crate) use crate::cpu::RowTransform;
 use crate::device::{Device, DeviceBuffer};
 use crate::error::{Error, Result};

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::backend::adapters::{GpuOptions, Rates};
 use crate::backend::recorded::{Items, Recorded};
 use crate::backend::{
-    Backend, DeviceKind, Domain, GaloisMaps, Gates, GemmShape, Integers, Lift, Limbs, Memory, Part, Pointwise, Product,
-    Ran, Rns, Room, RoomSize, Run, Shape, TableUse, Transform,
+    Backend, DeviceKind, Domain, GaloisMaps, Gates, GemmShape, Integers, Lift, Limbs, Memory, MulShape, Part,
+    Pointwise, Product, Ran, Rns, Room, RoomSize, Run, Shape, TableUse, Transform,
 };
 use crate::cpu::{self, Cpu};
 use crate::error::{Error, Result};
@@ -217,6 +217,7 @@ impl Device {
     }
 
     /// Whether the time that garbled gates take does not depend on their labels.
+    #[doc(hidden)]
     pub fn hashes_in_constant_time(&self, hash: GateHash) -> bool {
         on!(self, B, b => B::hashes_in_constant_time(b, hash))
     }
@@ -230,6 +231,7 @@ impl Device {
     }
 
     /// What is kept of the primes so far.
+    #[doc(hidden)]
     pub fn table_use(&self) -> TableUse {
         on!(self, B, b => B::table_use(b))
     }
@@ -238,6 +240,7 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Device`] on the CPU.
+    #[doc(hidden)]
     pub fn gpu_rates(&self) -> Result<Rates> {
         on!(self, B, b => B::rates(b))
     }
@@ -246,6 +249,7 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Device`] on the CPU.
+    #[doc(hidden)]
     pub fn keep_gpu_busy(&self, time: Duration) -> Result<()> {
         on!(self, B, b => B::keep_busy(b, time))
     }
@@ -323,17 +327,17 @@ delegate! {
         ntt_inverse_rows(t: tables, shape: (Shape), a: owned) -> buffer;
         to_rows(t: tables, shape: (Shape), a: owned) -> buffer;
         to_panels(t: tables, shape: (Shape), a: owned) -> buffer;
-        ntt_inverse_of_product(t: tables, shape: (Shape), a: owned, b: shared, b_batch: (usize)) -> buffer;
+        ntt_inverse_of_product(t: tables, size: (MulShape), a: owned, b: shared) -> buffer;
         ntt_forward_mul_add(
-            t: tables, shape: (Shape), x: owned, sums: exclusive_pair, factors: shared_pair, factor_batch: (usize)
+            t: tables, size: (MulShape), x: owned, sums: exclusive_pair, factors: shared_pair
         ) -> (());
     }
     Pointwise {} {
         add_assign(t: tables, shape: (Shape), a: exclusive, b: shared) -> (());
         sub_assign(t: tables, shape: (Shape), a: exclusive, b: shared) -> (());
         negate_assign(t: tables, shape: (Shape), a: exclusive) -> (());
-        mul_assign(t: tables, shape: (Shape), a: exclusive, b: shared, b_batch: (usize)) -> (());
-        mul_add_assign(t: tables, shape: (Shape), acc: exclusive, a: shared, b: shared, b_batch: (usize)) -> (());
+        mul_assign(t: tables, size: (MulShape), a: exclusive, b: shared) -> (());
+        mul_add_assign(t: tables, size: (MulShape), acc: exclusive, a: shared, b: shared) -> (());
         mul_scalar_assign(t: tables, shape: (Shape), a: exclusive, scalars: (&[u64])) -> (());
         add_scaled_assign(t: tables, shape: (Shape), acc: exclusive, x: shared, scalars: (&[u64])) -> (());
     }

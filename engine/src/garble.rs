@@ -41,6 +41,14 @@ pub struct AndInputs<'a> {
     pub sum: &'a [u128],
 }
 
+/// What garbling an AND gate gives.
+pub struct Garbled<'a> {
+    /// The output's zero labels.
+    pub labels: &'a mut [u128],
+    /// The table, two rows an instance.
+    pub table: &'a mut [Row],
+}
+
 impl AndInputs<'_> {
     fn check(&self, out: usize, rows: usize) {
         let lens = [self.a[0], self.a[1], self.b[0], self.b[1], self.sum].map(<[u128]>::len);
@@ -57,22 +65,15 @@ pub trait GateKey: Sized {
     /// If the lengths differ.
     fn hash(&self, x: &[u128], offset: u128, out: &mut [u128]);
 
-    /// Garbles: from zero labels to the output's zero labels in `out` and the two rows an instance in `table`.
+    /// Garbles: from zero labels to the output's zero labels and the table.
     /// `flips` says which inputs are used negated.
     ///
     /// # Panics
     /// If lengths do not fit.
-    fn garble_and(
-        keys: &[Self; 2],
-        delta: u128,
-        inputs: AndInputs<'_>,
-        flips: [bool; 2],
-        out: &mut [u128],
-        table: &mut [Row],
-    ) {
-        inputs.check(out.len(), table.len());
+    fn garble_and(keys: &[Self; 2], delta: u128, inputs: AndInputs<'_>, flips: [bool; 2], out: Garbled<'_>) {
+        inputs.check(out.labels.len(), out.table.len());
         let flips = flips.map(|f| delta * u128::from(f));
-        garble_by(|half, x, offset, out| keys[half].hash(x, offset, out), delta, inputs, flips, out, table);
+        garble_by(|half, x, offset, out| keys[half].hash(x, offset, out), delta, inputs, flips, out);
     }
 
     /// Evaluates: from active labels to the output's active labels. Meanwhile brings the rows that are needed `next`
@@ -98,15 +99,8 @@ impl GateKey for Aes128 {
         self.hash(x, offset, out);
     }
 
-    fn garble_and(
-        keys: &[Self; 2],
-        delta: u128,
-        inputs: AndInputs<'_>,
-        flips: [bool; 2],
-        out: &mut [u128],
-        table: &mut [Row],
-    ) {
-        garble_with(Body::best(), keys, delta, inputs, flips, out, table);
+    fn garble_and(keys: &[Self; 2], delta: u128, inputs: AndInputs<'_>, flips: [bool; 2], out: Garbled<'_>) {
+        garble_with(Body::best(), keys, delta, inputs, flips, out);
     }
 
     fn evaluate_and(keys: &[Self; 2], inputs: AndInputs<'_>, table: &[Row], next: &[Row], out: &mut [u128]) {
@@ -125,17 +119,16 @@ pub fn garble_with(
     delta: u128,
     inputs: AndInputs<'_>,
     flips: [bool; 2],
-    out: &mut [u128],
-    table: &mut [Row],
+    out: Garbled<'_>,
 ) {
-    inputs.check(out.len(), table.len());
+    inputs.check(out.labels.len(), out.table.len());
     let flips = flips.map(|f| delta * u128::from(f));
     #[cfg(target_arch = "x86_64")]
     if body == Body::Vaes {
         // SAFETY: the body is only chosen on a processor that has its features.
-        return unsafe { vaes::garble(keys, delta, inputs, flips, out, table) };
+        return unsafe { vaes::garble(keys, delta, inputs, flips, out.labels, out.table) };
     }
-    garble_by(|half, x, offset, out| keys[half].hash_with(body, x, offset, out), delta, inputs, flips, out, table);
+    garble_by(|half, x, offset, out| keys[half].hash_with(body, x, offset, out), delta, inputs, flips, out);
 }
 
 /// The formulas over any hash `(key, inputs, offset, out)`; `flips` are the offsets of negated inputs.
@@ -144,9 +137,9 @@ fn garble_by(
     delta: u128,
     inputs: AndInputs<'_>,
     flips: [u128; 2],
-    out: &mut [u128],
-    table: &mut [Row],
+    out: Garbled<'_>,
 ) {
+    let Garbled { labels: out, table } = out;
     let n = out.len();
     let (mut a, mut b) = ([0; INSTANCES_PER_KEY], [0; INSTANCES_PER_KEY]);
     for i in 0..n {
@@ -293,7 +286,8 @@ mod tests {
             for body in Body::available() {
                 let (mut zero, mut active) = (vec![0; n], vec![0; n]);
                 let mut table = vec![[0; 16]; 2 * n];
-                garble_with(body, &case.keys, case.delta, case.inputs(), flips, &mut zero, &mut table);
+                let garbled = Garbled { labels: &mut zero, table: &mut table };
+                garble_with(body, &case.keys, case.delta, case.inputs(), flips, garbled);
                 let bit = |wire: usize, i: usize| bits[wire].rotate_right(i as u32) & 1 == 1;
                 let chosen = std::array::from_fn(|w| (0..n).map(|i| {
                     case.wires[w][i] ^ (case.delta * u128::from(bit(w, i)))
@@ -321,7 +315,7 @@ mod tests {
                 keys.next_gates(3);
                 let (mut zero, mut active) = (vec![0; n], vec![0; n]);
                 let mut table = vec![[0; 16]; 2 * n];
-                keys.garble_and(2, case.delta, case.inputs(), flips, &mut zero, &mut table);
+                keys.garble_and(2, case.delta, case.inputs(), flips, Garbled { labels: &mut zero, table: &mut table });
                 keys.evaluate_and(2, inputs(&chosen), &table, &[], &mut active);
                 for i in 0..n {
                     let value = ((bit(0, i) ^ bit(1, i) ^ flips[0]) & (bit(2, i) ^ bit(3, i) ^ flips[1])) ^ bit(4, i);

@@ -1,6 +1,8 @@
 //! How a GPU is chosen, and which there are. Without the feature `wgpu` there are none, and everything here says so.
 
-pub use crate::backend::adapters::{AdapterReport, GpuOptions, Rates, Word};
+pub use crate::backend::adapters::{AdapterReport, GpuOptions};
+#[doc(hidden)]
+pub use crate::backend::adapters::{Rates, Word};
 
 /// All adapters with a Vulkan driver, usable or not, in the order in which they are preferred.
 pub fn adapters() -> Vec<AdapterReport> {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::backend::{
-    Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Pointwise, Product, Rns, Shape, Transform,
+    Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, MulShape, Pointwise, Product, Rns, Shape, Transform,
 };
 use crate::device::{Device, DeviceBuffer, DeviceTables};
 use crate::error::{Error, Result};
@@ -250,9 +250,10 @@ impl PolyBatch<Coeff> {
                 return Err(Error::Shape(format!("sums of {} for {} polynomials", sum.batch, self.batch)));
             }
         }
-        let (shape, sums) = (self.shape(), [&mut s0.buffer, &mut s1.buffer]);
+        let size = MulShape { shape: self.shape(), factors: f0.batch };
+        let sums = [&mut s0.buffer, &mut s1.buffer];
         let Self { device, tables, buffer, .. } = self;
-        device.ntt_forward_mul_add(&tables, shape, buffer, sums, [&f0.buffer, &f1.buffer], f0.batch)
+        device.ntt_forward_mul_add(&tables, size, buffer, sums, [&f0.buffer, &f1.buffer])
     }
 
     /// The residues of signed integers `[batch, n]`.
@@ -293,7 +294,8 @@ impl PolyBatch<Ntt> {
     pub fn into_product(self, other: &Self) -> Result<PolyBatch<Coeff>> {
         self.check(other, true)?;
         self.become_by(|device, tables, shape, buffer| {
-            device.ntt_inverse_of_product(tables, shape, buffer, &other.buffer, other.batch)
+            let size = MulShape { shape, factors: other.batch };
+            device.ntt_inverse_of_product(tables, size, buffer, &other.buffer)
         })
     }
 

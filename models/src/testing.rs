@@ -80,9 +80,8 @@ impl Net {
         self.nodes.push(json!({"name": name, "op": op, "inputs": inputs}));
     }
 
-    /// A convolution with bias, and a normalisation where `norm`.
-    #[expect(clippy::too_many_arguments, reason = "a line a layer")]
-    pub fn conv(&mut self, name: &str, input: &str, ci: usize, co: usize, kernel: &[usize], norm: bool) {
+    /// A convolution with bias, of so many input and output channels, and a normalisation where `norm`.
+    pub fn conv(&mut self, name: &str, input: &str, [ci, co]: [usize; 2], kernel: &[usize], norm: bool) {
         let size = (ci * kernel.iter().product::<usize>()) as f32;
         let weight = self.tensor(&format!("{name}.w"), &[&[co, ci], kernel].concat(), 0.0, size.powf(-0.5));
         let bias = self.tensor(&format!("{name}.b"), &[co], 0.0, 0.2);
@@ -225,38 +224,38 @@ impl Written {
 /// The smallest network with a layer of every kind but a quadratic, on 8x8x8 voxels: 2 channels, 3 labels.
 pub fn tiny() -> Written {
     let mut net = Net::new(&[8, 8, 8], false, 3);
-    net.conv("enc.0", "in", 1, 2, &[3, 3, 3], false);
+    net.conv("enc.0", "in", [1, 2], &[3, 3, 3], false);
     net.op("enc.square", json!("square"), &["enc.0"]);
     net.op("pool.max", json!("max_pool"), &["enc.square"]);
-    net.conv("mid.0", "pool.max", 2, 2, &[3, 3, 3], true);
+    net.conv("mid.0", "pool.max", [2, 2], &[3, 3, 3], true);
     net.op("mid.relu", json!("relu"), &["mid.0"]);
     net.op("pool.avg", json!("avg_pool"), &["mid.relu"]);
     net.up("up.1", "pool.avg", 2, 2);
     net.op("cat.1", json!("concat"), &["mid.relu", "up.1"]);
     net.up("up.0", "cat.1", 4, 2);
     net.op("cat.0", json!("concat"), &["enc.square", "up.0"]);
-    net.conv("head", "cat.0", 4, 3, &[1, 1, 1], false);
+    net.conv("head", "cat.0", [4, 3], &[1, 1, 1], false);
     net.write("head", 3, 3)
 }
 
 /// The same in the plane, on 16x8 pixels.
 pub fn tiny_planar() -> Written {
     let mut net = Net::new(&[16, 8], true, 5);
-    net.conv("enc.0", "in", 1, 2, &[3, 3], false);
+    net.conv("enc.0", "in", [1, 2], &[3, 3], false);
     net.op("enc.relu", json!("relu"), &["enc.0"]);
     net.op("pool", json!("avg_pool"), &["enc.relu"]);
-    net.conv("mid.0", "pool", 2, 2, &[3, 3], true);
+    net.conv("mid.0", "pool", [2, 2], &[3, 3], true);
     net.op("mid.square", json!("square"), &["mid.0"]);
     net.up("up", "mid.square", 2, 2);
     net.op("cat", json!("concat"), &["enc.relu", "up"]);
-    net.conv("head", "cat", 4, 2, &[1, 1], false);
+    net.conv("head", "cat", [4, 2], &[1, 1], false);
     net.write("head", 2, 3)
 }
 
 /// A classifier of planes of 12x8 pixels, 3 classes: windows of their own, flattened, dense layers.
 pub fn tiny_classifier() -> Written {
     let mut net = Net::new(&[12, 8], false, 11);
-    net.conv("conv", "in", 1, 3, &[3, 3], true);
+    net.conv("conv", "in", [1, 3], &[3, 3], true);
     net.op("conv.relu", json!("relu"), &["conv"]);
     net.op("pool", json!({"avg_pool": {"window": [3, 2]}}), &["conv.relu"]);
     net.op("flat", json!("flatten"), &["pool"]);
@@ -270,7 +269,7 @@ pub fn tiny_classifier() -> Written {
 /// activation by name.
 pub fn tiny_volume_classifier() -> Written {
     let mut net = Net::new(&[6, 8, 4], false, 12);
-    net.conv("conv", "in", 1, 2, &[3, 3, 3], false);
+    net.conv("conv", "in", [1, 2], &[3, 3, 3], false);
     net.op("conv.square", json!("square"), &["conv"]);
     net.op("pool", json!({"max_pool": {"window": [2, 4, 1]}}), &["conv.square"]);
     net.op("pool.relu", json!({"activation": {"function": "relu"}}), &["pool"]);

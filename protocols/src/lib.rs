@@ -25,6 +25,7 @@ mod faults;
 pub mod gc;
 pub mod infer;
 pub mod linear;
+mod link;
 #[cfg(test)]
 #[path = "../tests/common/memory.rs"]
 mod memory;

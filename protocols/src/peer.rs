@@ -3,8 +3,6 @@
 //!
 //! Every two-party protocol takes one. Which parts it uses decides which messages it has; its file's table says so.
 
-mod link;
-
 use std::ops::{Deref, DerefMut};
 
 use blindvox_engine::Prng;
@@ -13,8 +11,7 @@ use blindvox_net::channel::{Channel, Party};
 use crate::correlations::{BeaverTriples, Correlations, Nothing, SquarePairs};
 use crate::error::{Error, Result};
 use crate::gc::{Garbling, Half};
-
-pub use link::Link;
+pub use crate::link::Link;
 
 /// One party's end: its [`Link`], whose parts are this one's too, and what computes over it.
 pub struct Peer {

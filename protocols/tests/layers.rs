@@ -13,11 +13,11 @@ use serde_json::json;
 /// Strides that differ, an even kernel, and constants that meet paddings.
 fn strided_planes() -> Written {
     let mut net = Net::new(&[21, 16], false, 3);
-    net.conv("c0", "in", 1, 4, &[5, 5], true);
+    net.conv("c0", "in", [1, 4], &[5, 5], true);
     net.with("stride", json!([4, 2]));
     net.with("padding", json!([2, 0]));
     net.quadratic("q0", "c0", 4);
-    net.conv("c1", "q0", 4, 4, &[2, 4], false);
+    net.conv("c1", "q0", [4, 4], &[2, 4], false);
     net.with("stride", json!([1, 3]));
     net.op("r1", json!("relu"), &["c1"]);
     net.op("flat", json!("flatten"), &["r1"]);
@@ -28,10 +28,10 @@ fn strided_planes() -> Written {
 /// Two layers that halve the grid, and a mean.
 fn strided_volumes() -> Written {
     let mut net = Net::new(&[9, 8, 6], false, 4);
-    net.conv("c0", "in", 1, 3, &[3, 3, 3], false);
+    net.conv("c0", "in", [1, 3], &[3, 3, 3], false);
     net.with("stride", json!([2, 2, 2]));
     net.op("s0", json!("square"), &["c0"]);
-    net.conv("c1", "s0", 3, 4, &[2, 2, 2], false);
+    net.conv("c1", "s0", [3, 4], &[2, 2, 2], false);
     net.with("stride", json!([2, 2, 2]));
     net.with("padding", json!([0, 0, 0]));
     net.op("s1", json!("square"), &["c1"]);
@@ -78,11 +78,11 @@ fn classifiers_give_the_class_of_the_integer_network() {
 #[test]
 fn residual_networks_follow_their_integers() {
     let mut net = Net::new(&[8, 6, 4], false, 5);
-    net.conv("down", "in", 1, 3, &[3, 3, 3], true);
+    net.conv("down", "in", [1, 3], &[3, 3, 3], true);
     net.with("stride", json!([2, 2, 2]));
     let slopes = net.tensor("slopes", &[3], 0.25, 0.1);
     net.op("prelu", json!({"activation": {"function": "prelu", "slope": slopes}}), &["down"]);
-    net.conv("mid", "prelu", 3, 3, &[3, 3, 3], false);
+    net.conv("mid", "prelu", [3, 3], &[3, 3, 3], false);
     net.op("sum", json!("add"), &["mid", "prelu"]);
     let factor = net.tensor("factor", &[3], 0.8, 0.1);
     net.op("scale", json!({"scale": {"factor": factor}}), &["sum"]);
@@ -95,7 +95,7 @@ fn residual_networks_follow_their_integers() {
     net.op("up.relu", json!("relu"), &["up"]);
     net.op("copies", json!({"resize": {"factor": [2, 2, 2]}}), &["leaky"]);
     net.op("cat", json!("concat"), &["up.relu", "copies"]);
-    net.conv("head", "cat", 5, 3, &[1, 1, 1], false);
+    net.conv("head", "cat", [5, 3], &[1, 1, 1], false);
     let (program, input) = net.write("head", 3, 3).program();
     let program = Arc::new(program);
     let kinds: Vec<_> = program.steps.iter().map(|s| s.kind()).collect();

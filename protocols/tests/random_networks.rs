@@ -89,7 +89,7 @@ impl Shape {
         let (mut at, mut channels, mut skips) = ("in".to_owned(), 1, Vec::new());
         for (i, level) in self.levels.iter().enumerate() {
             let kernel = vec![level.kernel; sizes.len()];
-            net.conv(&format!("down.{i}"), &at, channels, level.width, &kernel, level.norm);
+            net.conv(&format!("down.{i}"), &at, [channels, level.width], &kernel, level.norm);
             channels = level.width;
             at = activate(&mut net, &format!("down.act.{i}"), &format!("down.{i}"), channels, level.down);
             skips.push((at.clone(), channels));
@@ -109,7 +109,7 @@ impl Shape {
                 (at, channels) = (format!("cat.{i}"), channels + more);
             }
         }
-        net.conv("head", &at, channels, self.classes, &vec![1; sizes.len()], false);
+        net.conv("head", &at, [channels, self.classes], &vec![1; sizes.len()], false);
         (net, "head".to_owned())
     }
 }

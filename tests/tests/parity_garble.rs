@@ -4,7 +4,7 @@
 
 use blindvox_engine::RoomSize;
 use blindvox_engine::aes::INSTANCES_PER_KEY;
-use blindvox_engine::garble::{AndInputs, GateHash, GateKeys, Row, colours};
+use blindvox_engine::garble::{AndInputs, Garbled, GateHash, GateKeys, Row, colours};
 use blindvox_engine::{Device, Error, GateRoom, Prng};
 use blindvox_tests::gpu_devices;
 
@@ -36,7 +36,7 @@ fn on_cpu(wires: &mut [Vec<u128>], keys: &GateKeys, delta: Option<u128>, tables:
             let gate = chunk * GATES.len() + gate;
             if let Some(delta) = delta {
                 let mut table = vec![Row::default(); 2 * n];
-                keys.garble_and(gate, delta, inputs, flips, &mut labels, &mut table);
+                keys.garble_and(gate, delta, inputs, flips, Garbled { labels: &mut labels, table: &mut table });
                 tables.extend(table);
             } else {
                 let (table, tail) = rest.split_at(2 * n);

@@ -15,7 +15,7 @@ use blindvox_protocols::rates::{AND, COT, LABEL, PAIR, WORD};
 use crate::process;
 
 /// Seconds of each step, by its name.
-pub fn seconds(program: &Program, kind: Comparison) -> Result<HashMap<String, f64>> {
+pub(super) fn seconds(program: &Program, kind: Comparison) -> Result<HashMap<String, f64>> {
     let mut bounds = HashMap::new();
     let cores = process::cores() as f64;
     for step in &program.steps {
@@ -66,6 +66,6 @@ fn nanoseconds(program: &Program, step: &Step, kind: Comparison) -> Result<f64> 
 }
 
 /// The plan that both parties come to.
-pub fn plan(program: &Program, linear: &Linear) -> Result<Plan> {
+pub(super) fn plan(program: &Program, linear: &Linear) -> Result<Plan> {
     Plan::new(&LinearSpec::of(program, linear))
 }

@@ -12,7 +12,7 @@ const BOTTOM: f64 = 400.0;
 const COLOURS: [&str; 4] = ["#30638e", "#d1495b", "#edae49", "#00798c"];
 
 /// A group of bars for each protocol and for the total, a bar for each row; the paper's totals as lines.
-pub fn svg(rows: &[Row]) -> String {
+pub(super) fn svg(rows: &[Row]) -> String {
     let groups: Vec<&str> = PROTOCOLS.into_iter().chain(["Total"]).collect();
     let value = |row: &Row, group: &str| row.by_protocol.get(group).copied().unwrap_or(row.seconds);
     let shown = rows.iter().flat_map(|r| groups.iter().map(|g| value(r, g)).chain([r.paper_seconds]));

@@ -34,7 +34,7 @@ const CHANNELS: [usize; 4] = [64, 128, 256, 512];
 
 /// What an activation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
+pub(super) enum Activation {
     /// x^2.
     Square,
     /// max(x, 0) at this width.
@@ -43,7 +43,7 @@ pub enum Activation {
 
 /// What tells the columns of the paper's table apart.
 #[derive(Clone, Copy, Debug)]
-pub struct Form {
+pub(super) struct Form {
     /// Of the first and the last layer batch.
     pub outer: Activation,
     /// Of the others.
@@ -55,7 +55,7 @@ pub struct Form {
 }
 
 /// The program on a grid, a volume or, with a depth of 1, a plane.
-pub fn build(form: Form, grid: [usize; 3], prng: &mut Prng) -> Program {
+pub(super) fn build(form: Form, grid: [usize; 3], prng: &mut Prng) -> Program {
     let planar = grid[0] == 1;
     let window = if planar { [1, 2, 2] } else { [2; 3] };
     let kernel = if planar { [1, 3, 3] } else { [3; 3] };
@@ -88,7 +88,7 @@ pub fn build(form: Form, grid: [usize; 3], prng: &mut Prng) -> Program {
 }
 
 /// A volume for it: what the client prepared and quantised.
-pub fn volume(program: &Program, prng: &mut Prng) -> Vec<i32> {
+pub(super) fn volume(program: &Program, prng: &mut Prng) -> Vec<i32> {
     let bound = RMS * 3f64.sqrt();
     uniform(prng, program.tensors[program.input].elements(), bound)
 }

@@ -112,7 +112,7 @@ struct Table {
 }
 
 /// Prints the table.
-pub fn run(args: &Args) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
+pub(super) fn run(args: &Args) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
     let device = Device::gpu()?;
     let software = device.kind() == DeviceKind::SoftwareGpu;
     let scale = if software { &ON_SOFTWARE } else { &ON_A_GPU };

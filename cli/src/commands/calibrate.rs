@@ -9,7 +9,7 @@ use crate::input::Done;
 use crate::ui::screen;
 
 /// The `calibrate` command.
-pub fn run(args: &CalibrateArgs) -> Result<Done> {
+pub(crate) fn run(args: &CalibrateArgs) -> Result<Done> {
     let mut bundle = Bundle::load(&args.model)?;
     let agreements = if args.keep_scales {
         observe(&mut bundle, &args.volumes)?

@@ -26,7 +26,7 @@ fn cpu_features() -> Vec<(&'static str, bool)> {
 }
 
 /// Prints the list.
-pub fn run(args: &DoctorArgs) -> Result<Done> {
+pub(crate) fn run(args: &DoctorArgs) -> Result<Done> {
     say!("blindvox {} on {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
     let (has, lacks): (Vec<_>, Vec<_>) = cpu_features().into_iter().partition(|f| f.1);
     let names = |list: &[(&'static str, bool)]| list.iter().map(|f| f.0).collect::<Vec<_>>().join(" ");

@@ -17,7 +17,7 @@ use crate::ui::screen;
 const MAX_DIFFERENCE: f64 = 1e-3;
 
 /// The `import` command.
-pub fn run(args: &ImportArgs) -> Result<Done> {
+pub(crate) fn run(args: &ImportArgs) -> Result<Done> {
     let (Some(model), Some(output)) = (&args.model, &args.output) else {
         list();
         return Ok(Done::Whole);

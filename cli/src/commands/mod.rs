@@ -1,8 +1,8 @@
 //! One file a command: it parses nothing and prints through [`crate::ui`].
 
-pub mod calibrate;
-pub mod doctor;
-pub mod import;
-pub mod plain;
+pub(crate) mod calibrate;
+pub(crate) mod doctor;
+pub(crate) mod import;
+pub(crate) mod plain;
 mod results;
-pub mod segment;
+pub(crate) mod segment;

@@ -12,7 +12,7 @@ use crate::ui::files::{check_outputs, check_volume_name, stage};
 use crate::ui::screen;
 
 /// The `plain` command.
-pub fn run(args: &PlainArgs) -> Result<Done> {
+pub(crate) fn run(args: &PlainArgs) -> Result<Done> {
     if let Some(output) = &args.output {
         let inputs = args.input.iter().map(|p| ("--input", &**p));
         let inputs: Vec<_> = inputs.chain(args.labels.as_deref().map(|p| ("--labels", p))).collect();

@@ -20,7 +20,7 @@ struct Statistics<'a> {
 }
 
 /// The files of all classes' masks but the background's, by number and name.
-pub fn masks(folder: &Path, classes: &[String]) -> Vec<PathBuf> {
+pub(super) fn masks(folder: &Path, classes: &[String]) -> Vec<PathBuf> {
     let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' };
     let name = |(label, name): (usize, &String)| {
         let name: String = name.chars().map(plain).take(60).collect();
@@ -33,7 +33,7 @@ pub fn masks(folder: &Path, classes: &[String]) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn stage(args: &SegmentArgs, job: &Input, map: &LabelMap) -> Result<Vec<Staged>> {
+pub(super) fn stage(args: &SegmentArgs, job: &Input, map: &LabelMap) -> Result<Vec<Staged>> {
     let mut staged = Vec::new();
     let classes = &job.bundle.classes;
     if let Some(path) = &args.statistics {

@@ -135,7 +135,7 @@ fn load(args: &SegmentArgs) -> Result<Input> {
 }
 
 /// The `segment` command.
-pub fn run(args: &SegmentArgs) -> Result<Done> {
+pub(crate) fn run(args: &SegmentArgs) -> Result<Done> {
     let folder = args.masks.as_deref().map(files::Folder::make).transpose()?;
     let job = load(args)?;
     job.prepared.warnings.iter().for_each(|w| screen::warn(w));
@@ -329,7 +329,7 @@ fn tell(args: &SegmentArgs, job: &Input, report: &Report) {
 }
 
 /// The demo: a shipped volume and the hybrid model.
-pub fn demo() -> Result<Done> {
+pub(crate) fn demo() -> Result<Done> {
     let shipped = [PathBuf::from("demo"), Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo")];
     let folder = shipped.into_iter().find(|p| p.is_dir()).ok_or_else(|| {
         Error::Input(

@@ -10,7 +10,7 @@ use blindvox_protocols::{Error, Result};
 ///
 /// # Errors
 /// [`Error::Input`] naming the flag, the file and what is wrong.
-pub fn check_outputs(inputs: &[(&str, &Path)], outputs: &[(&str, &Path)]) -> Result<()> {
+pub(crate) fn check_outputs(inputs: &[(&str, &Path)], outputs: &[(&str, &Path)]) -> Result<()> {
     let mut taken: Vec<(&str, PathBuf)> = Vec::new();
     for (flag, path) in inputs {
         taken.extend(std::fs::canonicalize(path).map(|whole| (*flag, whole)));
@@ -30,7 +30,7 @@ pub fn check_outputs(inputs: &[(&str, &Path)], outputs: &[(&str, &Path)]) -> Res
 ///
 /// # Errors
 /// [`Error::Input`] naming the flag and the file.
-pub fn check_volume_name(flag: &str, path: &Path) -> Result<()> {
+pub(crate) fn check_volume_name(flag: &str, path: &Path) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if name.ends_with(".nii") || name.ends_with(".nii.gz") {
         return Ok(());
@@ -60,26 +60,26 @@ fn writable(flag: &str, path: &Path) -> Result<PathBuf> {
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn stage(path: &Path, content: &[u8]) -> Result<Staged> {
+pub(crate) fn stage(path: &Path, content: &[u8]) -> Result<Staged> {
     Ok(atomic::stage(path, |out| out.write_all(content))?)
 }
 
 /// A folder for outputs, taken away again unless [`Folder::keep`] is called.
-pub struct Folder(Option<PathBuf>);
+pub(crate) struct Folder(Option<PathBuf>);
 
 impl Folder {
     /// Makes the folder if it isn't there; one that was there is left as it is.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn make(path: &Path) -> Result<Self> {
+    pub(crate) fn make(path: &Path) -> Result<Self> {
         let there = path.is_dir();
         std::fs::create_dir_all(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         Ok(Self((!there).then(|| path.to_owned())))
     }
 
     /// What is in it stays.
-    pub fn keep(mut self) {
+    pub(crate) fn keep(mut self) {
         self.0 = None;
     }
 }

@@ -1,7 +1,7 @@
 //! What a person sees: progress and tables, pictures, files.
 
 #[macro_use]
-pub mod screen;
+pub(crate) mod screen;
 
-pub mod files;
-pub mod preview;
+pub(crate) mod files;
+pub(crate) mod preview;

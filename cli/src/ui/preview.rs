@@ -31,7 +31,7 @@ const COLOURS: [[f32; 3]; 6] = [
 ];
 
 /// The scan and its labels on one grid, in C order of `dims`; axes run to the left, posterior and superior.
-pub struct Picture {
+pub(crate) struct Picture {
     scan: Vec<f64>,
     labels: Vec<u8>,
     dims: [usize; 3],
@@ -51,7 +51,7 @@ struct Plane {
 
 impl Picture {
     /// Puts a volume and its labels in anatomical order.
-    pub fn new(volume: &Volume, labels: &LabelMap) -> Self {
+    pub(crate) fn new(volume: &Volume, labels: &LabelMap) -> Self {
         let stored = volume.dims;
         let affine = volume.header.affine().unwrap_or_else(|| Orientation::RAS.affine(volume.spacing()));
         let shown = Orientation::LPS;
@@ -72,7 +72,7 @@ impl Picture {
     }
 
     /// Draws the picture to a PNG file beside `path`, to be put there once all outputs are written.
-    pub fn stage(&self, path: &Path) -> Result<Staged> {
+    pub(crate) fn stage(&self, path: &Path) -> Result<Staged> {
         let planes = self.planes();
         let tallest = planes.iter().map(|p| p.height).max().unwrap_or(0);
         let width = planes.iter().map(|p| p.width + GAP).sum::<usize>() + GAP;

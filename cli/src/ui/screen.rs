@@ -22,7 +22,7 @@ macro_rules! say {
 static FAILED: OnceLock<Error> = OnceLock::new();
 
 /// What `say!` calls. A failure is kept for [`check`].
-pub fn line(text: Arguments<'_>) {
+pub(crate) fn line(text: Arguments<'_>) {
     if let Err(e) = writeln!(std::io::stdout().lock(), "{text}")
         && e.kind() != ErrorKind::BrokenPipe
     {
@@ -34,7 +34,7 @@ pub fn line(text: Arguments<'_>) {
 ///
 /// # Errors
 /// [`blindvox_protocols::Error::Io`] for standard output on a full device.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     match FAILED.get() {
         None => Ok(()),
         Some(e) => {
@@ -45,13 +45,13 @@ pub fn check() -> Result<()> {
 }
 
 /// Tells people of something that doesn't stop the run, in one line.
-pub fn warn(text: &str) {
+pub(crate) fn warn(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "warning: {text}");
 }
 
 /// A line for the running layer with its own clock, above a bar over all layers; silent where the output is not a
 /// terminal.
-pub struct Progress {
+pub(crate) struct Progress {
     layers: ProgressBar,
     layer: ProgressBar,
     /// Dropped to stop the clock.
@@ -63,7 +63,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 impl Progress {
     /// For a program of `steps` steps; hidden if `quiet`.
-    pub fn new(steps: usize, quiet: bool) -> Self {
+    pub(crate) fn new(steps: usize, quiet: bool) -> Self {
         let lines = MultiProgress::with_draw_target(match quiet {
             true => ProgressDrawTarget::hidden(),
             false => ProgressDrawTarget::stderr(),
@@ -84,7 +84,7 @@ impl Progress {
     }
 
     /// Takes everything away.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.layer.finish_and_clear();
         self.layers.finish_and_clear();
     }
@@ -117,7 +117,7 @@ impl Observer for Progress {
 }
 
 /// Bytes in words.
-pub fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     match count {
         0..10_000 => format!("{count} B"),
         10_000..10_000_000 => format!("{:.1} kB", count as f64 / 1e3),
@@ -126,7 +126,7 @@ pub fn bytes(count: u64) -> String {
 }
 
 /// The closing table.
-pub fn table(rows: &[LayerReport], total: &Total) {
+pub(crate) fn table(rows: &[LayerReport], total: &Total) {
     say!("{:<16} {:<14} {:>8} {:>11} {:>11} {:>7}", "layer", "kind", "seconds", "to server", "to client", "rounds");
     let line = |name: &str, kind: &str, seconds: f64, up: u64, down: u64, rounds: u64| {
         say!("{name:<16} {kind:<14} {seconds:>8.3} {:>11} {:>11} {rounds:>7}", bytes(up), bytes(down));
@@ -138,7 +138,7 @@ pub fn table(rows: &[LayerReport], total: &Total) {
 }
 
 /// How each linear layer is packed into ciphertexts, and how its replies are flooded.
-pub fn plans(plans: &[Plan]) {
+pub(crate) fn plans(plans: &[Plan]) {
     say!(
         "{:<16} {:>12} {:>9} {:>10} {:>8} {:>8} {:>9} {:>6} {:>14}",
         "layer",

@@ -70,6 +70,22 @@ impl Shape {
     }
 }
 
+/// A batch whose polynomials are multiplied point by point by `factors` others: one each, or one for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MulShape {
+    /// The batch.
+    pub shape: Shape,
+    /// Polynomials of each factor: `shape.batch` or 1.
+    pub factors: usize,
+}
+
+impl MulShape {
+    /// A batch that has a factor, if any, for each of its polynomials.
+    pub(crate) fn each(shape: Shape) -> Self {
+        Self { shape, factors: shape.batch }
+    }
+}
+
 /// Which representation a buffer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Domain {

@@ -13,25 +13,17 @@ pub(crate) trait Pointwise: Memory {
     /// `a = -a`, either domain.
     fn negate_assign(&self, t: &Self::Tables, shape: Shape, a: &mut Self::Buffer) -> Result<()>;
 
-    /// NTT domain: `a *= b` point by point; `b` has `b_batch` polynomials, either `shape.batch` or 1 (used for all).
-    fn mul_assign(
-        &self,
-        t: &Self::Tables,
-        shape: Shape,
-        a: &mut Self::Buffer,
-        b: &Self::Buffer,
-        b_batch: usize,
-    ) -> Result<()>;
+    /// NTT domain: `a *= b` point by point; `b` has `size.factors` polynomials.
+    fn mul_assign(&self, t: &Self::Tables, size: MulShape, a: &mut Self::Buffer, b: &Self::Buffer) -> Result<()>;
 
     /// NTT domain: `acc += a * b` point by point, `b` as in [`Self::mul_assign`].
     fn mul_add_assign(
         &self,
         t: &Self::Tables,
-        shape: Shape,
+        size: MulShape,
         acc: &mut Self::Buffer,
         a: &Self::Buffer,
         b: &Self::Buffer,
-        b_batch: usize,
     ) -> Result<()>;
 
     /// Either domain: limb `l` times `scalars[l]` in `[0, q_l)`.

@@ -40,13 +40,12 @@ pub(crate) trait Transform: Pointwise {
     fn ntt_inverse_of_product(
         &self,
         t: &Self::Tables,
-        shape: Shape,
+        size: MulShape,
         mut a: Self::Buffer,
         b: &Self::Buffer,
-        b_batch: usize,
     ) -> Result<Self::Buffer> {
-        self.mul_assign(t, shape, &mut a, b, b_batch)?;
-        self.ntt_inverse(t, shape, a)
+        self.mul_assign(t, size, &mut a, b)?;
+        self.ntt_inverse(t, size.shape, a)
     }
 
     /// `sums[k] += x * factors[k]` in the NTT domain, for `x` in the coefficient domain; factors as `b` in
@@ -54,14 +53,13 @@ pub(crate) trait Transform: Pointwise {
     fn ntt_forward_mul_add(
         &self,
         t: &Self::Tables,
-        shape: Shape,
+        size: MulShape,
         x: Self::Buffer,
         sums: [&mut Self::Buffer; 2],
         factors: [&Self::Buffer; 2],
-        factor_batch: usize,
     ) -> Result<()> {
-        let x = self.ntt_forward(t, shape, x)?;
+        let x = self.ntt_forward(t, size.shape, x)?;
         let mut all = sums.into_iter().zip(factors);
-        all.try_for_each(|(sum, factor)| self.mul_add_assign(t, shape, sum, &x, factor, factor_batch))
+        all.try_for_each(|(sum, factor)| self.mul_add_assign(t, size, sum, &x, factor))
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn run<I: Items>(
     }
     let mut at = 0;
     while at < chain.recorded.steps.len() {
-        at += step(chain, at, device, batch, &mut registers, &small, items)?;
+        at += Walk { chain, device, batch, small: &small, items }.step(at, &mut registers)?;
     }
 
     let outputs = chain.recorded.outputs.iter().map(|&(at, domain)| {
@@ -108,97 +108,101 @@ where
     items
 }
 
-/// Runs step `at`, and those after it that one kernel does with it; returns how many that were.
-fn step<I: Items>(
-    chain: &Chain<'_>,
-    at: usize,
-    device: &Device,
+/// What all steps of a run share.
+struct Walk<'a, I> {
+    chain: &'a Chain<'a>,
+    device: &'a Device,
     batch: usize,
-    registers: &mut Registers,
-    small: &[Zeroizing<Vec<i32>>],
-    items: &I,
-) -> Result<usize> {
-    let basis = &chain.recorded.basis;
-    match chain.recorded.steps[at..] {
-        // A product on its way to coefficients.
-        [Step::Mul { at, by: number }, Step::Inverse { at: same }, ..] if at == same => {
-            let product = take_ntt(&mut registers[at]).into_product(chain.batches[number])?;
-            registers[at] = Held::Coeff(product);
-            return Ok(2);
-        }
-        // Points that nothing reads but two sums of products.
-        [
-            Step::Forward { at: x },
-            Step::MulAdd { to: s0, a: a0, by: f0 },
-            Step::MulAdd { to: s1, a: a1, by: f1 },
-            ref rest @ ..,
-        ] if a0 == x && a1 == x && s0 != s1 && chain.recorded.is_last(x, rest) => {
-            let x = take_coeff(&mut registers[x]);
-            let (mut sum0, mut sum1) = (take_ntt(&mut registers[s0]), take_ntt(&mut registers[s1]));
-            let factors = [f0, f1].map(|f| match f {
-                Factor::Shared(number) => chain.batches[number],
-                Factor::Own(at) => match &registers[at] {
-                    Held::Ntt(x) => x,
-                    _ => unreachable!("registers are typed by their domain"),
-                },
-            });
-            x.mul_add_into([&mut sum0, &mut sum1], factors)?;
-            (registers[s0], registers[s1]) = (Held::Ntt(sum0), Held::Ntt(sum1));
-            return Ok(3);
-        }
-        _ => {}
-    }
-    match chain.recorded.steps[at] {
-        Step::Uniform { to, ref seed, first } => {
-            registers[to] = Held::Ntt(PolyBatch::uniform(device, basis, seed, first, batch)?);
-        }
-        Step::Load { to, number } => {
-            let (n, limbs) = (basis.n(), basis.len());
-            let mut words = Zeroizing::new(vec![0; batch * limbs * n]);
-            let rows = words.par_chunks_exact_mut(n).enumerate();
-            rows.try_for_each(|(row, words)| items.load(row / limbs, number, row % limbs, words))?;
-            registers[to] = Held::Ntt(PolyBatch::upload(device, basis, &words)?);
-        }
-        Step::Lift { to, small: number } => {
-            registers[to] = Held::Coeff(PolyBatch::lift(device, basis, &small[number], &vec![1; basis.len()])?);
-        }
-        Step::AddLifted { to, small: number, ref scale } => {
-            coeff(&mut registers[to]).add_lifted(&small[number], scale)?
-        }
-        Step::Forward { at } => registers[at] = Held::Ntt(take_coeff(&mut registers[at]).into_ntt()?),
-        Step::Inverse { at } => registers[at] = Held::Coeff(take_ntt(&mut registers[at]).into_coeff()?),
-        Step::Copy { to, from } => {
-            registers[to] = match &registers[from] {
-                Held::Coeff(x) => Held::Coeff(x.duplicate()?),
-                Held::Ntt(x) => Held::Ntt(x.duplicate()?),
-                Held::Nothing => Held::Nothing,
-            };
-        }
-        Step::Mul { at, by: number } => ntt(&mut registers[at]).mul_assign(chain.batches[number])?,
-        Step::MulAdd { to, a, by } => {
-            let mut sum = take_ntt(&mut registers[to]);
-            let a = take_ntt(&mut registers[a]);
-            match by {
-                Factor::Shared(number) => sum.mul_add_assign(&a, chain.batches[number])?,
-                Factor::Own(b) => sum.mul_add_assign(&a, ntt(&mut registers[b]))?,
+    small: &'a [Zeroizing<Vec<i32>>],
+    items: &'a I,
+}
+
+impl<I: Items> Walk<'_, I> {
+    /// Runs step `at`, and those after it that one kernel does with it; returns how many that were.
+    fn step(&self, at: usize, registers: &mut Registers) -> Result<usize> {
+        let Self { chain, device, batch, small, items } = *self;
+        let basis = &chain.recorded.basis;
+        match chain.recorded.steps[at..] {
+            // A product on its way to coefficients.
+            [Step::Mul { at, by: number }, Step::Inverse { at: same }, ..] if at == same => {
+                let product = take_ntt(&mut registers[at]).into_product(chain.batches[number])?;
+                registers[at] = Held::Coeff(product);
+                return Ok(2);
             }
-            registers[to] = Held::Ntt(sum);
-            if let Step::MulAdd { a: at, .. } = chain.recorded.steps[at] {
-                registers[at] = Held::Ntt(a);
+            // Points that nothing reads but two sums of products.
+            [
+                Step::Forward { at: x },
+                Step::MulAdd { to: s0, a: a0, by: f0 },
+                Step::MulAdd { to: s1, a: a1, by: f1 },
+                ref rest @ ..,
+            ] if a0 == x && a1 == x && s0 != s1 && chain.recorded.is_last(x, rest) => {
+                let x = take_coeff(&mut registers[x]);
+                let (mut sum0, mut sum1) = (take_ntt(&mut registers[s0]), take_ntt(&mut registers[s1]));
+                let factors = [f0, f1].map(|f| match f {
+                    Factor::Shared(number) => chain.batches[number],
+                    Factor::Own(at) => match &registers[at] {
+                        Held::Ntt(x) => x,
+                        _ => unreachable!("registers are typed by their domain"),
+                    },
+                });
+                x.mul_add_into([&mut sum0, &mut sum1], factors)?;
+                (registers[s0], registers[s1]) = (Held::Ntt(sum0), Held::Ntt(sum1));
+                return Ok(3);
+            }
+            _ => {}
+        }
+        match chain.recorded.steps[at] {
+            Step::Uniform { to, ref seed, first } => {
+                registers[to] = Held::Ntt(PolyBatch::uniform(device, basis, seed, first, batch)?);
+            }
+            Step::Load { to, number } => {
+                let (n, limbs) = (basis.n(), basis.len());
+                let mut words = Zeroizing::new(vec![0; batch * limbs * n]);
+                let rows = words.par_chunks_exact_mut(n).enumerate();
+                rows.try_for_each(|(row, words)| items.load(row / limbs, number, row % limbs, words))?;
+                registers[to] = Held::Ntt(PolyBatch::upload(device, basis, &words)?);
+            }
+            Step::Lift { to, small: number } => {
+                registers[to] = Held::Coeff(PolyBatch::lift(device, basis, &small[number], &vec![1; basis.len()])?);
+            }
+            Step::AddLifted { to, small: number, ref scale } => {
+                coeff(&mut registers[to]).add_lifted(&small[number], scale)?
+            }
+            Step::Forward { at } => registers[at] = Held::Ntt(take_coeff(&mut registers[at]).into_ntt()?),
+            Step::Inverse { at } => registers[at] = Held::Coeff(take_ntt(&mut registers[at]).into_coeff()?),
+            Step::Copy { to, from } => {
+                registers[to] = match &registers[from] {
+                    Held::Coeff(x) => Held::Coeff(x.duplicate()?),
+                    Held::Ntt(x) => Held::Ntt(x.duplicate()?),
+                    Held::Nothing => Held::Nothing,
+                };
+            }
+            Step::Mul { at, by: number } => ntt(&mut registers[at]).mul_assign(chain.batches[number])?,
+            Step::MulAdd { to, a, by } => {
+                let mut sum = take_ntt(&mut registers[to]);
+                let a = take_ntt(&mut registers[a]);
+                match by {
+                    Factor::Shared(number) => sum.mul_add_assign(&a, chain.batches[number])?,
+                    Factor::Own(b) => sum.mul_add_assign(&a, ntt(&mut registers[b]))?,
+                }
+                registers[to] = Held::Ntt(sum);
+                if let Step::MulAdd { a: at, .. } = chain.recorded.steps[at] {
+                    registers[at] = Held::Ntt(a);
+                }
+            }
+            Step::Add { to, from } => change(registers, to, from, |x, y| x.add_assign(y), |x, y| x.add_assign(y))?,
+            Step::Sub { to, from } => change(registers, to, from, |x, y| x.sub_assign(y), |x, y| x.sub_assign(y))?,
+            Step::Negate { at } => match &mut registers[at] {
+                Held::Coeff(x) => x.negate()?,
+                Held::Ntt(x) => x.negate()?,
+                Held::Nothing => {}
+            },
+            Step::DropLast { at, limbs } => {
+                registers[at] = Held::Coeff(take_coeff(&mut registers[at]).mod_down(limbs - 1)?);
             }
         }
-        Step::Add { to, from } => change(registers, to, from, |x, y| x.add_assign(y), |x, y| x.add_assign(y))?,
-        Step::Sub { to, from } => change(registers, to, from, |x, y| x.sub_assign(y), |x, y| x.sub_assign(y))?,
-        Step::Negate { at } => match &mut registers[at] {
-            Held::Coeff(x) => x.negate()?,
-            Held::Ntt(x) => x.negate()?,
-            Held::Nothing => {}
-        },
-        Step::DropLast { at, limbs } => {
-            registers[at] = Held::Coeff(take_coeff(&mut registers[at]).mod_down(limbs - 1)?);
-        }
+        Ok(1)
     }
-    Ok(1)
 }
 
 fn change(

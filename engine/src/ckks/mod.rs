@@ -13,28 +13,51 @@
 //! | [`decrypted`] | values, and the way to publish them |
 //! | [`stats`] | statistics of precision |
 
+#[doc(hidden)]
 pub mod ciphertext;
+#[doc(hidden)]
 pub mod complex;
+#[doc(hidden)]
 pub mod decrypted;
+#[doc(hidden)]
 pub mod embedding;
+#[doc(hidden)]
 pub mod encoding;
+#[doc(hidden)]
 pub mod evaluator;
+#[doc(hidden)]
 pub mod keys;
+#[doc(hidden)]
 pub mod linear;
 pub(crate) mod noise;
+#[doc(hidden)]
 pub mod params;
+#[doc(hidden)]
 pub mod polynomial;
+#[doc(hidden)]
 pub mod rotation;
+#[doc(hidden)]
 pub mod stats;
 
-pub use ciphertext::{Budget, Ciphertext};
+#[doc(hidden)]
+pub use ciphertext::Budget;
+pub use ciphertext::Ciphertext;
 pub use complex::Complex;
-pub use decrypted::{Decrypted, Queries};
+pub use decrypted::Decrypted;
+#[doc(hidden)]
+pub use decrypted::Queries;
 pub use encoding::{Encoder, Plaintext};
-pub use evaluator::{Evaluator, Tensor};
-pub use keys::{PublicKey, SecretKey, Seeded};
+pub use evaluator::Evaluator;
+#[doc(hidden)]
+pub use evaluator::Tensor;
+#[doc(hidden)]
+pub use keys::Seeded;
+pub use keys::{PublicKey, SecretKey};
 pub use linear::{LinearMap, PreparedMap};
-pub use params::Params;
+pub use params::{Builder, Params};
 pub use polynomial::Polynomial;
-pub use rotation::{HoistedCiphertext, Rotations};
+#[doc(hidden)]
+pub use rotation::HoistedCiphertext;
+pub use rotation::Rotations;
+#[doc(hidden)]
 pub use stats::{Precision, Spread};

@@ -7,7 +7,7 @@ use crate::aes::INSTANCES_PER_KEY;
 use crate::backend::{Colours, Gates, Pending, Room, RoomSize};
 use crate::error::{Error, Result};
 use crate::garble::keys::Keys;
-use crate::garble::{AndInputs, GateHash, GateKeys, Row, colours, xor};
+use crate::garble::{AndInputs, Garbled, GateHash, GateKeys, Row, colours, xor};
 
 /// Bytes of a room, at most.
 const MOST_BYTES: usize = 1 << 40;
@@ -92,8 +92,8 @@ impl Room for CpuRoom {
     }
 
     fn garble_and(&mut self, gate: usize, delta: u128, of: [usize; 5], flips: [bool; 2], out: usize) -> Result<()> {
-        self.and(gate, of, out, |keys, number, inputs, out, table| {
-            keys.garble_and(number, delta, inputs, flips, out, table);
+        self.and(gate, of, out, |keys, number, inputs, labels, table| {
+            keys.garble_and(number, delta, inputs, flips, Garbled { labels, table });
         });
         Ok(())
     }

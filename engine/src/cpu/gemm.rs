@@ -112,7 +112,7 @@ pub(super) fn for_each_tile(
         for r0 in (0..rows).step_by(block) {
             let end = rows.min(r0 + block);
             let steps = sides.len() * columns().count() * (end - r0).div_ceil(blocking.rows);
-            let mut upcoming = upcoming(size, w, k0, depth, end, block, steps);
+            let mut upcoming = upcoming(size, w, Block { end, rows: block, k: k0, depth }, steps);
             for (side, packed) in sides.iter_mut().zip(packed.chunks_exact(piece)) {
                 for (c, width) in columns() {
                     for r in (r0..end).step_by(blocking.rows) {
@@ -153,21 +153,21 @@ fn pack_columns(
     }
 }
 
-/// The block of W after rows `..end` at depth `k0`, to be fetched in `steps` steps.
-fn upcoming(
-    size: GemmShape,
-    w: &[u64],
-    k0: usize,
-    depth: usize,
+/// A block of W: up to `rows` rows that end before row `end`, `depth` columns from column `k` on.
+struct Block {
     end: usize,
-    block: usize,
-    steps: usize,
-) -> Upcoming<'_> {
+    rows: usize,
+    k: usize,
+    depth: usize,
+}
+
+/// The block of W after this one, to be fetched in `steps` steps.
+fn upcoming(size: GemmShape, w: &[u64], Block { end, rows: block, k, depth }: Block, steps: usize) -> Upcoming<'_> {
     let GemmShape { rows, inner, .. } = size;
     // The last one is followed by the next panel's first.
-    let (row, k) = match (end < rows, k0 + depth < inner) {
-        (true, _) => (end, k0),
-        (false, true) => (0, k0 + depth),
+    let (row, k) = match (end < rows, k + depth < inner) {
+        (true, _) => (end, k),
+        (false, true) => (0, k + depth),
         (false, false) => (rows, 0),
     };
     let depth = depth.min(inner - k);

@@ -1,8 +1,9 @@
 //! Arithmetic on AVX-512 IFMA for primes below 2^50: the 52-bit multiply-adds give both halves of a product.
 //!
-//! A factor w has the companion w' = floor(w * 2^52 / q). For y < 2^52, with t = floor(y * w' / 2^52), the value y * w - t * q lies in
-//! `[0, 2q)` (Shoup) and its low 52 bits are `lo(y w) + lo(t (2^52 - q))`; that sum has bit 52 set or not, and costs an instruction to
-//! mask. The instructions ignore what is above bit 51 of their factors, so a value that is next multiplied stays as it is. Forward values:
+//! A factor w has the companion w' = floor(w * 2^52 / q). For y < 2^52, with t = floor(y * w' / 2^52), the value
+//! `y * w - t * q` lies in `[0, 2q)` (Shoup) and its low 52 bits are `lo(y w) + lo(t (2^52 - q))`; that sum has bit 52
+//! set or not, and costs an instruction to mask. The instructions ignore what is above bit 51 of their factors, so a
+//! value that is next multiplied stays as it is. Forward values:
 //!
 //! | held | range |
 //! |---|---|

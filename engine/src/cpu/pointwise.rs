@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::buffer::{CpuBuffer, Layout};
 use super::{Cpu, CpuTables, common, for_each_chunk, groups};
-use crate::backend::{Pointwise, Shape};
+use crate::backend::{MulShape, Pointwise, Shape};
 use crate::error::Result;
 
 impl Pointwise for Cpu {
@@ -28,9 +28,9 @@ impl Pointwise for Cpu {
         Ok(())
     }
 
-    fn mul_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, b: &CpuBuffer, b_batch: usize) -> Result<()> {
+    fn mul_assign(&self, t: &CpuTables, size: MulShape, a: &mut CpuBuffer, b: &CpuBuffer) -> Result<()> {
         a.layout = common(a.layout, b.layout);
-        let chunks = Chunks::new(a.layout, shape, b_batch);
+        let chunks = Chunks::new(a.layout, size);
         for_each_chunk(a.words_mut(), chunks.size, |i, a| {
             t.limbs[chunks.limb(i)].mul(a, &b.words()[chunks.factor(i)]);
         });
@@ -40,14 +40,13 @@ impl Pointwise for Cpu {
     fn mul_add_assign(
         &self,
         t: &CpuTables,
-        shape: Shape,
+        size: MulShape,
         acc: &mut CpuBuffer,
         a: &CpuBuffer,
         b: &CpuBuffer,
-        b_batch: usize,
     ) -> Result<()> {
         acc.layout = common(acc.layout, common(a.layout, b.layout));
-        let chunks = Chunks::new(acc.layout, shape, b_batch);
+        let chunks = Chunks::new(acc.layout, size);
         for_each_chunk(acc.words_mut(), chunks.size, |i, s| {
             let (a, b) = (&a.words()[i * chunks.size..][..chunks.size], &b.words()[chunks.factor(i)]);
             t.limbs[chunks.limb(i)].mul_add(s, a, b);
@@ -101,9 +100,9 @@ struct Chunks {
 }
 
 impl Chunks {
-    fn new(layout: Layout, shape: Shape, b_batch: usize) -> Self {
+    fn new(layout: Layout, MulShape { shape, factors }: MulShape) -> Self {
         let Shape { batch, n, .. } = shape;
-        let (rows, one, width) = (layout == Layout::Rows, b_batch != batch, groups::width(n));
+        let (rows, one, width) = (layout == Layout::Rows, factors != batch, groups::width(n));
         let (size, period) = if rows || !one { (n, n) } else { (batch * width, width) };
         Self { shape, rows, one, size, period }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{AndInputs, GateKey, Row};
+use super::{AndInputs, Garbled, GateKey, Row};
 use crate::aes::{Aes128, KeySequence};
 use crate::chacha::ChaCha12;
 
@@ -95,12 +95,11 @@ impl Keys {
         delta: u128,
         inputs: AndInputs<'_>,
         flips: [bool; 2],
-        out: &mut [u128],
-        table: &mut [Row],
+        out: Garbled<'_>,
     ) {
         match self {
-            Self::Aes(keys) => Aes128::garble_and(pair(keys, gate), delta, inputs, flips, out, table),
-            Self::ChaCha12(keys) => ChaCha12::garble_and(pair(keys, gate), delta, inputs, flips, out, table),
+            Self::Aes(keys) => Aes128::garble_and(pair(keys, gate), delta, inputs, flips, out),
+            Self::ChaCha12(keys) => ChaCha12::garble_and(pair(keys, gate), delta, inputs, flips, out),
         }
     }
 
@@ -187,16 +186,8 @@ impl GateKeys {
     ///
     /// # Panics
     /// If lengths do not fit or there is no such gate.
-    pub fn garble_and(
-        &self,
-        gate: usize,
-        delta: u128,
-        inputs: AndInputs<'_>,
-        flips: [bool; 2],
-        out: &mut [u128],
-        table: &mut [Row],
-    ) {
-        self.current.garble_and(gate, delta, inputs, flips, out, table);
+    pub fn garble_and(&self, gate: usize, delta: u128, inputs: AndInputs<'_>, flips: [bool; 2], out: Garbled<'_>) {
+        self.current.garble_and(gate, delta, inputs, flips, out);
     }
 
     /// [`GateKey::evaluate_and`] under a gate's keys.

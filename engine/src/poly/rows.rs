@@ -36,16 +36,16 @@ impl<D: Points> PolyBatch<D> {
     /// `self *= other` as polynomials; `other` may be a single one for all.
     pub fn mul_assign(&mut self, other: &Self) -> Result<()> {
         self.check(other, true)?;
-        let shape = self.shape();
-        self.device.mul_assign(&self.tables, shape, &mut self.buffer, &other.buffer, other.batch)
+        let size = MulShape { shape: self.shape(), factors: other.batch };
+        self.device.mul_assign(&self.tables, size, &mut self.buffer, &other.buffer)
     }
 
     /// `self += a * b` as polynomials; `b` may be a single one for all.
     pub fn mul_add_assign(&mut self, a: &Self, b: &Self) -> Result<()> {
         self.check(a, false)?;
         self.check(b, true)?;
-        let shape = self.shape();
-        self.device.mul_add_assign(&self.tables, shape, &mut self.buffer, &a.buffer, &b.buffer, b.batch)
+        let size = MulShape { shape: self.shape(), factors: b.batch };
+        self.device.mul_add_assign(&self.tables, size, &mut self.buffer, &a.buffer, &b.buffer)
     }
 
     /// The matrix products of `self`, `rows x inner`, with each `x`, `inner x cols`, row by row in the batch: `self` is

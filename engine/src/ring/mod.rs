@@ -11,18 +11,30 @@
 //! | [`conversion`] | constants from one basis to another |
 //! | [`sampler`] | uniform, ternary, centred binomial and flooding coefficients |
 
+#[doc(hidden)]
 pub mod basis;
+#[doc(hidden)]
 pub mod conversion;
+#[doc(hidden)]
 pub mod galois;
+#[doc(hidden)]
 pub mod modulus;
+#[doc(hidden)]
 pub mod ntt_table;
+#[doc(hidden)]
 pub mod prime;
 pub mod primes;
+#[doc(hidden)]
 pub mod sampler;
 
 pub use basis::Basis;
+#[doc(hidden)]
 pub use conversion::Conversion;
+#[doc(hidden)]
 pub use galois::Galois;
+#[doc(hidden)]
 pub use modulus::Modulus;
+#[doc(hidden)]
 pub use ntt_table::NttTable;
+#[doc(hidden)]
 pub use prime::Prime;

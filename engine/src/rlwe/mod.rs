@@ -10,16 +10,26 @@
 //! | [`ciphertext`] | batches of ciphertexts and their seeded form |
 //! | [`wire`] | residues as packed bits |
 
+#[doc(hidden)]
 pub mod ciphertext;
+#[doc(hidden)]
 pub mod eval_keys;
+#[doc(hidden)]
 pub mod gadget;
+#[doc(hidden)]
 pub mod key_switch;
+#[doc(hidden)]
 pub mod keys;
+#[doc(hidden)]
 pub mod params;
+#[doc(hidden)]
 pub mod wire;
 
 pub use ciphertext::{Ciphertexts, SeededCiphertexts};
 pub use eval_keys::{EvalKeys, KeyRequest};
+#[doc(hidden)]
 pub use key_switch::Hoisted;
+#[doc(hidden)]
 pub use keys::{PublicKey, SecretKey};
+#[doc(hidden)]
 pub use params::Params;

@@ -63,6 +63,14 @@ enum Side {
     Evaluate,
 }
 
+/// The steps of one dispatch.
+struct Part<'a> {
+    steps: &'a GpuBuffer,
+    range: Range<usize>,
+    /// Workgroups a chunk of instances.
+    outputs: usize,
+}
+
 /// Steps that wait for their dispatch.
 #[derive(Default)]
 struct Waiting {
@@ -199,7 +207,8 @@ impl Room for GpuRoom {
         let of: Vec<[u32; 4]> = slots.iter().map(|&slot| [slot as u32, 0, 0, 0]).collect();
         let of = GpuBuffer::upload(&self.context, bytemuck::cast_slice(&of))?;
         if !slots.is_empty() {
-            self.dispatch(COLOURS, &of, &colours, 0, 0..slots.len(), slots.len());
+            let part = Part { steps: &of, range: 0..slots.len(), outputs: slots.len() };
+            self.dispatch(COLOURS, &colours, 0, part);
         }
         let download = self.context.begin_download(&colours, 0, colours.bytes())?;
         Ok(Pending::new(move || {
@@ -223,7 +232,7 @@ impl Room for GpuRoom {
         let work = WORK[usize::from(!self.context.software)] / self.size.padded();
         let buffer = GpuBuffer::upload(&self.context, bytemuck::cast_slice(&steps))?;
         for range in dispatches(&steps, work) {
-            self.dispatch(kernel, &buffer, &self.tables, delta, range, 1);
+            self.dispatch(kernel, &self.tables, delta, Part { steps: &buffer, range, outputs: 1 });
         }
         Ok(())
     }
@@ -250,15 +259,8 @@ impl GpuRoom {
         self.waiting.steps.push([kind as u32 | flips, a0, a1, b0, b1, sum, out as u32, gate as u32]);
     }
 
-    fn dispatch(
-        &self,
-        kernel: Kernel,
-        steps: &GpuBuffer,
-        tables: &GpuBuffer,
-        delta: u128,
-        range: Range<usize>,
-        outputs: usize,
-    ) {
+    fn dispatch(&self, kernel: Kernel, tables: &GpuBuffer, delta: u128, part: Part<'_>) {
+        let Part { steps, range, outputs } = part;
         let copies = self.context.aes_copies();
         let by_table = kernel == GARBLE || kernel == EVALUATE;
         let constants: &[_] = if by_table { &[("COPIES", copies)] } else { &[] };

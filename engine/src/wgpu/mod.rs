@@ -49,8 +49,8 @@ use self::context::{Context, Window};
 use self::tables::Tables;
 use crate::backend::adapters::{GpuOptions, Rates};
 use crate::backend::{
-    Backend, DeviceKind, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, Pointwise, Product, Rns, Run,
-    Shape, TableUse, Transform,
+    Backend, DeviceKind, Domain, GaloisMaps, GemmShape, Integers, Lift, Limbs, Memory, MulShape, Pointwise, Product,
+    Rns, Run, Shape, TableUse, Transform,
 };
 use crate::error::{Error, Result};
 use crate::ring::ntt_table::Factor;
@@ -247,58 +247,49 @@ impl Transform for Wgpu {
         Ok(buffer)
     }
 
-    fn ntt_inverse_of_product(
-        &self,
-        t: &GpuTables,
-        shape: Shape,
-        a: GpuBuffer,
-        b: &GpuBuffer,
-        b_batch: usize,
-    ) -> Result<GpuBuffer> {
-        self.run_ntt_inverse_of_product(t, shape, &a, b, b_batch)?;
+    fn ntt_inverse_of_product(&self, t: &GpuTables, size: MulShape, a: GpuBuffer, b: &GpuBuffer) -> Result<GpuBuffer> {
+        self.run_ntt_inverse_of_product(t, size, &a, b)?;
         Ok(a)
     }
 
     fn ntt_forward_mul_add(
         &self,
         t: &GpuTables,
-        shape: Shape,
+        size: MulShape,
         x: GpuBuffer,
         sums: [&mut GpuBuffer; 2],
         factors: [&GpuBuffer; 2],
-        factor_batch: usize,
     ) -> Result<()> {
-        self.run_ntt_forward_mul_add(t, shape, &x, sums.map(|sum| &*sum), factors, factor_batch)
+        self.run_ntt_forward_mul_add(t, size, &x, sums.map(|sum| &*sum), factors)
     }
 }
 
 impl Pointwise for Wgpu {
     fn add_assign(&self, t: &GpuTables, shape: Shape, a: &mut GpuBuffer, b: &GpuBuffer) -> Result<()> {
-        self.run_pointwise(blindvox_shaders::ADD, t, shape, a, &[b], shape.batch)
+        self.run_pointwise(blindvox_shaders::ADD, t, MulShape::each(shape), a, &[b])
     }
 
     fn sub_assign(&self, t: &GpuTables, shape: Shape, a: &mut GpuBuffer, b: &GpuBuffer) -> Result<()> {
-        self.run_pointwise(blindvox_shaders::SUB, t, shape, a, &[b], shape.batch)
+        self.run_pointwise(blindvox_shaders::SUB, t, MulShape::each(shape), a, &[b])
     }
 
     fn negate_assign(&self, t: &GpuTables, shape: Shape, a: &mut GpuBuffer) -> Result<()> {
-        self.run_pointwise(blindvox_shaders::NEGATE, t, shape, a, &[], shape.batch)
+        self.run_pointwise(blindvox_shaders::NEGATE, t, MulShape::each(shape), a, &[])
     }
 
-    fn mul_assign(&self, t: &GpuTables, shape: Shape, a: &mut GpuBuffer, b: &GpuBuffer, b_batch: usize) -> Result<()> {
-        self.run_pointwise(blindvox_shaders::MUL, t, shape, a, &[b], b_batch)
+    fn mul_assign(&self, t: &GpuTables, size: MulShape, a: &mut GpuBuffer, b: &GpuBuffer) -> Result<()> {
+        self.run_pointwise(blindvox_shaders::MUL, t, size, a, &[b])
     }
 
     fn mul_add_assign(
         &self,
         t: &GpuTables,
-        shape: Shape,
+        size: MulShape,
         acc: &mut GpuBuffer,
         a: &GpuBuffer,
         b: &GpuBuffer,
-        b_batch: usize,
     ) -> Result<()> {
-        self.run_pointwise(blindvox_shaders::MUL_ADD, t, shape, acc, &[a, b], b_batch)
+        self.run_pointwise(blindvox_shaders::MUL_ADD, t, size, acc, &[a, b])
     }
 
     fn mul_scalar_assign(&self, t: &GpuTables, shape: Shape, a: &mut GpuBuffer, scalars: &[u64]) -> Result<()> {

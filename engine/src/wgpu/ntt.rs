@@ -12,14 +12,10 @@ use blindvox_shaders::{
 };
 
 use super::pipeline::Pipeline;
+use super::tables::CHUNK;
 use super::{GpuBuffer, GpuTables, LANES, WORD, Wgpu, part, whole};
-use crate::backend::Shape;
+use crate::backend::{MulShape, Shape};
 use crate::error::Result;
-
-/// Points that fit 32 KiB of workgroup memory.
-const CHUNK: usize = 4096;
-/// Points that a lane holds.
-const POINTS_A_LANE: usize = 16;
 
 /// A kernel, its workgroups a row, and the operands that it has besides the rows: whole windows of each.
 struct Pass<'a> {
@@ -29,65 +25,44 @@ struct Pass<'a> {
     factors: &'a [&'a GpuBuffer],
 }
 
-/// The factors of a limb in the order in which the kernels read them: in the deepest levels, where every lane has nodes
-/// of its own, the first of every lane before the second of any, so that neighbouring lanes read neighbouring factors.
-pub(super) fn by_lane<T: Copy>(factors: &[T]) -> Vec<T> {
-    let (n, points) = (factors.len(), factors.len().min(CHUNK));
-    let mut out = factors.to_vec();
-    let lanes = points / POINTS_A_LANE;
-    // A chunk's lanes begin with 256 nodes, the two, three or four levels from there on are theirs.
-    for level in 0..(points / 256).trailing_zeros() {
-        let nodes = 256 << level;
-        let chunks = (n / points * nodes..2 * n / points * nodes).step_by(nodes);
-        for first in chunks {
-            let own = nodes / lanes;
-            for (i, factor) in factors[first..first + nodes].iter().enumerate() {
-                out[first + i % own * lanes + i / own] = *factor;
-            }
-        }
-    }
-    out
-}
-
 impl Wgpu {
     pub(super) fn run_ntt_forward(&self, t: &GpuTables, shape: Shape, buffer: &GpuBuffer) -> Result<()> {
         let passes = [self.head(NTT_HEAD_FORWARD, shape.n), Some(self.chunk(NTT_FORWARD, shape.n, &[], &[]))];
-        self.run_ntt(t, shape, buffer, &self.tables.roots(shape.n).forward, passes, shape.batch)
+        self.run_ntt(t, MulShape::each(shape), buffer, &self.tables.roots(shape.n).forward, passes)
     }
 
-    /// `sums[k] += NTT(buffer) * factors[k]`, the factors of `factor_batch` polynomials: all of the batch, or one.
+    /// `sums[k] += NTT(buffer) * factors[k]`, the factors of `size.factors` polynomials.
     pub(super) fn run_ntt_forward_mul_add(
         &self,
         t: &GpuTables,
-        shape: Shape,
+        size: MulShape,
         buffer: &GpuBuffer,
         sums: [&GpuBuffer; 2],
         factors: [&GpuBuffer; 2],
-        factor_batch: usize,
     ) -> Result<()> {
-        let chunk = self.chunk(NTT_FORWARD_MUL_ADD, shape.n, &sums, &factors);
-        let passes = [self.head(NTT_HEAD_FORWARD, shape.n), Some(chunk)];
-        self.run_ntt(t, shape, buffer, &self.tables.roots(shape.n).forward, passes, factor_batch)
+        let n = size.shape.n;
+        let chunk = self.chunk(NTT_FORWARD_MUL_ADD, n, &sums, &factors);
+        let passes = [self.head(NTT_HEAD_FORWARD, n), Some(chunk)];
+        self.run_ntt(t, size, buffer, &self.tables.roots(n).forward, passes)
     }
 
     pub(super) fn run_ntt_inverse(&self, t: &GpuTables, shape: Shape, buffer: &GpuBuffer) -> Result<()> {
         let passes = [Some(self.chunk(NTT_INVERSE, shape.n, &[], &[])), self.head(NTT_HEAD_INVERSE, shape.n)];
-        self.run_ntt(t, shape, buffer, &self.tables.roots(shape.n).inverse, passes, shape.batch)
+        self.run_ntt(t, MulShape::each(shape), buffer, &self.tables.roots(shape.n).inverse, passes)
     }
 
     /// The inverse of `buffer * factor`.
     pub(super) fn run_ntt_inverse_of_product(
         &self,
         t: &GpuTables,
-        shape: Shape,
+        size: MulShape,
         buffer: &GpuBuffer,
         factor: &GpuBuffer,
-        factor_batch: usize,
     ) -> Result<()> {
-        let factors = [factor];
-        let chunk = self.chunk(NTT_INVERSE_OF_PRODUCT, shape.n, &[], &factors);
-        let passes = [Some(chunk), self.head(NTT_HEAD_INVERSE, shape.n)];
-        self.run_ntt(t, shape, buffer, &self.tables.roots(shape.n).inverse, passes, factor_batch)
+        let (n, factors) = (size.shape.n, [factor]);
+        let chunk = self.chunk(NTT_INVERSE_OF_PRODUCT, n, &[], &factors);
+        let passes = [Some(chunk), self.head(NTT_HEAD_INVERSE, n)];
+        self.run_ntt(t, size, buffer, &self.tables.roots(n).inverse, passes)
     }
 
     /// Compiles what a ring of dimension n needs at once, by a thread each: a driver takes up to a second for each
@@ -140,16 +115,16 @@ impl Wgpu {
     fn run_ntt(
         &self,
         t: &GpuTables,
-        shape: Shape,
+        size: MulShape,
         buffer: &GpuBuffer,
         roots: &GpuBuffer,
         passes: [Option<Pass<'_>>; 2],
-        factor_batch: usize,
     ) -> Result<()> {
         self.context.healthy()?;
+        let MulShape { shape, factors } = size;
         let Shape { limbs, n, .. } = shape;
         let poly = limbs * n * WORD;
-        let repeats = factor_batch == 1;
+        let repeats = factors == 1;
         for (first, count) in self.windows(shape)? {
             let factor_rows = if repeats { limbs } else { count * limbs };
             let parameters = [n, limbs, n / n.min(CHUNK), factor_rows].map(|v| v as u32);
@@ -165,28 +140,5 @@ impl Wgpu {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn factors_of_a_lane_lie_a_row_of_lanes_apart() {
-        for n in [1024usize, 2048, 4096, 16384] {
-            let (points, natural) = (n.min(CHUNK), (0..n).collect::<Vec<_>>());
-            let (lanes, found) = (points / 16, by_lane(&natural));
-            assert_eq!(found[..256 * (n / points)], natural[..256 * (n / points)]);
-            // The deepest level: lane 5 of the last chunk has neighbours, all read in turn by all lanes.
-            let (nodes, own) = (points / 2, points / 2 / lanes);
-            let first = n - nodes;
-            for j in 0..own {
-                assert_eq!(found[first + j * lanes + 5], first + 5 * own + j);
-            }
-            let mut sorted = found;
-            sorted.sort_unstable();
-            assert_eq!(sorted, natural);
-        }
     }
 }

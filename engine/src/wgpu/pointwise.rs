@@ -3,21 +3,21 @@
 use blindvox_shaders::{Kernel, MUL_SCALAR};
 
 use super::{GpuBuffer, GpuTables, LANES, WORD, Wgpu, part, words};
-use crate::backend::Shape;
+use crate::backend::{MulShape, Shape};
 use crate::error::Result;
 use crate::ring::ntt_table::Factor;
 
 impl Wgpu {
-    /// A kernel on `acc` and `operands`, the last of which has `last_batch` polynomials: all of the batch, or one.
+    /// A kernel on `acc` and `operands`, the last of which has `size.factors` polynomials.
     pub(super) fn run_pointwise(
         &self,
         kernel: Kernel,
         t: &GpuTables,
-        shape: Shape,
+        size: MulShape,
         acc: &GpuBuffer,
         operands: &[&GpuBuffer],
-        last_batch: usize,
     ) -> Result<()> {
+        let MulShape { shape, factors } = size;
         self.context.healthy()?;
         let pipeline = self.context.pipeline(kernel, &[]);
         let poly = shape.limbs * shape.n * WORD;
@@ -25,7 +25,7 @@ impl Wgpu {
             let rows = count * shape.limbs;
             let mut windows = vec![t.moduli(), part(acc, poly, first, count)];
             windows.extend(operands.iter().map(|o| part(o, poly, first, count)));
-            let repeats = last_batch == 1;
+            let repeats = factors == 1;
             if let (true, Some(last)) = (repeats, operands.last()) {
                 windows[operands.len() + 1] = part(last, poly, 0, 1);
             }

@@ -18,18 +18,15 @@ impl Wgpu {
         shape: Shape,
         from: &Limbs<'_, GpuBuffer>,
     ) -> Result<GpuBuffer> {
-        let out = self.zeros_of(shape)?;
         let constants = self.conversion(&t.basis, &to.basis)?;
         if runs(from.map).count() == 1 {
-            self.run_rns(MOD_UP, to, shape, from, &constants, &out)?;
-            return Ok(out);
+            return self.run_rns(MOD_UP, to, shape, from, &constants);
         }
         // The kernel reads limbs that follow each other.
         let sources = Shape { limbs: from.map.len(), ..shape };
         let (copy, map) = (self.copy_limbs(sources, from)?, (0..sources.limbs).collect::<Vec<_>>());
         let view = Limbs { buffer: &copy, limbs: sources.limbs, map: &map };
-        self.run_rns(MOD_UP, to, shape, &view, &constants, &out)?;
-        Ok(out)
+        self.run_rns(MOD_UP, to, shape, &view, &constants)
     }
 
     pub(super) fn run_mod_down(
@@ -40,14 +37,13 @@ impl Wgpu {
         buffer: &GpuBuffer,
     ) -> Result<GpuBuffer> {
         let target = Shape { limbs: kept, ..shape };
-        let out = self.zeros_of(target)?;
         let constants = self.conversion(&t.basis.range(kept..shape.limbs)?, &t.basis.level(kept)?)?;
         let map: Vec<usize> = (kept..shape.limbs).collect();
         // The primes that are kept come first in the table of all.
-        self.run_rns(MOD_DOWN, t, target, &Limbs { buffer, limbs: shape.limbs, map: &map }, &constants, &out)?;
-        Ok(out)
+        self.run_rns(MOD_DOWN, t, target, &Limbs { buffer, limbs: shape.limbs, map: &map }, &constants)
     }
 
+    /// A batch of `shape`, made of the limbs of `from`.
     fn run_rns(
         &self,
         kernel: Kernel,
@@ -55,8 +51,8 @@ impl Wgpu {
         shape: Shape,
         from: &Limbs<'_, GpuBuffer>,
         constants: &GpuBuffer,
-        out: &GpuBuffer,
-    ) -> Result<()> {
+    ) -> Result<GpuBuffer> {
+        let out = self.zeros_of(shape)?;
         self.context.healthy()?;
         let Shape { batch, limbs, n } = shape;
         let pipeline = self.context.pipeline(kernel, &[]);
@@ -65,14 +61,14 @@ impl Wgpu {
             let count = most.min(batch - first);
             let windows = [
                 to.moduli(),
-                part(out, limbs * n * WORD, first, count),
+                part(&out, limbs * n * WORD, first, count),
                 part(from.buffer, from.limbs * n * WORD, first, count),
                 whole(constants),
             ];
             let parameters = [n, from.limbs, from.map[0], from.map.len(), limbs].map(|v| v as u32);
             self.context.dispatch(&pipeline, &windows, &parameters, [n / LANES, limbs, count].map(|g| g as u32));
         }
-        Ok(())
+        Ok(out)
     }
 
     /// The constants from one basis to another, uploaded at first use.

@@ -5,15 +5,38 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::context::{Context, Window};
-use super::ntt::by_lane;
 use super::{GpuBuffer, MIN_N, WORD, whole, words};
 use crate::backend::TableUse;
 use crate::error::{Error, Result};
 use crate::ring::ntt_table::Factor;
 use crate::ring::{Basis, Modulus, Prime};
 
+/// Points of a transform within a workgroup: those that fit 32 KiB of its memory.
+pub(super) const CHUNK: usize = 4096;
+/// Points that a lane holds.
+const POINTS_A_LANE: usize = 16;
 /// Bytes of a factor with its companion.
 const FACTOR: usize = 2 * WORD;
+
+/// The factors of a limb in the order in which the kernels read them: in the deepest levels, where every lane has nodes
+/// of its own, the first of every lane before the second of any, so that neighbouring lanes read neighbouring factors.
+fn by_lane<T: Copy>(factors: &[T]) -> Vec<T> {
+    let (n, points) = (factors.len(), factors.len().min(CHUNK));
+    let mut out = factors.to_vec();
+    let lanes = points / POINTS_A_LANE;
+    // A chunk's lanes begin with 256 nodes, the two, three or four levels from there on are theirs.
+    for level in 0..(points / 256).trailing_zeros() {
+        let nodes = 256 << level;
+        let chunks = (n / points * nodes..2 * n / points * nodes).step_by(nodes);
+        for first in chunks {
+            let own = nodes / lanes;
+            for (i, factor) in factors[first..first + nodes].iter().enumerate() {
+                out[first + i % own * lanes + i / own] = *factor;
+            }
+        }
+    }
+    out
+}
 
 /// The primes of a basis on the device.
 pub(crate) struct GpuTables {
@@ -163,4 +186,27 @@ fn limbs_table(basis: &Basis, numbers: &[usize]) -> Vec<u64> {
 fn lazy_sums(q: Modulus) -> (u32, u32) {
     let split = q.bits().div_ceil(2);
     (split, 1 << (63 - 2 * split).min(30))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn factors_of_a_lane_lie_a_row_of_lanes_apart() {
+        for n in [1024usize, 2048, 4096, 16384] {
+            let (points, natural) = (n.min(CHUNK), (0..n).collect::<Vec<_>>());
+            let (lanes, found) = (points / 16, by_lane(&natural));
+            assert_eq!(found[..256 * (n / points)], natural[..256 * (n / points)]);
+            // The deepest level: lane 5 of the last chunk has neighbours, all read in turn by all lanes.
+            let (nodes, own) = (points / 2, points / 2 / lanes);
+            let first = n - nodes;
+            for j in 0..own {
+                assert_eq!(found[first + j * lanes + 5], first + 5 * own + j);
+            }
+            let mut sorted = found;
+            sorted.sort_unstable();
+            assert_eq!(sorted, natural);
+        }
+    }
 }

@@ -132,13 +132,13 @@ fn values_that_vanish_are_refused_by_layer() {
     let mut net = Net::new(&[8, 8], false, 1);
     let mut at = "in".to_owned();
     for i in 0..6 {
-        net.conv(&format!("conv.{i}"), &at, 1, 1, &[1, 1], false);
+        net.conv(&format!("conv.{i}"), &at, [1, 1], &[1, 1], false);
         net.scale(&format!("conv.{i}.w"), 0, 1, 1, 0.02);
         net.scale(&format!("conv.{i}.b"), 0, 1, 1, 0.0);
         net.op(&format!("square.{i}"), json!("square"), &[&format!("conv.{i}")]);
         at = format!("square.{i}");
     }
-    net.conv("head", &at, 1, 2, &[1, 1], false);
+    net.conv("head", &at, [1, 2], &[1, 1], false);
     let message = net.write("head", 2, 2).try_calibrate().err().expect("a refusal").to_string();
     mentions(&message, &["square.", "its values vanish", "expected at most 40"]);
 }

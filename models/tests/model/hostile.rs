@@ -14,10 +14,10 @@ fn refusal(net: Net, scores: &str) -> String {
 #[test]
 fn concatenations_of_concatenations_have_a_bound() {
     let mut net = Net::new(&[2, 2, 2], false, 1);
-    net.conv("c", "in", 1, 1, &[1, 1, 1], false);
+    net.conv("c", "in", [1, 1], &[1, 1, 1], false);
     net.op("many", json!("concat"), &["c"; 64]);
     net.op("more", json!("concat"), &["many"; 64]);
-    net.conv("head", "more", 4096, 2, &[1, 1, 1], false);
+    net.conv("head", "more", [4096, 2], &[1, 1, 1], false);
     let message = refusal(net, "head");
     assert!(message.contains("node \"more\": parts of its value: found more than 1024"), "{message}");
 }
@@ -25,12 +25,12 @@ fn concatenations_of_concatenations_have_a_bound() {
 #[test]
 fn activations_of_many_parts_have_a_bound() {
     let mut net = Net::new(&[2, 2, 2], false, 1);
-    net.conv("c", "in", 1, 1, &[1, 1, 1], false);
+    net.conv("c", "in", [1, 1], &[1, 1, 1], false);
     net.op("0", json!("concat"), &["c"; 64]);
     for at in 1..=70 {
         net.op(&at.to_string(), json!("relu"), &[&(at - 1).to_string()]);
     }
-    net.conv("head", "70", 64, 2, &[1, 1, 1], false);
+    net.conv("head", "70", [64, 2], &[1, 1, 1], false);
     let message = refusal(net, "head");
     assert!(message.contains("steps up to here: found more than 4096"), "{message}");
 }
@@ -38,9 +38,9 @@ fn activations_of_many_parts_have_a_bound() {
 #[test]
 fn constants_against_a_large_kernel_have_a_bound() {
     let mut net = Net::new(&[256, 256, 256], false, 1);
-    net.conv("c", "in", 1, 1, &[1, 1, 1], false);
+    net.conv("c", "in", [1, 1], &[1, 1, 1], false);
     net.quadratic("q", "c", 1);
-    net.conv("head", "q", 1, 2, &[31, 31, 31], false);
+    net.conv("head", "q", [1, 2], &[31, 31, 31], false);
     let message = refusal(net, "head");
     assert!(message.contains("node \"head\": multiply-adds for constants up to here"), "{message}");
 }

@@ -44,11 +44,11 @@ fn classifiers_in_integers_follow_their_float_networks() {
 #[test]
 fn strided_and_even_convolutions_follow_their_float_network() {
     let mut net = Net::new(&[21, 16], false, 3);
-    net.conv("c0", "in", 1, 4, &[5, 5], true);
+    net.conv("c0", "in", [1, 4], &[5, 5], true);
     net.with("stride", json!([4, 2]));
     net.with("padding", json!([2, 0]));
     net.quadratic("q0", "c0", 4);
-    net.conv("c1", "q0", 4, 4, &[2, 4], false);
+    net.conv("c1", "q0", [4, 4], &[2, 4], false);
     net.with("stride", json!([1, 3]));
     net.op("r1", json!("relu"), &["c1"]);
     net.op("flat", json!("flatten"), &["r1"]);
@@ -67,9 +67,9 @@ fn strided_and_even_convolutions_follow_their_float_network() {
 #[test]
 fn flattened_concatenations_keep_coefficients_constants_and_order() {
     let mut net = Net::new(&[4, 6, 2], false, 4);
-    net.conv("c0", "in", 1, 2, &[3, 3, 3], false);
+    net.conv("c0", "in", [1, 2], &[3, 3, 3], false);
     net.quadratic("q0", "c0", 2);
-    net.conv("c1", "in", 1, 3, &[1, 1, 1], false);
+    net.conv("c1", "in", [1, 3], &[1, 1, 1], false);
     net.op("cat", json!("concat"), &["q0", "c1"]);
     net.op("flat", json!("flatten"), &["cat"]);
     net.dense("d0", "flat", 5 * 48, 4, true);
@@ -87,7 +87,7 @@ fn flattened_concatenations_keep_coefficients_constants_and_order() {
 fn equalisation_goes_through_flattening() {
     let steps = |by: f32| {
         let mut net = Net::new(&[4, 4, 2], false, 6);
-        net.conv("c", "in", 1, 3, &[3, 3, 3], false);
+        net.conv("c", "in", [1, 3], &[3, 3, 3], false);
         net.op("s", json!("square"), &["c"]);
         net.op("flat", json!("flatten"), &["s"]);
         net.dense("head", "flat", 3 * 32, 2, false);
@@ -108,14 +108,14 @@ fn dense_layers_and_means_are_convolutions() {
     let (dims, channels) = ([3usize, 4, 5], 2);
     let start = |seed: u64| {
         let mut net = Net::new(&dims, false, seed);
-        net.conv("c", "in", 1, channels, &[3, 3, 3], false);
+        net.conv("c", "in", [1, channels], &[3, 3, 3], false);
         net
     };
     let mut flat = start(1);
     flat.op("flat", json!("flatten"), &["c"]);
     flat.dense("head", "flat", channels * 60, 3, false);
     let mut whole = start(1);
-    whole.conv("head", "c", channels, 3, &dims, false);
+    whole.conv("head", "c", [channels, 3], &dims, false);
     whole.with("padding", json!([0, 0, 0]));
     assert_eq!(scores(flat, "head", 3), scores(whole, "head", 3));
 
@@ -124,7 +124,7 @@ fn dense_layers_and_means_are_convolutions() {
     mean.dense("head", "mean", channels, 3, false);
     let mut window = start(2);
     window.op("mean", json!({"avg_pool": {"window": dims}}), &["c"]);
-    window.conv("head", "mean", channels, 3, &[1, 1, 1], false);
+    window.conv("head", "mean", [channels, 3], &[1, 1, 1], false);
     assert_eq!(scores(mean, "head", 3), scores(window, "head", 3));
 }
 
@@ -132,9 +132,9 @@ fn dense_layers_and_means_are_convolutions() {
 fn relu_by_name_is_relu() {
     let program = |op: Value| {
         let mut net = Net::new(&[8, 8], false, 8);
-        net.conv("c", "in", 1, 3, &[3, 3], false);
+        net.conv("c", "in", [1, 3], &[3, 3], false);
         net.op("r", op, &["c"]);
-        net.conv("head", "r", 3, 2, &[1, 1], false);
+        net.conv("head", "r", [3, 2], &[1, 1], false);
         net.write("head", 2, 2).program().0
     };
     assert_eq!(program(json!("relu")), program(json!({"activation": {"function": "relu"}})));
@@ -143,7 +143,7 @@ fn relu_by_name_is_relu() {
 /// Why a small network with this node before its head is refused: at load or when its network is asked for.
 fn refusal(version: u32, op: &Value, edit: impl Fn(&mut Value)) -> String {
     let mut net = Net::new(&[6, 8], false, 1);
-    net.conv("c", "in", 1, 4, &[3, 3], false);
+    net.conv("c", "in", [1, 4], &[3, 3], false);
     net.op("node", op.clone(), &["c"]);
     net.op("mean", json!("global_avg_pool"), &["node"]);
     net.dense("head", "mean", 4, 2, false);

@@ -34,14 +34,14 @@ pub(crate) fn check(net: Net, scores: &str, classes: usize) -> Vec<Step> {
 /// A U-Net whose channel 2 of `c1` is multiplied by `by`, and what reads it divided, so that it is the same function.
 fn with_a_scaled_channel(activation: &str, by: f32) -> Written {
     let mut net = Net::new(&[12, 8, 16], false, 11);
-    net.conv("c0", "in", 1, 4, &[3, 3, 3], false);
+    net.conv("c0", "in", [1, 4], &[3, 3, 3], false);
     net.op("a0", json!("relu"), &["c0"]);
-    net.conv("c1", "a0", 4, 4, &[3, 3, 3], false);
+    net.conv("c1", "a0", [4, 4], &[3, 3, 3], false);
     net.op("a1", json!(activation), &["c1"]);
     net.op("p1", json!("avg_pool"), &["a1"]);
     net.up("u1", "p1", 4, 2);
     net.op("cat", json!("concat"), &["a1", "u1"]);
-    net.conv("head", "cat", 6, 3, &[1, 1, 1], false);
+    net.conv("head", "cat", [6, 3], &[1, 1, 1], false);
     let read = if activation == "square" { by * by } else { by };
     net.scale("c1.w", 2 * 4 * 27, 4 * 27, 4 * 4 * 27, by);
     net.scale("c1.b", 2, 1, 4, by);
@@ -90,16 +90,16 @@ fn a_network_that_integers_cannot_follow_is_told_by_volume_and_layer() {
 #[test]
 fn a_u_net_with_quadratics_normalisation_and_padding() {
     let mut net = Net::new(&[8, 12, 8], false, 7);
-    net.conv("c0", "in", 1, 4, &[3, 3, 3], true);
+    net.conv("c0", "in", [1, 4], &[3, 3, 3], true);
     net.quadratic("q0", "c0", 4);
     net.op("p0", json!("avg_pool"), &["q0"]);
-    net.conv("c1", "p0", 4, 6, &[3, 3, 3], true);
+    net.conv("c1", "p0", [4, 6], &[3, 3, 3], true);
     net.quadratic("q1", "c1", 6);
     net.up("u0", "q1", 6, 4);
     net.op("cat", json!("concat"), &["q0", "u0"]);
-    net.conv("c2", "cat", 8, 4, &[3, 1, 3], false);
+    net.conv("c2", "cat", [8, 4], &[3, 1, 3], false);
     net.op("s2", json!("square"), &["c2"]);
-    net.conv("head", "s2", 4, 3, &[1, 1, 1], false);
+    net.conv("head", "s2", [4, 3], &[1, 1, 1], false);
     let steps = check(net, "head", 3);
     let maps = steps.iter().filter(|s| matches!(s, Step::Linear(l) if l.bias_map.is_some())).count();
     assert_eq!(maps, 3, "c1, u0 and c2 meet the constants of a quadratic");
@@ -109,16 +109,16 @@ fn a_u_net_with_quadratics_normalisation_and_padding() {
 #[test]
 fn strides_residuals_leaky_slopes_and_general_transpositions() {
     let mut net = Net::new(&[8, 12, 8], false, 21);
-    net.conv("c0", "in", 1, 4, &[3, 3, 3], true);
+    net.conv("c0", "in", [1, 4], &[3, 3, 3], true);
     net.with("stride", json!([2, 2, 1]));
     net.with("padding", json!([1, 1, 1]));
     let slopes = net.tensor("a0.slope", &[4], 0.2, 0.05);
     net.op("a0", json!({"activation": {"function": "prelu", "slope": slopes}}), &["c0"]);
-    net.conv("c1", "a0", 4, 4, &[2, 2, 2], false);
+    net.conv("c1", "a0", [4, 4], &[2, 2, 2], false);
     net.with("padding", json!([0, 0, 0]));
     net.with("stride", json!([2, 2, 2]));
     net.op("a1", json!({"activation": {"function": "leaky_relu", "slope": 0.01}}), &["c1"]);
-    net.conv("c2", "a1", 4, 4, &[3, 3, 3], false);
+    net.conv("c2", "a1", [4, 4], &[3, 3, 3], false);
     net.op("sum", json!("add"), &["c2", "a1", "c1"]);
     let [factor, offset] = [("s.f", 0.8), ("s.o", 0.1)].map(|(name, centre)| net.tensor(name, &[4], centre, 0.1));
     net.op("s", json!({"scale": {"factor": factor, "offset": offset}}), &["sum"]);
@@ -130,7 +130,7 @@ fn strides_residuals_leaky_slopes_and_general_transpositions() {
     parts.for_each(|(field, value)| net.with(field, value));
     net.op("m", json!({"max_pool": {"window": [1, 1, 1]}}), &["u0"]);
     net.op("r", json!({"resize": {"factor": [2, 2, 1]}}), &["m"]);
-    net.conv("head", "r", 3, 3, &[1, 1, 1], false);
+    net.conv("head", "r", [3, 3], &[1, 1, 1], false);
     let steps = check(net, "head", 3);
     let kinds: Vec<_> = steps.iter().map(Step::kind).collect();
     assert!(kinds.contains(&"interleave") && kinds.contains(&"resize"), "{kinds:?}");
@@ -142,15 +142,15 @@ fn strides_residuals_leaky_slopes_and_general_transpositions() {
 #[test]
 fn a_planar_network_with_max_pooling_and_half_weights() {
     let mut net = Net::new(&[24, 20], true, 7);
-    net.conv("c0", "in", 1, 6, &[5, 3], false);
+    net.conv("c0", "in", [1, 6], &[5, 3], false);
     net.op("r0", json!("relu"), &["c0"]);
     net.op("p0", json!("max_pool"), &["r0"]);
-    net.conv("c1", "p0", 6, 8, &[3, 3], true);
+    net.conv("c1", "p0", [6, 8], &[3, 3], true);
     net.op("r1", json!("relu"), &["c1"]);
     net.up("u0", "r1", 8, 6);
     net.op("cat", json!("concat"), &["r0", "u0"]);
     net.op("r2", json!("relu"), &["cat"]);
-    net.conv("head", "r2", 12, 4, &[1, 1], false);
+    net.conv("head", "r2", [12, 4], &[1, 1], false);
     let steps = check(net, "head", 4);
     let planar = |s: &Step| match s {
         Step::Linear(l) => {
@@ -170,7 +170,7 @@ fn a_planar_network_with_max_pooling_and_half_weights() {
 #[test]
 fn comparisons_of_folded_values_get_a_layer_of_their_own() {
     let mut net = Net::new(&[4, 8, 4], false, 7);
-    net.conv("c0", "in", 1, 3, &[3, 3, 3], false);
+    net.conv("c0", "in", [1, 3], &[3, 3, 3], false);
     net.quadratic("q0", "c0", 3);
     net.op("r0", json!("relu"), &["q0"]);
     net.op("p0", json!("avg_pool"), &["r0"]);

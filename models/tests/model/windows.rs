@@ -134,9 +134,9 @@ fn windows_and_imports_give_the_same_labels_in_all_orders_of_axes() {
 #[test]
 fn channels_come_in_one_file_or_several() {
     let mut net = Net::new(&[8, 8, 8], false, 9);
-    net.conv("a", "in", 2, 3, &[3, 3, 3], false);
+    net.conv("a", "in", [2, 3], &[3, 3, 3], false);
     net.op("r", json!("relu"), &["a"]);
-    net.conv("head", "r", 3, 2, &[1, 1, 1], false);
+    net.conv("head", "r", [3, 2], &[1, 1, 1], false);
     let written = net.write("head", 2, 0);
     let t = written.directory.path();
     let rules = [json!("z_score"), json!({"ct": {"clip": [-0.5, 0.5], "mean": 0.1, "deviation": 0.2}})];

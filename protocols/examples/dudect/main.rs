@@ -14,7 +14,9 @@ mod measure;
 
 use blindvox_engine::bfv::{Decoder, Encoder};
 use blindvox_engine::bfv::{Params, SecretKey};
-use blindvox_engine::garble::{AndInputs, GateHash, GateKey, GateKeys, add_selected, evaluate_with, garble_with};
+use blindvox_engine::garble::{
+    AndInputs, Garbled, GateHash, GateKey, GateKeys, add_selected, evaluate_with, garble_with,
+};
 use blindvox_engine::ring::primes::DEFAULT_50;
 use blindvox_engine::ring::{Basis, sampler};
 use blindvox_engine::rlwe::Ciphertexts;
@@ -130,7 +132,14 @@ fn gates(timer: &mut Timer) {
     for body in aes::Body::available() {
         let name = format!("AES, {body:?}");
         timer.words("garble an AND", &name, 1, &labels, |w| {
-            garble_with(body, &keys, delta, inputs(w, &none), [false; 2], &mut out, &mut table);
+            garble_with(
+                body,
+                &keys,
+                delta,
+                inputs(w, &none),
+                [false; 2],
+                Garbled { labels: &mut out, table: &mut table },
+            );
             out[0]
         });
         timer.words("evaluate an AND", &name, 1, &labels, |w| {
@@ -141,7 +150,7 @@ fn gates(timer: &mut Timer) {
     let mut keys = GateKeys::new(GateHash::ChaCha12, &[7; 32], "timing");
     keys.next_gates(1);
     timer.words("garble an AND", "ChaCha12", 1, &labels, |w| {
-        keys.garble_and(0, delta, inputs(w, &none), [false; 2], &mut out, &mut table);
+        keys.garble_and(0, delta, inputs(w, &none), [false; 2], Garbled { labels: &mut out, table: &mut table });
         out[0]
     });
     timer.words("evaluate an AND", "ChaCha12", 1, &labels, |w| {

@@ -9,14 +9,14 @@ use blindvox_engine::Prng;
 const WARM_UP: usize = 100;
 
 /// Measures and prints.
-pub struct Timer {
+pub(crate) struct Timer {
     runs: usize,
     prng: Prng,
 }
 
 impl Timer {
     /// That runs functions of microseconds so often.
-    pub fn new(runs: usize) -> Self {
+    pub(crate) fn new(runs: usize) -> Self {
         println!("| function | body | runs | median | t, all | t, 90 % | t, 75 % | t, 50 % |");
         println!("|---|---|---|---|---|---|---|---|");
         Self { runs, prng: Prng::from_os().expect("randomness") }
@@ -24,7 +24,7 @@ impl Timer {
 
     /// For inputs that are vectors of plain values: each is copied to one place before its time starts, as the place of
     /// an input in memory changes times by far more than its content could.
-    pub fn words<I: Copy, T>(
+    pub(crate) fn words<I: Copy, T>(
         &mut self,
         name: &str,
         body: &str,
@@ -41,7 +41,14 @@ impl Timer {
     }
 
     /// For other inputs, which stay where they are.
-    pub fn run<I, T>(&mut self, name: &str, body: &str, less: usize, inputs: &[Vec<I>; 2], mut f: impl FnMut(&I) -> T) {
+    pub(crate) fn run<I, T>(
+        &mut self,
+        name: &str,
+        body: &str,
+        less: usize,
+        inputs: &[Vec<I>; 2],
+        mut f: impl FnMut(&I) -> T,
+    ) {
         self.times(name, body, less, |class, random, start| {
             let input = &inputs[class][random % inputs[class].len()];
             start();

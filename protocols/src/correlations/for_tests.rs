@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{BeaverTriples, Correlated, Correlations, Kind, SquarePairs};
 use crate::error::Result;
-use crate::peer::Link;
+use crate::link::Link;
 use crate::share::{P, Ring, mul_mod_p};
 
 /// One party's copy of the dealer, **for tests only**.

@@ -34,7 +34,7 @@ use zeroize::Zeroizing;
 use super::products::{BeaverTriples, Correlated, SquarePairs};
 use super::{Correlations, Kind};
 use crate::error::Result;
-use crate::peer::Link;
+use crate::link::Link;
 use crate::share::{P, Ring};
 use crate::traffic::Bytes;
 

@@ -22,7 +22,7 @@ pub use products::{BeaverTriples, Correlated, SquarePairs};
 use std::fmt;
 
 use crate::error::{Error, Result};
-use crate::peer::Link;
+use crate::link::Link;
 
 /// What sources can offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -13,7 +13,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{Correlations, Kind};
 use crate::error::{Error, Result};
-use crate::peer::Link;
+use crate::link::Link;
 use crate::share::{P, mul_mod_p};
 
 /// One party's shares mod [`P`] of square pairs: a uniform a, and a^2. Each is good for one use.

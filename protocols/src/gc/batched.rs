@@ -24,7 +24,7 @@ use blindvox_net::channel::Channel;
 use zeroize::Zeroizing;
 
 use super::choice::Garbling;
-use super::garble::{flip, mask};
+use super::planes::{flip, mask};
 use super::public::Public;
 use super::schedule::{Gate, Schedule};
 use super::stream::{ActiveLabels, TableReader, TableWriter, UNITS, WINDOW, ZeroLabels};

@@ -16,13 +16,14 @@
 //! (signs and ReLUs of 16 bits): the labels and tables of a batch of chunks are in no cache.
 
 use blindvox_engine::Prng;
-use blindvox_engine::garble::{AndInputs, add_selected, colours, xor};
+use blindvox_engine::garble::{AndInputs, Garbled, add_selected, colours, xor};
 use blindvox_engine::stack::{DEEP, with_cleared_stack};
 use blindvox_net::channel::{Channel, Party};
 use zeroize::Zeroize;
 
 use super::batched::Batched;
 use super::choice::Garbling;
+use super::planes::flip;
 use super::public::Public;
 use super::schedule::{Gate, Schedule};
 use super::stream::{ActiveLabels, TableReader, TableWriter, ZeroLabels};
@@ -119,7 +120,8 @@ impl Garbler {
                         let inputs = and_inputs(wires, of, n);
                         number += 1;
                         tables.unit(channel, 2 * n, |table| {
-                            public.keys.garble_and(number - 1, delta, inputs, flips, &mut out[..n], table);
+                            let out = Garbled { labels: &mut out[..n], table };
+                            public.keys.garble_and(number - 1, delta, inputs, flips, out);
                         })
                     }),
                 }?;
@@ -135,19 +137,6 @@ impl Garbler {
     pub fn reveal(&self, channel: &mut Channel, shares: &Planes) -> Result<()> {
         Ok(channel.send_pod(shares.all())?)
     }
-}
-
-/// The garbler's share of n instances' output: a negated output's labels are swapped, which the garbler alone accounts
-/// for.
-pub(super) fn flip(colours: Plane, negated: bool, n: usize) -> Plane {
-    let mask = if negated { mask(n) } else { [0; 2] };
-    [colours[0] ^ mask[0], colours[1] ^ mask[1]]
-}
-
-/// The first n of 256 bits.
-pub(super) fn mask(n: usize) -> Plane {
-    let low = |n: usize| if n >= 128 { u128::MAX } else { (1 << n) - 1 };
-    [low(n), low(n.saturating_sub(128))]
 }
 
 /// The party that evaluates: the client.

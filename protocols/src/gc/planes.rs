@@ -7,6 +7,19 @@ use super::INSTANCES;
 /// One bit of a chunk of instances; instance i's is bit i % 128 of word i / 128.
 pub type Plane = [u128; 2];
 
+/// The garbler's share of n instances' output: a negated output's labels are swapped, which the garbler alone accounts
+/// for.
+pub(super) fn flip(colours: Plane, negated: bool, n: usize) -> Plane {
+    let mask = if negated { mask(n) } else { [0; 2] };
+    [colours[0] ^ mask[0], colours[1] ^ mask[1]]
+}
+
+/// The first n of 256 bits.
+pub(super) fn mask(n: usize) -> Plane {
+    let low = |n: usize| if n >= 128 { u128::MAX } else { (1 << n) - 1 };
+    [low(n), low(n.saturating_sub(128))]
+}
+
 /// Bit planes, ordered \[chunk\]\[bit\]. Bits beyond the last instance are 0.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Planes {

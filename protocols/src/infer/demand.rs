@@ -3,7 +3,7 @@
 use blindvox_models::{Program, Step, TensorId};
 
 use super::presets::{Comparison, Source, Ways};
-use super::shares::online::needs;
+use super::shares::needs::needs;
 use crate::compare::transfers::{digit_for, of_signs};
 use crate::ot::silent::Set;
 use crate::share::Ring;

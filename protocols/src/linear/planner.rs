@@ -5,11 +5,14 @@
 //! part, neither in the cost nor in the noise bound: a choice that depended on them would tell about them.
 
 use blindvox_engine::bfv::Params;
+use blindvox_engine::ring::sampler::PublicSeed;
 
 use super::coefficients::Encoding;
-use super::coefficients::hom_conv::SEED_BYTES;
 use crate::pack::packed_len;
 use crate::rates;
+
+/// Bytes of the public seed of a block.
+pub(super) const SEED_BYTES: usize = size_of::<PublicSeed>();
 
 /// Counts of a plan, both parties together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -32,9 +32,9 @@ use crate::peer::Peer;
 use crate::share::{Ring, Shares};
 use crate::traffic::{Bytes, batches};
 
-/// The index of the greatest of `classes` logits at each voxel, from \[classes\]\[voxels\] shares. For `Ring::Pow2(k)` they are mod
-/// 2^32 of |x| < 2^(k - 1), and the low k + 1 bits need be right; for `Ring::Prime(p)` they are mod p of |x| < p/4. The client gets
-/// the labels, the server `None`.
+/// The index of the greatest of `classes` logits at each voxel, from \[classes\]\[voxels\] shares. For `Ring::Pow2(k)`
+/// they are mod 2^32 of |x| < 2^(k - 1), and the low k + 1 bits need be right; for `Ring::Prime(p)` they are mod p of
+/// |x| < p/4. The client gets the labels, the server `None`.
 ///
 /// # Errors
 /// [`Error::Model`] unless 1 <= `classes` <= 256, the logits are whole channels, and 2 <= k <= 31 or p is odd; the

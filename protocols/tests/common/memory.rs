@@ -9,14 +9,14 @@ use std::ops::Range;
 const PIECE: usize = 1 << 20;
 
 /// Bytes that should be nowhere. They are kept as their complement, so that looking for them finds no copy of its own.
-pub struct Pattern {
+pub(crate) struct Pattern {
     name: &'static str,
     complement: Vec<u8>,
 }
 
 impl Pattern {
     /// At least 16 bytes.
-    pub fn new(name: &'static str, secret: &[u8]) -> Self {
+    pub(crate) fn new(name: &'static str, secret: &[u8]) -> Self {
         assert!(secret.len() >= 16, "{name}: too short to be no accident");
         Self { name, complement: secret.iter().map(|b| !b).collect() }
     }
@@ -45,7 +45,7 @@ fn regions() -> Option<Vec<Range<u64>>> {
 }
 
 /// How often each pattern is in memory, by name. Says so and gives none where the system does not show it.
-pub fn find(patterns: &[Pattern]) -> Option<Vec<(&'static str, usize)>> {
+pub(crate) fn find(patterns: &[Pattern]) -> Option<Vec<(&'static str, usize)>> {
     let (Some(regions), Ok(memory)) = (regions(), File::open("/proc/self/mem")) else {
         eprintln!("SKIPPED: this system does not show a process its memory: nothing was looked for");
         return None;

@@ -12,15 +12,23 @@
 //! A product is that of Halevi, Polyakov and Shoup (2019) with exact integers: both factors are lifted to Q B,
 //! multiplied there, t / Q times the product is rounded to B, and lifted back to Q.
 
+#[doc(hidden)]
 pub mod batch;
+#[doc(hidden)]
 pub mod ciphertext;
+#[doc(hidden)]
 pub mod evaluator;
+#[doc(hidden)]
 pub mod keys;
+#[doc(hidden)]
 pub mod noise;
+#[doc(hidden)]
 pub mod params;
 
 pub use batch::{BatchEncoder, Plaintext};
 pub use ciphertext::Ciphertext;
-pub use evaluator::{Evaluator, Tensor};
+pub use evaluator::Evaluator;
+#[doc(hidden)]
+pub use evaluator::Tensor;
 pub use keys::{PublicKey, SecretKey};
 pub use params::Params;

@@ -1,9 +1,9 @@
 //! Comparisons from random transfers alone, a few dozen bytes each; selections and what follows ReLU too.
 //!
 //! A value x shared mod 2^k is negative where the shares' highest bits and the carry into them add up to 1, and the
-//! carry is \[a > not b\] on k - 1 bits. Modulo a prime p, x is not negative where 2x mod p is even: the parities of the
-//! doubled shares a, b and \[a > p - 1 - b\] tell. Words are compared digit by digit (`leaves`), the digits joined by a
-//! tree of ANDs (`nodes`). All transfers are random ones, which either source makes ([`crate::ot`]), and are
+//! carry is \[a > not b\] on k - 1 bits. Modulo a prime p, x is not negative where 2x mod p is even: the parities of
+//! the doubled shares a, b and \[a > p - 1 - b\] tell. Words are compared digit by digit (`leaves`), the digits joined
+//! by a tree of ANDs (`nodes`). All transfers are random ones, which either source makes ([`crate::ot`]), and are
 //! corrected as they are used, so that flights are few.
 //!
 //! | # | from -> to | content | bits, k = 16, m = 3 | flight | phase |

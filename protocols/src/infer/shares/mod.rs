@@ -6,6 +6,7 @@
 //! | [`session`] | what a party carries through a run: its peer, keys, plans |
 //! | [`preprocess`] | the source of square pairs, or all of them: no input is needed |
 //! | [`online`] | the steps of the program, both parties' halves |
+//! | `needs` | in which rings each tensor is wanted |
 //! | `ways` | the protocols that the steps call |
 //! | `windows` | runs in windows, whose scores are blended in shares |
 //! | [`hiding`] | how well a run's replies hide the weights |
@@ -16,6 +17,7 @@
 //! gives [`Ready`](preprocess::Ready), and that is spent by its [run](online), so that no mask is used twice.
 
 pub mod hiding;
+pub(super) mod needs;
 pub mod online;
 pub mod preprocess;
 pub mod public;

@@ -21,6 +21,7 @@ use blindvox_engine::stack::leaving_nothing;
 use blindvox_models::{Linear, Program, Step, TensorId};
 use blindvox_net::channel::{Party, Traffic};
 
+use super::needs::{Needs, needs};
 use super::preprocess::Ready;
 use super::sample::Samples;
 use super::session::Session;
@@ -94,30 +95,6 @@ impl Shared {
             _ => (&self.full, Ring::Pow2(self.bits)),
         }
     }
-}
-
-/// The rings that a tensor's readers need.
-#[derive(Clone, Copy, Default)]
-pub(in crate::infer) struct Needs {
-    pub(in crate::infer) full: bool,
-    pub(in crate::infer) prime: bool,
-    low: bool,
-}
-
-/// `low`: whether ReLU reads low bits alone.
-pub(in crate::infer) fn needs(program: &Program, low: bool) -> Vec<Needs> {
-    let mut needs = vec![Needs::default(); program.tensors.len()];
-    for step in &program.steps {
-        for &tensor in step.inputs() {
-            match step {
-                Step::Square { .. } => needs[tensor].prime = true,
-                Step::Argmax { .. } => needs[tensor].low = true,
-                Step::Relu { .. } if low => needs[tensor].low = true,
-                _ => needs[tensor].full = true,
-            }
-        }
-    }
-    needs
 }
 
 pub(super) struct Online<'a> {

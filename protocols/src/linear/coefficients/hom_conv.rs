@@ -30,11 +30,9 @@ use super::products::Weights;
 use crate::error::{Error, Result};
 use crate::linear::layout::{Layout, view};
 use crate::linear::plan::Plan;
+use crate::linear::planner::SEED_BYTES;
 use crate::linear::tensor::{EncryptedTensor, Sealed};
 use crate::share::Shares;
-
-/// Bytes of the public seed of a block.
-pub(in crate::linear) const SEED_BYTES: usize = size_of::<PublicSeed>();
 
 /// What is added to a layer's output, mod 2^32.
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@ use blindvox_net::channel::{Channel, Party};
 use crate::error::Result;
 use crate::ot::OtPair;
 
-/// One party's end. Sources of correlated randomness need no more of a [`Peer`](super::Peer).
+/// One party's end. Sources of correlated randomness need no more of a [`Peer`](crate::peer::Peer).
 pub struct Link {
     /// Who this is.
     pub party: Party,
