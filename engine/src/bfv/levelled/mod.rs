@@ -22,5 +22,5 @@ pub mod params;
 pub use batch::{BatchEncoder, Plaintext};
 pub use ciphertext::Ciphertext;
 pub use evaluator::{Evaluator, Tensor};
-pub use keys::{PublicKey, SecretKey};
+pub use keys::{PublicKey, SecretKey, Seeded};
 pub use params::Params;
