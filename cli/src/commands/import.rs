@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use blindvox_models::data::npy::Array;
 use blindvox_models::data::prepare::Preparation;
 use blindvox_models::format::bundle::MODEL_FILE;
-use blindvox_models::data::npy::Array;
 use blindvox_models::format::onnx::{self, Imported, Options, SUPPORTED};
 use blindvox_models::format::training::{self, Training};
 use blindvox_protocols::{Error, Result};
