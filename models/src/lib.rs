@@ -24,6 +24,7 @@ pub mod testing;
 
 pub use error::{Error, Result};
 pub use format::bundle::{Bundle, Prepared};
+pub use format::model_card::ModelCard;
 pub use integers::agreement::Agreement;
 pub use integers::calibrate::{calibrate, observe};
 pub use integers::calibration::Calibration;

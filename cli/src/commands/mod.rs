@@ -2,7 +2,12 @@
 
 pub mod calibrate;
 pub mod doctor;
+pub mod estimate;
+pub mod identity;
 pub mod import;
+pub mod operate;
 pub mod plain;
 mod results;
 pub mod segment;
+mod segment_remote;
+pub mod serve;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fold;
 use super::graph::{Graph, Layout, MAX_NAME, Node, Op};
+use super::model_card::ModelCard;
 use super::weights::{Weights, printable, read_bounded};
 use crate::atomic::write_atomic;
 use crate::data::nifti::Volume;
@@ -16,7 +17,7 @@ use crate::integers::calibration::Calibration;
 use crate::integers::calibration::Norms;
 use crate::integers::lower::{self, Lowered};
 use crate::integers::program::Program;
-use crate::integers::quantize::{self, quantize_input};
+use crate::integers::quantize;
 use crate::integers::scales::Quantization;
 use crate::network::{Network, Shape};
 
@@ -168,17 +169,22 @@ impl Model {
 
     /// What is printed: the model's name and those of its classes.
     fn check_names(&self, file: &str) -> Result<()> {
-        let names = std::iter::once(("name", &self.name)).chain(self.classes.iter().map(|c| ("classes", c)));
-        for (field, name) in names {
-            if name.len() > MAX_NAME || name.chars().any(char::is_control) {
-                let shown: String = name.chars().take(40).collect();
-                return Err(Error::Model(format!(
-                    "{file}: {field}: found {shown:?}, expected at most {MAX_NAME} bytes, no control characters"
-                )));
-            }
-        }
-        Ok(())
+        check_names(file, &self.name, &self.classes)
     }
+}
+
+/// The same of any model.
+pub(super) fn check_names(file: &str, name: &String, classes: &[String]) -> Result<()> {
+    let names = std::iter::once(("name", name)).chain(classes.iter().map(|c| ("classes", c)));
+    for (field, name) in names {
+        if name.len() > MAX_NAME || name.chars().any(char::is_control) {
+            let shown: String = name.chars().take(40).collect();
+            return Err(Error::Model(format!(
+                "{file}: {field}: found {shown:?}, expected at most {MAX_NAME} bytes, no control characters"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Why `model.json` can't be read: by node where a node is at fault, as it is most often.
@@ -312,40 +318,8 @@ impl Bundle {
             let model = self.directory.display();
             return Err(Error::Input(format!("{}: found a volume, {model} takes rows of a table", path.display())));
         }
-        let (real, placement) = self.preparation.prepare(volume, self.input_shape().dims, path)?;
-        let integers = quantize_input(&real, &program.tensors[program.input]);
-        let doubts = self.preparation.doubts(volume, &placement).into_iter();
-        let doubts = doubts.chain(self.foreign(&real));
-        let mut warnings: Vec<_> = doubts.map(|doubt| format!("{}: {doubt}", path.display())).collect();
-        if self.preparation.orientation.is_none() {
-            warnings.push(format!(
-                "{}: version {} without preparation.orientation: this model was trained on the voxel order of its files; a \
-                 scan stored in another order gets wrong labels",
-                self.directory.join(MODEL_FILE).display(),
-                self.graph.version
-            ));
-        }
-        if self.card.as_ref().is_some_and(|card| card.approximate) {
-            warnings.push(format!(
-                "{}: card.approximate: this is not quite the network that was trained (instance normalisations are folded)",
-                self.directory.join(MODEL_FILE).display()
-            ));
-        }
-        Ok(Prepared { real, integers, placement, warnings })
-    }
-
-    /// How a prepared volume differs from those of the calibration, if it does and the bundle says what those were
-    /// like.
-    fn foreign(&self, real: &[f32]) -> Option<String> {
-        let differences = self.calibration.as_ref()?.input.differences(real, self.input_shape().dims);
-        (!differences.is_empty()).then(|| {
-            format!(
-                "outside of what the scales of {:?} were calibrated on ({}): values may leave their ranges, which a \
-                 secure run can't see; `blindvox plain` counts those that do",
-                self.name,
-                differences.join("; ")
-            )
-        })
+        let origin = self.directory.join(MODEL_FILE).display().to_string();
+        ModelCard::of(self, program, String::new()).prepare(volume, path, &origin)
     }
 
     /// Writes `model.json` with the present scales, atomically.

@@ -6,12 +6,14 @@
 //! | [`weights`] | safetensors |
 //! | `fold` | the two as a [`Network`](crate::Network) |
 //! | [`bundle`] | a model's directory: graph, preparation, scales, weights |
+//! | [`model_card`] | what a client knows of a model before a run |
 //! | [`onnx`] | a bundle from a model that a training framework exported |
 //! | [`npy`] | arrays of numpy, to check it with |
 
 pub mod bundle;
 mod fold;
 pub mod graph;
+pub mod model_card;
 #[cfg(feature = "onnx")]
 pub mod npy;
 #[cfg(feature = "onnx")]

@@ -74,7 +74,7 @@ pub fn seconds(program: &Program, plans: &[Plan], ways: &Ways, link: LinkSpeed) 
 }
 
 /// Comparisons of a step, and their bits.
-fn comparisons(program: &Program, step: &Step) -> Option<(usize, u32)> {
+pub(super) fn comparisons(program: &Program, step: &Step) -> Option<(usize, u32)> {
     let elements = |tensor: TensorId| program.tensors[tensor].elements();
     match step {
         Step::Relu { input, bits, .. } => Some((elements(*input), *bits)),

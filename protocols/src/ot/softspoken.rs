@@ -15,6 +15,9 @@
 //! Transfers are numbered in words of 128; a tile of 4096 is worked on at a time (a column of a tile is 512 bytes, so
 //! the 2^k streams of a block stay in the nearest cache), and a message covers at most [`CHUNK_WORDS`] words.
 //!
+//! Between hosts a message has a word of transfers more, whose choices are random, and ends in a proof that all its choices
+//! are the same in every block: [`super::check`]. In one process nothing is gained by that.
+//!
 //! **The width** is public. A wider block costs fewer bytes and more stream: on a link 4 bytes a transfer (k = 4), in
 //! one process, where bytes are free, 8 of them (k = 2). The channel says which; the first message carries it, and a
 //! party that uses another refuses it.
@@ -24,10 +27,11 @@ use blindvox_net::channel::Channel;
 use blindvox_net::transport::recycle;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::check::{Check, PROOF};
 use super::columns::{self, Column, TILE, WORDS};
 use super::silent;
 use super::stock::Stock;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The block width on a link: 4 bytes a transfer.
 pub const LINK_WIDTH: usize = 4;
@@ -44,6 +48,8 @@ pub(super) fn widths(k: usize) -> impl Iterator<Item = usize> + Clone {
 /// The streams of all leaves and the room to work on a tile of them.
 pub(super) struct Streams {
     pub(super) k: usize,
+    /// Whether the receiver proves that it keeps to the protocol.
+    checked: bool,
     leaves: Vec<Aes128>,
     /// Words of 128 transfers used so far.
     pub(super) used: u64,
@@ -53,12 +59,12 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn new(k: usize, seeds: &[u128]) -> Self {
+    pub(super) fn new(k: usize, checked: bool, seeds: &[u128]) -> Self {
         let mut leaves = vec![Aes128::default(); seeds.len()];
         Aes128::expand(seeds, &mut leaves);
         let columns = vec![[0; WORDS]; 128].try_into().expect("128 columns");
         let rows = vec![0; TILE].try_into().expect("a tile of rows");
-        Self { k, leaves, used: 0, work: vec![[0; WORDS]; 1 << k], columns, rows }
+        Self { k, checked, leaves, used: 0, work: vec![[0; WORDS]; 1 << k], columns, rows }
     }
 
     /// The next `words` (at most a tile) of every block: `each` gets the block's columns and the xor of its leaves.
@@ -94,7 +100,8 @@ impl Streams {
     }
 
     fn message_len(&self, words: usize) -> usize {
-        extension_bytes(words, self.k)
+        let more = if self.checked { check_bytes(self.k) } else { 0 };
+        128_usize.div_ceil(self.k) * 16 * words + more
     }
 }
 
@@ -106,9 +113,15 @@ impl Drop for Streams {
     }
 }
 
-/// Bytes that the receiver sends for `words` words of 128 transfers, at a block width.
+/// What a message has more where it is checked.
+fn check_bytes(width: usize) -> usize {
+    128_usize.div_ceil(width) * 16 + PROOF
+}
+
+/// Bytes that the receiver sends for `words` words of 128 transfers, at a block width: that of a link is checked.
 pub(crate) fn extension_bytes(words: usize, width: usize) -> usize {
-    128_usize.div_ceil(width) * 16 * words
+    let checks = if width == LINK_WIDTH { words.div_ceil(CHUNK_WORDS) * check_bytes(width) } else { 0 };
+    128_usize.div_ceil(width) * 16 * words + checks
 }
 
 /// Sizes of the messages that `words` words are sent in.
@@ -129,6 +142,8 @@ pub struct OtSender {
 
 /// The party that chooses.
 pub struct OtReceiver {
+    /// Makes choices of transfers that are given up.
+    pub(super) mask: Box<Aes128>,
     pub(super) hash_keys: KeySequence,
     pub(super) session: [u8; 32],
     pub(super) streams: Streams,
@@ -160,9 +175,16 @@ impl OtSender {
         let words = labels.len() / 128;
         assert!(labels.len().is_multiple_of(128) && words <= CHUNK_WORDS, "{} labels in one message", labels.len());
         let message = channel.recv_exact(self.streams.message_len(words))?;
-        let mut corrections = message.chunks_exact(16).map(bytemuck::pod_read_unaligned::<u128>);
+        let (corrections, proof) = message.split_at(message.len() - if self.streams.checked { PROOF } else { 0 });
+        let mut corrections = corrections.chunks_exact(16).map(bytemuck::pod_read_unaligned::<u128>);
+        let check = self
+            .streams
+            .checked
+            .then(|| Check::new(&self.session, self.streams.used, &message[..message.len() - PROOF]));
+        let mut last = Zeroizing::new([0; 128]);
+        let last = if check.is_some() { &mut last[..] } else { &mut [] };
         let (k, delta) = (self.streams.k, self.delta());
-        for rows in labels.chunks_mut(TILE) {
+        for rows in labels.chunks_mut(TILE).chain(last.chunks_mut(128)) {
             let words = rows.len() / 128;
             self.streams.tile(words, true, rows, |block, columns, _| {
                 let mut c = [0; WORDS];
@@ -172,6 +194,12 @@ impl OtSender {
                     column.iter_mut().zip(&c).for_each(|(q, c)| *q ^= c & keep);
                 }
             });
+        }
+        if check.is_some_and(|check| !check.holds(proof, delta, &[labels, last])) {
+            labels.zeroize();
+            return Err(Error::protocol(
+                "the peer's choices of transfers contradict each other: it deviates from the protocol",
+            ));
         }
         recycle::give(message);
         Ok(())
@@ -212,12 +240,24 @@ impl OtReceiver {
         assert!(choices.len() <= CHUNK_WORDS, "{} words in one message", choices.len());
         assert_eq!(labels.len(), 128 * choices.len(), "128 labels a word");
         let mut message = recycle::with_capacity(self.streams.message_len(choices.len()));
-        for (chosen, rows) in choices.chunks(WORDS).zip(labels.chunks_mut(TILE)) {
+        let used = self.streams.used;
+        // Random choices, of transfers that are given up for the check.
+        let mut mask = Zeroizing::new([0]);
+        self.mask.counter(0, used, &mut *mask);
+        let mut last = Zeroizing::new([0; 128]);
+        let checked = usize::from(self.streams.checked);
+        let (mask, last) = (&mask[..checked], &mut last[..128 * checked]);
+        let words = choices.chunks(WORDS).chain(mask.chunks(1));
+        for (chosen, rows) in words.zip(labels.chunks_mut(TILE).chain(last.chunks_mut(128))) {
             self.streams.tile(chosen.len(), false, rows, |_, _, sum| {
                 let mut c = *sum;
                 c.iter_mut().zip(chosen).for_each(|(c, b)| *c ^= b);
                 message.extend_from_slice(bytemuck::cast_slice(&c[..chosen.len()]));
             });
+        }
+        if self.streams.checked {
+            let proof = Check::new(&self.session, used, &message).prove(&[choices, mask], &[labels, last]);
+            message.extend_from_slice(&proof);
         }
         Ok(channel.send(message)?)
     }
@@ -245,7 +285,8 @@ pub(super) mod tests {
     use crate::error::Error;
     use crate::memory::{Pattern, find};
     use crate::share::Ring;
-    use blindvox_net::channel::local_pair;
+    use blindvox_net::channel::{Party, local_pair};
+    use blindvox_net::testing::{Fault, Harm, Relay};
 
     pub(in super::super) fn pair(k: usize) -> ((OtSender, Channel), (OtReceiver, Channel)) {
         let (mut client, mut server) = local_pair();
@@ -301,7 +342,7 @@ pub(super) mod tests {
                 s.cot(&mut server, &[7; 5000], Ring::FULL).unwrap();
                 drop(Zeroizing::new(s.labels(&mut server, 128).unwrap()));
                 let seeds = Zeroizing::new(prng.fill::<u128>(1 << 4));
-                let streams = Streams::new(4, &seeds);
+                let streams = Streams::new(4, false, &seeds);
                 let patterns = [("Delta", &**s.delta), ("a leaf", &seeds[5])];
                 let patterns = patterns.map(|(name, secret)| Pattern::new(name, bytemuck::bytes_of(secret)));
                 // The looking itself: both have their places.
@@ -314,6 +355,42 @@ pub(super) mod tests {
         rayon::broadcast(|_| ());
         let Some(counts) = find(&patterns) else { return };
         assert!(counts.iter().all(|(_, count)| *count == 0), "{counts:?}");
+    }
+
+    /// Two extensions as between hosts, a message of the receiver's harmed: what the sender makes of each.
+    fn harmed(k: usize, harm: Option<(usize, Fault)>) -> Vec<Result<Vec<u128>>> {
+        // The receiver's messages of the set-up: hello, ciphertexts, sums.
+        let harm = harm.map(|(at, fault)| Harm { from: Party::Client, pass: 3 + at, fault });
+        let (_relay, mut client, mut server) = Relay::between(harm);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut prng = Prng::from_seed_for_tests([1; 32]);
+                let mut r = OtReceiver::setup_with_width(&mut client, &mut prng, k).unwrap();
+                (0..2).for_each(|_| drop(r.labels(&mut client, &[1; 5000])));
+                let _ = client.recv();
+            });
+            let mut s = OtSender::setup_with_width(&mut server, &mut Prng::from_seed_for_tests([2; 32]), k).unwrap();
+            (0..2).map(|_| s.labels(&mut server, 5000)).collect()
+        })
+    }
+
+    #[test]
+    fn choices_that_differ_between_blocks_are_noticed() {
+        for k in [2, 4, 7] {
+            assert!(harmed(k, None).iter().all(Result::is_ok));
+        }
+        let length = 8 * (extension_bytes(40, 4) - PROOF);
+        // A choice of the first block, one of the last tile, one that is given up; the hash of the choices, the digest; and
+        // many.
+        let turned = [0, 8 * 16 * 32 * 32 + 5, length - 1, length, length + 128, length + 8 * PROOF - 1];
+        for fault in turned.map(|bit| Fault::Turned { bit }).into_iter().chain([Fault::Scrambled]) {
+            for at in 0..2 {
+                let results = harmed(4, Some((at, fault)));
+                assert!(at == 0 || results[0].is_ok());
+                let text = results[at].as_ref().unwrap_err().to_string();
+                assert!(text.contains("contradict each other"), "{fault:?}: {text}");
+            }
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use blindvox_engine::stack::leaving_nothing;
 use blindvox_models::{Linear, Program, Step, TensorId};
-use blindvox_net::channel::Party;
+use blindvox_net::channel::{Channel, Party};
 
 use super::hiding;
 use super::preprocess::Ready;
@@ -98,7 +98,7 @@ impl Shared {
 pub(in crate::infer) struct Needs {
     pub(in crate::infer) full: bool,
     pub(in crate::infer) prime: bool,
-    low: bool,
+    pub(in crate::infer) low: bool,
 }
 
 /// `low`: whether ReLU reads low bits alone.
@@ -130,23 +130,49 @@ struct Online<'a> {
 }
 
 impl Ready {
-    /// The client's run on its prepared, quantised volume `[channels, D, H, W]`.
+    /// The client's run on its prepared, quantised volume `[channels, D, H, W]`, the last over its channel.
     pub fn run_client(self, input: &[i32], observer: &mut dyn Observer) -> Result<Outcome> {
+        last(self.client(input, observer, Channel::finish)?)
+    }
+
+    /// The same where more runs follow.
+    pub fn run_client_on(self, input: &[i32], observer: &mut dyn Observer) -> Result<(Outcome, Session)> {
+        self.client(input, observer, Channel::pause)
+    }
+
+    fn client(self, input: &[i32], observer: &mut dyn Observer, end: End) -> Result<(Outcome, Session)> {
         let online = Online::new(self, Party::Client, observer)?;
         let elements = online.program.tensors[online.program.input].elements();
         if input.len() != elements {
             return Err(Error::Input(format!("the volume has {} values, the network takes {elements}", input.len())));
         }
-        online.run(input.iter().map(|&x| x as u32).collect())
+        online.run(input.iter().map(|&x| x as u32).collect(), end)
     }
 
-    /// The server's run.
+    /// The server's run, the last over its channel.
     pub fn run_server(self, observer: &mut dyn Observer) -> Result<Outcome> {
+        last(self.server(observer, Channel::finish)?)
+    }
+
+    /// The same where more runs follow.
+    pub fn run_server_on(self, observer: &mut dyn Observer) -> Result<(Outcome, Session)> {
+        self.server(observer, Channel::pause)
+    }
+
+    fn server(self, observer: &mut dyn Observer, end: End) -> Result<(Outcome, Session)> {
         let online = Online::new(self, Party::Server, observer)?;
         // The client knows its input: the server's share of it is zero.
         let input = Shares::zeros(online.program.tensors[online.program.input].elements());
-        online.run(input)
+        online.run(input, end)
     }
+}
+
+/// How both parties say that they have all they need.
+type End = fn(&mut Channel) -> blindvox_net::Result<()>;
+
+fn last((outcome, session): (Outcome, Session)) -> Result<Outcome> {
+    drop(session);
+    Ok(outcome)
 }
 
 impl<'a> Online<'a> {
@@ -163,11 +189,11 @@ impl<'a> Online<'a> {
         Ok(Self { session, program, preparation, needs, tensors, next_plan: 0, trace, samples, observer })
     }
 
-    fn run(self, input: Shares) -> Result<Outcome> {
-        leaving_nothing(|| self.steps(input))
+    fn run(self, input: Shares, end: End) -> Result<(Outcome, Session)> {
+        leaving_nothing(|| self.steps(input, end))
     }
 
-    fn steps(mut self, input: Shares) -> Result<Outcome> {
+    fn steps(mut self, input: Shares, end: End) -> Result<(Outcome, Session)> {
         let program = self.program.clone();
         let last_uses = program.last_uses();
         let (mut input, mut labels) = (Some(input), None);
@@ -194,10 +220,10 @@ impl<'a> Online<'a> {
             steps.push(cost);
         }
         // Who returns has delivered all that its peer needs, and has all it needs itself.
-        self.session.peer.channel.finish()?;
+        end(&mut self.session.peer.channel)?;
         // After it: what the peer sees does not depend on the values that were evaluated.
         self.session.peer.verdict()?;
-        Ok(Outcome {
+        let outcome = Outcome {
             labels,
             preparation: self.preparation,
             steps,
@@ -206,7 +232,8 @@ impl<'a> Online<'a> {
             transcript: self.session.peer.channel.transcript_digest(),
             hiding_bits: -hiding::distance_bits(&program, &self.session.plans)?,
             device: self.session.options.device.describe(),
-        })
+        };
+        Ok((outcome, self.session))
     }
 
     /// Runs one step; the labels, if it is the client's argmax.
