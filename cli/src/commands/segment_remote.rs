@@ -51,7 +51,7 @@ pub fn run(args: &SegmentArgs) -> Result<Done> {
     options.gate_place = args.garble.into();
     let accepts = accepts(args);
     // From here on an interrupt is told to the service before this process ends.
-    atomic::signals().may_end.store(false, Ordering::SeqCst);
+    let _held = atomic::hold_signals();
     let model = name(args);
     let card = peer.visit(accepts.clone())?.card(&model)?;
     let job = load(args, card)?;

@@ -34,7 +34,7 @@ pub fn run(args: &ServeArgs) -> Result<Done> {
     #[cfg(not(unix))]
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(thread)?;
     // From here on a signal is an order, not the end.
-    atomic::signals().may_end.store(false, Ordering::SeqCst);
+    let held = atomic::hold_signals();
     let listener = admin::bind(admin_at)?;
     let admin_at = listener.local_addr().unwrap_or(admin_at);
     let address = connections::start(&service)?;
@@ -62,6 +62,7 @@ pub fn run(args: &ServeArgs) -> Result<Done> {
     service.drain();
     service.log("drain", "the service ends");
     atomic::signals().came.store(false, Ordering::SeqCst);
+    drop(held);
     Ok(Done::Whole)
 }
 
