@@ -36,7 +36,7 @@ impl Observer for Told {
 
 fn block(net: &mut Net, name: &str, input: &str, [ci, co]: [usize; 2]) {
     let conv = format!("{name}.conv");
-    net.conv(&conv, input, ci, co, &[3, 3, 3], true);
+    net.conv(&conv, input, [ci, co], &[3, 3, 3], true);
     net.op(name, json!("relu"), &[&conv]);
 }
 
@@ -53,7 +53,7 @@ fn network() -> Written {
     net.up("up.0", "dec.1", 8, 4);
     net.op("cat.0", json!("concat"), &["enc.0", "up.0"]);
     block(&mut net, "dec.0", "cat.0", [8, 4]);
-    net.conv("head", "dec.0", 4, 3, &[1, 1, 1], false);
+    net.conv("head", "dec.0", [4, 3], &[1, 1, 1], false);
     net.write("head", 3, 2)
 }
 

@@ -14,6 +14,7 @@
 //! | [`linear`] | convolutions by homomorphic encryption |
 //! | [`nonlinear`] | squares, pooling |
 //! | [`infer`] | both parties' run of a model |
+//! | [`service`] | what a service and its clients say around runs |
 //! | [`rates`], [`traffic`] | what operations take, and what messages weigh |
 
 pub mod compare;
@@ -35,6 +36,7 @@ pub mod pack;
 pub mod peer;
 pub mod rates;
 pub mod select;
+pub mod service;
 pub mod share;
 #[cfg(test)]
 mod testing;
