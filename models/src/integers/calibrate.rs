@@ -189,7 +189,9 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
                     RealOp::Pieces(input, real) if *input == t => Some(real),
                     _ => None,
                 });
-                read.fold(scale, |scale, real| Pieces::largest_scale(real, scale, 2f64.powi(ACCUMULATOR_BITS - accumulator)))
+                read.fold(scale, |scale, real| {
+                    Pieces::largest_scale(real, scale, 2f64.powi(ACCUMULATOR_BITS - accumulator))
+                })
             }
             RealOp::Square(input) => {
                 let widest = (2 * SQUARE_INPUT_BITS).min(STREAM_BITS + 2 * wanted.spare_bits);

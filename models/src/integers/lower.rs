@@ -11,8 +11,8 @@ use std::collections::{HashMap, HashSet};
 use super::program::TensorId;
 use crate::budget::Spent;
 use crate::error::{Error, Result};
-use crate::network::{self, Activation, LinearKind, Network, Node, Op, Output, Piece, Scale};
 use crate::format::graph::Function;
+use crate::network::{self, Activation, LinearKind, Network, Node, Op, Output, Piece, Scale};
 use crate::plain::kernels;
 
 /// The most channels for which an identity convolution is put in.

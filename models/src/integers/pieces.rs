@@ -99,10 +99,14 @@ impl Pieces {
                 let b = integer(p.b, e + if quadratic { scale } else { 0 });
                 integer(p.c, fine).zip(b).zip(integer(p.a, e)).map(|((a, b), c)| [a, b, c])
             };
-            let piece = coefficients
-                .zip(threshold(p.lo))
-                .zip(threshold(p.hi))
-                .map(|(([a, b, c], lo), hi)| Piece { lo, hi, a, b, c, whole });
+            let piece = coefficients.zip(threshold(p.lo)).zip(threshold(p.hi)).map(|(([a, b, c], lo), hi)| Piece {
+                lo,
+                hi,
+                a,
+                b,
+                c,
+                whole,
+            });
             match piece {
                 Some(piece) if piece.whole || piece.fits(limit, shift) => pieces.push(piece),
                 _ => return wrong(g, "less: a polynomial of its activation would leave 30 bits".into()),
@@ -218,7 +222,8 @@ mod tests {
                 let at = f64::from(x) / f64::from(1 << g);
                 let piece = real.iter().find(|p| {
                     let at_scale = |t: f64| (t * f64::from(1 << g)).round();
-                    p.lo.is_none_or(|lo| f64::from(x) >= at_scale(lo)) && p.hi.is_none_or(|hi| f64::from(x) < at_scale(hi))
+                    p.lo.is_none_or(|lo| f64::from(x) >= at_scale(lo))
+                        && p.hi.is_none_or(|hi| f64::from(x) < at_scale(hi))
                 });
                 let p = piece.expect("no gaps");
                 let wanted = p.c + at * (p.b + at * p.a);

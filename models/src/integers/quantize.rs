@@ -194,7 +194,10 @@ impl Builder<'_> {
                 let bits = self.same_scale(&name, input, output, 0)?;
                 let info = &self.tensors[input];
                 let pieces = Pieces::new(&name, real, info.scale_bits, info.limit())?;
-                (Step::Activation { name, input, output, pieces }, bits.max(info.scale_bits.max(0) as u32 + 5).min(MAX_BITS))
+                (
+                    Step::Activation { name, input, output, pieces },
+                    bits.max(info.scale_bits.max(0) as u32 + 5).min(MAX_BITS),
+                )
             }
             RealOp::AvgPool(input, window) => {
                 let volume = window.iter().product::<usize>();

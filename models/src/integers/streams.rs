@@ -16,7 +16,8 @@ pub(crate) fn streams(lowered: &Lowered, input: &[f32]) -> Vec<Vec<f32>> {
             RealOp::MaxPool(t, window) => kernels::pool(&values[*t], dims(*t), *window, f32::NEG_INFINITY, f32::max),
             RealOp::MinPool(t, window) => kernels::pool(&values[*t], dims(*t), *window, f32::INFINITY, f32::min),
             RealOp::Pieces(t, pieces) => {
-                let of = |&x: &f32| pieces.iter().find(|p| p.holds(x.into())).map_or(f32::NAN, |p| p.at(x.into()) as f32);
+                let of =
+                    |&x: &f32| pieces.iter().find(|p| p.holds(x.into())).map_or(f32::NAN, |p| p.at(x.into()) as f32);
                 values[*t].iter().map(of).collect()
             }
             RealOp::Flatten(t) => values[*t].clone(),

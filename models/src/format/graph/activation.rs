@@ -122,9 +122,7 @@ impl Function {
                 line(&[-4.0, 0.0, 4.0], &[zero, [0.5, 0.25, 1.0 / 32.0], [0.5, 0.25, -1.0 / 32.0], one])
             }
             Self::SigmoidLogsqnl => line(&[-2.0, 0.0, 2.0], &[zero, [0.5, 0.5, 0.125], [0.5, 0.5, -0.125], one]),
-            Self::TanhSqnl => {
-                line(&[-2.0, 0.0, 2.0], &[[-1.0, 0.0, 0.0], [0.0, 1.0, 0.25], [0.0, 1.0, -0.25], one])
-            }
+            Self::TanhSqnl => line(&[-2.0, 0.0, 2.0], &[[-1.0, 0.0, 0.0], [0.0, 1.0, 0.25], [0.0, 1.0, -0.25], one]),
             Self::EluSqlu => line(&[-2.0, 0.0], &[[-1.0, 0.0, 0.0], [0.0, 1.0, 0.25], x]),
             // As published it is not odd: the coefficient of the inner parabola is 34/125.
             Self::TanhPla => line(

@@ -20,11 +20,11 @@ use blindvox_engine::stack::leaving_nothing;
 use blindvox_models::{Linear, Program, Step, TensorId};
 use blindvox_net::channel::Party;
 
-use super::{hiding, public};
 use super::preprocess::Ready;
 use super::sample::Samples;
 use super::session::Session;
 use super::trace::Trace;
+use super::{hiding, public};
 use crate::convert::convert;
 use crate::error::{Error, Result};
 use crate::infer::report::StepCost;
