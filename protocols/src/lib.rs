@@ -9,6 +9,7 @@
 //! | [`truncate`], [`convert`] | rounding and changing the ring of shares |
 //! | [`peer`] | what a party computes with |
 //! | [`correlations`] | square pairs and triples, made in advance |
+//! | [`cryptmed`] | runs with a dealer |
 //! | [`compare`] | signs of shared values |
 //! | [`select`] | d·x for a shared bit d |
 //! | [`linear`] | convolutions by homomorphic encryption |
@@ -20,6 +21,7 @@
 pub mod compare;
 pub mod convert;
 pub mod correlations;
+pub mod cryptmed;
 pub mod error;
 #[cfg(test)]
 mod faults;
