@@ -5,6 +5,8 @@
 //! `divisor`, or at least to a window. The network's D, H, W are the i, j, k of that grid; a planar network's H, W are i,
 //! j of a volume with one slice. [`Placement`] is the way back.
 
+mod check;
+
 use std::ops::Range;
 use std::path::Path;
 
@@ -19,15 +21,12 @@ use crate::data::nifti::geometry::{Axes, Orientation, sides};
 use crate::data::nifti::resample::{Kernel, Scale};
 use crate::data::nifti::{MAX_VOXELS, Volume};
 use crate::error::{Error, Result};
-use crate::network::Shape;
 use crate::windows::Sliding;
 
 /// How far a voxel's side may be from the model's, as a part of it, to count as the same.
 const SAME_SPACING: f64 = 1e-3;
 /// A ratio of sides from which on resampling can't give what the model was trained on.
 const FAR_SPACING: f64 = 4.0;
-/// The longest name of a channel, in bytes.
-const MAX_NAME: usize = 200;
 /// Degrees off a right angle from which on the network sees a sheared picture.
 const SHEARED: f64 = 1.0;
 
@@ -87,7 +86,7 @@ pub struct Channel {
 
 /// How a padded volume goes through the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected \"whole\" or {size, overlap, blend, sigma, grid}")]
+#[serde(untagged, expecting = "window: expected \"whole\" or {size, overlap, blend, sigma, grid}")]
 pub enum Window {
     /// In one pass.
     Whole(Whole),
@@ -105,7 +104,7 @@ pub enum Whole {
 
 /// What is cut off a volume.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected a number of voxels an axis or {above, margin}")]
+#[serde(untagged, expecting = "crop: expected a number of voxels an axis or {above, margin}")]
 pub enum Crop {
     /// So many voxels at both ends of each axis.
     Ends(Vec<usize>),
@@ -222,138 +221,6 @@ impl Preparation {
     /// Whether the network's grid is a scan's own, padded, in the place of one for all.
     pub fn is_of_any_size(&self) -> bool {
         !self.divisor.is_empty() || self.window.is_some()
-    }
-
-    /// Checks the preparation of rows against their number of features.
-    ///
-    /// # Errors
-    /// [`Error::Model`] naming `file`, the field, what was found and what was expected.
-    pub fn check_table(&self, file: &str, features: usize) -> Result<()> {
-        let wrong = |found: &str, expected: String| {
-            Err(Error::Model(format!("{file}: preparation: found {found}, expected {expected}")))
-        };
-        let Some(table) = &self.table else {
-            return wrong("no table", format!("one with {features} columns, as the input has features"));
-        };
-        let alone = Self { table: self.table.clone(), ..Self::default() };
-        if *self != alone {
-            return wrong("keys of volumes beside table", "none".to_owned());
-        }
-        table.check(file, features)
-    }
-
-    /// Checks the fields of volumes against the network's input and the version of `model.json`.
-    ///
-    /// # Errors
-    /// [`Error::Model`] naming `file`, the field, what was found and what was expected.
-    pub fn check(&self, file: &str, input: Shape, planar: bool, version: u32) -> Result<()> {
-        let wrong = |field: &str, found: String, expected: String| {
-            Error::Model(format!("{file}: preparation.{field}: found {found}, expected {expected}"))
-        };
-        if self.table.is_some() {
-            return Err(wrong("table", "one".into(), "none, as the input has channels and dims".into()));
-        }
-        self.check_channels(input.channels, &wrong)?;
-        let newer = [
-            ("orientation", self.orientation.is_some()),
-            ("spacing", self.spacing.is_some()),
-            ("resample", self.resample.is_some()),
-            ("labels", self.labels.is_some()),
-        ];
-        let others = [
-            ("normalise", self.normalise.is_some_and(|n| !n.is_old())),
-            ("channels", !self.channels.is_empty()),
-            ("divisor", !self.divisor.is_empty()),
-            ("window", self.window.is_some()),
-            ("crop", self.crop.foreground().is_some()),
-        ];
-        if let Some((field, _)) = newer.into_iter().chain(others).find(|(_, given)| *given && version < 2) {
-            return Err(wrong(field, format!("it in version {version}"), "graph.version 2".into()));
-        }
-        if let Some((field, _)) = newer[1..].iter().find(|(_, given)| *given && self.orientation.is_none()) {
-            return Err(wrong("orientation", "none".into(), format!("three letters such as RAS beside {field}")));
-        }
-        if let Some((field, _)) = newer[2..].iter().find(|(_, given)| *given && self.spacing.is_none()) {
-            return Err(wrong("spacing", "none".into(), format!("the voxels' sides in mm beside {field}")));
-        }
-        if let Some(spacing) = &self.spacing
-            && (spacing.len() != if planar { 2 } else { 3 } || !spacing.iter().all(|s| (1e-3..=1e3).contains(s)))
-        {
-            let expected = format!("{} sides of 0.001 to 1000 mm", if planar { 2 } else { 3 });
-            return Err(wrong("spacing", format!("{spacing:?}"), expected));
-        }
-        if let Some([low, high]) = self.clamp
-            && !(low.is_finite() && high.is_finite() && low < high)
-        {
-            return Err(wrong("clamp", format!("[{low}, {high}]"), "[low, high], finite".into()));
-        }
-        self.check_grid(input, planar, &wrong)
-    }
-
-    /// One rule a channel, each sound.
-    fn check_channels(&self, channels: usize, wrong: &dyn Fn(&str, String, String) -> Error) -> Result<()> {
-        match (self.normalise, self.channels.len()) {
-            (Some(_), 0) if channels == 1 => {}
-            (Some(_), 0) => {
-                let expected = format!("the {channels} that the network's input has, in channels");
-                return Err(wrong("normalise", "one for a channel".into(), expected));
-            }
-            (None, 0) => {
-                let expected = "z_score, range, percentiles, ct or none";
-                return Err(wrong("normalise", "none of it".into(), expected.into()));
-            }
-            (Some(_), _) => return Err(wrong("normalise", "it beside channels".into(), "one of both".into())),
-            (None, count) if count != channels => {
-                return Err(wrong("channels", count.to_string(), format!("{channels}, as the network's input has")));
-            }
-            (None, _) => {}
-        }
-        if let Some(rule) = self.rules().find(|rule| !rule.is_sound()) {
-            let expected = "from and to or clip, each a low and a high value, finite, and deviations above 0";
-            return Err(wrong("normalise", format!("{rule:?}"), expected.into()));
-        }
-        let bad = |c: &&Channel| c.name.len() > MAX_NAME || c.name.chars().any(char::is_control);
-        match self.channels.iter().find(bad) {
-            Some(channel) => {
-                let shown: String = channel.name.chars().take(40).collect();
-                let expected = format!("names of at most {MAX_NAME} bytes, no control characters");
-                Err(wrong("channels", format!("{shown:?}"), expected))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// One grid for all that is the network's, or such as it takes.
-    fn check_grid(&self, input: Shape, planar: bool, wrong: &dyn Fn(&str, String, String) -> Error) -> Result<()> {
-        if let Some(Foreground { above, .. }) = self.crop.foreground().filter(|f| !f.above.is_finite()) {
-            return Err(wrong("crop.above", above.to_string(), "a finite value".into()));
-        }
-        let native = if planar { &input.dims[1..] } else { &input.dims[..] };
-        if !self.is_of_any_size() {
-            let sizes = three(&self.pad_to, planar, 1).zip(self.crop.margins(planar));
-            let target = sizes.map(|(pad, crop)| {
-                let side = |a: usize| crop[a].checked_mul(2).and_then(|c| pad[a].checked_sub(c));
-                [side(0), side(1), side(2)]
-            });
-            if target != Some(input.dims.map(Some)) {
-                let found = format!("{:?} less twice {:?}", self.pad_to, self.crop.ends());
-                return Err(wrong("pad_to, crop", found, format!("the input's {:?}", input.dims)));
-            }
-            return Ok(());
-        }
-        if !self.pad_to.is_empty() || !self.crop.ends().is_empty() {
-            return Err(wrong("pad_to, crop", "a grid beside divisor or window".into(), "one of both".into()));
-        }
-        if let Some((field, found, expected)) = self.sliding().and_then(|s| s.fault(native)) {
-            return Err(wrong(&format!("window.{field}"), found, expected));
-        }
-        let fits = |(d, n): (&usize, &usize)| *d > 0 && n.is_multiple_of(*d);
-        let every = self.divisor.len() == native.len() && self.divisor.iter().zip(native).all(fits);
-        match self.divisor.is_empty() {
-            true if self.sliding().is_some() => Ok(()),
-            false if every => Ok(()),
-            _ => Err(wrong("divisor", format!("{:?}", self.divisor), format!("divisors of the input's {native:?}"))),
-        }
     }
 
     /// Where the grid that is labelled lies in a scan, given the network's own grid; `path` is for messages.

@@ -94,11 +94,11 @@ fn windows_are_blended_by_their_weights() {
         for &z in &windows.starts[0] {
             for [y, x] in windows.across() {
                 let patch: Vec<i32> = windows.patch(&prepared.integers, [z, y, x]).flatten().copied().collect();
-                let scores = plain::run(&window, &patch, Rounding::Nearest).logits;
-                for at in 0..3 * 512 {
+                let scores = plain::run_with_trace(&window, &patch, Rounding::Nearest).0.logits;
+                for (at, score) in scores.iter().enumerate() {
                     let [c, d, h, w] = [at / 512, at / 64 % 8, at / 8 % 8, at % 8];
                     let to = ((c * grid_d + z + d) * grid_h + y + h) * grid_w + x + w;
-                    sums[to] += i64::from(windows.weight([d, h, w])) * i64::from(scores[at]);
+                    sums[to] += i64::from(windows.weight([d, h, w])) * i64::from(*score);
                 }
             }
         }

@@ -57,14 +57,9 @@ fn steps(graph: &Graph, layout: &Layout) -> Option<[usize; 3]> {
     if graph.nodes.iter().any(|n| mixes(&n.op)) || layout.shapes.last()?.dims != input {
         return None;
     }
-    layout.shapes.iter().try_fold([1; 3], |mut steps, shape| {
-        for axis in 0..3 {
-            if !input[axis].is_multiple_of(shape.dims[axis]) {
-                return None;
-            }
-            steps[axis] = steps[axis].max(input[axis] / shape.dims[axis]);
-        }
-        Some(steps)
+    layout.shapes.iter().try_fold([1; 3], |steps: [usize; 3], shape| {
+        let divides = (0..3).all(|a| input[a].is_multiple_of(shape.dims[a]));
+        divides.then(|| std::array::from_fn(|a| steps[a].max(input[a] / shape.dims[a])))
     })
 }
 
