@@ -18,7 +18,7 @@
 //! | R(b), digest of R(v_c) | 16 + 32 |
 
 use polyval::Polyval;
-use polyval::universal_hash::{KeyInit, UniversalHash};
+use polyval::universal_hash::UniversalHash;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
