@@ -18,7 +18,11 @@ use blindvox_net::transport::local;
 use blindvox_net::transport::tcp::Limits;
 use blindvox_net::transport::tls;
 use blindvox_net::{Channel, Code, Refusal};
-use blindvox_protocols::infer::{Comparison, Observer, Options, Outcome, Randomness, Source};
+use blindvox_protocols::infer::session::plans;
+use blindvox_protocols::infer::{
+    Comparison, Estimate, Observer, Options, Outcome, Randomness, Source, Ways, estimate,
+};
+use blindvox_protocols::ot::LINK_WIDTH;
 use blindvox_protocols::service::{Accepts, Admission, Host, Listed, RunRequest, Visit, serve};
 use blindvox_protocols::{Error, Result};
 
@@ -151,6 +155,13 @@ fn a_connection_serves_for_many_runs_with_the_same_keys() {
             let setup =
                 |outcome: &Outcome| outcome.preparation[0].traffic.sent + outcome.preparation[0].traffic.received;
             assert!(setup(&outcomes[0]) > 500_000 && setup(&outcomes[1]) < 20_000, "{}", setup(&outcomes[1]));
+            // What was estimated is what went over, checks of transfers included.
+            let ways = Ways { compare: comparison, ..Ways::BUNET };
+            let expected = estimate(&host.program, &plans(&host.program).unwrap(), &ways, LINK_WIDTH).unwrap();
+            let counted = Estimate::counted(&outcomes[0]);
+            assert_eq!((&counted.steps, counted.preprocessing), (&expected.steps, expected.preprocessing));
+            let [counted, expected] = [counted, expected].map(|e| e.total().total() as f64);
+            assert!((counted / expected - 1.0).abs() < 0.01, "{counted} bytes, {expected} were expected");
             there.join().unwrap().unwrap();
         });
         assert_eq!(*host.ended.lock().unwrap(), ["done", "done", "done"]);

@@ -2,9 +2,10 @@
 
 use blindvox_net::channel::Party;
 
+use super::stream::LABEL_WORDS;
 use super::{Circuit, INSTANCES};
 use crate::ot::{extension_bytes, setup_from_bytes};
-use crate::traffic::Bytes;
+use crate::traffic::{Bytes, batches};
 
 /// Of [`Half::setup_from`](super::Half::setup_from), at a block width of transfers.
 pub fn setup_bytes(width: usize) -> Bytes {
@@ -14,7 +15,8 @@ pub fn setup_bytes(width: usize) -> Bytes {
 /// Of as many instances of a circuit: choices of the evaluator's labels, for whole chunks of [`INSTANCES`], and tables.
 pub fn bytes(circuit: &Circuit, instances: usize, width: usize) -> Bytes {
     let words = instances.div_ceil(INSTANCES) * INSTANCES / 128;
-    let choices = circuit.evaluator_inputs() * extension_bytes(words, width);
+    let messages = batches(circuit.evaluator_inputs() * words, LABEL_WORDS);
+    let choices = messages.map(|words| extension_bytes(words, width)).sum();
     Bytes::sent_by(Party::Client, choices, 32 * circuit.ands() * instances)
 }
 

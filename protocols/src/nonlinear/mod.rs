@@ -151,13 +151,19 @@ mod tests {
         let each = |what: &dyn Fn(&Nonlinear) -> Bytes, count: usize| {
             ways.each_ref().map(|way| what(way).total() as f64 / count as f64)
         };
-        assert_eq!(each(&|way| way.relu_bytes(n, Ring::Pow2(16), LINK_WIDTH), n), [560.0, 1512.0]);
-        assert_eq!(each(&|way| way.relu_bytes(n, Ring::Prime(P), LINK_WIDTH), n), [1168.0, 6148.0]);
-        assert_eq!(each(&|way| way.argmax_bytes([n, 3], Ring::Pow2(24), LINK_WIDTH), n), [1792.25, 4832.25]);
+        // The checks of transfers take less than a hundredth of all.
+        let are = |found: [f64; 2], expected: [f64; 2]| {
+            let checks = found.iter().zip(expected).map(|(f, e)| f / e - 1.0);
+            assert!(checks.clone().all(|c| (0.0..0.01).contains(&c)), "{found:?} where {expected:?} were expected");
+        };
+        are(each(&|way| way.relu_bytes(n, Ring::Pow2(16), LINK_WIDTH), n), [560.0, 1512.0]);
+        are(each(&|way| way.relu_bytes(n, Ring::Prime(P), LINK_WIDTH), n), [1168.0, 6148.0]);
+        are(each(&|way| way.argmax_bytes([n, 3], Ring::Pow2(24), LINK_WIDTH), n), [1792.25, 4832.25]);
         // Of a window of 8: 7 matches of 17 bits, or 8 values of 17 bits, tables, colours, a conversion of 15 bits.
-        let [rounds, circuit] = each(&|way| way.max_pool_bytes([n, 8], Ring::Pow2(16), LINK_WIDTH), n);
-        assert_eq!(rounds, 7.0 * (4.0 * 17.0 + 32.0 * 16.0 + 16.0));
         let ands = crate::gc::arithmetic::max(8, 17).ands() as f64;
-        assert_eq!(circuit, 8.0 * 4.0 * 17.0 + 32.0 * ands + 17.0 / 8.0 + 4.0 + 15.0 / 8.0);
+        are(
+            each(&|way| way.max_pool_bytes([n, 8], Ring::Pow2(16), LINK_WIDTH), n),
+            [7.0 * (4.0 * 17.0 + 32.0 * 16.0 + 16.0), 8.0 * 4.0 * 17.0 + 32.0 * ands + 17.0 / 8.0 + 4.0 + 15.0 / 8.0],
+        );
     }
 }

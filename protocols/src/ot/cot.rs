@@ -229,7 +229,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::LINK_WIDTH;
-    use super::super::softspoken::tests::pair;
+    use super::super::softspoken::tests::{linked, pair};
     use super::*;
     use crate::error::Error;
     use crate::share::P;
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn correlated_shares_add_up_in_every_ring() {
-        let ((mut s, mut server), (mut r, mut client)) = pair(LINK_WIDTH);
+        let ((mut s, mut server), (mut r, mut client)) = linked(LINK_WIDTH);
         for ring in RINGS {
             for n in [0, 1, 300, CHUNK + 77, 3 * CHUNK] {
                 let mut correlations: Vec<u32> =

@@ -26,9 +26,9 @@
 //! afresh and independently of all before; the 128 transfers serve nothing else (stream and hash key counters of the
 //! first direction move past them); the new identifier, and so all hash keys, depends on the first one's, on the place
 //! in its stream, and on a new nonce. Directions are then as strong as the first of them, in one assumption each:
-//! discrete logarithms (base), the generators, the hash (about 119 bits, as everywhere here). A party that deviates is
-//! outside this model; a receiver that found the first Delta by deviating would find the other directions' seeds as
-//! well.
+//! discrete logarithms (base), the generators, the hash (about 119 bits, as everywhere here). Between hosts the
+//! transfers that a direction is made of are checked ([`super::check`]) before they are used, so that this holds against a
+//! party that deviates as well.
 
 use blindvox_engine::Prng;
 use blindvox_engine::aes::{Aes128, KeySequence};

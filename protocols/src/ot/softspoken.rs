@@ -1,4 +1,4 @@
-//! OT extension: Roy, "SoftSpokenOT" (CRYPTO 2022), semi-honest; at width k = 1 it is IKNP (2003).
+//! OT extension: Roy, "SoftSpokenOT" (CRYPTO 2022); at width k = 1 it is IKNP (2003).
 //!
 //! Delta's 128 bits are cut into blocks of k bits. For each block the receiver holds 2^k seeds and the sender all but
 //! the one numbered by its block alpha of Delta. With r_x the streams of the seeds, the receiver has u = xor of all r_x
@@ -354,7 +354,16 @@ pub(super) mod tests {
     use blindvox_net::testing::{Fault, Harm, Relay};
 
     pub(in super::super) fn pair(k: usize) -> ((OtSender, Channel), (OtReceiver, Channel)) {
-        let (mut client, mut server) = local_pair();
+        over(local_pair(), k)
+    }
+
+    /// The same as between hosts.
+    pub(in super::super) fn linked(k: usize) -> ((OtSender, Channel), (OtReceiver, Channel)) {
+        let (client, server) = blindvox_net::transport::local::pair();
+        over((Channel::new(client), Channel::new(server)), k)
+    }
+
+    fn over((mut client, mut server): (Channel, Channel), k: usize) -> ((OtSender, Channel), (OtReceiver, Channel)) {
         let receiver = std::thread::spawn(move || {
             let r = OtReceiver::setup_with_width(&mut client, &mut Prng::from_seed_for_tests([1; 32]), k).unwrap();
             (r, client)
