@@ -4,5 +4,6 @@ pub mod calibrate;
 pub mod doctor;
 pub mod import;
 pub mod plain;
+pub mod predict;
 mod results;
 pub mod segment;
