@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 mod bunet;
 mod ckks;
+mod cryptmed;
 mod kernels;
 mod nonlinear;
 mod process;
@@ -21,6 +22,8 @@ enum Table {
     Bunet(bunet::Args),
     /// CKKS and BFV operation by operation.
     Ckks(ckks::Args),
+    /// CryptMed's networks with a dealer, against the paper's tables.
+    Cryptmed(cryptmed::Args),
     /// The engine's kernels against peers and limits.
     Kernels(kernels::Args),
     /// Non-linear protocols, both parties in this process.
@@ -31,6 +34,7 @@ fn main() -> std::process::ExitCode {
     let result = match Cli::parse().table {
         Table::Bunet(args) => bunet::run(args),
         Table::Ckks(args) => ckks::run(args),
+        Table::Cryptmed(args) => cryptmed::run(args),
         Table::Kernels(args) => kernels::run(args),
         Table::Nonlinear(args) => nonlinear::run(args),
     };
