@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 mod bunet;
 mod ckks;
+mod cryptmed;
 mod kernels;
 mod links;
 mod nonlinear;
@@ -22,6 +23,8 @@ enum Table {
     Bunet(bunet::Args),
     /// CKKS and BFV operation by operation.
     Ckks(ckks::Args),
+    /// CryptMed's networks with a dealer, against the paper's tables.
+    Cryptmed(cryptmed::Args),
     /// The engine's kernels against peers and limits.
     Kernels(kernels::Args),
     /// The demo's models over emulated links.
@@ -34,6 +37,7 @@ fn main() -> std::process::ExitCode {
     let result = match Cli::parse().table {
         Table::Bunet(args) => bunet::run(args),
         Table::Ckks(args) => ckks::run(args),
+        Table::Cryptmed(args) => cryptmed::run(args),
         Table::Kernels(args) => kernels::run(args),
         Table::Links(args) => links::run(args),
         Table::Nonlinear(args) => nonlinear::run(args),

@@ -27,6 +27,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Segment a volume by the two-party protocol, both parties in this process or with --server.
     Segment(SegmentArgs),
+    /// Classify the rows of a table on secret shares, all parties in this process.
+    Predict(PredictArgs),
     /// Run the same fixed-point network without cryptography.
     Plain(PlainArgs),
     /// Turn an ONNX model, as PyTorch exports it, into a bundle; `calibrate` then makes it fit to run.
@@ -216,6 +218,63 @@ pub(crate) struct SegmentArgs {
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Also print the plan of every linear layer.
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Fix all randomness, so that runs repeat bit for bit. NOT SECRET: for tests.
+    #[arg(long, value_name = "N", hide = true)]
+    pub insecure_test_seed: Option<u64>,
+}
+
+/// Where what two parties need in common comes from, and which protocols follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PredictPreset {
+    /// No dealer: homomorphic encryption and oblivious transfer.
+    Silent,
+    /// A dealer, one opening a comparison.
+    Dealer,
+}
+
+/// Flags of `predict`.
+#[derive(Args)]
+pub(crate) struct PredictArgs {
+    /// The model: a directory with model.json and weights.safetensors.
+    #[arg(short, long, value_name = "BUNDLE")]
+    pub model: PathBuf,
+    /// The rows: CSV with a line of names.
+    #[arg(short, long, value_name = "ROWS.csv")]
+    pub input: PathBuf,
+    /// The classes to write: CSV, a line a row in the same order.
+    #[arg(short, long, value_name = "OUT.csv")]
+    pub output: PathBuf,
+    /// Name rows by this column; by their number where it isn't said.
+    #[arg(long, value_name = "COLUMN")]
+    pub id: Option<String>,
+    /// True classes, by name or number: prints the accuracy and who was taken for what.
+    #[arg(long, value_name = "COLUMN")]
+    pub labels: Option<String>,
+    /// Also open the scores, where the model's owner lets the client learn them.
+    #[arg(long)]
+    pub scores: bool,
+    /// Rows of one run.
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub batch: u32,
+    /// Who deals correlated randomness: a thread of this process. A dealer together with the hospital could read the
+    /// model, together with the service the rows.
+    #[arg(long, value_name = "local")]
+    pub dealer: Option<String>,
+    /// Which protocols: `dealer` where there is one, else `silent`.
+    #[arg(long, value_enum)]
+    pub preset: Option<PredictPreset>,
+    /// Also run the integer and the float network in the clear and count differing rows.
+    #[arg(long)]
+    pub compare: bool,
+    /// Write the measurements here.
+    #[arg(long, value_name = "R.json")]
+    pub report: Option<PathBuf>,
+    /// Print nothing but warnings and errors.
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Also print what each phase cost.
     #[arg(short, long)]
     pub verbose: bool,
     /// Fix all randomness, so that runs repeat bit for bit. NOT SECRET: for tests.

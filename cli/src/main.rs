@@ -6,7 +6,7 @@
 //! | [`args`], [`args_hosts`] | commands and flags |
 //! | [`remote`] | a client's way to a service |
 //! | [`service`] | the service |
-//! | [`commands`] | a file a command: `segment` (and the demo), `plain`, `calibrate`, `doctor` |
+//! | [`commands`] | a file a command: `segment` (and the demo), `predict`, `serve`, `plain`, `calibrate`, `doctor` |
 //! | [`input`] | the model, the scan and true labels, and what is said about them |
 //! | [`gpu`] | the device that the flags ask for |
 //! | [`threads`] | the thread pool |
@@ -76,6 +76,7 @@ fn run(cli: args::Cli) -> Result<Done> {
     match cli.command {
         None => commands::segment::demo(),
         Some(args::Command::Segment(args)) => commands::segment::run(&args),
+        Some(args::Command::Predict(args)) => commands::predict::run(&args),
         Some(args::Command::Plain(args)) => commands::plain::run(&args),
         Some(args::Command::Import(args)) => commands::import::run(&args),
         Some(args::Command::Calibrate(args)) => commands::calibrate::run(&args),

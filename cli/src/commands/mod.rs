@@ -7,6 +7,7 @@ pub(crate) mod identity;
 pub(crate) mod import;
 pub(crate) mod operate;
 pub(crate) mod plain;
+pub(crate) mod predict;
 mod results;
 pub(crate) mod segment;
 mod segment_remote;

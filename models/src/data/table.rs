@@ -101,34 +101,13 @@ impl Table {
     /// [`Error::Io`] for a file that can't be read, [`Error::Input`] naming the file, the row and the column: a missing
     /// column, a cell that is no finite number, a gap without a rule, rows of other lengths, no rows or too many.
     pub fn read(&self, path: &Path) -> Result<Vec<Vec<f32>>> {
-        let io = |source| Error::Io { path: path.to_owned(), source };
         let wrong = |what: String| Error::Input(format!("{}: {what}", path.display()));
-        let unreadable = |e: csv::Error| match e.into_kind() {
-            csv::ErrorKind::Io(source) => io(source),
-            csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
-                let row = pos.map_or(0, |p| p.record());
-                wrong(format!("row {row}: found {len} cells, expected {expected_len}"))
-            }
-            csv::ErrorKind::Utf8 { pos, .. } => {
-                wrong(format!("row {}: found bytes that are no UTF-8", pos.map_or(0, |p| p.record())))
-            }
-            _ => wrong("found no table, expected CSV with a line of names".into()),
-        };
-        let file = std::fs::File::open(path).map_err(io)?;
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
-        let names = reader.headers().map_err(unreadable)?.clone();
-        let place = |column: &Column| {
-            let mut places = (0..names.len()).filter(|&at| names[at] == column.name);
-            match (places.next(), places.next()) {
-                (Some(at), None) => Ok(at),
-                (None, _) => Err(wrong(format!("column {:?}: found none, expected one of that name", column.name))),
-                _ => Err(wrong(format!("column {:?}: found several, expected one of that name", column.name))),
-            }
-        };
+        let (mut reader, names) = open(path)?;
+        let place = |column: &Column| place(path, &names, &column.name);
         let places: Vec<usize> = self.columns.iter().map(place).collect::<Result<_>>()?;
         let mut rows = Vec::new();
         for record in reader.records() {
-            let record = record.map_err(unreadable)?;
+            let record = record.map_err(|e| unreadable(path, e))?;
             if rows.len() == MAX_ROWS.min(MAX_CELLS / self.columns.len()) {
                 return Err(wrong(format!("found more than {} rows, expected at most that", rows.len())));
             }
@@ -162,6 +141,65 @@ impl Column {
         let [low, high] = clip.unwrap_or([f32::MIN, f32::MAX]);
         Ok((((value - self.mean) / self.std) as f32).clamp(low, high))
     }
+}
+
+/// A table's reader and its line of names.
+fn open(path: &Path) -> Result<(csv::Reader<std::fs::File>, csv::StringRecord)> {
+    let file = std::fs::File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
+    let names = reader.headers().map_err(|e| unreadable(path, e))?.clone();
+    Ok((reader, names))
+}
+
+/// What is wrong with a table that can't be read.
+fn unreadable(path: &Path, e: csv::Error) -> Error {
+    let wrong = |what: String| Error::Input(format!("{}: {what}", path.display()));
+    match e.into_kind() {
+        csv::ErrorKind::Io(source) => Error::Io { path: path.to_owned(), source },
+        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
+            let row = pos.map_or(0, |p| p.record());
+            wrong(format!("row {row}: found {len} cells, expected {expected_len}"))
+        }
+        csv::ErrorKind::Utf8 { pos, .. } => {
+            wrong(format!("row {}: found bytes that are no UTF-8", pos.map_or(0, |p| p.record())))
+        }
+        _ => wrong("found no table, expected CSV with a line of names".into()),
+    }
+}
+
+/// The one column of this name.
+fn place(path: &Path, names: &csv::StringRecord, column: &str) -> Result<usize> {
+    let wrong = |found: &str| {
+        Error::Input(format!("{}: column {column:?}: found {found}, expected one of that name", path.display()))
+    };
+    let mut places = (0..names.len()).filter(|&at| &names[at] == column);
+    match (places.next(), places.next()) {
+        (Some(at), None) => Ok(at),
+        (None, _) => Err(wrong("none")),
+        _ => Err(wrong("several")),
+    }
+}
+
+/// The cells of a column as they are.
+///
+/// # Errors
+/// As [`Table::read`], but for what cells hold.
+pub fn texts(path: &Path, column: &str) -> Result<Vec<String>> {
+    let (reader, names) = open(path)?;
+    let at = place(path, &names, column)?;
+    let cell =
+        |record: csv::Result<csv::StringRecord>| record.map(|r| r[at].to_owned()).map_err(|e| unreadable(path, e));
+    reader.into_records().take(MAX_ROWS + 1).map(cell).collect()
+}
+
+/// A table of these cells under a line of names.
+pub fn as_csv<'a>(names: &[&str], rows: impl IntoIterator<Item = Vec<std::borrow::Cow<'a, str>>>) -> Vec<u8> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(names).expect("memory takes all");
+    for row in rows {
+        writer.write_record(row.iter().map(|cell| cell.as_bytes())).expect("memory takes all");
+    }
+    writer.into_inner().expect("memory takes all")
 }
 
 /// A table with the number of each row, from 1 on, and its label.

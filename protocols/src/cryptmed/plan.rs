@@ -76,16 +76,53 @@ pub enum Decision {
 /// A stage of a run.
 #[derive(Clone, Debug)]
 pub enum Stage {
-    /// Layer number `layer`, step `step`.
-    Layer { layer: usize, step: usize, map: Box<Map>, then: Box<Then> },
+    /// A linear layer.
+    Layer {
+        /// Its number among the layers.
+        layer: usize,
+        /// The program's step.
+        step: usize,
+        /// Its geometry.
+        map: Box<Map>,
+        /// What becomes of its sums.
+        then: Box<Then>,
+    },
     /// An activation of a tensor.
-    Function { input: TensorId, output: TensorId, function: Box<Function> },
+    Function {
+        /// Read.
+        input: TensorId,
+        /// Written.
+        output: TensorId,
+        /// Which.
+        function: Box<Function>,
+    },
     /// Maxima or minima of windows.
-    Pool { input: TensorId, output: TensorId, window: [usize; 3], kept: Kept },
+    Pool {
+        /// Read.
+        input: TensorId,
+        /// Written.
+        output: TensorId,
+        /// Along D, H, W.
+        window: [usize; 3],
+        /// Which.
+        kept: Kept,
+    },
     /// Sums of windows.
-    Sum { input: TensorId, output: TensorId, window: [usize; 3] },
+    Sum {
+        /// Read.
+        input: TensorId,
+        /// Written.
+        output: TensorId,
+        /// Along D, H, W.
+        window: [usize; 3],
+    },
     /// The same elements.
-    Flatten { input: TensorId, output: TensorId },
+    Flatten {
+        /// Read.
+        input: TensorId,
+        /// Written.
+        output: TensorId,
+    },
     /// The end, of a tensor.
     Decide(TensorId, Decision),
 }

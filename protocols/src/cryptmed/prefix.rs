@@ -38,8 +38,6 @@ pub struct Node {
     pub children: usize,
     /// Whether they have g, and this G.
     greater: bool,
-    /// Whether it makes P.
-    product: bool,
     /// Variables that are opened: of child and kind, in the order of their mask bits.
     pub variables: usize,
     /// Products of mask bits: a bit a variable.
@@ -73,7 +71,7 @@ impl Node {
             let parts = (0..=of).filter(|m| m & !of == 0);
             terms.extend(parts.map(|m| Term { product, opened: of & !m, mask: mask(m) }));
         }
-        Self { children, greater, product, variables, monomials, terms }
+        Self { children, greater, variables, monomials, terms }
     }
 
     /// The share of a variable among those of the children (g, p), highest child first.

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use blindvox_engine::Prng;
 use blindvox_models::{Program, Step};
-use blindvox_net::channel::{Channel, Party, Traffic, local_pair};
+pub use blindvox_net::channel::Party;
+use blindvox_net::channel::{Channel, Traffic, local_pair};
 use zeroize::Zeroizing;
 
 use super::decide;
