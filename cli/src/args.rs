@@ -71,7 +71,7 @@ pub(crate) enum OtChoice {
 
 /// The hash of garbled gates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum GateHashChoice {
+pub(crate) enum GateHashChoice {
     /// AES-128: the fastest on processors with AES instructions.
     #[default]
     Aes,
@@ -90,7 +90,7 @@ impl From<GateHashChoice> for GateHash {
 
 /// Where gates are garbled and evaluated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum GarbleChoice {
+pub(crate) enum GarbleChoice {
     /// AES on a CPU with AES instructions, else on the backend's device, unless that is a software one.
     #[default]
     Auto,
@@ -111,11 +111,15 @@ impl From<GarbleChoice> for GatePlace {
 }
 
 /// How a volume is read.
-#[derive(Args, Clone, Copy, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ReadingArgs {
     /// The way the axes run (RAS, LPS, ...) in a file that states no orientation.
     #[arg(long, value_name = "RAS")]
     pub assume: Option<Orientation>,
+    /// Where the voxels of an array (.npy) lie: an array of 4x4 numbers, from indices to millimetres right, anterior and
+    /// superior, as nibabel has it.
+    #[arg(long, value_name = "A.npy")]
+    pub affine: Option<PathBuf>,
     /// Read voxels that are not a number as this value.
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true, value_parser = finite)]
     pub nan: Option<f64>,
@@ -136,9 +140,10 @@ pub(crate) struct SegmentArgs {
     /// The model: a directory with model.json and weights.safetensors.
     #[arg(short, long, value_name = "BUNDLE")]
     pub model: PathBuf,
-    /// The volume: NIfTI-1 or -2, compressed or not, or one of a pair of .hdr and .img.
-    #[arg(short, long, value_name = "IN.nii.gz")]
-    pub input: PathBuf,
+    /// The volume: NIfTI-1 or -2, compressed or not, one of a pair of .hdr and .img, or an array (.npy). Of a scan of several channels
+    /// once for each, in the model's order, or one file of four dimensions, or the one that ends in _0000.
+    #[arg(short, long, value_name = "IN.nii.gz", required = true)]
+    pub input: Vec<PathBuf>,
     /// How it is read.
     #[command(flatten)]
     pub reading: ReadingArgs,
@@ -202,9 +207,10 @@ pub(crate) struct PlainArgs {
     /// The model: a directory with model.json and weights.safetensors.
     #[arg(short, long, value_name = "BUNDLE")]
     pub model: PathBuf,
-    /// The volume: NIfTI-1 or -2, compressed or not, or one of a pair of .hdr and .img.
-    #[arg(short, long, value_name = "IN.nii.gz")]
-    pub input: PathBuf,
+    /// The volume: NIfTI-1 or -2, compressed or not, one of a pair of .hdr and .img, or an array (.npy). Of a scan of several channels
+    /// once for each, in the model's order, or one file of four dimensions, or the one that ends in _0000.
+    #[arg(short, long, value_name = "IN.nii.gz", required = true)]
+    pub input: Vec<PathBuf>,
     /// How it is read.
     #[command(flatten)]
     pub reading: ReadingArgs,
@@ -248,6 +254,12 @@ pub(crate) struct ImportArgs {
     /// What the client does with its scan: `preparation` of a bundle's model.json in a file of its own.
     #[arg(long, value_name = "P.json")]
     pub preparation: Option<PathBuf>,
+    /// Take preparation, windows and classes from a bundle of MONAI: its configs/inference.json and metadata.json.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["preparation", "nnunet"])]
+    pub monai: Option<PathBuf>,
+    /// Take preparation, windows and classes from a model of nnU-Net: its plans.json and dataset.json.
+    #[arg(long, value_name = "DIR", conflicts_with = "preparation")]
+    pub nnunet: Option<PathBuf>,
     /// What becomes of instance normalisations, which have no exact form yet.
     #[arg(long, value_enum)]
     pub instance_norm: Option<InstanceNormChoice>,

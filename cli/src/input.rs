@@ -1,13 +1,14 @@
 //! The model, the scan and true labels as `segment` and `plain` read them, before a run starts, so that bad input costs
 //! no time; and what is said about them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blindvox_models::data::dice::{Overlap, overlap, unknown};
 use blindvox_models::data::labels::LabelMap;
 use blindvox_models::data::nifti::{ReadOptions, Volume};
 use blindvox_models::data::prepare::Seen;
+use blindvox_models::data::scan;
 use blindvox_models::{Bundle, Prepared, Program};
 use blindvox_protocols::{Error, Result};
 
@@ -26,6 +27,7 @@ pub(crate) enum Done {
 pub(crate) struct Input {
     pub bundle: Bundle,
     pub program: Arc<Program>,
+    /// Its first channel.
     pub volume: Volume,
     /// Its warnings are those of the whole input.
     pub prepared: Prepared,
@@ -37,11 +39,19 @@ pub(crate) struct Input {
 
 impl Input {
     /// Reads a volume for a bundle and, if given, true labels.
-    pub(crate) fn load(bundle: Bundle, input: &Path, labels: Option<&Path>, reading: ReadingArgs) -> Result<Self> {
-        let program = Arc::new(bundle.program()?);
-        let options = ReadOptions { assume: reading.assume, nan: reading.nan };
-        let volume = Volume::load_with(input, &options)?;
-        let mut prepared = bundle.prepare(&program, &volume, input)?;
+    pub(crate) fn load(bundle: Bundle, inputs: &[PathBuf], labels: Option<&Path>, reading: &ReadingArgs) -> Result<Self> {
+        // The scales are there, or nothing needs to be read.
+        bundle.program()?;
+        let options = ReadOptions {
+            assume: reading.assume,
+            nan: reading.nan,
+            affine: reading.affine.as_deref().map(scan::affine).transpose()?,
+        };
+        let paths: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
+        let mut scan = scan::load(&paths, bundle.preparation.count(), &options)?;
+        let input = paths[0];
+        let (program, mut prepared) = bundle.job(&scan, input)?;
+        let (program, volume) = (Arc::new(program), scan.swap_remove(0));
         let seen = prepared.placement.seen();
         if seen.part && !reading.crop {
             prepared.warnings.push(format!(
@@ -57,7 +67,7 @@ impl Input {
     }
 
     /// How the command ends once the labels are written.
-    pub(crate) fn done(&self, reading: ReadingArgs) -> Done {
+    pub(crate) fn done(&self, reading: &ReadingArgs) -> Done {
         if self.seen.part && !reading.crop { Done::Part } else { Done::Whole }
     }
 

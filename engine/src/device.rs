@@ -339,14 +339,20 @@ delegate! {
         mul_assign(t: tables, size: (MulShape), a: exclusive, b: shared) -> (());
         mul_add_assign(t: tables, size: (MulShape), acc: exclusive, a: shared, b: shared) -> (());
         mul_scalar_assign(t: tables, shape: (Shape), a: exclusive, scalars: (&[u64])) -> (());
+        add_scaled_assign(t: tables, shape: (Shape), acc: exclusive, x: shared, scalars: (&[u64])) -> (());
     }
     Product {} {
         gemm(t: tables, size: (GemmShape), w: view, x: many) -> buffers;
+        tensor(t: tables, shape: (Shape), a: shared, b: shared) -> buffer;
         gemm_constants(t: tables, basis: (&Basis), size: (GemmShape), w: (&[i32]), x: many) -> buffers;
     }
     Rns {} {
         mod_up(t: tables, to: tables, shape: (Shape), from: view) -> buffer;
         mod_down(t: tables, shape: (Shape), kept: (usize), a: owned) -> buffer;
+        mod_up_points(
+            t: tables, to: tables, bases: ([&Basis; 2]), shape: (Shape), digit: (usize), x: shared
+        ) -> buffer;
+        mod_down_points(t: tables, basis: (&Basis), shape: (Shape), kept: (usize), x: shared) -> buffer;
     }
     GaloisMaps {} {
         automorphism(t: tables, shape: (Shape), domain: (Domain), a: shared, galois: (Galois)) -> buffer;

@@ -298,6 +298,16 @@ pub const KERNELS: &[Kernel] = &[
         let scalars = c.scalars(32);
         change(c.points(31)?, move |x| x.mul_scalar(&scalars))
     }),
+    Kernel::new("add_scaled_assign", |c| {
+        let (some, mut scalars) = ((c.basis.len() - 1).max(1), c.scalars(32));
+        let x = c.rows(31)?.limbs(&c.basis.level(some)?)?.to_batch()?;
+        scalars.truncate(some);
+        change(c.rows(30)?, move |sum| sum.add_scaled(&x, &scalars))
+    }),
+    Kernel::new("extract of rows", |c| {
+        let (x, range) = (c.rows(3)?, c.batch / 2..c.batch);
+        call(move || x.extract(range))
+    }),
     Kernel::new("gemm", |c| {
         let GemmShape { rows, inner, cols } = c.size;
         let (size, w) = (c.size, c.left_factor(0..rows * inner)?);
@@ -309,6 +319,16 @@ pub const KERNELS: &[Kernel] = &[
         let x = c.some(37, inner * cols)?.limbs(&ends)?.to_batch()?;
         let w = c.some(36, rows * inner)?;
         call(move || Ok(Beside(w.limbs(&ends)?.gemm([&x], size)?, (w, x))))
+    }),
+    Kernel::new("gemm of rows", |c| {
+        let (GemmShape { rows, inner, cols }, size, ends) = (c.size, c.size, c.ends()?);
+        let x = c.some(37, inner * cols)?.limbs(&ends)?.to_batch()?.into_rows()?;
+        let w = c.some(36, rows * inner)?.into_rows()?;
+        call(move || w.limbs(&ends)?.gemm([&x], size))
+    }),
+    Kernel::new("tensor", |c| {
+        let (x, y) = (c.some(36, 2)?.into_rows()?, c.some(37, 2)?.into_rows()?);
+        call(move || Ok([x.tensor(&y)?, x.tensor(&x)?]))
     }),
     Kernel::new("gemm_constants", |c| {
         let (GemmShape { rows, inner, cols }, size) = (c.size, c.size);
@@ -333,8 +353,16 @@ pub const KERNELS: &[Kernel] = &[
         let levels = (1..c.basis.len()).map(|kept| Ok((kept, c.coefficients(42)?))).collect::<Result<Vec<_>>>()?;
         call(move || levels.into_iter().map(|(kept, x)| x.mod_down(kept)).collect::<Result<Vec<_>>>())
     }),
-    Kernel::new("mod_down of points", |c| {
-        let levels = (1..c.basis.len()).map(|kept| Ok((kept, c.points(43)?))).collect::<Result<Vec<_>>>()?;
+    Kernel::new("mod_up_points", |c| {
+        let (x, all) = (c.one(43)?.into_rows()?, c.basis.joined(&c.others()?)?);
+        call(move || (1..=x.basis().len()).map(|digit| x.mod_up(&all, digit)).collect::<Result<Vec<_>>>())
+    }),
+    Kernel::new("mod_up_points of several in one digit", |c| {
+        let (x, all) = (c.rows(43)?, c.others()?.joined(c.basis)?);
+        call(move || x.mod_up(&all, x.basis().len()))
+    }),
+    Kernel::new("mod_down_points", |c| {
+        let levels = (1..c.basis.len()).map(|kept| Ok((kept, c.rows(43)?))).collect::<Result<Vec<_>>>()?;
         call(move || levels.into_iter().map(|(kept, x)| x.mod_down(kept)).collect::<Result<Vec<_>>>())
     }),
     Kernel::new("automorphism", |c| {

@@ -13,7 +13,7 @@ use crate::backend::{
 use crate::device::{Device, DeviceBuffer, DeviceTables};
 use crate::error::{Error, Result};
 use crate::ring::sampler::PublicSeed;
-use crate::ring::{Basis, Conversion, Galois};
+use crate::ring::{Basis, Galois};
 
 mod places;
 mod rows;
@@ -269,7 +269,7 @@ impl PolyBatch<Coeff> {
     ///
     /// # Errors
     /// [`Error::Parameters`] unless there are both limbs to keep and limbs to drop, or for primes that
-    /// [`Conversion`] refuses.
+    /// [`Conversion`](crate::ring::Conversion) refuses.
     pub fn mod_down(self, kept: usize) -> Result<Self> {
         let (shape, basis, _) = self.divided(kept)?;
         let Self { device, tables, batch, buffer, .. } = self;
@@ -290,17 +290,6 @@ impl PolyBatch<Ntt> {
         self.become_by(|device, tables, shape, buffer| device.ntt_inverse(tables, shape, buffer))
     }
 
-    /// [`PolyBatch::mod_down`] of points: the limbs dropped are transformed, and what they convert to.
-    pub fn mod_down(&self, kept: usize) -> Result<Self> {
-        let (_, basis, dropped) = self.divided(kept)?;
-        let rest = self.limbs(&dropped)?.to_batch()?.into_coeff()?;
-        let mut quotient = self.limbs(&basis)?.to_batch()?;
-        quotient.sub_assign(&rest.mod_up(&basis)?.into_ntt()?)?;
-        let conversion = Conversion::new(&dropped, &basis)?;
-        quotient.mul_scalar(&conversion.quotients().iter().map(|q| q.value).collect::<Vec<_>>())?;
-        Ok(quotient)
-    }
-
     /// `self * other` in the coefficient domain; `other` may be a single one for all.
     pub fn into_product(self, other: &Self) -> Result<PolyBatch<Coeff>> {
         self.check(other, true)?;
@@ -308,12 +297,6 @@ impl PolyBatch<Ntt> {
             let size = MulShape { shape, factors: other.batch };
             device.ntt_inverse_of_product(tables, size, buffer, &other.buffer)
         })
-    }
-
-    /// The matrix products of `self`, `rows x inner`, with each `x`, `inner x cols`, row by row in the batch: `self` is
-    /// read from memory once for all of them.
-    pub fn gemm<const X: usize>(&self, x: [&Self; X], size: GemmShape) -> Result<[Self; X]> {
-        self.limbs(&self.basis)?.gemm(x, size)
     }
 
     /// The matrix products of constants `w`, `rows x inner`, with each `x`, `inner x cols`, row by row in the batch.
@@ -326,12 +309,6 @@ impl PolyBatch<Ntt> {
         let buffers = x.map(|x| &x.buffer);
         let products = place.device.gemm_constants(&place.tables, &place.basis, size, w, &buffers)?;
         place.products(size, products)
-    }
-
-    fn products<const X: usize>(&self, size: GemmShape, buffers: Vec<DeviceBuffer>) -> Result<[Self; X]> {
-        let batches = buffers.into_iter().map(|b| self.with(self.basis.clone(), size.rows * size.cols, b));
-        let batches = batches.collect::<Result<Vec<_>>>()?;
-        Ok(batches.try_into().unwrap_or_else(|_| unreachable!("a product for each factor")))
     }
 
     /// The transforms of `batch` polynomials that `part` makes, range by range, while each part is in cache.
@@ -359,24 +336,6 @@ impl PolyBatch<Ntt> {
 
     pub(crate) fn buffer(&self) -> &DeviceBuffer {
         &self.buffer
-    }
-
-    /// A copy of the polynomials `range`.
-    pub fn extract(&self, range: Range<usize>) -> Result<Self> {
-        if range.is_empty() || range.end > self.batch {
-            return Err(Error::Shape(format!("polynomials {range:?} of {}", self.batch)));
-        }
-        let buffer = self.device.extract(&self.tables, self.shape(), &self.buffer, range.clone())?;
-        self.with(self.basis.clone(), range.len(), buffer)
-    }
-
-    /// Whether `self` can be the right factor of a product with `left` entries.
-    fn check_product(&self, left: usize, size: GemmShape) -> Result<()> {
-        let GemmShape { rows, inner, cols } = size;
-        if left != rows * inner || self.batch != inner * cols || rows * inner * cols == 0 {
-            return Err(Error::Shape(format!("{size:?} for batches of {left} and {}", self.batch)));
-        }
-        Ok(())
     }
 }
 

@@ -2,10 +2,10 @@
 
 use blindvox_engine::ring::primes::ntt_primes;
 use blindvox_engine::ring::sampler;
-use blindvox_engine::rlwe::gadget::switching_variance;
-use blindvox_engine::rlwe::key_switch::{conjugation_element, rotation_element, tensor};
+use blindvox_engine::rlwe::gadget::{rounding_variance, switching_variance};
+use blindvox_engine::rlwe::key_switch::{conjugation_element, rotation_element};
 use blindvox_engine::rlwe::{EvalKeys, Hoisted, KeyRequest, Params, SecretKey};
-use blindvox_engine::{Basis, Coeff, Device, Ntt, PolyBatch, Prng};
+use blindvox_engine::{Basis, Coeff, Device, PolyBatch, Prng, Rows};
 
 const N: usize = 1024;
 
@@ -18,18 +18,18 @@ fn setup(special: usize, digit: usize) -> (Params, SecretKey, Prng) {
 }
 
 /// A ciphertext of small coefficients at a level, without noise.
-fn encrypt(key: &SecretKey, level: usize, message: &[i32], prng: &mut Prng) -> PolyBatch<Ntt> {
+fn encrypt(key: &SecretKey, level: usize, message: &[i32], prng: &mut Prng) -> PolyBatch<Rows> {
     let basis = key.params().basis().level(level).unwrap();
     let c1 = PolyBatch::uniform(key.device(), &basis, &prng.fill(16).try_into().unwrap(), 0, 1).unwrap();
     let mut c0 = key.times_secret(c1.duplicate().unwrap()).unwrap();
     c0.negate().unwrap();
     c0.add_lifted(message, &vec![1; level]).unwrap();
-    PolyBatch::stack(&[&c0.into_ntt().unwrap(), &c1]).unwrap()
+    PolyBatch::stack(&[&c0.into_rows().unwrap(), &c1.into_rows().unwrap()]).unwrap()
 }
 
 /// The coefficients of what a ciphertext holds, small ones.
-fn decrypt(key: &SecretKey, pair: &PolyBatch<Ntt>) -> Vec<i64> {
-    let mut phase = key.times_secret(pair.extract(1..2).unwrap()).unwrap();
+fn decrypt(key: &SecretKey, pair: &PolyBatch<Rows>) -> Vec<i64> {
+    let mut phase = key.times_secret(pair.extract(1..2).unwrap().into_panels().unwrap()).unwrap();
     phase.add_assign(&pair.extract(0..1).unwrap().into_coeff().unwrap()).unwrap();
     let q = pair.basis().modulus(0);
     phase.download().unwrap()[..N].iter().map(|&x| q.to_signed(x)).collect()
@@ -89,7 +89,7 @@ fn products_come_back_to_two_halves() {
         message[0].iter_mut().for_each(|x| *x <<= 20);
         message[1][3] = 5;
         let [a, b] = message.each_ref().map(|m| encrypt(&key, level, m, &mut prng));
-        let product = keys.relinearise(&tensor(&a, &b).unwrap()).unwrap();
+        let product = keys.relinearise(&a.tensor(&b).unwrap(), 0).unwrap();
         // Times 5 X^3.
         let wrapped = |i: usize| if i < 3 { -message[0][i + N - 3] } else { message[0][i - 3] };
         let expected: Vec<i64> = (0..N).map(|i| 5 * i64::from(wrapped(i))).collect();
@@ -98,8 +98,35 @@ fn products_come_back_to_two_halves() {
             "level {level}"
         );
         assert!(
-            keys.relinearise(&a).is_err() && keys.automorphism(&Hoisted::new(keys.params(), &a).unwrap(), 5).is_err()
+            keys.relinearise(&a, 0).is_err()
+                && keys.automorphism(&Hoisted::new(keys.params(), &a).unwrap(), 5).is_err()
         );
+    }
+}
+
+/// P and the last primes in one division: the nearest integers, with one rounding's noise.
+#[test]
+fn products_are_divided_with_the_key_switch() {
+    for (special, digit) in [(1, 1), (2, 2), (3, 2)] {
+        let (params, key, mut prng) = setup(special, digit);
+        let keys = key.eval_keys(&KeyRequest::new().relinearisation(5), &mut prng).unwrap();
+        for (level, dropped) in [(5, 1), (4, 1), (2, 1), (5, 2)] {
+            let mut message = [sampler::ternary(&mut prng, N), vec![0; N]];
+            message[0].iter_mut().for_each(|x| *x <<= 29);
+            message[1][3] = 1 << 30;
+            let [a, b] = message.each_ref().map(|m| encrypt(&key, level, m, &mut prng));
+            let product = keys.relinearise(&a.tensor(&b).unwrap(), dropped).unwrap();
+            assert_eq!(product.basis(), &params.basis().level(level - dropped).unwrap());
+            let primes = params.basis().range(level - dropped..level).unwrap().log2_q();
+            let wrapped = |i: usize| if i < 3 { -message[0][i + N - 3] } else { message[0][i - 3] };
+            let quotient = |i: usize| (f64::from(wrapped(i)) * 30f64.exp2() / primes.exp2()).round() as i64;
+            let expected: Vec<i64> = (0..N).map(quotient).collect();
+            let noise = deviation(&decrypt(&key, &product), &expected);
+            let most = (switching_variance(&params, level) / (2.0 * primes).exp2() + rounding_variance(N)).sqrt();
+            assert!((0.7 * most..1.3 * most).contains(&noise), "level {level} less {dropped}: {noise} of {most}");
+        }
+        let three = encrypt(&key, 1, &[1; N], &mut prng);
+        assert!(keys.relinearise(&three.tensor(&three).unwrap(), 1).is_err());
     }
 }
 

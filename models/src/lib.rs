@@ -8,7 +8,9 @@
 //! | [`network`] | the network in real numbers that they make |
 //! | [`integers`] | that network as an integer program, and how its scales are chosen |
 //! | [`plain`] | both executed in the clear |
+//! | [`windows`] | windows over a larger grid, and the blending of their scores |
 //! | [`atomic`] | files that appear whole or not at all |
+//! | `reading` | files within bounds |
 //! | `budget` | what a graph may ask for |
 
 pub mod atomic;
@@ -19,11 +21,14 @@ pub mod format;
 pub mod integers;
 pub mod network;
 pub mod plain;
+mod reading;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod windows;
 
 pub use error::{Error, Result};
-pub use format::bundle::{Bundle, Prepared};
+pub use format::bundle::Bundle;
+pub use format::prepared::{Inputs, Prepared};
 pub use integers::agreement::Agreement;
 pub use integers::calibrate::{calibrate, observe};
 pub use integers::calibration::Calibration;

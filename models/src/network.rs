@@ -14,6 +14,7 @@ mod transposed;
 
 use std::fmt;
 
+pub use crate::format::graph::Piece;
 pub use kind::LinearKind;
 pub use transposed::Transposed;
 
@@ -83,6 +84,8 @@ pub enum Op {
     AvgPool([usize; 3]),
     /// The maximum of each window, likewise.
     MaxPool([usize; 3]),
+    /// The minimum of each window, likewise.
+    MinPool([usize; 3]),
     /// The inputs' channels one after another.
     Concat,
     /// The inputs' sum.
@@ -154,6 +157,8 @@ pub enum Activation {
         /// One a channel.
         c: Vec<f32>,
     },
+    /// Polynomials on pieces of the line, the same for all channels.
+    Pieces(Vec<Piece>),
 }
 
 /// What the client learns of the scores.
@@ -189,6 +194,7 @@ impl fmt::Debug for Activation {
             Self::LeakyRelu { .. } => "LeakyRelu(..)",
             Self::Square => "Square",
             Self::Quadratic { .. } => "Quadratic(..)",
+            Self::Pieces(_) => "Pieces(..)",
         })
     }
 }

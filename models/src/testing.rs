@@ -216,7 +216,7 @@ impl Written {
         let program = bundle.program().expect("a calibrated bundle");
         let path = self.volumes.last().expect("a volume");
         let inputs = bundle.inputs(path).expect("its own file");
-        let integers = quantize_input(&inputs[0], &program.tensors[program.input]);
+        let integers = quantize_input(&inputs.values[0], &program.tensors[program.input]);
         Ok((program, integers))
     }
 }

@@ -10,14 +10,17 @@ use std::time::{Duration, Instant};
 use bytemuck::Pod;
 
 use crate::error::{Error, Result};
-use crate::transport::queue::{Message, Popper, Pusher};
-use crate::transport::tcp::{Limits, Link};
+use crate::refusal::Refusal;
+use crate::transport::queue::{Closer, End, Message, Popper, Pusher};
+use crate::transport::tcp::{Limits, Link, Wire};
 use crate::transport::{local, recycle, tcp};
 
 pub use crate::transport::{CHUNK, DEFAULT_TIMEOUT, MAX_MESSAGE};
 
 /// The last message of either party; not counted and in no transcript.
 const FAREWELL: &[u8; 16] = b"blindvox run end";
+/// The same where the connection goes on.
+const DONE: &[u8; 16] = b"blindvox run fin";
 
 /// Who is who.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,10 +89,34 @@ pub struct Channel {
     sent_last: bool,
     transcript: Option<blake3::Hasher>,
     binding: [u8; 32],
+    /// What only the two ends of a secured connection know.
+    exporter: Option<[u8; 32]>,
     /// The connection to another process. After the queues: it is dropped when they are closed.
     link: Option<Link>,
     /// Both ends are in this process.
     local: bool,
+}
+
+/// Ends a channel from another thread. Both parties notice it with their next message, whatever is queued.
+#[derive(Clone)]
+pub struct Canceller {
+    queues: [Closer; 2],
+}
+
+impl Canceller {
+    /// Gives the run up.
+    pub fn cancel(&self) {
+        self.end(&End::Cancelled);
+    }
+
+    /// Ends it with a refusal.
+    pub fn refuse(&self, refusal: Refusal) {
+        self.end(&End::Refused(refusal));
+    }
+
+    fn end(&self, end: &End) {
+        self.queues.iter().for_each(|queue| queue.end(end.clone()));
+    }
 }
 
 /// Two connected ends in one process: the client's and the server's.
@@ -115,25 +142,44 @@ impl Channel {
             sent_last: false,
             transcript: None,
             binding: [0; 32],
+            exporter: None,
             link: None,
             local: false,
         }
     }
 
-    /// A channel over a connected socket, with the usual limits.
+    /// A channel over a connected socket, with the usual limits: neither secret nor authenticated, for tests.
     ///
     /// # Errors
     /// [`Error::Connection`] for a socket that is broken, [`Error::Thread`].
+    #[cfg(any(test, feature = "testing"))]
     pub fn tcp(stream: TcpStream) -> Result<Self> {
         Self::tcp_with(stream, Limits::default())
     }
 
-    /// A channel over a connected socket to a peer that is allowed this much.
+    /// The same to a peer that is allowed this much.
     ///
     /// # Errors
     /// Those of [`Self::tcp`].
+    #[cfg(any(test, feature = "testing"))]
     pub fn tcp_with(stream: TcpStream, limits: Limits) -> Result<Self> {
-        let (queues, link) = tcp::connect(stream, limits)?;
+        let wire = Wire::plain(&stream).map_err(|e| Error::Connection(e.to_string()))?;
+        Self::over(stream, wire, limits)
+    }
+
+    /// A channel over a secured connection to a peer that is allowed this much. What is derived from it is bound to the
+    /// connection, see [`Self::bind_connection`].
+    ///
+    /// # Errors
+    /// [`Error::Connection`] for a socket that is broken, [`Error::Thread`].
+    #[cfg(feature = "tls")]
+    pub fn tls(secured: crate::transport::tls::Secured, limits: Limits) -> Result<Self> {
+        let (stream, wire, exporter) = secured.into_wire()?;
+        Ok(Self { exporter: Some(exporter), ..Self::over(stream, wire, limits)? })
+    }
+
+    fn over(stream: TcpStream, wire: Wire, limits: Limits) -> Result<Self> {
+        let (queues, link) = tcp::connect(stream, wire, limits)?;
         Ok(Self { timeout: limits.wait, patience: limits.total, link: Some(link), ..Self::new(queues) })
     }
 
@@ -156,6 +202,28 @@ impl Channel {
     /// [`Self::binding`], so parties that have not seen it alike get different keys.
     pub fn bind(&mut self, seen: &[u8]) {
         self.binding = *blake3::keyed_hash(&self.binding, seen).as_bytes();
+    }
+
+    /// Binds what is derived from now on to the secured connection that carries it, if it is one.
+    pub fn bind_connection(&mut self) {
+        if let Some(exporter) = self.exporter {
+            self.bind(&exporter);
+        }
+    }
+
+    /// Gives the run up from another thread.
+    pub fn canceller(&self) -> Canceller {
+        Canceller { queues: [self.out.closer(), self.inc.closer()] }
+    }
+
+    /// Ends the connection with a refusal, which is the last that the peer sees of it.
+    pub fn refuse(self, refusal: Refusal) {
+        self.canceller().refuse(refusal);
+    }
+
+    /// Allows the peer as much time again, for a next run.
+    pub fn renew_patience(&mut self, total: Duration) {
+        self.patience = total;
     }
 
     /// A hash of all that the channel was bound to, in order.
@@ -225,14 +293,36 @@ impl Channel {
     pub fn finish(&mut self) -> Result<()> {
         self.put(FAREWELL.to_vec())?;
         self.out.close("the peer ended the run");
-        let last = self.take()?;
-        if last != FAREWELL {
-            return Err(Error::protocol(format!("a message of {} bytes after the last one of the run", last.len())));
-        }
+        self.expect(FAREWELL)?;
         match &self.link {
             Some(link) => link.flush(self.timeout),
             None => Ok(()),
         }
+    }
+
+    /// Ends a run as [`Self::finish`] does, on a connection that goes on.
+    ///
+    /// # Errors
+    /// Those of [`Self::finish`].
+    pub fn pause(&mut self) -> Result<()> {
+        self.put(DONE.to_vec())?;
+        self.expect(DONE)
+    }
+
+    fn expect(&mut self, last: &[u8]) -> Result<()> {
+        let message = self.take()?;
+        if message == last {
+            return Ok(());
+        }
+        Err(Error::protocol(format!("a message of {} bytes after the last one of the run", message.len())))
+    }
+
+    /// Whether the peer still seems to be there, for who waits for something else.
+    ///
+    /// # Errors
+    /// Why it isn't.
+    pub fn check(&self) -> Result<()> {
+        self.out.check()
     }
 
     /// Queues a message.

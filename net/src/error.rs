@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::refusal::Refusal;
+
 /// What can go wrong between two parties.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -12,6 +14,15 @@ pub enum Error {
     /// The peer went away or stayed silent.
     #[error("connection: {0}")]
     Connection(String),
+    /// The run was given up, by this party or its peer.
+    #[error("the run was cancelled")]
+    Cancelled,
+    /// The service refused.
+    #[error("refused: {}", .0.text)]
+    Refused(Refusal),
+    /// An identity, a certificate, a list or what the peer showed of itself is not as it should be.
+    #[error("{0}")]
+    Identity(String),
     /// The system refused a thread.
     #[error("the system refused a thread for {what}: {source}")]
     Thread {

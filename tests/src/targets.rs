@@ -14,7 +14,7 @@ use blindvox_models::format::bundle::{MODEL_FILE, WEIGHTS_FILE};
 use blindvox_models::format::onnx::{Options as Import, import};
 use blindvox_models::{Bundle, Program, testing};
 use blindvox_net::local_pair;
-use blindvox_net::transport::tcp;
+use blindvox_net::transport::frame::{self, Frame};
 use blindvox_protocols::Error;
 use blindvox_protocols::gc::{arithmetic, bristol};
 use blindvox_protocols::infer::session::plans;
@@ -56,7 +56,8 @@ pub fn target(name: &str) -> &'static Target {
 fn frames(mut bytes: &[u8]) -> bool {
     let all = bytes.len();
     let mut read = 0;
-    while let Ok(message) = tcp::read_message(&mut bytes) {
+    while let Ok(frame) = frame::read_frame(&mut bytes) {
+        let Frame::Message(message) = frame else { continue };
         assert!(message.bytes.len() < all);
         read += 1;
     }

@@ -55,11 +55,13 @@ fn nanoseconds(program: &Program, step: &Step, kind: Comparison) -> Result<f64> 
                 + elements(*input) * LABEL.ns * f64::from(*bits)
         }
         Step::AvgPool { .. } | Step::Flatten { .. } | Step::Interleave { .. } | Step::Resize { .. } => 0.0,
+        Step::Activation { .. } | Step::MinPool { .. } => unreachable!("no step of BUNET's"),
         Step::Argmax { input, bits, .. } => {
             let voxels = elements(*input) / program.classes as f64;
             let ands = arithmetic::argmax(program.classes, *bits as usize).ands();
             voxels * garbled(ands, program.classes as u32 * bits)
         }
+        Step::Blend { .. } => unreachable!("these networks run in one pass"),
     })
 }
 

@@ -24,7 +24,9 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Done> {
     }
     say!();
     for a in &agreements {
-        say!("{}: {} of {} labels differ from the float network's", a.volume.display(), a.differing, a.voxels);
+        let dice: Vec<_> = a.dice.iter().map(|d| format!("{d:.4}")).collect();
+        let dice = if dice.is_empty() { String::new() } else { format!(", Dice {}", dice.join(" ")) };
+        say!("{}: {} of {} labels differ from the float network's{dice}", a.volume.display(), a.differing, a.voxels);
     }
     for a in agreements.iter().filter(|a| a.folding.is_some()) {
         let changed = a.folding.unwrap_or_default();

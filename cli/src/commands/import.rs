@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use blindvox_models::data::npy::Array;
 use blindvox_models::data::prepare::Preparation;
 use blindvox_models::format::bundle::MODEL_FILE;
-use blindvox_models::format::npy::Array;
 use blindvox_models::format::onnx::{self, Imported, Options, SUPPORTED};
+use blindvox_models::format::training::{self, Training};
 use blindvox_protocols::{Error, Result};
 
 use crate::args::{ImportArgs, InstanceNormChoice};
@@ -41,12 +42,20 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Done> {
 }
 
 fn options(args: &ImportArgs) -> Result<Options> {
+    let training = match (&args.monai, &args.nnunet) {
+        (Some(folder), _) => Some(training::monai::read(folder)?),
+        (None, Some(folder)) => Some(training::nnunet::read(folder)?),
+        (None, None) => None,
+    };
+    training.iter().flat_map(|t| &t.notices).for_each(|notice| screen::warn(notice));
+    let window = training.as_ref().and_then(Training::window).map(<[usize]>::to_vec);
+    let (known, stated) = training.map_or((None, None), |t| (Some(t.preparation), t.classes));
     Ok(Options {
         name: args.name.clone(),
-        classes: args.classes.clone(),
-        dims: args.dims.clone(),
+        classes: args.classes.clone().or(stated),
+        dims: args.dims.clone().or(window),
         output: args.scores.clone(),
-        preparation: args.preparation.as_deref().map(preparation).transpose()?,
+        preparation: args.preparation.as_deref().map(preparation).transpose()?.or(known),
         fold: args.instance_norm == Some(InstanceNormChoice::Fold),
     })
 }

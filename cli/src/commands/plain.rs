@@ -14,8 +14,9 @@ use crate::ui::screen;
 /// The `plain` command.
 pub(crate) fn run(args: &PlainArgs) -> Result<Done> {
     if let Some(output) = &args.output {
-        let inputs = [Some(("--input", &*args.input)), args.labels.as_deref().map(|p| ("--labels", p))];
-        check_outputs(&inputs.into_iter().flatten().collect::<Vec<_>>(), &[("--output", output)])?;
+        let inputs = args.input.iter().map(|p| ("--input", &**p));
+        let inputs: Vec<_> = inputs.chain(args.labels.as_deref().map(|p| ("--labels", p))).collect();
+        check_outputs(&inputs, &[("--output", output)])?;
     }
     let bundle = Bundle::load(&args.model)?;
     if bundle.preparation.table.is_some() { rows(args, &bundle) } else { volume(args, bundle) }
@@ -26,7 +27,7 @@ fn volume(args: &PlainArgs, bundle: Bundle) -> Result<Done> {
     if let Some(output) = &args.output {
         check_volume_name("--output", output)?;
     }
-    let input = Input::load(bundle, &args.input, args.labels.as_deref(), args.reading)?;
+    let input = Input::load(bundle, &args.input, args.labels.as_deref(), &args.reading)?;
     let map_flag = args.output.as_ref().map(|_| "--output").or(args.labels.as_ref().map(|_| "--labels"));
     if let (true, Some(flag)) = (input.program.gives_class(), map_flag) {
         let model = args.model.display();
@@ -53,7 +54,7 @@ fn volume(args: &PlainArgs, bundle: Bundle) -> Result<Done> {
     }
     screen::check()?;
     atomic::commit_all(output.into_iter().collect())?;
-    Ok(input.done(args.reading))
+    Ok(input.done(&args.reading))
 }
 
 /// On a table: a class for each row.
@@ -64,6 +65,7 @@ fn rows(args: &PlainArgs, bundle: &Bundle) -> Result<Done> {
         ("--labels", args.labels.is_some()),
         ("--crop", reading.crop),
         ("--assume", reading.assume.is_some()),
+        ("--affine", reading.affine.is_some()),
         ("--nan", reading.nan.is_some()),
     ];
     if let Some((flag, _)) = flags.into_iter().find(|(_, given)| *given) {
@@ -72,9 +74,12 @@ fn rows(args: &PlainArgs, bundle: &Bundle) -> Result<Done> {
     if let Some(output) = args.output.as_ref().filter(|path| path.extension().is_none_or(|e| e != "csv")) {
         return Err(Error::Input(format!("--output {}: expected a name that ends in .csv", output.display())));
     }
+    let [table] = &args.input[..] else {
+        return Err(wrong("--input", "is one table for"));
+    };
     let program = bundle.program()?;
     let (mut labels, mut ranges) = (Vec::new(), Vec::<RangeReport>::new());
-    for input in bundle.inputs(&args.input)? {
+    for input in bundle.inputs(table)?.values {
         let run = plain::run(&program, &quantize_input(&input, &program.tensors[program.input]), Rounding::Nearest);
         labels.push(usize::from(run.labels[0]));
         if ranges.is_empty() {

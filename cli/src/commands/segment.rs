@@ -36,6 +36,8 @@ struct Report {
     total: Total,
     preprocessing: Total,
     online: Total,
+    /// Receives of the client that found nothing there: each costs a link's latency.
+    waits: u64,
     layers: Vec<LayerReport>,
     compare: Option<Comparison>,
     dice: Option<Vec<f64>>,
@@ -104,7 +106,7 @@ impl From<&RangeReport> for Overflow {
 /// Checks the outputs, then reads the inputs.
 fn load(args: &SegmentArgs) -> Result<Input> {
     check_volume_name("--output", &args.output)?;
-    let mut inputs = vec![("--input", &*args.input)];
+    let mut inputs: Vec<_> = args.input.iter().map(|p| ("--input", &**p)).collect();
     inputs.extend(args.labels.as_deref().map(|p| ("--labels", p)));
     let mut outputs = vec![("--output", &*args.output)];
     outputs.extend(args.report.as_deref().map(|p| ("--report", p)));
@@ -121,7 +123,7 @@ fn load(args: &SegmentArgs) -> Result<Input> {
              (`blindvox plain` takes rows)"
         )));
     }
-    let input = Input::load(bundle, &args.input, args.labels.as_deref(), args.reading)?;
+    let input = Input::load(bundle, &args.input, args.labels.as_deref(), &args.reading)?;
     if input.program.gives_class() {
         let model = args.model.display();
         return Err(Error::Input(format!(
@@ -176,7 +178,7 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<Done> {
     options.randomness = args.insecure_test_seed.map_or(Randomness::System, Randomness::FixedForTests);
 
     let start = Instant::now();
-    let mut progress = Progress::new(job.program.steps.len(), args.quiet);
+    let mut progress = Progress::new(job.program.executions(), args.quiet);
     let outcome = local::run(job.program.clone(), &job.prepared.integers, &options, &mut progress);
     progress.finish();
     let outcome = outcome?;
@@ -215,6 +217,7 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<Done> {
         },
         preprocessing,
         online,
+        waits: outcome.client.waits,
         layers,
         compare,
         dice,
@@ -239,7 +242,7 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<Done> {
     screen::check()?;
     atomic::commit_all(outputs)?;
     folder.into_iter().for_each(files::Folder::keep);
-    Ok(job.done(args.reading))
+    Ok(job.done(&args.reading))
 }
 
 fn hex(digest: &[u8]) -> String {
@@ -249,7 +252,8 @@ fn hex(digest: &[u8]) -> String {
 /// Runs the integer and the float network in the clear.
 fn compare(job: &Input, labels: &[u8], map: &LabelMap) -> Result<Comparison> {
     let integer = plain::run(&job.program, &job.prepared.integers, Rounding::Nearest);
-    let float = float::run(&job.bundle.network()?, &job.prepared.real);
+    let network = job.bundle.network_for(job.program.grid())?;
+    let float = float::run_in(&network, job.program.windows(), &job.prepared.real);
     let differing = |other: &[u8]| labels.iter().zip(other).filter(|(a, b)| a != b).count();
     let float_map = job.prepared.placement.restore(&float.labels, &job.volume);
     let against_truth = |map: &LabelMap| match job.score(map) {
@@ -346,7 +350,7 @@ pub(crate) fn demo() -> Result<Done> {
     say!();
     let done = run(&SegmentArgs {
         model: folder.join("models/hippo_hybrid"),
-        input: folder.join("volumes/images").join(volume),
+        input: vec![folder.join("volumes/images").join(volume)],
         reading: ReadingArgs::default(),
         output: out.join("demo_labels.nii.gz"),
         backend: BackendChoice::Cpu,

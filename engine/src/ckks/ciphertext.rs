@@ -4,12 +4,12 @@ use super::noise;
 use super::params::Params;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly::{Ntt, PolyBatch};
+use crate::poly::{PolyBatch, Rows};
 use crate::rlwe::wire;
 
 /// c0 and c1 on the first primes of the chain: c0 + c1 s is `scale` times a vector, plus an error.
 pub struct Ciphertext {
-    pub(crate) pair: PolyBatch<Ntt>,
+    pub(crate) pair: PolyBatch<Rows>,
     pub(crate) scale: f64,
     pub(crate) slots: usize,
     /// What no value exceeds.
@@ -64,7 +64,7 @@ impl Ciphertext {
     }
 
     /// Its polynomials c0 and c1.
-    pub fn halves(&self) -> &PolyBatch<Ntt> {
+    pub fn halves(&self) -> &PolyBatch<Rows> {
         &self.pair
     }
 
@@ -81,7 +81,7 @@ impl Ciphertext {
     }
 
     /// The same with other polynomials.
-    pub(crate) fn with(&self, pair: PolyBatch<Ntt>) -> Result<Self> {
+    pub(crate) fn with(&self, pair: PolyBatch<Rows>) -> Result<Self> {
         let Self { scale, slots, bound, error, flood, .. } = *self;
         Ok(Self { pair, scale, slots, bound, error, flood })
     }
@@ -150,6 +150,12 @@ impl Ciphertext {
         reader.end()?;
         let pair = PolyBatch::upload(device, &basis, &wire::unpack_rows(&basis, 2, rows)?)?;
         Self { pair, scale, slots, bound, error, flood }.checked()
+    }
+
+    /// The scale without the last `count` primes.
+    pub(crate) fn dropped_scale(&self, count: usize) -> f64 {
+        let basis = self.pair.basis();
+        (self.level() - count..self.level()).fold(self.scale, |scale, i| scale / basis.modulus(i).value() as f64)
     }
 
     /// Adds to the predicted error what is independent of it.

@@ -8,7 +8,7 @@ use super::params::Params;
 use crate::Integers;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly::{Ntt, PolyBatch};
+use crate::poly::{PolyBatch, Rows};
 use crate::ring::Basis;
 
 /// Integer coefficients: one word each where that suffices.
@@ -64,9 +64,9 @@ impl Plaintext {
     ///
     /// # Errors
     /// [`Error::Parameters`] where a coefficient passes half the product of the primes.
-    pub fn points(&self, device: &Device, basis: &Basis) -> Result<PolyBatch<Ntt>> {
+    pub fn points(&self, device: &Device, basis: &Basis) -> Result<PolyBatch<Rows>> {
         self.fits(basis)?;
-        PolyBatch::reduce(device, basis, self.words.integers())?.into_ntt()
+        PolyBatch::reduce(device, basis, self.words.integers())?.into_rows()
     }
 
     pub(crate) fn fits(&self, basis: &Basis) -> Result<()> {

@@ -11,9 +11,8 @@ use super::noise;
 use super::params::Params;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly::{Ntt, PolyBatch};
+use crate::poly::{PolyBatch, Rows};
 use crate::rlwe::EvalKeys;
-use crate::rlwe::key_switch::tensor;
 
 /// How far scales that are added may be apart.
 const SCALE_TOLERANCE: f64 = 1.0 / (1u64 << 40) as f64;
@@ -27,7 +26,7 @@ pub struct Evaluator {
 
 /// A product before it is relinearised: three polynomials.
 pub struct Tensor {
-    three: PolyBatch<Ntt>,
+    three: PolyBatch<Rows>,
     like: Ciphertext,
 }
 
@@ -96,7 +95,7 @@ impl Evaluator {
         &self,
         a: &Ciphertext,
         b: &Ciphertext,
-        f: impl Fn(&mut PolyBatch<Ntt>, &PolyBatch<Ntt>) -> Result<()>,
+        f: impl Fn(&mut PolyBatch<Rows>, &PolyBatch<Rows>) -> Result<()>,
     ) -> Result<Ciphertext> {
         Self::check(a, b)?;
         let mut sum = a.duplicate()?;
@@ -208,7 +207,7 @@ impl Evaluator {
         }
         like.flood = noise::together(&[a.bound * b.flood, b.bound * a.flood, a.flood * b.flood]);
         like.bound *= b.bound;
-        Ok(Tensor { three: tensor(&a.pair, &b.pair)?, like: like.checked()? })
+        Ok(Tensor { three: a.pair.tensor(&b.pair)?, like: like.checked()? })
     }
 
     /// The same product with two polynomials.
@@ -216,8 +215,22 @@ impl Evaluator {
     /// # Errors
     /// [`Error::Parameters`] without the key for it at this level.
     pub fn relinearise(&self, x: &Tensor) -> Result<Ciphertext> {
-        let pair = self.keys()?.relinearise(&x.three)?;
+        let pair = self.keys()?.relinearise(&x.three, 0)?;
         Ok(x.like.with(pair)?.and_error(noise::switching(&self.params, x.like.level(), x.like.scale)))
+    }
+
+    /// [`Self::relinearise`], then [`Self::rescale_by`], in one division and one rounding: faster than both, and no less
+    /// exact.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`] without the key for it at this level, and unless a prime is left.
+    pub fn relinearise_rescale(&self, x: &Tensor, count: usize) -> Result<Ciphertext> {
+        let (like, level) = (&x.like, x.like.level());
+        Self::check_dropped(count, level)?;
+        let mut out = like.with(self.keys()?.relinearise(&x.three, count)?)?;
+        out.scale = like.dropped_scale(count);
+        let error = [noise::switching(&self.params, level, like.scale), noise::rounding(&self.params, out.scale)];
+        out.and_error(noise::together(&error)).checked()
     }
 
     /// a b, relinearised, at the product of the scales: rescale it, or let a linear map take it down.
@@ -226,6 +239,14 @@ impl Evaluator {
     /// Those of [`Self::tensor`] and [`Self::relinearise`].
     pub fn multiply(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
         self.relinearise(&self.tensor(a, b)?)
+    }
+
+    /// a b, relinearised and divided by the last prime in one rounding.
+    ///
+    /// # Errors
+    /// Those of [`Self::tensor`] and [`Self::relinearise_rescale`].
+    pub fn multiply_rescale(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+        self.relinearise_rescale(&self.tensor(a, b)?, 1)
     }
 
     /// a^2 as [`Self::multiply`].
@@ -249,15 +270,18 @@ impl Evaluator {
     /// # Errors
     /// [`Error::Parameters`] unless a prime is left.
     pub fn rescale_by(&self, a: &Ciphertext, count: usize) -> Result<Ciphertext> {
-        let level = a.level();
+        Self::check_dropped(count, a.level())?;
+        let mut out = a.with(a.pair.mod_down(a.level() - count)?)?;
+        out.scale = a.dropped_scale(count);
+        let error = noise::rounding(&self.params, out.scale);
+        out.and_error(error).checked()
+    }
+
+    fn check_dropped(count: usize, level: usize) -> Result<()> {
         if count == 0 || count >= level {
             return Err(Error::Parameters(format!("dropping {count} primes at level {level}")));
         }
-        let kept = level - count;
-        let mut out = a.with(a.pair.mod_down(kept)?)?;
-        out.scale = (kept..level).fold(a.scale, |scale, i| scale / a.pair.basis().modulus(i).value() as f64);
-        let error = noise::rounding(&self.params, out.scale);
-        out.and_error(error).checked()
+        Ok(())
     }
 
     /// The same values and scale on fewer primes.

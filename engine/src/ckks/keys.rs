@@ -125,7 +125,7 @@ impl SecretKey {
                 basis.len()
             )));
         }
-        let phase = self.key.phase(&x.pair.limbs(&basis)?.to_batch()?)?;
+        let phase = self.key.phase(x.pair.limbs(&basis)?.to_batch()?)?;
         Decrypted::new(&self.params, Zeroizing::new(centred(&basis, &phase)), x)
     }
 }
@@ -195,7 +195,7 @@ impl Seeded {
     pub fn expand(&self, params: &Params, device: &Device) -> Result<Ciphertext> {
         let basis = params.basis().level(self.level)?;
         let c0 = PolyBatch::upload(device, &basis, &self.c0)?;
-        let pair = PolyBatch::stack(&[&c0, &PolyBatch::uniform(device, &basis, &self.seed, 0, 1)?])?;
+        let pair = PolyBatch::stack(&[&c0, &PolyBatch::uniform(device, &basis, &self.seed, 0, 1)?.into_rows()?])?;
         let error = noise::in_slots(params, noise::fresh_variance(), self.scale);
         let Self { scale, slots, bound, .. } = *self;
         Ciphertext { pair, scale, slots, bound, error, flood: 0.0 }.checked()
@@ -259,7 +259,7 @@ impl PublicKey {
             return Err(Error::Parameters(format!("flooding of {width} bits: more than 60")));
         }
         let words = Zeroizing::new(wide_flood(prng, n, width));
-        let words = PolyBatch::reduce(self.key.device(), &basis, Integers::One(&words))?.into_ntt()?;
+        let words = PolyBatch::reduce(self.key.device(), &basis, Integers::One(&words))?.into_rows()?;
         pair.add_assign(&PolyBatch::stack(&[&words, &PolyBatch::zeros(self.key.device(), &basis, 1)?])?)?;
         let flood = noise::in_slots(&self.params, f64::from(2 * width).exp2() / 3.0, x.scale);
         // A flood beyond the values is a larger bound: it may wrap around.

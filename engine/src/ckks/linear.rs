@@ -7,9 +7,9 @@
 //! M x = sum over g of rot_g( sum over b of rot_-g(d_(g + b)) rot_b(x) )
 //! ```
 //!
-//! The source is decomposed once for all baby steps; the inner sums are one matrix product, of plaintexts times rotated
-//! ciphertexts; the giant steps stay over Q P, with one division by P for their sum; and the primes that the map drops
-//! take its scale exactly to the target.
+//! The source is decomposed once for all baby steps, which stay over Q P, undivided; the inner sums are one matrix product
+//! over Q P, of plaintexts times rotated ciphertexts; a giant step divides one polynomial by P, to decompose it; and one
+//! division by P and by the primes that the map drops takes the sum of all exactly to the target's scale.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,12 +19,11 @@ use super::encoding::Encoder;
 use super::evaluator::Evaluator;
 use super::noise;
 use super::params::Params;
-use super::rotation::Rotations;
+use super::rotation::{Rotations, missing};
 use crate::GemmShape;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly::{Ntt, PolyBatch};
-use crate::rlwe::Hoisted;
+use crate::poly::{PolyBatch, Rows};
 use crate::rlwe::key_switch::rotation_element;
 
 /// A linear map of vectors of `slots` values.
@@ -46,8 +45,9 @@ pub struct PreparedMap {
     omega: f64,
     dropped: usize,
     babies: Vec<usize>,
-    /// By giant step, a polynomial for each baby step.
-    giants: Vec<(usize, PolyBatch<Ntt>)>,
+    giants: Vec<usize>,
+    /// Over Q P, for each giant step a polynomial for each baby step.
+    plaintexts: PolyBatch<Rows>,
     /// Sum over a row of the absolute values, at most; root of the sum of the squares of the diagonals' largest values.
     norms: [f64; 2],
     terms: usize,
@@ -65,9 +65,8 @@ impl LinearMap {
         }
         let real = diagonals.values().flatten().all(|z| z.im == 0.0);
         let offsets: Vec<usize> = diagonals.keys().copied().collect();
-        // The power of two with the fewest rotations.
         let sizes = (0..=slots.ilog2()).map(|bits| 1 << bits);
-        let baby = sizes.min_by_key(|&baby| count(&offsets, baby)).expect("one at least");
+        let baby = sizes.min_by_key(|&baby| price(&offsets, baby)).expect("one at least");
         Ok(Self { slots, real, diagonals, baby })
     }
 
@@ -141,7 +140,7 @@ impl LinearMap {
         if dropped >= level {
             return Err(Error::Parameters(format!("a linear map that drops {dropped} primes at level {level}")));
         }
-        let basis = params.basis().level(level)?;
+        let (basis, extended) = (params.basis().level(level)?, params.extended(level)?);
         let drop = (level - dropped..level).map(|i| basis.modulus(i).value() as f64);
         let omega = drop.fold(target / scale, |omega, q| omega * q);
         if omega < 1024.0 {
@@ -156,24 +155,24 @@ impl LinearMap {
         let encoder =
             Encoder::new(params).with_slots(self.slots)?.with_bound(largest.max(f64::MIN_POSITIVE) * 1.000_001);
         let babies = self.babies();
-        let zero = PolyBatch::zeros(device, &basis, 1)?;
+        let giants = self.giants();
         let points = |g: usize, b: usize| match self.diagonals.get(&(g + b)) {
-            None => zero.duplicate(),
+            None => PolyBatch::zeros(device, &extended, 1),
             Some(d) => {
                 // Rotated by -g.
                 let d: Vec<Complex> = (0..self.slots).map(|i| d[(i + self.slots - g) % self.slots]).collect();
                 let text = if self.real {
-                    encoder.real(&d.iter().map(|z| z.re).collect::<Vec<_>>(), omega)
+                    encoder.real(&d.iter().map(|z| z.re).collect::<Vec<_>>(), omega)?
                 } else {
-                    encoder.complex(&d, omega)
+                    encoder.complex(&d, omega)?
                 };
-                text?.points(device, &basis)
+                text.fits(&basis)?;
+                text.points(device, &extended)
             }
         };
-        let giant = |g: usize| {
-            let row = babies.iter().map(|&b| points(g, b)).collect::<Result<Vec<_>>>()?;
-            Ok((g, PolyBatch::stack(&row.iter().collect::<Vec<_>>())?))
-        };
+        let all = giants.iter().flat_map(|&g| babies.iter().map(move |&b| (g, b)));
+        let plaintexts = all.map(|(g, b)| points(g, b)).collect::<Result<Vec<_>>>()?;
+        let plaintexts = PolyBatch::stack(&plaintexts.iter().collect::<Vec<_>>())?;
         let row = |i: usize| self.diagonals.values().map(|d| d[i].abs()).sum::<f64>();
         let most = (0..self.slots).map(row).fold(0.0, f64::max);
         let squares = self.diagonals.values().map(|d| d.iter().fold(0.0, |most: f64, z| most.max(z.abs())).powi(2));
@@ -183,7 +182,8 @@ impl LinearMap {
             scales: [scale, target],
             omega,
             dropped,
-            giants: self.giants().into_iter().map(giant).collect::<Result<_>>()?,
+            giants,
+            plaintexts,
             babies,
             norms: [most, squares.sum::<f64>().sqrt()],
             terms: self.diagonals.len(),
@@ -191,18 +191,19 @@ impl LinearMap {
     }
 }
 
-/// Rotations of baby and giant steps.
-fn count(offsets: &[usize], baby: usize) -> usize {
+/// What the rotations of a map cost, baby steps being 1: they take a product with a key, giant steps transforms besides.
+fn price(offsets: &[usize], baby: usize) -> usize {
+    const GIANT: usize = 5;
     let babies: BTreeSet<usize> = offsets.iter().map(|k| k % baby).filter(|&b| b != 0).collect();
     let giants: BTreeSet<usize> = offsets.iter().map(|k| k - k % baby).filter(|&g| g != 0).collect();
-    babies.len() + giants.len()
+    babies.len() + GIANT * giants.len()
 }
 
 impl PreparedMap {
     /// Bytes of its plaintexts.
     pub fn memory(&self) -> usize {
-        let words = |row: &PolyBatch<Ntt>| row.batch() * row.basis().len() * row.basis().n();
-        self.giants.iter().map(|(_, row)| words(row) * size_of::<u64>()).sum()
+        let basis = self.plaintexts.basis();
+        self.plaintexts.batch() * basis.len() * basis.n() * size_of::<u64>()
     }
 
     /// The scale of its plaintexts.
@@ -230,12 +231,11 @@ impl Evaluator {
                 x.slots
             )));
         }
-        let rotated = self.rotated_by(x, &map.babies)?;
-        let sums = self.inner_sums(map, &rotated)?;
-        let mut pair = self.giant_steps(map, sums)?;
-        if map.dropped > 0 {
-            pair = pair.mod_down(map.level - map.dropped)?;
-        }
+        let rotated = self.rotated_times_p(x, &map.babies)?;
+        let size = GemmShape { rows: map.giants.len(), inner: map.babies.len(), cols: 2 };
+        let [sums] = map.plaintexts.gemm([&rotated], size)?;
+        drop(rotated);
+        let pair = self.giant_steps(map, &sums)?.mod_down(map.level - map.dropped)?;
         let mut out = x.with(pair)?;
         (out.scale, out.bound) = (target, (x.bound * map.norms[0]).max(f64::MIN_POSITIVE));
         out.error = self.error_of(x, map);
@@ -243,60 +243,46 @@ impl Evaluator {
         out.checked()
     }
 
-    /// x rotated by each step: two polynomials each.
-    fn rotated_by(&self, x: &Ciphertext, steps: &[usize]) -> Result<PolyBatch<Ntt>> {
-        let hoisted = self.hoist(x)?;
+    /// P times x rotated by each step, over Q P: two polynomials each.
+    fn rotated_times_p(&self, x: &Ciphertext, steps: &[usize]) -> Result<PolyBatch<Rows>> {
+        let hoisted = self.hoist(x)?.hoisted;
         let rotated = steps.iter().map(|&step| match step {
-            0 => x.pair.duplicate(),
-            _ => self.rotated(&hoisted.hoisted, step as i64),
+            0 => {
+                let mut same = PolyBatch::zeros(&self.device, &self.params.extended(x.level())?, 2)?;
+                same.add_scaled(&x.pair, &self.params.special_scalars(x.level()))?;
+                Ok(same)
+            }
+            _ => {
+                let element = rotation_element(self.params.n(), step as i64);
+                let rotated = self.keys()?.whole_automorphism_times_p(&hoisted, element);
+                rotated.map_err(|e| missing(step as i64, x.level(), &e))
+            }
         });
         let rotated = rotated.collect::<Result<Vec<_>>>()?;
         PolyBatch::stack(&rotated.iter().collect::<Vec<_>>())
     }
 
-    /// By giant step, the ciphertext to rotate by it.
-    fn inner_sums(&self, map: &PreparedMap, rotated: &PolyBatch<Ntt>) -> Result<Vec<(usize, PolyBatch<Ntt>)>> {
-        let size = GemmShape { rows: 1, inner: map.babies.len(), cols: 2 };
-        let sum = |(g, row): &(usize, PolyBatch<Ntt>)| {
-            let [sum] = row.gemm([rotated], size)?;
-            Ok((*g, sum))
-        };
-        map.giants.iter().map(sum).collect()
-    }
-
-    /// The sum of the rotations, over Q P until it is complete.
-    fn giant_steps(&self, map: &PreparedMap, sums: Vec<(usize, PolyBatch<Ntt>)>) -> Result<PolyBatch<Ntt>> {
-        let (mut switched, mut kept): (Option<PolyBatch<Ntt>>, Option<PolyBatch<Ntt>>) = (None, None);
-        let add = |to: &mut Option<PolyBatch<Ntt>>, x: PolyBatch<Ntt>| match to {
-            Some(sum) => sum.add_assign(&x),
-            None => {
-                *to = Some(x);
-                Ok(())
-            }
-        };
-        for (g, sum) in sums {
+    /// The sum of the rotations of two polynomials each, P times it over Q P as they are.
+    fn giant_steps(&self, map: &PreparedMap, sums: &PolyBatch<Rows>) -> Result<PolyBatch<Rows>> {
+        let mut total = PolyBatch::zeros(&self.device, sums.basis(), 2)?;
+        for (i, &g) in map.giants.iter().enumerate() {
             if g == 0 {
-                add(&mut kept, sum)?;
+                total.add_assign(&sums.extract(2 * i..2 * i + 2)?)?;
                 continue;
             }
+            let second = sums.extract(2 * i + 1..2 * i + 2)?.mod_down(map.level)?;
             let element = rotation_element(self.params.n(), g as i64);
-            let hoisted = Hoisted::new(&self.params, &sum)?;
-            let part = self.keys()?.automorphism_times_p(&hoisted, element);
-            let why = |e: Error| Error::Parameters(format!("rotation by {g} at level {}: {e}", map.level));
-            add(&mut switched, part.map_err(why)?)?;
-            add(&mut kept, hoisted.image_of_base(element)?)?;
+            let switched = self.keys()?.automorphism_of_sum(&sums.extract(2 * i..2 * i + 1)?, &second, element);
+            total.add_assign(&switched.map_err(|e| missing(g as i64, map.level, &e))?)?;
         }
-        if let Some(switched) = switched {
-            add(&mut kept, switched.mod_down(map.level)?)?;
-        }
-        kept.ok_or_else(|| Error::Shape("a linear map of no diagonals".to_owned()))
+        Ok(total)
     }
 
     /// Terms and baby steps are taken for independent, as are the errors of slots; weights at most as large as the
     /// largest of their diagonal.
     fn error_of(&self, x: &Ciphertext, map: &PreparedMap) -> f64 {
         let [_, weights] = map.norms;
-        let baby = noise::together(&[x.error, noise::switching(&self.params, map.level, x.scale)]);
+        let baby = noise::together(&[x.error, noise::switching_undivided(&self.params, map.level, x.scale)]);
         let rounded = x.bound * noise::encoding(&self.params, map.omega) * (map.terms as f64).sqrt();
         let inner = noise::switching(&self.params, map.level, x.scale * map.omega) * (map.giants.len() as f64).sqrt();
         let last = noise::rounding(&self.params, map.scales[1]);

@@ -27,6 +27,11 @@ pub(crate) fn switching(params: &Params, level: usize, scale: f64) -> f64 {
     in_slots(params, switching_variance(params, level), scale)
 }
 
+/// The same before the division by P, whose rounding comes later.
+pub(crate) fn switching_undivided(params: &Params, level: usize, scale: f64) -> f64 {
+    in_slots(params, switching_variance(params, level) - rounding_variance(params.n()), scale)
+}
+
 /// What a division by primes adds to a slot, at the scale after it.
 pub(crate) fn rounding(params: &Params, scale: f64) -> f64 {
     in_slots(params, rounding_variance(params.n()), scale)

@@ -7,7 +7,7 @@ use super::evaluator::Evaluator;
 use super::noise;
 use super::params::Params;
 use crate::error::{Error, Result};
-use crate::poly::{Ntt, PolyBatch};
+use crate::poly::{PolyBatch, Rows};
 use crate::rlwe::key_switch::{conjugation_element, rotation_element};
 use crate::rlwe::{Hoisted, KeyRequest};
 
@@ -87,12 +87,12 @@ impl Evaluator {
         self.switched(a.source, pair)
     }
 
-    pub(crate) fn rotated(&self, hoisted: &Hoisted, step: i64) -> Result<PolyBatch<Ntt>> {
+    pub(crate) fn rotated(&self, hoisted: &Hoisted, step: i64) -> Result<PolyBatch<Rows>> {
         let element = rotation_element(self.params.n(), step);
         self.keys()?.automorphism(hoisted, element).map_err(|e| missing(step, hoisted.level(), &e))
     }
 
-    fn switched(&self, source: &Ciphertext, pair: PolyBatch<Ntt>) -> Result<Ciphertext> {
+    fn switched(&self, source: &Ciphertext, pair: PolyBatch<Rows>) -> Result<Ciphertext> {
         Ok(source.with(pair)?.and_error(noise::switching(&self.params, source.level(), source.scale)))
     }
 
@@ -186,6 +186,6 @@ impl Evaluator {
     }
 }
 
-fn missing(step: i64, level: usize, why: &Error) -> Error {
+pub(super) fn missing(step: i64, level: usize, why: &Error) -> Error {
     Error::Parameters(format!("rotation by {step} at level {level}: {why}"))
 }

@@ -183,6 +183,22 @@ fn upcoming(size: GemmShape, w: &[u64], Block { end, rows: block, k, depth }: Bl
     }
 }
 
+/// Holds the rows of sums of products to one length, and returns it with the words that a left factor goes on by for
+/// each of theirs: 0 where it repeats.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn check_dots<const C: usize>(
+    left: &[&[u64]],
+    right: &[[&[u64]; C]],
+    out: &[&mut [u64]; C],
+) -> (usize, usize) {
+    let len = out[0].len();
+    let step = usize::from(len == LINE || left.iter().any(|l| l.len() != LINE));
+    let fits = |l: &&[u64]| l.len() == if step == 0 { LINE } else { len };
+    assert!(len.is_multiple_of(LINE) && left.len() == right.len() && left.iter().all(fits));
+    assert!(out.iter().all(|o| o.len() == len) && right.iter().flatten().all(|r| r.len() == len));
+    (len, step)
+}
+
 /// Calls a micro-kernel generic over its rows and columns for sizes known at run time.
 macro_rules! by_size {
     ($kernel:ident, $rows:expr, $cols:expr, $args:tt; $($r:literal $c:literal),*) => {

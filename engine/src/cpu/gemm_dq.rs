@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 
 use super::dq::{C as Constants, reduce_parts};
-use super::gemm::{Blocking, Panel, Tile, by_size, for_each_tile};
+use super::gemm::{Blocking, Panel, Tile, by_size, check_dots, for_each_tile};
 use super::twiddles::Roots;
 use super::vec512::{V, load, reduce_once, splat, store};
 use crate::backend::GemmShape;
@@ -34,6 +34,65 @@ pub(super) fn gemm(roots: &Roots, size: GemmShape, panel: Panel<'_>, packed: &mu
     );
 }
 
+/// `out[c] (+)= sum over k of left[k] * right[k][c]` of at most 64 products of words below 2^60; a `left` of eight words
+/// repeats.
+#[target_feature(enable = "avx512f,avx512dq")]
+pub(super) fn dots<const N: usize>(
+    roots: &Roots,
+    left: &[&[u64]],
+    right: &[[&[u64]; N]],
+    out: [&mut [u64]; N],
+    accumulate: bool,
+) {
+    let (len, step) = check_dots(left, right, &out);
+    assert!(left.len() <= BLOCKING.depth);
+    let (m, outs) = (&Constants::new(roots), out.map(|o| o.as_mut_ptr()));
+    let halves = |x| [_mm512_and_si512(x, m.mask), _mm512_srli_epi64::<30>(x)];
+    for i in (0..len).step_by(8) {
+        let mut wide = [[_mm512_setzero_si512(); 4]; N];
+        for (left, right) in left.chunks(STEP).zip(right.chunks(STEP)) {
+            let mut parts = [[_mm512_setzero_si512(); 3]; N];
+            for (l, r) in left.iter().zip(right) {
+                // SAFETY: i + 8 is at most the length of all rows; a repeated one is read at its start.
+                let l = halves(unsafe { load(l.as_ptr().add(i * step)) });
+                for (parts, r) in parts.iter_mut().zip(r) {
+                    // SAFETY: as above.
+                    let r = halves(unsafe { load(r.as_ptr().add(i)) });
+                    let middle = _mm512_add_epi64(_mm512_mul_epu32(l[0], r[1]), _mm512_mul_epu32(l[1], r[0]));
+                    let products = [_mm512_mul_epu32(l[0], r[0]), middle, _mm512_mul_epu32(l[1], r[1])];
+                    parts.iter_mut().zip(products).for_each(|(sum, p)| *sum = _mm512_add_epi64(*sum, p));
+                }
+            }
+            for (sums, [low, middle, high]) in wide.iter_mut().zip(parts) {
+                carry(m, sums, low, middle, high);
+            }
+        }
+        for (to, parts) in outs.iter().zip(wide) {
+            let mut sum = reduce_parts(m, parts);
+            // SAFETY: as above.
+            unsafe {
+                let to = to.add(i);
+                if accumulate {
+                    sum = reduce_once(_mm512_add_epi64(sum, load(to)), m.q);
+                }
+                store(to, sum);
+            }
+        }
+    }
+}
+
+/// Adds low, middle and high parts of eight products to wide sums.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn carry(m: &Constants, sums: &mut [V; 4], low: V, middle: V, high: V) {
+    let middle = _mm512_add_epi64(middle, _mm512_srli_epi64::<30>(low));
+    let high = _mm512_add_epi64(high, _mm512_srli_epi64::<30>(middle));
+    sums[0] = _mm512_add_epi64(sums[0], _mm512_and_si512(low, m.mask));
+    sums[1] = _mm512_add_epi64(sums[1], _mm512_and_si512(middle, m.mask));
+    sums[2] = _mm512_add_epi64(sums[2], _mm512_and_si512(high, splat(u64::from(u32::MAX))));
+    sums[3] = _mm512_add_epi64(sums[3], _mm512_srli_epi64::<32>(high));
+}
+
 /// `R x C` sums of `depth` products.
 #[target_feature(enable = "avx512f,avx512dq")]
 fn kernel<const R: usize, const C: usize>(m: &Constants, tile: Tile<'_>) {
@@ -41,7 +100,6 @@ fn kernel<const R: usize, const C: usize>(m: &Constants, tile: Tile<'_>) {
     assert!((R - 1) * w_stride + depth * 8 <= w.len() && depth * C * 8 <= x.len());
     assert!((R - 1) * y_stride + C * 8 <= y.len() && (!stream || y.as_ptr().cast::<V>().is_aligned()));
     let zero = _mm512_setzero_si512();
-    let word = splat(u64::from(u32::MAX));
     let mut wide = [[[zero; 4]; C]; R];
     for k0 in (0..depth).step_by(STEP) {
         let (mut low, mut middle, mut high) = ([[zero; C]; R], [[zero; C]; R], [[zero; C]; R]);
@@ -68,14 +126,9 @@ fn kernel<const R: usize, const C: usize>(m: &Constants, tile: Tile<'_>) {
         }
         for i in 0..R {
             for j in 0..C {
-                let (l, h, sums) = (low[i][j], high[i][j], &mut wide[i][j]);
+                let (l, h) = (low[i][j], high[i][j]);
                 let cross = _mm512_sub_epi64(middle[i][j], _mm512_add_epi64(l, h));
-                let cross = _mm512_add_epi64(cross, _mm512_srli_epi64::<30>(l));
-                let h = _mm512_add_epi64(h, _mm512_srli_epi64::<30>(cross));
-                sums[0] = _mm512_add_epi64(sums[0], _mm512_and_si512(l, m.mask));
-                sums[1] = _mm512_add_epi64(sums[1], _mm512_and_si512(cross, m.mask));
-                sums[2] = _mm512_add_epi64(sums[2], _mm512_and_si512(h, word));
-                sums[3] = _mm512_add_epi64(sums[3], _mm512_srli_epi64::<32>(h));
+                carry(m, &mut wide[i][j], l, cross, h);
             }
         }
     }

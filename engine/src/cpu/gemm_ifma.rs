@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::gemm::{Blocking, Panel, Tile, by_size, for_each_tile};
+use super::gemm::{Blocking, Panel, Tile, by_size, check_dots, for_each_tile};
 use super::ifma::C;
 use super::twiddles::Roots;
 use super::vec512::{V, load, reduce_once, splat, store};
@@ -24,6 +24,46 @@ pub(super) fn gemm(roots: &Roots, size: GemmShape, panel: Panel<'_>, packed: &mu
         |to, from| *to = *from,
         |rows, cols, tile| by_size!(kernel, rows, cols, (c, tile); 4 3, 4 2, 4 1, 3 3, 3 2, 3 1, 2 3, 2 2, 2 1, 1 3, 1 2, 1 1),
     );
+}
+
+/// `out[c] (+)= sum over k of left[k] * right[k][c]` of at most 128 products of words below 2^52; a `left` of eight
+/// words repeats.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+pub(super) fn dots<const N: usize>(
+    roots: &Roots,
+    left: &[&[u64]],
+    right: &[[&[u64]; N]],
+    out: [&mut [u64]; N],
+    accumulate: bool,
+) {
+    let (len, step) = check_dots(left, right, &out);
+    assert!(left.len() <= BLOCKING.depth);
+    let (m, outs) = (&Reduction::new(roots), out.map(|o| o.as_mut_ptr()));
+    for i in (0..len).step_by(8) {
+        let zero = _mm512_setzero_si512();
+        let (mut low, mut high) = ([zero; N], [zero; N]);
+        for (l, r) in left.iter().zip(right) {
+            // SAFETY: i + 8 is at most the length of all rows; a repeated one is read at its start.
+            let l = unsafe { load(l.as_ptr().add(i * step)) };
+            for j in 0..N {
+                // SAFETY: as above.
+                let r = unsafe { load(r[j].as_ptr().add(i)) };
+                low[j] = _mm512_madd52lo_epu64(low[j], l, r);
+                high[j] = _mm512_madd52hi_epu64(high[j], l, r);
+            }
+        }
+        for j in 0..N {
+            let mut sum = m.reduce(high[j], low[j]);
+            // SAFETY: as above.
+            unsafe {
+                let to = outs[j].add(i);
+                if accumulate {
+                    sum = reduce_once(_mm512_add_epi64(sum, load(to)), m.c.q);
+                }
+                store(to, sum);
+            }
+        }
+    }
 }
 
 struct Reduction {

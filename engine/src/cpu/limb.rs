@@ -261,7 +261,7 @@ impl Limb {
         scalar::drop_limb(self.modulus(), q_last, x, last);
     }
 
-    /// Whether [`Self::combine`] takes words of so many bits.
+    /// Whether [`Self::dots`] takes words of so many bits.
     pub(super) fn multiplies(&self, bits: u32) -> bool {
         match &self.arithmetic {
             #[cfg(target_arch = "x86_64")]
@@ -270,11 +270,39 @@ impl Limb {
         }
     }
 
-    /// `out = sum of constant k * row k`: each constant fills a line of `lines`, the rows follow each other.
-    pub(super) fn combine(&self, lines: &[u64], rows: &[u64], out: &mut [u64], packed: &mut Vec<u64>) {
-        let n = self.n();
-        let size = GemmShape { rows: 1, inner: rows.len() / n, cols: n / width(n) };
-        self.gemm(size, Panel { w: lines, sides: vec![Side { x: rows, y: out }], stream: false }, packed);
+    /// `out[c] = sum over k of left[k] * right[k][c]`, of words of up to `bits` bits that [`Self::multiplies`] takes; a
+    /// `left` of one line repeats.
+    pub(super) fn dots<const C: usize>(
+        &self,
+        bits: u32,
+        left: &[&[u64]],
+        right: &[[&[u64]; C]],
+        mut out: [&mut [u64]; C],
+    ) {
+        let q = self.modulus();
+        match &self.arithmetic {
+            _ if !self.multiplies(bits) => scalar::dots(q, left, right, out),
+            Arithmetic::Scalar => scalar::dots(q, left, right, out),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this arithmetic is only chosen on a processor with AVX2.
+            Arithmetic::Avx2(c) => unsafe { rows256::dots((q, c, bits.max(q.bits())), left, right, out) },
+            #[cfg(target_arch = "x86_64")]
+            Arithmetic::Ifma(roots) => {
+                for (piece, (left, right)) in left.chunks(128).zip(right.chunks(128)).enumerate() {
+                    let out = out.each_mut().map(|o| &mut **o);
+                    // SAFETY: this arithmetic is only chosen on a processor that has its features.
+                    unsafe { gemm_ifma::dots(roots, left, right, out, piece > 0) };
+                }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Arithmetic::Dq(roots) => {
+                for (piece, (left, right)) in left.chunks(64).zip(right.chunks(64)).enumerate() {
+                    let out = out.each_mut().map(|o| &mut **o);
+                    // SAFETY: as above.
+                    unsafe { gemm_dq::dots(roots, left, right, out, piece > 0) };
+                }
+            }
+        }
     }
 
     /// The matrix product of one panel, entries being its lines; `packed` is scratch space.

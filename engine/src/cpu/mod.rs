@@ -9,7 +9,7 @@
 //! | `groups`, `to_panels` | rows of neighbouring polynomials to panels and back |
 //! | `limb` | the kernels of one prime on one body |
 //! | `transform` | batches between coefficients and points, in panels or in rows |
-//! | `rns` | conversions between bases, of integers to residues |
+//! | `rns`, `points` | conversions between bases, of integers to residues; the same of points |
 //! | `chain` | chains, item by item |
 //! | `ifma`, `dq` | arithmetic on AVX-512 registers, for primes up to 50 and 60 bits |
 //! | `twiddles`, `transform512`, `rows512`, `vec512` | the transforms and row kernels over either |
@@ -27,6 +27,7 @@ mod gemm;
 mod groups;
 mod limb;
 mod panels;
+mod points;
 mod pointwise;
 mod rns;
 pub(crate) mod scalar;
@@ -177,8 +178,12 @@ impl Memory for Cpu {
     }
 
     fn extract(&self, _: &CpuTables, shape: Shape, buffer: &CpuBuffer, range: Range<usize>) -> Result<CpuBuffer> {
-        let width = groups::width(shape.n);
-        let mut out = CpuBuffer::new(range.len() * shape.limbs * shape.n, buffer.layout);
+        let (width, size) = (groups::width(shape.n), shape.limbs * shape.n);
+        let mut out = CpuBuffer::new(range.len() * size, buffer.layout);
+        if buffer.layout == Layout::Rows {
+            out.words_mut().copy_from_slice(&buffer.words()[range.start * size..range.end * size]);
+            return Ok(out);
+        }
         let lines = out.words_mut().chunks_exact_mut(range.len() * width);
         for (to, panel) in lines.zip(buffer.words().chunks_exact(shape.batch * width)) {
             to.copy_from_slice(&panel[range.start * width..range.end * width]);
@@ -285,11 +290,19 @@ impl Product for Cpu {
         w: Limbs<'_, CpuBuffer>,
         x: &[&CpuBuffer],
     ) -> Result<Vec<CpuBuffer>> {
+        if x.iter().all(|x| x.layout != Layout::Panels) && w.buffer.layout != Layout::Panels {
+            return Ok(x.iter().map(|x| self.gemm_rows(t, size, &w, x)).collect());
+        }
         let (words, panels) = (size.rows * size.inner * groups::width(t.n), t.n / groups::width(t.n));
         Ok(product(t, size, x, |i| {
             let panel = w.map[i / panels] * panels + i % panels;
             &w.buffer.words()[panel * words..]
         }))
+    }
+
+    fn tensor(&self, t: &CpuTables, shape: Shape, a: &CpuBuffer, b: &CpuBuffer) -> Result<CpuBuffer> {
+        debug_assert_eq!(shape.batch, 2);
+        Ok(self.tensor_of_rows(t, a, b))
     }
 
     fn gemm_constants(
@@ -318,6 +331,22 @@ impl Rns for Cpu {
 
     fn mod_down(&self, t: &CpuTables, shape: Shape, kept: usize, buffer: CpuBuffer) -> Result<CpuBuffer> {
         self.divide(t, shape, kept, &buffer)
+    }
+
+    fn mod_up_points(
+        &self,
+        t: &CpuTables,
+        to: &CpuTables,
+        _: [&Basis; 2],
+        shape: Shape,
+        digit: usize,
+        x: &CpuBuffer,
+    ) -> Result<CpuBuffer> {
+        self.lift_points(t, to, shape, digit, x)
+    }
+
+    fn mod_down_points(&self, t: &CpuTables, _: &Basis, shape: Shape, kept: usize, x: &CpuBuffer) -> Result<CpuBuffer> {
+        self.divide_points(t, shape, kept, x)
     }
 }
 

@@ -54,6 +54,26 @@ impl Pointwise for Cpu {
         Ok(())
     }
 
+    fn add_scaled_assign(
+        &self,
+        t: &CpuTables,
+        shape: Shape,
+        acc: &mut CpuBuffer,
+        x: &CpuBuffer,
+        scalars: &[u64],
+    ) -> Result<()> {
+        acc.layout = common(acc.layout, Layout::Rows);
+        let (Shape { limbs, n, .. }, some) = (shape, scalars.len());
+        for_each_chunk(acc.words_mut(), n, |i, acc| {
+            let (poly, limb) = (i / limbs, i % limbs);
+            if let Some(&scalar) = scalars.get(limb) {
+                let x = &x.words()[(poly * some + limb) * n..][..n];
+                t.limbs[limb].mul_add(acc, x, &vec![scalar; groups::width(n)]);
+            }
+        });
+        Ok(())
+    }
+
     fn mul_scalar_assign(&self, t: &CpuTables, shape: Shape, a: &mut CpuBuffer, scalars: &[u64]) -> Result<()> {
         let limb = limb_of(a.layout, shape);
         for_each_chunk(a.words_mut(), shape.n, |i, a| t.limbs[limb(i)].mul_scalar(a, scalars[limb(i)]));

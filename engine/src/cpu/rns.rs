@@ -1,17 +1,14 @@
 //! Conversions from one basis to another and of integers to residues. Both are sums of rows times constants of the
-//! target prime, which every body takes as a matrix product of one row.
+//! target prime.
 
 use std::sync::Arc;
-
-use rayon::prelude::*;
-use zeroize::Zeroizing;
 
 use super::body::Body;
 use super::buffer::{CpuBuffer, Layout};
 use super::groups::width;
 use super::limb::Limb;
 use super::tables::CpuTables;
-use super::{Cpu, SERIAL_WORDS, for_each_chunk, scalar};
+use super::{Cpu, for_each_chunk, scalar};
 use crate::backend::{Integers, Limbs, Shape};
 use crate::error::Result;
 use crate::ring::{Basis, Conversion, Modulus};
@@ -20,45 +17,49 @@ use crate::simd::wide;
 /// Bits of the pieces of integers: residues of every arithmetic.
 const PIECE: u32 = 50;
 
-/// Scratch space of a thread: what the matrix product packs, and a row.
-type Scratch = (Zeroizing<Vec<u64>>, Zeroizing<Vec<u64>>);
+/// `out = sum of constants[k] * rows[k]`, of words of up to `bits` bits, 60 at most.
+pub(super) fn weighted_sum(limb: &Limb, bits: u32, constants: &[u64], rows: &[&[u64]], out: &mut [u64]) {
+    let width = width(out.len());
+    let lines: Vec<u64> = constants.iter().flat_map(|&c| std::iter::repeat_n(c, width)).collect();
+    let left: Vec<&[u64]> = lines.chunks_exact(width).collect();
+    let right: Vec<[&[u64]; 1]> = rows.iter().map(|&row| [row]).collect();
+    limb.dots(bits, &left, &right, [out]);
+}
 
-/// Rows of words below 2^60, `[batch, terms, n]`, and the constants they are multiplied by, `[limbs][terms]`.
+/// v of the y_i of primes.
+pub(super) fn quotients(limbs: &[Arc<Limb>], conversion: &Conversion, ys: &[&[u64]], v: &mut [u64]) {
+    if let ([limb], [y]) = (limbs, ys) {
+        let half = limb.modulus().value() / 2;
+        return wide(|| v.iter_mut().zip(*y).for_each(|(v, &y)| *v = u64::from(y > half)));
+    }
+    v.fill(0);
+    for (i, (limb, y)) in limbs.iter().zip(ys).enumerate() {
+        add_fractions(limb.modulus(), conversion.ratio(i), y, v);
+    }
+    wide(|| v.iter_mut().for_each(|v| *v = (*v + (1 << 31)) >> 32));
+}
+
+/// Bits of the widest prime.
+pub(super) fn widest(limbs: &[Arc<Limb>]) -> u32 {
+    limbs.iter().map(|limb| limb.modulus().bits()).max().unwrap_or_default()
+}
+
+/// y_i of every prime, then v, of each polynomial.
 struct Terms {
-    body: Body,
     rows: CpuBuffer,
     count: usize,
-    /// Bits of the widest word.
     bits: u32,
-    constants: Vec<Vec<u64>>,
 }
 
 impl Terms {
-    /// The sum of polynomial `poly`'s rows modulo limb number `at`.
-    fn sum(&self, limb: &Limb, poly: usize, at: usize, packed: &mut Vec<u64>, out: &mut [u64]) {
-        let size = self.count * out.len();
-        let (rows, constants) = (&self.rows.words()[poly * size..][..size], &self.constants[at]);
-        if self.body == Body::Scalar || !limb.multiplies(self.bits) {
-            return scalar::sum_of_rows(limb.modulus(), constants, rows, out);
-        }
-        let lines: Vec<u64> = constants.iter().flat_map(|&c| std::iter::repeat_n(c, width(out.len()))).collect();
-        limb.combine(&lines, rows, out, packed);
-    }
-}
-
-/// Calls `f(scratch, row, words)` for every row of n words.
-fn for_each_row(words: &mut [u64], n: usize, f: impl Fn(&mut Scratch, usize, &mut [u64]) + Send + Sync) {
-    let scratch = || (Zeroizing::default(), Zeroizing::new(vec![0; n]));
-    if words.len() <= SERIAL_WORDS {
-        let mut scratch = scratch();
-        words.chunks_mut(n).enumerate().for_each(|(i, row)| f(&mut scratch, i, row));
-    } else {
-        words.par_chunks_mut(n).enumerate().for_each_init(scratch, |scratch, (i, row)| f(scratch, i, row));
+    /// Those of polynomial `poly`.
+    fn of(&self, poly: usize, n: usize) -> Vec<&[u64]> {
+        self.rows.words()[poly * self.count * n..][..self.count * n].chunks_exact(n).collect()
     }
 }
 
 impl Cpu {
-    fn conversion(&self, from: &Basis, to: &Basis) -> Result<Arc<Conversion>> {
+    pub(super) fn conversion(&self, from: &Basis, to: &Basis) -> Result<Arc<Conversion>> {
         let mut known = self.conversions.lock().unwrap_or_else(|e| e.into_inner());
         let key = (from.clone(), to.clone());
         if let Some(conversion) = known.get(&key) {
@@ -69,9 +70,8 @@ impl Cpu {
         Ok(conversion)
     }
 
-    /// y_i for every source prime, then v, of polynomials whose limb `i` is `row(poly, i)`.
+    /// Of polynomials whose limb `i` is `row(poly, i)`.
     fn terms<'a>(
-        &self,
         limbs: &[Arc<Limb>],
         conversion: &Conversion,
         batch: usize,
@@ -83,19 +83,11 @@ impl Cpu {
             let (ys, v) = words.split_at_mut(limbs.len() * n);
             for (i, (y, limb)) in ys.chunks_exact_mut(n).zip(limbs).enumerate() {
                 y.copy_from_slice(row(poly, i));
-                let q = limb.modulus();
-                if limbs.len() == 1 {
-                    wide(|| v.iter_mut().zip(&*y).for_each(|(v, &y)| *v = u64::from(y > q.value() / 2)));
-                    return;
-                }
-                limb.mul_scalar(y, conversion.inverses()[i].value);
-                add_fractions(q, conversion.ratio(i), y, v);
+                scale(limb, conversion, i, y);
             }
-            wide(|| v.iter_mut().for_each(|v| *v = (*v + (1 << 31)) >> 32));
+            quotients(limbs, conversion, &ys.chunks_exact(n).collect::<Vec<_>>(), v);
         });
-        let constants = (0..conversion.to().len()).map(|p| conversion.weights(p).to_vec()).collect();
-        let bits = limbs.iter().map(|limb| limb.modulus().bits()).max().unwrap_or_default();
-        Terms { body: self.body, rows, count, bits, constants }
+        Terms { rows, count, bits: widest(limbs) }
     }
 
     pub(super) fn convert(
@@ -107,12 +99,13 @@ impl Cpu {
     ) -> Result<CpuBuffer> {
         let (n, words) = (shape.n, from.buffer.words());
         let conversion = self.conversion(&t.basis, &to.basis)?;
-        let terms = self
-            .terms(&t.limbs, &conversion, shape.batch, |poly, i| &words[(poly * from.limbs + from.map[i]) * n..][..n]);
+        let terms = Self::terms(&t.limbs, &conversion, shape.batch, |poly, i| {
+            &words[(poly * from.limbs + from.map[i]) * n..][..n]
+        });
         let mut out = CpuBuffer::new(shape.words(), Layout::Rows);
-        for_each_row(out.words_mut(), n, |(packed, _), row, out| {
+        for_each_chunk(out.words_mut(), n, |row, out| {
             let (poly, limb) = (row / shape.limbs, row % shape.limbs);
-            terms.sum(&to.limbs[limb], poly, limb, packed, out);
+            weighted_sum(&to.limbs[limb], terms.bits, conversion.weights(limb), &terms.of(poly, n), out);
         });
         Ok(out)
     }
@@ -130,14 +123,11 @@ impl Cpu {
             return Ok(out);
         }
         let conversion = self.conversion(&t.basis.range(kept..limbs)?, &t.basis.level(kept)?)?;
-        let terms = self.terms(&t.limbs[kept..], &conversion, batch, |poly, i| row(poly, kept + i));
-        for_each_row(out.words_mut(), n, |(packed, converted), i, out| {
+        let terms = Self::terms(&t.limbs[kept..], &conversion, batch, |poly, i| row(poly, kept + i));
+        for_each_chunk(out.words_mut(), n, |i, out| {
             let (poly, at) = (i / kept, i % kept);
-            let limb = &t.limbs[at];
-            terms.sum(limb, poly, at, packed, converted);
-            out.copy_from_slice(row(poly, at));
-            limb.sub(out, converted);
-            limb.mul_scalar(out, conversion.quotients()[at].value);
+            weighted_sum(&t.limbs[at], terms.bits, conversion.weights(at), &terms.of(poly, n), out);
+            finish_division(&t.limbs[at], &conversion, at, row(poly, at), out);
         });
         Ok(out)
     }
@@ -179,14 +169,28 @@ impl Cpu {
             let powers = (0..pieces as u32).map(|k| q.reduce_wide(1 << (PIECE * k)));
             powers.chain([q.neg(q.reduce_wide(1 << sign))]).collect()
         };
-        let constants = t.limbs.iter().map(constants).collect();
-        let terms = Terms { body: self.body, rows, count: pieces + 1, bits: PIECE, constants };
-        for_each_row(out.words_mut(), n, |(packed, _), row, out| {
+        let constants: Vec<Vec<u64>> = t.limbs.iter().map(constants).collect();
+        let terms = Terms { rows, count: pieces + 1, bits: PIECE };
+        for_each_chunk(out.words_mut(), n, |row, out| {
             let (poly, limb) = (row / limbs, row % limbs);
-            terms.sum(&t.limbs[limb], poly, limb, packed, out);
+            weighted_sum(&t.limbs[limb], terms.bits, &constants[limb], &terms.of(poly, n), out);
         });
         out
     }
+}
+
+/// x_i to y_i, of a prime that is one of several.
+pub(super) fn scale(limb: &Limb, conversion: &Conversion, i: usize, x: &mut [u64]) {
+    if conversion.from().len() > 1 {
+        limb.mul_scalar(x, conversion.inverses()[i].value);
+    }
+}
+
+/// `out = (x - out) / D` in limb `at`.
+pub(super) fn finish_division(limb: &Limb, conversion: &Conversion, at: usize, x: &[u64], out: &mut [u64]) {
+    limb.negate(out);
+    limb.add(out, x);
+    limb.mul_scalar(out, conversion.quotients()[at].value);
 }
 
 /// Adds u for every y below m, of at least 30 bits.

@@ -5,9 +5,10 @@
 
 use std::arch::x86_64::*;
 
-use super::avx2::{C, Constants, V, finish, load, mul, mul_reduced, reduce_once, select, splat, store, uniform};
-use super::gemm::{Panel, Side};
+use super::avx2::{C, Constants, V, W, finish, load, mul, mul_reduced, reduce_once, select, splat, store, uniform};
+use super::gemm::{Panel, Side, check_dots};
 use crate::backend::GemmShape;
+use crate::ring::Modulus;
 use crate::ring::ntt_table::Factor;
 
 /// Products in one sum of parts.
@@ -112,6 +113,86 @@ pub(super) fn mul_add_row(q: u64, constants: &Constants, acc: &mut [u64], a: &[u
             add_product(&mut parts, load(a), load(b), mask);
             let v = reduce(c, parts, mask, load(s));
             store(s, v);
+        }
+    }
+}
+
+/// How words are halved for products that are summed, by their width: few products need no reduction between them.
+struct Halves {
+    shift: V,
+    mask: V,
+    /// 1, and 2^(2 shift).
+    powers: [W; 2],
+    /// Products in one sum of parts.
+    block: usize,
+}
+
+impl Halves {
+    /// Of words of up to `bits` bits, 60 at most.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new(q: Modulus, c: &C, bits: u32) -> Self {
+        assert!(bits <= 60);
+        let shift = bits.div_ceil(2).max(1);
+        let value = q.reduce_wide(1 << (2 * shift));
+        let power = uniform(&Factor { value, shoup: q.shoup(value) });
+        let [one, _] = c.powers;
+        // Sums of middle parts are below 2^64, the others below 2^63.
+        let block = 1 << (63 - 2 * shift).min(16);
+        Self { shift: splat(shift.into()), mask: splat((1 << shift) - 1), powers: [one, power], block }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn of(&self, x: V) -> [V; 2] {
+        [_mm256_and_si256(x, self.mask), _mm256_srlv_epi64(x, self.shift)]
+    }
+
+    /// The sum of parts and of a residue, reduced.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn reduce(&self, c: &C, [low, middle, high]: Parts, residue: V) -> V {
+        let low = _mm256_add_epi64(low, _mm256_sllv_epi64(_mm256_and_si256(middle, self.mask), self.shift));
+        let high = _mm256_add_epi64(high, _mm256_srlv_epi64(middle, self.shift));
+        let [p0, power] = self.powers;
+        finish(c, _mm256_add_epi64(_mm256_add_epi64(mul(c, low, p0), mul(c, high, power)), residue))
+    }
+}
+
+/// `out[c] = sum over k of left[k] * right[k][c]`, of words of up to `bits` bits; a `left` of eight words repeats.
+#[target_feature(enable = "avx2")]
+pub(super) fn dots<const N: usize>(
+    (q, constants, bits): (Modulus, &Constants, u32),
+    left: &[&[u64]],
+    right: &[[&[u64]; N]],
+    out: [&mut [u64]; N],
+) {
+    let (len, step) = check_dots(left, right, &out);
+    let (c, outs) = (&C::new(q.value(), constants), out.map(|o| o.as_mut_ptr()));
+    let halves = &Halves::new(q, c, bits);
+    for i in (0..len).step_by(4) {
+        let at = i * step + (i % 8) * (1 - step);
+        let mut sums = [splat(0); N];
+        for (left, right) in left.chunks(halves.block).zip(right.chunks(halves.block)) {
+            let mut parts = [[splat(0); 3]; N];
+            for (l, r) in left.iter().zip(right) {
+                // SAFETY: i + 4 is at most the length of all rows but repeated ones, and `at` + 4 that of those.
+                let l = halves.of(unsafe { _mm256_loadu_si256(l.as_ptr().add(at).cast()) });
+                for (parts, r) in parts.iter_mut().zip(r) {
+                    // SAFETY: as above.
+                    let r = halves.of(unsafe { _mm256_loadu_si256(r.as_ptr().add(i).cast()) });
+                    let middle = _mm256_add_epi64(_mm256_mul_epu32(l[0], r[1]), _mm256_mul_epu32(l[1], r[0]));
+                    let products = [_mm256_mul_epu32(l[0], r[0]), middle, _mm256_mul_epu32(l[1], r[1])];
+                    parts.iter_mut().zip(products).for_each(|(sum, p)| *sum = _mm256_add_epi64(*sum, p));
+                }
+            }
+            for (sum, parts) in sums.iter_mut().zip(parts) {
+                *sum = halves.reduce(c, parts, *sum);
+            }
+        }
+        for (c, sum) in sums.into_iter().enumerate() {
+            // SAFETY: as above.
+            unsafe { _mm256_storeu_si256(outs[c].add(i).cast(), sum) };
         }
     }
 }

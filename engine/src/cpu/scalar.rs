@@ -69,12 +69,17 @@ pub(crate) fn drop_limb(q: Modulus, q_last: Modulus, x: &mut [u64], last: &[u64]
     }
 }
 
-/// `out = sum of constants[k] * row k` of words below 2^60, at most 65 rows of `out`'s length.
-pub(crate) fn sum_of_rows(q: Modulus, constants: &[u64], rows: &[u64], out: &mut [u64]) {
-    let n = out.len();
-    for (i, out) in out.iter_mut().enumerate() {
-        let products = constants.iter().enumerate().map(|(k, &c)| u128::from(c) * u128::from(rows[k * n + i]));
-        *out = q.reduce_wide(products.sum());
+/// `out[c] = sum over k of left[k] * right[k][c]`, of words below 2^60; a shorter `left` repeats.
+pub(crate) fn dots<const C: usize>(q: Modulus, left: &[&[u64]], right: &[[&[u64]; C]], out: [&mut [u64]; C]) {
+    /// Products that 128 bits hold.
+    const PIECE: usize = 128;
+    for (c, out) in out.into_iter().enumerate() {
+        for (i, out) in out.iter_mut().enumerate() {
+            let pieces = left.chunks(PIECE).zip(right.chunks(PIECE));
+            let product = |(l, r): (&&[u64], &[&[u64]; C])| u128::from(l[i % l.len()]) * u128::from(r[c][i]);
+            let sums = pieces.map(|(left, right)| q.reduce_wide(left.iter().zip(right).map(product).sum()));
+            *out = sums.fold(0, |sum, piece| q.add(sum, piece));
+        }
     }
 }
 

@@ -47,6 +47,36 @@ impl<D: Points> PolyBatch<D> {
         let size = MulShape { shape: self.shape(), factors: b.batch };
         self.device.mul_add_assign(&self.tables, size, &mut self.buffer, &a.buffer, &b.buffer)
     }
+
+    /// The matrix products of `self`, `rows x inner`, with each `x`, `inner x cols`, row by row in the batch: `self` is
+    /// read from memory once for all of them.
+    pub fn gemm<const X: usize>(&self, x: [&Self; X], size: GemmShape) -> Result<[Self; X]> {
+        self.limbs(&self.basis)?.gemm(x, size)
+    }
+
+    pub(super) fn products<const X: usize>(&self, size: GemmShape, buffers: Vec<DeviceBuffer>) -> Result<[Self; X]> {
+        let batches = buffers.into_iter().map(|b| self.with(self.basis.clone(), size.rows * size.cols, b));
+        let batches = batches.collect::<Result<Vec<_>>>()?;
+        Ok(batches.try_into().unwrap_or_else(|_| unreachable!("a product for each factor")))
+    }
+
+    /// A copy of the polynomials `range`.
+    pub fn extract(&self, range: Range<usize>) -> Result<Self> {
+        if range.is_empty() || range.end > self.batch {
+            return Err(Error::Shape(format!("polynomials {range:?} of {}", self.batch)));
+        }
+        let buffer = self.device.extract(&self.tables, self.shape(), &self.buffer, range.clone())?;
+        self.with(self.basis.clone(), range.len(), buffer)
+    }
+
+    /// Whether `self` can be the right factor of a product with `left` entries.
+    pub(super) fn check_product(&self, left: usize, size: GemmShape) -> Result<()> {
+        let GemmShape { rows, inner, cols } = size;
+        if left != rows * inner || self.batch != inner * cols || rows * inner * cols == 0 {
+            return Err(Error::Shape(format!("{size:?} for batches of {left} and {}", self.batch)));
+        }
+        Ok(())
+    }
 }
 
 impl PolyBatch<Coeff> {
@@ -66,6 +96,61 @@ impl PolyBatch<Rows> {
     /// Those of the device.
     pub fn into_coeff(self) -> Result<PolyBatch<Coeff>> {
         self.become_by(|device, tables, shape, buffer| device.ntt_inverse_rows(tables, shape, buffer))
+    }
+
+    /// Cuts the limbs in digits of `digit` primes, and gives for each the points of its representative nearest zero
+    /// modulo the primes of `to`, as [`Conversion`](crate::ring::Conversion) defines it. The primes of `to` that a digit
+    /// has already cost nothing.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for several polynomials in several digits, or digits of no prime; [`Error::Parameters`] unless
+    /// `to` has all primes, and for those that a conversion refuses.
+    pub fn mod_up(&self, to: &Basis, digit: usize) -> Result<Self> {
+        to.positions(&self.basis)?;
+        let digits = self.basis.len().checked_div(digit).map_or(0, |_| self.basis.len().div_ceil(digit));
+        if digits == 0 || (self.batch > 1 && digits > 1) {
+            return Err(Error::Shape(format!("{} polynomials in {digits} digits of {digit} primes", self.batch)));
+        }
+        let (bases, batch) = ([&self.basis, to], self.batch * digits);
+        Self::wrap(&self.device, to, batch, |t, shape| {
+            self.device.mod_up_points(&self.tables, t, bases, shape, digit, &self.buffer)
+        })
+    }
+
+    /// [`PolyBatch::mod_down`] of points: only the limbs dropped are transformed, and what they convert to.
+    ///
+    /// # Errors
+    /// Those of [`PolyBatch::mod_down`].
+    pub fn mod_down(&self, kept: usize) -> Result<Self> {
+        let (shape, basis, _) = self.divided(kept)?;
+        let buffer = self.device.mod_down_points(&self.tables, &self.basis, shape, kept, &self.buffer)?;
+        self.with(basis, self.batch, buffer)
+    }
+
+    /// (a0 b0, a0 b1 + a1 b0, a1 b1) of two polynomials each.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for other numbers of polynomials or other primes.
+    pub fn tensor(&self, other: &Self) -> Result<Self> {
+        self.check(other, false)?;
+        if self.batch != 2 {
+            return Err(Error::Shape(format!("a tensor product of {} polynomials, of two", self.batch)));
+        }
+        let buffer = self.device.tensor(&self.tables, self.shape(), &self.buffer, &other.buffer)?;
+        self.with(self.basis.clone(), 3, buffer)
+    }
+
+    /// `self += x * scalars` in the limbs of `x`, whose primes are the first of `self`; a reduced residue for each.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for other primes or another number of polynomials.
+    pub fn add_scaled(&mut self, x: &Self, scalars: &[u64]) -> Result<()> {
+        check_scalars(&x.basis, scalars)?;
+        if x.batch != self.batch || self.basis.level(x.basis.len()).ok().as_ref() != Some(&x.basis) {
+            return Err(Error::Shape(format!("primes {:?} and {:?}", self.basis.values(), x.basis.values())));
+        }
+        let shape = self.shape();
+        self.device.add_scaled_assign(&self.tables, shape, &mut self.buffer, &x.buffer, scalars)
     }
 
     /// The same points, laid out for matrix products.

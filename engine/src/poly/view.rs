@@ -62,10 +62,10 @@ impl PolyBatch<Coeff> {
     }
 }
 
-impl LimbView<'_, Ntt> {
+impl<D: Points> LimbView<'_, D> {
     /// The matrix products of the view, `rows x inner`, with each `x`, `inner x cols`, whose basis is the view's: an
     /// `x` at any level meets a left factor that is stored once.
-    pub fn gemm<const X: usize>(&self, x: [&PolyBatch<Ntt>; X], size: GemmShape) -> Result<[PolyBatch<Ntt>; X]> {
+    pub fn gemm<const X: usize>(&self, x: [&PolyBatch<D>; X], size: GemmShape) -> Result<[PolyBatch<D>; X]> {
         let Some(place) = x.first() else { return Err(Error::Shape("a product with no right factor".to_owned())) };
         for x in x {
             x.check_product(self.batch.batch, size)?;

@@ -8,7 +8,7 @@ use super::params::Params;
 use super::wire;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly::{Ntt, PolyBatch};
+use crate::poly::{PolyBatch, Rows};
 use crate::prng::Prng;
 use crate::ring::Galois;
 use crate::ring::sampler::PublicSeed;
@@ -216,7 +216,7 @@ impl EvalKeys {
         for (element, level) in entries {
             let (basis, digits) = (params.extended(level)?, params.digits(level));
             let rows = reader.take(wire::packed_rows_len(&basis, digits))?;
-            let b = PolyBatch::<Ntt>::upload(device, &basis, &wire::unpack_rows(&basis, digits, rows)?)?;
+            let b = PolyBatch::<Rows>::upload(device, &basis, &wire::unpack_rows(&basis, digits, rows)?)?;
             keys.insert(element, SwitchingKey::new(level, &b, &seed, first)?);
             first += digits as u32;
         }

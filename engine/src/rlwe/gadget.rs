@@ -16,9 +16,8 @@ use zeroize::Zeroizing;
 
 use super::keys::SecretKey;
 use super::params::Params;
-use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly::{Ntt, PolyBatch};
+use crate::poly::{Ntt, PolyBatch, Rows};
 use crate::prng::Prng;
 use crate::ring::sampler::{self, PublicSeed};
 use crate::{Basis, GemmShape};
@@ -26,7 +25,7 @@ use crate::{Basis, GemmShape};
 /// An element over Q_l in digits: `[digits]` polynomials over Q_l P.
 pub struct Digits {
     level: usize,
-    points: PolyBatch<Ntt>,
+    points: PolyBatch<Rows>,
 }
 
 impl Digits {
@@ -34,16 +33,12 @@ impl Digits {
     ///
     /// # Errors
     /// [`Error::Shape`] for several, [`Error::Parameters`] for another basis.
-    pub fn new(params: &Params, c: &PolyBatch<Ntt>) -> Result<Self> {
+    pub fn new(params: &Params, c: &PolyBatch<Rows>) -> Result<Self> {
         let (level, basis) = (c.basis().len(), c.basis());
         if c.batch() != 1 || params.basis().level(level)? != *basis {
             return Err(Error::Shape(format!("{} polynomials over {:?} to decompose", c.batch(), basis.values())));
         }
-        let (extended, coefficients) = (params.extended(level)?, c.duplicate()?.into_coeff()?);
-        let digits = basis.digits(params.digit());
-        let lifted = digits.iter().map(|digit| coefficients.limbs(digit)?.mod_up(&extended));
-        let lifted = lifted.collect::<Result<Vec<_>>>()?;
-        let points = PolyBatch::stack(&lifted.iter().collect::<Vec<_>>())?.into_ntt()?;
+        let points = c.mod_up(&params.extended(level)?, params.digit())?;
         Ok(Self { level, points })
     }
 
@@ -57,13 +52,13 @@ impl Digits {
 pub struct SwitchingKey {
     level: usize,
     /// b of every digit, then a of every digit, over Q_l P.
-    halves: PolyBatch<Ntt>,
+    halves: PolyBatch<Rows>,
 }
 
 impl SwitchingKey {
     /// Of the halves b, `[digits]` over Q_l P, and the public seed of the other halves, polynomials `first..` of it.
-    pub(super) fn new(level: usize, b: &PolyBatch<Ntt>, seed: &PublicSeed, first: u32) -> Result<Self> {
-        let a = PolyBatch::uniform(b.device(), b.basis(), seed, first, b.batch())?;
+    pub(super) fn new(level: usize, b: &PolyBatch<Rows>, seed: &PublicSeed, first: u32) -> Result<Self> {
+        let a = PolyBatch::uniform(b.device(), b.basis(), seed, first, b.batch())?.into_rows()?;
         Ok(Self { level, halves: PolyBatch::stack(&[b, &a])? })
     }
 
@@ -73,7 +68,7 @@ impl SwitchingKey {
     }
 
     /// The halves b, as they travel.
-    pub(super) fn b(&self) -> Result<PolyBatch<Ntt>> {
+    pub(super) fn b(&self) -> Result<PolyBatch<Rows>> {
         self.halves.extract(0..self.halves.batch() / 2)
     }
 
@@ -86,7 +81,7 @@ impl SwitchingKey {
     ///
     /// # Errors
     /// [`Error::Parameters`] for digits at a higher level than the key's.
-    pub fn product(&self, digits: &Digits) -> Result<PolyBatch<Ntt>> {
+    pub fn product(&self, digits: &Digits) -> Result<PolyBatch<Rows>> {
         if digits.level > self.level {
             let (key, level) = (self.level, digits.level);
             return Err(Error::Parameters(format!("a key for {key} primes and fewer, at level {level}")));
@@ -114,7 +109,7 @@ impl SecretKey {
         under: &PolyBatch<Ntt>,
         (seed, first): (&PublicSeed, u32),
         prng: &mut Prng,
-    ) -> Result<PolyBatch<Ntt>> {
+    ) -> Result<PolyBatch<Rows>> {
         let (params, basis) = (self.params(), what.basis());
         let digits = params.digits(level);
         let noise = Zeroizing::new(sampler::noise(prng, digits * params.n()));
@@ -129,7 +124,7 @@ impl SecretKey {
         });
         let gadgets = gadgets.collect::<Result<Vec<_>>>()?;
         b.add_assign(&PolyBatch::stack(&gadgets.iter().collect::<Vec<_>>())?)?;
-        Ok(b)
+        b.into_rows()
     }
 }
 
@@ -157,6 +152,6 @@ pub fn rounding_variance(n: usize) -> f64 {
 }
 
 /// The ciphertext's c0, and zeros where it has c1.
-pub(super) fn first_half(pair: &PolyBatch<Ntt>, device: &Device) -> Result<PolyBatch<Ntt>> {
-    PolyBatch::stack(&[&pair.extract(0..1)?, &PolyBatch::zeros(device, pair.basis(), 1)?])
+pub(super) fn first_half(pair: &PolyBatch<Rows>) -> Result<PolyBatch<Rows>> {
+    PolyBatch::stack(&[&pair.extract(0..1)?, &PolyBatch::zeros(pair.device(), pair.basis(), 1)?])
 }

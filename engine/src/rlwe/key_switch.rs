@@ -8,22 +8,22 @@ use super::eval_keys::EvalKeys;
 use super::gadget::{Digits, SwitchingKey, first_half};
 use super::params::Params;
 use crate::error::{Error, Result};
-use crate::poly::{Ntt, PolyBatch};
+use crate::poly::{PolyBatch, Rows};
 
 /// A ciphertext, c1 in digits, to be rotated many times.
 pub struct Hoisted {
     /// c0 and zero.
-    base: PolyBatch<Ntt>,
+    base: PolyBatch<Rows>,
     digits: Digits,
 }
 
 impl Hoisted {
     /// Of a ciphertext's two halves.
-    pub fn new(params: &Params, pair: &PolyBatch<Ntt>) -> Result<Self> {
+    pub fn new(params: &Params, pair: &PolyBatch<Rows>) -> Result<Self> {
         if pair.batch() != 2 {
             return Err(Error::Shape(format!("{} polynomials are no ciphertext of two", pair.batch())));
         }
-        Ok(Self { base: first_half(pair, pair.device())?, digits: Digits::new(params, &pair.extract(1..2)?)? })
+        Ok(Self { base: first_half(pair)?, digits: Digits::new(params, &pair.extract(1..2)?)? })
     }
 
     /// The ciphertext's primes.
@@ -32,7 +32,7 @@ impl Hoisted {
     }
 
     /// The image of c0 under x -> x^element, and zero.
-    pub fn image_of_base(&self, element: usize) -> Result<PolyBatch<Ntt>> {
+    pub fn image_of_base(&self, element: usize) -> Result<PolyBatch<Rows>> {
         self.base.automorphism(element)
     }
 }
@@ -42,7 +42,7 @@ impl EvalKeys {
     ///
     /// # Errors
     /// [`Error::Parameters`] for an element that there is no key for, or none at this level.
-    pub fn automorphism(&self, hoisted: &Hoisted, element: usize) -> Result<PolyBatch<Ntt>> {
+    pub fn automorphism(&self, hoisted: &Hoisted, element: usize) -> Result<PolyBatch<Rows>> {
         let mut sum = self.galois(element)?.product(&hoisted.digits)?.mod_down(hoisted.level())?;
         sum.add_assign(&hoisted.base)?;
         sum.automorphism(element)
@@ -53,35 +53,57 @@ impl EvalKeys {
     ///
     /// # Errors
     /// Those of [`Self::automorphism`].
-    pub fn automorphism_times_p(&self, hoisted: &Hoisted, element: usize) -> Result<PolyBatch<Ntt>> {
+    pub fn automorphism_times_p(&self, hoisted: &Hoisted, element: usize) -> Result<PolyBatch<Rows>> {
         self.galois(element)?.product(&hoisted.digits)?.automorphism(element)
     }
 
-    /// The two halves for three, (d0, d1, d2) under (1, s, s^2).
+    /// P times [`Self::automorphism`], over Q_l P: nothing is divided or rounded yet.
     ///
     /// # Errors
-    /// [`Error::Parameters`] where there is no such key, [`Error::Shape`] unless there are three.
-    pub fn relinearise(&self, tensor: &PolyBatch<Ntt>) -> Result<PolyBatch<Ntt>> {
+    /// Those of [`Self::automorphism`].
+    pub fn whole_automorphism_times_p(&self, hoisted: &Hoisted, element: usize) -> Result<PolyBatch<Rows>> {
+        let mut sum = self.galois(element)?.product(&hoisted.digits)?;
+        sum.add_scaled(&hoisted.base, &self.params().special_scalars(hoisted.level()))?;
+        sum.automorphism(element)
+    }
+
+    /// P times the image of (first / P, second), over Q_l P: `first` is over Q_l P already, and divided with the result.
+    ///
+    /// # Errors
+    /// Those of [`Self::automorphism`].
+    pub(crate) fn automorphism_of_sum(
+        &self,
+        first: &PolyBatch<Rows>,
+        second: &PolyBatch<Rows>,
+        element: usize,
+    ) -> Result<PolyBatch<Rows>> {
+        let digits = Digits::new(self.params(), second)?;
+        let mut sum = self.galois(element)?.product(&digits)?;
+        sum.add_assign(&first_half(first)?)?;
+        sum.automorphism(element)
+    }
+
+    /// The two halves for three, (d0, d1, d2) under (1, s, s^2), divided by the last `dropped` primes in the same rounding
+    /// as by P.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`] where there is no such key or no prime is left, [`Error::Shape`] unless there are three.
+    pub fn relinearise(&self, tensor: &PolyBatch<Rows>, dropped: usize) -> Result<PolyBatch<Rows>> {
         if tensor.batch() != 3 {
             return Err(Error::Shape(format!("{} polynomials to relinearise, of three", tensor.batch())));
         }
         let digits = Digits::new(self.params(), &tensor.extract(2..3)?)?;
         let key: &SwitchingKey = self.relinearisation()?;
-        let mut sum = key.product(&digits)?.mod_down(digits.level())?;
-        sum.add_assign(&tensor.extract(0..2)?)?;
-        Ok(sum)
+        let (mut sum, first) = (key.product(&digits)?, tensor.extract(0..2)?);
+        if dropped == 0 {
+            let mut sum = sum.mod_down(digits.level())?;
+            sum.add_assign(&first)?;
+            return Ok(sum);
+        }
+        sum.add_scaled(&first, &self.params().special_scalars(digits.level()))?;
+        let kept = digits.level().checked_sub(dropped).unwrap_or_default();
+        sum.mod_down(kept)
     }
-}
-
-/// (c0 d0, c0 d1 + c1 d0, c1 d1) of two ciphertexts.
-///
-/// # Errors
-/// [`Error::Shape`] unless both are of two polynomials over one basis.
-pub fn tensor(c: &PolyBatch<Ntt>, d: &PolyBatch<Ntt>) -> Result<PolyBatch<Ntt>> {
-    let [all] = c.gemm([d], crate::GemmShape { rows: 2, inner: 1, cols: 2 })?;
-    let mut middle = all.extract(1..2)?;
-    middle.add_assign(&all.extract(2..3)?)?;
-    PolyBatch::stack(&[&all.extract(0..1)?, &middle, &all.extract(3..4)?])
 }
 
 /// The Galois element of a rotation by `step` to the left among n/2 values, 5^step mod 2n.

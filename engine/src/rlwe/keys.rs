@@ -11,7 +11,7 @@ use super::wire;
 use crate::chain::{Chain, Each, Item};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly::{Coeff, Ntt, PolyBatch};
+use crate::poly::{Coeff, Ntt, PolyBatch, Rows};
 use crate::prng::Prng;
 use crate::ring::Basis;
 use crate::ring::sampler::{self, PublicSeed};
@@ -106,8 +106,9 @@ impl SecretKey {
     }
 
     /// c0 + c1 s of a ciphertext's two polynomials, `[limbs, n]` coefficients.
-    pub(crate) fn phase(&self, pair: &PolyBatch<Ntt>) -> Result<Zeroizing<Vec<u64>>> {
+    pub(crate) fn phase(&self, pair: PolyBatch<Rows>) -> Result<Zeroizing<Vec<u64>>> {
         let s = self.on(pair.basis())?;
+        let pair = &pair.into_panels()?;
         let mut chain = Chain::new(pair.basis());
         let (c0, c1) = (chain.item_of(pair, 0), chain.item_of(pair, 1));
         chain.mul_add(&c0, &c1, &s);
@@ -157,7 +158,7 @@ impl PublicKey {
     }
 
     /// A fresh encryption of zero on some of the primes, (v b + e0, v a + e1) with v ternary.
-    pub(crate) fn zero(&self, basis: &Basis, prng: &mut Prng) -> Result<PolyBatch<Ntt>> {
+    pub(crate) fn zero(&self, basis: &Basis, prng: &mut Prng) -> Result<PolyBatch<Rows>> {
         let series = prng.series();
         let (b, a) = (self.b.limbs(basis)?.to_batch()?, self.a.limbs(basis)?.to_batch()?);
         let mut chain = Chain::new(basis);

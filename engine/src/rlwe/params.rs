@@ -83,6 +83,12 @@ impl Params {
         self.basis.level(level)?.joined(self.special.as_ref().ok_or_else(none)?)
     }
 
+    /// P modulo each of the first `level` primes.
+    pub(crate) fn special_scalars(&self, level: usize) -> Vec<u64> {
+        let p = |q: &crate::ring::Prime| self.special.as_ref().map_or(1, |p| p.product_mod(q.value()));
+        self.basis.primes().iter().take(level).map(p).collect()
+    }
+
     /// What tells these parameters from others: n, the primes and the digits, hashed.
     pub fn digest(&self) -> [u8; 32] {
         blake3::hash(&self.to_bytes()).into()

@@ -5,6 +5,7 @@
 //! The way back is the same in reverse; with equal spacing every step moves whole voxels, so it is exact.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::labels::LabelMap;
 use crate::data::nifti::Volume;
@@ -30,6 +31,8 @@ pub struct Placement {
     pub(super) first: [i64; 3],
     /// What the model takes off each end on purpose.
     pub(super) margin: [usize; 3],
+    /// The box of the model's grid that the model keeps on purpose, where it isn't all of it.
+    pub(super) kept: Option<[Range<usize>; 3]>,
     /// The volume's affine, where it states one.
     pub(super) affine: Option<Affine>,
 }
@@ -63,6 +66,23 @@ impl Placement {
         self.to_network(self.scales.map(|s| s.to))
     }
 
+    /// The grid that is labelled.
+    pub fn grid(&self) -> [usize; 3] {
+        self.target
+    }
+
+    /// What is kept of the model's grid.
+    pub(super) fn kept(&self) -> [Range<usize>; 3] {
+        self.kept.clone().unwrap_or_else(|| self.source().map(|size| 0..size))
+    }
+
+    /// The values of what is kept.
+    pub(super) fn kept_values(&self, data: &[f64]) -> Vec<f64> {
+        let ([_, height, width], [d, h, w]) = (self.source(), self.kept());
+        let row = |z: usize, y: usize| &data[(z * height + y) * width..][w.clone()];
+        d.flat_map(|z| h.clone().flat_map(move |y| row(z, y))).copied().collect()
+    }
+
     /// Axes of a volume in the order of the network's D, H, W.
     fn to_network<T>(&self, [i, j, k]: [T; 3]) -> [T; 3] {
         if self.planar { [k, i, j] } else { [i, j, k] }
@@ -88,9 +108,9 @@ impl Placement {
 
     /// Along one axis, the positions of the model's grid that the network sees.
     fn overlap(&self, axis: usize) -> std::ops::Range<usize> {
-        let size = self.source()[axis];
-        let from = self.first[axis].clamp(0, size as i64) as usize;
-        let end = (self.first[axis] + self.target[axis] as i64).clamp(0, size as i64) as usize;
+        let Range { start, end } = self.kept()[axis].clone();
+        let from = self.first[axis].clamp(start as i64, end as i64) as usize;
+        let end = (self.first[axis] + self.target[axis] as i64).clamp(start as i64, end as i64) as usize;
         from..end.max(from)
     }
 
@@ -115,7 +135,8 @@ impl Placement {
         let (source, overlap) = (self.source(), [0, 1, 2].map(|a| self.overlap(a)));
         let share = (0..3).map(|a| overlap[a].len() as f64 / source[a] as f64).product();
         // The margin belongs to the padded grid, which the volume may not fill.
-        let part = (0..3).any(|a| source[a] > self.target[a] + 2 * self.margin[a]);
+        let kept = self.kept();
+        let part = (0..3).any(|a| kept[a].len() > self.target[a] + 2 * self.margin[a]);
         // Corners in the middle of whose voxels indices are whole.
         let edges = self.to_volume([0, 1, 2].map(|a| [overlap[a].start as f64 - 0.5, overlap[a].end as f64 - 0.5]));
         let places = [0, 1, 2].map(|a| edges[a].map(|at| self.scales[a].place(at)));
@@ -189,9 +210,10 @@ impl Placement {
     /// The taps of one axis as positions of the network's grid, without those beyond it, and the first voxel that has
     /// any.
     fn seen_taps(&self, taps: &Taps, axis: usize) -> (usize, Taps) {
+        let kept = self.kept()[axis].clone();
         let inside = |at: usize| {
             let place = at as i64 - self.first[axis];
-            usize::try_from(place).ok().filter(|p| *p < self.target[axis])
+            usize::try_from(place).ok().filter(|p| *p < self.target[axis] && kept.contains(&at))
         };
         let cut = |parts: &Vec<(usize, f64)>| parts.iter().filter_map(|&(at, w)| Some((inside(at)?, w))).collect();
         let all: Vec<Vec<_>> = taps.iter().map(cut).collect();

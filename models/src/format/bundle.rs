@@ -6,19 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::fold;
 use super::graph::{Graph, Layout, MAX_NAME, Node, Op};
-use super::weights::{Weights, printable, read_bounded};
+use super::weights::Weights;
 use crate::atomic::write_atomic;
-use crate::data::nifti::Volume;
-use crate::data::placement::Placement;
 use crate::data::prepare::Preparation;
 use crate::error::{Error, Result};
 use crate::integers::calibration::Calibration;
 use crate::integers::calibration::Norms;
-use crate::integers::lower::{self, Lowered};
-use crate::integers::program::Program;
-use crate::integers::quantize::{self, quantize_input};
 use crate::integers::scales::Quantization;
 use crate::network::{Network, Shape};
+use crate::reading::{printable, read_bounded};
 
 /// The file with everything but the weights.
 pub const MODEL_FILE: &str = "model.json";
@@ -98,19 +94,6 @@ pub struct Bundle {
     directory: PathBuf,
     layout: Layout,
     weights: Weights,
-}
-
-/// A volume ready for the network.
-#[derive(Clone)]
-pub struct Prepared {
-    /// In real numbers, `[channels, D, H, W]`.
-    pub real: Vec<f32>,
-    /// In integers of the program's input tensor.
-    pub integers: Vec<i32>,
-    /// Where the network's grid lies in the volume's.
-    pub placement: Placement,
-    /// In words, one line each, what makes the labels doubtful.
-    pub warnings: Vec<String>,
 }
 
 impl Model {
@@ -258,7 +241,7 @@ impl Bundle {
     /// [`Error::Model`] where weights are missing or don't match the graph, and for operations that are not supported
     /// yet.
     pub fn network(&self) -> Result<Network> {
-        fold::network(&self.graph, &self.layout, &self.weights, self.reveal == Some(Reveal::Scores))
+        fold::network(&self.graph, &self.layout, &self.weights, self.reveals_scores())
     }
 
     /// The network that runs: instance normalisations have the statistics of the calibration in the place of their own.
@@ -275,77 +258,13 @@ impl Bundle {
         self.calibration.as_ref().map_or(&NONE, |c| &c.norms)
     }
 
-    pub(crate) fn lowered(&self) -> Result<Lowered> {
-        lower::lower(&self.folded_network()?)
+    /// Tensors by name.
+    pub(super) fn weights(&self) -> &Weights {
+        &self.weights
     }
 
-    /// The network in integers.
-    ///
-    /// # Errors
-    /// [`Error::Model`] where weights are missing or don't match the graph, and where a tensor has no scale or too
-    /// few spare bits.
-    pub fn program(&self) -> Result<Program> {
-        quantize::quantize(&self.lowered()?, &self.quantization, self.preparation.bounds().is_some())
-    }
-
-    /// The network's inputs in a file: one of a volume, one a row of a table.
-    ///
-    /// # Errors
-    /// Those of [`Volume::load`] and [`Table::read`](crate::data::table::Table::read), and [`Error::Input`] naming the
-    /// file, if the volume doesn't suit the model.
-    pub fn inputs(&self, path: &Path) -> Result<Vec<Vec<f32>>> {
-        match &self.preparation.table {
-            Some(table) => table.read(path),
-            None => {
-                let volume = Volume::load(path)?;
-                Ok(vec![self.preparation.prepare(&volume, self.input_shape().dims, path)?.0])
-            }
-        }
-    }
-
-    /// Prepares a volume for `program`, which is this bundle's; `path` is for messages.
-    ///
-    /// # Errors
-    /// [`Error::Input`] naming the file, if the volume doesn't suit the model, or that takes rows of a table.
-    pub fn prepare(&self, program: &Program, volume: &Volume, path: &Path) -> Result<Prepared> {
-        if self.preparation.table.is_some() {
-            let model = self.directory.display();
-            return Err(Error::Input(format!("{}: found a volume, {model} takes rows of a table", path.display())));
-        }
-        let (real, placement) = self.preparation.prepare(volume, self.input_shape().dims, path)?;
-        let integers = quantize_input(&real, &program.tensors[program.input]);
-        let doubts = self.preparation.doubts(volume, &placement).into_iter();
-        let doubts = doubts.chain(self.foreign(&real));
-        let mut warnings: Vec<_> = doubts.map(|doubt| format!("{}: {doubt}", path.display())).collect();
-        if self.preparation.orientation.is_none() {
-            warnings.push(format!(
-                "{}: version {} without preparation.orientation: this model was trained on the voxel order of its files; a \
-                 scan stored in another order gets wrong labels",
-                self.directory.join(MODEL_FILE).display(),
-                self.graph.version
-            ));
-        }
-        if self.card.as_ref().is_some_and(|card| card.approximate) {
-            warnings.push(format!(
-                "{}: card.approximate: this is not quite the network that was trained (instance normalisations are folded)",
-                self.directory.join(MODEL_FILE).display()
-            ));
-        }
-        Ok(Prepared { real, integers, placement, warnings })
-    }
-
-    /// How a prepared volume differs from those of the calibration, if it does and the bundle says what those were
-    /// like.
-    fn foreign(&self, real: &[f32]) -> Option<String> {
-        let differences = self.calibration.as_ref()?.input.differences(real, self.input_shape().dims);
-        (!differences.is_empty()).then(|| {
-            format!(
-                "outside of what the scales of {:?} were calibrated on ({}): values may leave their ranges, which a \
-                 secure run can't see; `blindvox plain` counts those that do",
-                self.name,
-                differences.join("; ")
-            )
-        })
+    pub(super) fn reveals_scores(&self) -> bool {
+        self.reveal == Some(Reveal::Scores)
     }
 
     /// Writes `model.json` with the present scales, atomically.

@@ -69,7 +69,7 @@ impl Builder<'_> {
             }
             graph::Op::AvgPool { .. } | graph::Op::GlobalAvgPool => Op::AvgPool(self.layout.window(at, &node.op)),
             graph::Op::MaxPool { .. } => Op::MaxPool(self.layout.window(at, &node.op)),
-            graph::Op::MinPool { .. } => return Err(unsupported(&node.name, "op", "min_pool")),
+            graph::Op::MinPool { .. } => Op::MinPool(self.layout.window(at, &node.op)),
             graph::Op::Add => Op::Add,
             graph::Op::Scale { factor, offset } => Op::Scale(self.scale(&node.name, factor, offset, channels[0])?),
             graph::Op::Resize { factor } => Op::Resize(self.layout.repeats(factor)),
@@ -119,8 +119,11 @@ impl Builder<'_> {
             (Some(Function::Relu), _) => return Ok(Activation::Relu),
             (Some(Function::LeakyRelu), Some(Slope::Number(slope))) => vec![*slope as f32; channels],
             (Some(Function::Prelu), Some(Slope::Tensor(name))) => self.weights.tensor(node, name, &[channels])?,
-            (Some(other), _) => return Err(unsupported(node, "function", &other.name())),
-            (None, _) => return Err(unsupported(node, "activation", "pieces")),
+            (Some(other), _) => {
+                let pieces = other.pieces(0.0).ok_or_else(|| unsupported(node, "function", &other.name()))?;
+                return Ok(Activation::Pieces(pieces));
+            }
+            (None, _) => return Ok(Activation::Pieces(activation.pieces.clone().unwrap_or_default())),
         };
         match slopes.iter().find(|s| !s.is_finite()) {
             Some(slope) => Err(Error::Model(format!("node {node:?}: slope: found {slope}, expected a finite number"))),

@@ -43,6 +43,17 @@ pub struct Graph {
     pub nodes: Vec<Node>,
 }
 
+impl Graph {
+    /// The same network on a grid of other sizes.
+    pub(crate) fn on(&self, grid: [usize; 3]) -> Self {
+        let mut graph = self.clone();
+        if let Some(Node { op: Op::Input { dims: Some(dims), .. }, .. }) = graph.nodes.first_mut() {
+            *dims = grid[3 - dims.len().min(3)..].to_vec();
+        }
+        graph
+    }
+}
+
 /// One operation and what it reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

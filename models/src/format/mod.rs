@@ -6,14 +6,15 @@
 //! | [`weights`] | safetensors |
 //! | `fold` | the two as a [`Network`](crate::Network) |
 //! | [`bundle`] | a model's directory: graph, preparation, scales, weights |
+//! | [`prepared`] | a bundle brought to a scan |
 //! | [`onnx`] | a bundle from a model that a training framework exported |
-//! | [`npy`] | arrays of numpy, to check it with |
+//! | [`training`] | what the folder of a trained model says |
 
 pub mod bundle;
 mod fold;
 pub mod graph;
 #[cfg(feature = "onnx")]
-pub mod npy;
-#[cfg(feature = "onnx")]
 pub mod onnx;
+pub mod prepared;
+pub mod training;
 pub mod weights;

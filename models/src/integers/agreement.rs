@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::equalise::channel_bits;
-use super::lower::Lowered;
+use super::lower::{Activations, Lowered};
 use super::program::{Program, TensorId};
 use super::quantize::quantize_input;
 use super::streams::streams;
+use crate::data::dice::dice;
 use crate::error::Result;
 use crate::format::bundle::Bundle;
+use crate::format::prepared::Inputs;
 use crate::network::Network;
 use crate::plain::{self, Rounding, float};
 
@@ -20,10 +22,13 @@ const ONE_IN: usize = 1000;
 pub struct Agreement {
     /// The volume.
     pub volume: PathBuf,
-    /// Voxels of the network's grid.
+    /// Voxels of the grid that is labelled.
     pub voxels: usize,
     /// Labels that differ.
     pub differing: usize,
+    /// Dice of the integers' labels against the float network's, of each class from 1 on; none where there is one class
+    /// for all of an input.
+    pub dice: Vec<f64>,
     /// Of these networks in real numbers, labels that folding instance normalisations changes, where there are such.
     pub folding: Option<usize>,
     /// The layer that adds the largest error, where more than 0.1 % differ.
@@ -71,38 +76,54 @@ impl Agreement {
 ///
 /// # Errors
 /// [`crate::Error::Input`] for a file that doesn't suit, [`crate::Error::Model`] where weights don't match.
-pub fn agreement(bundle: &Bundle, program: &Program, path: &Path) -> Result<Agreement> {
-    let (network, inputs) = (bundle.network()?, bundle.inputs(path)?);
+pub fn agreement(bundle: &Bundle, path: &Path) -> Result<Agreement> {
+    let Inputs { grid, values } = bundle.inputs(path)?;
+    let (network, program) = (bundle.network_for(grid)?, bundle.program_for(grid)?);
+    let windows = program.windows();
+    let labels = |network: &Network, input: &Vec<f32>| float::run_in(network, windows, input).labels;
     let integers = |input: &[f32]| quantize_input(input, &program.tensors[program.input]);
-    let differing = |input: &Vec<f32>| {
-        let float = float::run(&network, input).labels;
-        let integer = plain::run(program, &integers(input), Rounding::Nearest).labels;
-        float.iter().zip(&integer).filter(|(a, b)| a != b).count()
-    };
-    let each: Vec<usize> = inputs.iter().map(differing).collect();
-    let folding = match bundle.norms().is_empty() {
+    let folded = match bundle.norms().is_empty() {
         true => None,
-        false => Some(folding(&network, &bundle.folded_network()?, &inputs)),
+        false => Some(bundle.folded_network_for(grid)?),
     };
-    let voxels = inputs.len() * program.tensors[program.logits].voxels();
-    let mut found = Agreement { volume: path.to_owned(), voxels, differing: each.iter().sum(), folding, cause: None };
-    if found.warning().is_some()
-        && let Some((_, input)) = each.iter().zip(&inputs).max_by_key(|(differing, _)| **differing)
-    {
-        let lowered = bundle.lowered()?;
-        let real = streams(&lowered, input);
-        let (_, trace) = plain::run_with_trace(program, &integers(input), Rounding::Nearest);
-        found.cause = cause(&lowered, program, &channel_bits(&lowered, &bundle.quantization)?, &real, &trace);
+    let differing = |a: &[u8], b: &[u8]| a.iter().zip(b).filter(|(a, b)| a != b).count();
+    let (mut each, mut folding, mut overlap) = (Vec::with_capacity(values.len()), 0, Vec::new());
+    for input in &values {
+        let float = labels(&network, input);
+        let integer = plain::run(&program, &integers(input), Rounding::Nearest).labels;
+        each.push(differing(&float, &integer));
+        folding += folded.as_ref().map_or(0, |folded| differing(&float, &labels(folded, input)));
+        if !program.gives_class() {
+            overlap = dice(&integer, &float, program.classes);
+        }
+    }
+    let voxels = values.len() * if program.gives_class() { 1 } else { program.grid().iter().product() };
+    let mut found = Agreement {
+        volume: path.to_owned(),
+        voxels,
+        differing: each.iter().sum(),
+        dice: overlap,
+        folding: folded.map(|_| folding),
+        cause: None,
+    };
+    if found.warning().is_some() {
+        let worst = each.iter().enumerate().max_by_key(|(_, differing)| **differing).map_or(0, |(at, _)| at);
+        found.cause = cause_in(bundle, path, worst)?;
     }
     Ok(found)
 }
 
-/// Labels that differ between two networks in real numbers.
-fn folding(exact: &Network, folded: &Network, inputs: &[Vec<f32>]) -> usize {
-    let labels = |network: &Network, input: &Vec<f32>| float::run(network, input).labels;
-    let differing =
-        |input: &Vec<f32>| labels(exact, input).iter().zip(labels(folded, input)).filter(|(a, b)| **a != *b).count();
-    inputs.iter().map(differing).sum()
+/// The layer that loses most in one pass: of an input, or of the window in the middle.
+fn cause_in(bundle: &Bundle, path: &Path, worst: usize) -> Result<Option<Cause>> {
+    let passes = bundle.passes(bundle.inputs(path)?)?;
+    let at = if bundle.preparation.sliding().is_some() { passes.values.len() / 2 } else { worst };
+    let lowered = bundle.lowered_for(passes.grid, bundle.norms(), Activations::Folded)?;
+    let program = bundle.program_for(passes.grid)?;
+    let input = &passes.values[at];
+    let real = streams(&lowered, input);
+    let integers = quantize_input(input, &program.tensors[program.input]);
+    let (_, trace) = plain::run_with_trace(&program, &integers, Rounding::Nearest);
+    Ok(cause(&lowered, &program, &channel_bits(&lowered, &bundle.quantization)?, &real, &trace))
 }
 
 /// The step whose output's relative error exceeds its inputs' most.

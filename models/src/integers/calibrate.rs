@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use super::agreement::{Agreement, agreement};
 use super::calibration::{Calibration, Input, Level, Norms};
 use super::equalise;
-use super::lower::{Lowered, RealOp, lower};
+use super::lower::{Activations, Lowered, RealOp};
+use super::pieces::Pieces;
 use super::program::TensorId;
 use super::quantize::{accumulator_scale, largest_scale, required_bits, weight_maxima, weight_scale};
 use super::scales::{
@@ -22,9 +23,10 @@ use super::streams::streams;
 use crate::error::{Error, Result};
 use crate::format::bundle::Bundle;
 use crate::format::graph::VERSION;
-use crate::format::weights::printable;
 use crate::network::{Node, Op};
 use crate::plain::float;
+use crate::reading::printable;
+use crate::windows::SCORE_BITS;
 
 /// The fewest volumes whose statistics may stand for those of others.
 const FEWEST_FOLDED: usize = 10;
@@ -36,9 +38,13 @@ const FEWEST_FOLDED: usize = 10;
 /// [`Error::Input`] without volumes or for one that doesn't suit, [`Error::Model`] where weights don't match or a
 /// tensor can't have its spare bits.
 pub fn calibrate(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<Vec<Agreement>> {
+    if bundle.preparation.sliding().is_some() {
+        bundle.quantization.argmax_bits = bundle.quantization.argmax_bits.min(SCORE_BITS);
+    }
     let norms = norms(bundle, volumes)?;
-    let lowered = lower(&bundle.network()?.folded(&norms)?)?;
-    let mut seen = survey(bundle, &lowered, volumes)?;
+    let kind = if bundle.preparation.table.is_some() { Activations::Whole } else { Activations::Folded };
+    let lowered = bundle.lowered_for(bundle.input_shape().dims, &norms, kind)?;
+    let mut seen = survey(bundle, (&lowered, &norms), volumes)?;
     seen.calibration.norms = norms;
     let bits = equalise::choose(&lowered, &seen.maxima);
     let mut maxima: Vec<f64> = seen.maxima.iter().zip(&bits).map(|(maxima, bits)| largest(maxima, bits)).collect();
@@ -62,16 +68,17 @@ pub fn calibrate(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<Vec<Agreeme
 /// # Errors
 /// As [`calibrate`].
 pub fn observe(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<Vec<Agreement>> {
-    let mut seen = survey(bundle, &bundle.lowered()?, volumes)?;
-    seen.calibration.norms = bundle.norms().clone();
+    let norms = bundle.norms().clone();
+    let lowered = bundle.lowered_for(bundle.input_shape().dims, &norms, Activations::Folded)?;
+    let mut seen = survey(bundle, (&lowered, &norms), volumes)?;
+    seen.calibration.norms = norms;
     keep(bundle, seen.calibration, volumes)
 }
 
 fn keep(bundle: &mut Bundle, calibration: Calibration, volumes: &[PathBuf]) -> Result<Vec<Agreement>> {
     bundle.calibration = Some(calibration);
     bundle.graph.version = VERSION;
-    let program = bundle.program()?;
-    volumes.iter().map(|path| agreement(bundle, &program, path)).collect()
+    volumes.iter().map(|path| agreement(bundle, path)).collect()
 }
 
 /// Statistics before the instance normalisations that may be folded, as means over volumes of means and variances.
@@ -91,16 +98,20 @@ fn norms(bundle: &Bundle, volumes: &[PathBuf]) -> Result<Norms> {
         )));
     }
     let mut count = 0.0;
-    for input in volumes.iter().map(|path| bundle.inputs(path)).collect::<Result<Vec<_>>>()?.iter().flatten() {
-        count += 1.0;
-        float::run_watched(&network, input, |at, input| {
-            let Some(sums) = norms.get_mut(&network.nodes[at].name) else { return };
-            let voxels = input.len() / sums.len();
-            for (sum, values) in sums.iter_mut().zip(input.chunks_exact(voxels)) {
-                let moments = float::moments(values);
-                *sum = [0, 1].map(|i| sum[i] + moments[i]);
-            }
-        });
+    for path in volumes {
+        let inputs = bundle.inputs(path)?;
+        let (network, passes) = (bundle.network_for(inputs.grid)?, bundle.passes(inputs)?);
+        for input in &passes.values {
+            count += 1.0;
+            float::run_watched(&network, input, |at, input| {
+                let Some(sums) = norms.get_mut(&network.nodes[at].name) else { return };
+                let voxels = input.len() / sums.len();
+                for (sum, values) in sums.iter_mut().zip(input.chunks_exact(voxels)) {
+                    let moments = float::moments(values);
+                    *sum = [0, 1].map(|i| sum[i] + moments[i]);
+                }
+            });
+        }
     }
     norms.values_mut().flatten().flatten().for_each(|sum| *sum /= count);
     Ok(norms)
@@ -113,24 +124,32 @@ struct Survey {
     calibration: Calibration,
 }
 
-fn survey(bundle: &Bundle, lowered: &Lowered, volumes: &[PathBuf]) -> Result<Survey> {
+/// `lowered` is on the network's own grid.
+fn survey(bundle: &Bundle, (lowered, norms): (&Lowered, &Norms), volumes: &[PathBuf]) -> Result<Survey> {
     let mut maxima: Vec<Vec<f64>> = lowered.streams.iter().map(|s| vec![0.0; s.channels]).collect();
     let mut squares = vec![0.0f64; lowered.streams.len()];
-    let mut inputs = Vec::new();
+    let (mut inputs, mut count) = (Vec::new(), 0.0);
     for path in volumes {
-        for input in bundle.inputs(path)? {
-            widen(&mut maxima, &mut squares, &streams(lowered, &input));
-            inputs.push(input);
+        let whole = bundle.inputs(path)?;
+        let passes = bundle.passes(whole.clone())?;
+        let other = match passes.grid == lowered.streams[0].dims {
+            true => None,
+            false => Some(bundle.lowered_for(passes.grid, norms, Activations::Folded)?),
+        };
+        for input in &passes.values {
+            widen(&mut maxima, &mut squares, &streams(other.as_ref().unwrap_or(lowered), input));
+            count += 1.0;
         }
+        inputs.push(whole);
         if let Some(at) = maxima.iter().position(|maxima| maxima.iter().any(|m| !m.is_finite())) {
             let (path, name) = (path.display(), &lowered.streams[at].name);
             return Err(Error::Input(format!("{path}: tensor {name:?} overflows f32: not of this model's domain")));
         }
     }
-    let Some(input) = Input::of(inputs.iter().map(|v| &v[..]), bundle.input_shape().dims) else {
+    let each = inputs.iter().flat_map(|i| i.values.iter().map(|v| (&v[..], i.grid)));
+    let Some(input) = Input::of(each) else {
         return Err(Error::Input("calibration: found no volumes, expected at least one".into()));
     };
-    let count = inputs.len() as f64;
     let level = |t: TensorId| Level { rms: (squares[t] / count).sqrt(), max_abs: largest(&maxima[t], &[]) };
     let tensors = lowered.streams.iter().enumerate().map(|(t, s)| (s.name.clone(), level(t))).collect();
     let name = |p: &PathBuf| printable(&p.file_name().unwrap_or_default().to_string_lossy());
@@ -191,7 +210,14 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
             RealOp::Linear(linear) => {
                 let accumulator = accumulator_scale(linear, lowered, wanted, maxima[t], |i| scales[i]);
                 let scale = required[t].map_or_else(|| shared(t, spare), |bits| fit(t, bits, spare));
-                within(accumulator - MAX_LINEAR_SHIFT as i32, scale, accumulator)?
+                let scale = within(accumulator - MAX_LINEAR_SHIFT as i32, scale, accumulator)?;
+                let read = lowered.steps.iter().filter_map(|s| match &s.op {
+                    RealOp::Pieces(input, real) if *input == t => Some(real),
+                    _ => None,
+                });
+                read.fold(scale, |scale, real| {
+                    Pieces::largest_scale(real, scale, 2f64.powi(ACCUMULATOR_BITS - accumulator))
+                })
             }
             RealOp::Square(input) => {
                 let widest = (2 * SQUARE_INPUT_BITS).min(STREAM_BITS + 2 * wanted.spare_bits);
@@ -199,7 +225,9 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
                 within(exact - MAX_SQUARE_SHIFT as i32, shared(t, spare).min(fit(t, widest, spare)), exact)?
             }
             RealOp::Relu(input)
+            | RealOp::Pieces(input, _)
             | RealOp::MaxPool(input, _)
+            | RealOp::MinPool(input, _)
             | RealOp::Flatten(input)
             | RealOp::Interleave(input, _)
             | RealOp::Resize(input, _) => scales[*input],

@@ -121,9 +121,9 @@ fn block_energies(values: &[f32], [d, h, w]: [usize; 3]) -> Vec<f32> {
 }
 
 impl Input {
-    /// Of one volume or more, each `[channels, D, H, W]`; `None` without any.
-    pub fn of<'a>(volumes: impl IntoIterator<Item = &'a [f32]>, dims: [usize; 3]) -> Option<Self> {
-        let all: Vec<Statistics> = volumes.into_iter().map(|v| Statistics::of(v, dims)).collect();
+    /// Of one volume or more, each `[channels, D, H, W]` with its D, H, W; `None` without any.
+    pub fn of<'a>(volumes: impl IntoIterator<Item = (&'a [f32], [usize; 3])>) -> Option<Self> {
+        let all: Vec<Statistics> = volumes.into_iter().map(|(v, dims)| Statistics::of(v, dims)).collect();
         all.first()?;
         let range = |i: usize| {
             let each = all.iter().map(|s| s.0[i]);
@@ -224,7 +224,7 @@ mod tests {
     fn what_was_seen_is_no_difference_and_more_of_it_is() {
         let dims = [8, 12, 20];
         let seen = [noise(1920, 1.0), noise(1920, 1.1)];
-        let input = Input::of(seen.iter().map(|v| &v[..]), dims).expect("volumes");
+        let input = Input::of(seen.iter().map(|v| (&v[..], dims))).expect("volumes");
         assert!(seen.iter().all(|v| input.differences(v, dims).is_empty()));
         assert!(input.differences(&noise(1920, 1.05), dims).is_empty());
         let louder = input.differences(&noise(1920, 2.0), dims);

@@ -28,8 +28,8 @@ fn free(lowered: &Lowered) -> Vec<bool> {
     let mut fixed = vec![false; lowered.streams.len()];
     fixed[lowered.logits] = true;
     for step in lowered.steps.iter().rev().filter(|s| !matches!(s.op, RealOp::Linear(_))) {
-        // The phases of a channel share what the channel has.
-        if let RealOp::Interleave(input, _) = step.op {
+        // The phases of a channel share what the channel has; thresholds are the same for all channels.
+        if let RealOp::Interleave(input, _) | RealOp::Pieces(input, _) = step.op {
             fixed[input] = true;
         }
         if let (true, Some(input)) = (fixed[step.output], handed_on(&step.op)) {
@@ -46,10 +46,11 @@ fn free(lowered: &Lowered) -> Vec<bool> {
 /// The stream whose channel bits a step hands on, and how often it multiplies them.
 fn handed_on(op: &RealOp) -> Option<(TensorId, i32)> {
     match *op {
-        RealOp::Linear(_) | RealOp::Interleave(..) => None,
+        RealOp::Linear(_) | RealOp::Interleave(..) | RealOp::Pieces(..) => None,
         RealOp::Square(input) => Some((input, 2)),
         RealOp::Relu(input)
         | RealOp::MaxPool(input, _)
+        | RealOp::MinPool(input, _)
         | RealOp::AvgPool(input, _)
         | RealOp::Flatten(input)
         | RealOp::Resize(input, _) => Some((input, 1)),

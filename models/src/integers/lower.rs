@@ -11,7 +11,8 @@ use std::collections::{HashMap, HashSet};
 use super::program::TensorId;
 use crate::budget::Spent;
 use crate::error::{Error, Result};
-use crate::network::{self, Activation, LinearKind, Network, Node, Op, Output, Scale};
+use crate::format::graph::Function;
+use crate::network::{self, Activation, LinearKind, Network, Node, Op, Output, Piece, Scale};
 use crate::plain::kernels;
 
 /// The most channels for which an identity convolution is put in.
@@ -43,7 +44,10 @@ pub(crate) enum RealOp {
     Linear(RealLinear),
     Square(TensorId),
     Relu(TensorId),
+    /// Polynomials on pieces of the line.
+    Pieces(TensorId, Vec<Piece>),
     MaxPool(TensorId, [usize; 3]),
+    MinPool(TensorId, [usize; 3]),
     /// Sums over windows, divided by the power of two at or below a window's volume.
     AvgPool(TensorId, [usize; 3]),
     Flatten(TensorId),
@@ -102,13 +106,22 @@ impl Virtual {
     }
 }
 
+/// What becomes of activations, and with it what kind of run the program is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activations {
+    /// A leaky ReLU becomes a ReLU and coefficients of the next layer: for comparisons and transfers.
+    Folded,
+    /// It stays one function, for runs that take any function in one step; those may reveal scores.
+    Whole,
+}
+
 /// Lowers a network.
 ///
 /// # Errors
 /// [`Error::Model`] for scores that are to be revealed, and for what asks for too much.
-pub(crate) fn lower(network: &Network) -> Result<Lowered> {
+pub(crate) fn lower(network: &Network, activations: Activations) -> Result<Lowered> {
     let name = &network.output_name;
-    if network.output == Output::Scores {
+    if network.output == Output::Scores && activations == Activations::Folded {
         let found = "\"scores\", which is not yet supported on shares";
         return Err(Error::Model(format!("reveal: found {found}, expected \"labels\"")));
     }
@@ -127,6 +140,7 @@ pub(crate) fn lower(network: &Network) -> Result<Lowered> {
         steps: Vec::new(),
         done: HashMap::new(),
         spent: Spent::default(),
+        whole: activations == Activations::Whole,
     };
     let mut values: Vec<Virtual> = Vec::with_capacity(network.nodes.len());
     for (at, node) in network.nodes.iter().enumerate() {
@@ -149,6 +163,8 @@ struct Lowering {
     /// Streams already pooled or flattened by a node.
     done: HashMap<(usize, TensorId), TensorId>,
     spent: Spent,
+    /// Activations stay whole.
+    whole: bool,
 }
 
 impl Lowering {
@@ -171,13 +187,24 @@ impl Lowering {
                 let op = RealOp::Interleave(phases, *factor);
                 Virtual::of(self.push(node.name.clone(), op, channels, dims)?, channels)
             }
-            Op::Activation(Activation::LeakyRelu { slopes }) => self.leaky(node, inputs[0], slopes)?,
+            Op::Activation(Activation::LeakyRelu { slopes }) => match slopes.first() {
+                Some(slope) if self.whole && slopes.iter().all(|s| s == slope) => {
+                    let pieces = Function::LeakyRelu.pieces(f64::from(*slope)).expect("in pieces");
+                    self.pieces(node, inputs[0], &pieces)?
+                }
+                _ => self.leaky(node, inputs[0], slopes)?,
+            },
             Op::Activation(Activation::Square) => self.each_term(node, inputs[0], RealOp::Square)?,
             Op::Activation(Activation::Relu) => self.each_term(node, inputs[0], RealOp::Relu)?,
+            Op::Activation(Activation::Pieces(pieces)) => self.pieces(node, inputs[0], pieces)?,
             Op::Activation(Activation::Quadratic { a, b, c }) => self.quadratic(node, inputs[0], [a, b, c])?,
             Op::MaxPool(window) => {
                 let value = self.comparable(&node.name, inputs[0], grid)?;
                 self.apply(node, &value, |s| RealOp::MaxPool(s, *window))?
+            }
+            Op::MinPool(window) => {
+                let value = self.comparable(&node.name, inputs[0], grid)?;
+                self.apply(node, &value, |s| RealOp::MinPool(s, *window))?
             }
             Op::AvgPool(window) => self.avg_pool(at, node, inputs[0], *window)?,
             Op::Flatten => self.flatten(at, node, inputs[0])?,
@@ -282,7 +309,9 @@ impl Lowering {
     fn is_narrow(&self, stream: TensorId) -> bool {
         // Stream 0 is the input; each step writes the next.
         match stream.checked_sub(1).map(|at| &self.steps[at].op) {
-            Some(RealOp::Linear(_) | RealOp::Relu(_) | RealOp::MaxPool(..)) => true,
+            Some(
+                RealOp::Linear(_) | RealOp::Relu(_) | RealOp::Pieces(..) | RealOp::MaxPool(..) | RealOp::MinPool(..),
+            ) => true,
             Some(&(RealOp::Flatten(from) | RealOp::Interleave(from, _) | RealOp::Resize(from, _))) => {
                 self.is_narrow(from)
             }
@@ -303,6 +332,11 @@ impl Lowering {
     fn each_term(&mut self, node: &Node, value: &Virtual, op: fn(TensorId) -> RealOp) -> Result<Virtual> {
         let value = self.comparable(&node.name, value, node.shape.dims)?;
         self.apply(node, &value, op)
+    }
+
+    fn pieces(&mut self, node: &Node, value: &Virtual, pieces: &[Piece]) -> Result<Virtual> {
+        let value = self.comparable(&node.name, value, node.shape.dims)?;
+        self.apply(node, &value, |s| RealOp::Pieces(s, pieces.to_vec()))
     }
 
     /// relu(x)·(1 - slope) + x·slope: the streams of x join those that are rectified.

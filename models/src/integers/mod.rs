@@ -2,6 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`pieces`] | activations piece by piece |
 //! | [`program`] | the integer program that both the reference and the protocol execute |
 //! | `lower` | from a network to steps on streams: concatenations and coefficients are folded away |
 //! | `equalise` | powers of two on channels, so that they share one scale |
@@ -17,6 +18,7 @@ pub mod calibrate;
 pub mod calibration;
 mod equalise;
 pub(crate) mod lower;
+pub mod pieces;
 pub mod program;
 pub mod quantize;
 pub mod scales;

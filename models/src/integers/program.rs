@@ -10,7 +10,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::pieces::Pieces;
+use crate::error::{Error, Result};
 use crate::network::LinearKind;
+use crate::windows::{MAX_SUM_BITS, SCORE_BITS, Windows};
 
 /// The most elements all tensors may have together (8 GiB of shares, were they all alive).
 pub const MAX_TOTAL_ELEMENTS: usize = 1 << 31;
@@ -66,7 +69,7 @@ impl TensorInfo {
 pub struct Program {
     /// All tensors; each but the input is written by exactly one step, before it is read.
     pub tensors: Vec<TensorInfo>,
-    /// In order of execution; the last is the only [`Step::Argmax`].
+    /// In order of execution; the last alone is [`Step::Argmax`] or [`Step::Blend`].
     pub steps: Vec<Step>,
     /// The client's prepared and quantised volume.
     pub input: TensorId,
@@ -138,6 +141,28 @@ pub enum Step {
         /// |x| < 2^(bits-1).
         bits: u32,
     },
+    /// A function of each element, piece by piece.
+    Activation {
+        /// The layer.
+        name: String,
+        /// Read.
+        input: TensorId,
+        /// Written, at the input's scale.
+        output: TensorId,
+        /// The function of the input's integers.
+        pieces: Pieces,
+    },
+    /// Minimum over windows, which don't overlap.
+    MinPool {
+        /// The layer.
+        name: String,
+        /// Read.
+        input: TensorId,
+        /// Written, at the input's scale.
+        output: TensorId,
+        /// Window along D, H, W; divides the input's dims.
+        window: [usize; 3],
+    },
     /// The same values, each a channel of its own, in the order C, D, H, W: the tensor's own.
     Flatten {
         /// The layer.
@@ -168,6 +193,18 @@ pub enum Step {
         output: TensorId,
         /// Along D, H, W.
         factor: [usize; 3],
+    },
+    /// All steps before run on each window of a larger input; their scores are summed, weighed by public numbers, and
+    /// the label of the largest sum, the lowest of a tie, goes to the client.
+    Blend {
+        /// The layer.
+        name: String,
+        /// The scores of a window, [`Program::logits`].
+        input: TensorId,
+        /// |sum| < 2^(bits-1).
+        bits: u32,
+        /// The windows.
+        windows: Windows,
     },
 }
 
@@ -221,7 +258,10 @@ impl Step {
             | Step::Flatten { name, .. }
             | Step::Interleave { name, .. }
             | Step::Resize { name, .. }
-            | Step::Argmax { name, .. } => name,
+            | Step::Activation { name, .. }
+            | Step::MinPool { name, .. }
+            | Step::Argmax { name, .. }
+            | Step::Blend { name, .. } => name,
         }
     }
 
@@ -237,7 +277,10 @@ impl Step {
             Step::Flatten { .. } => "flatten",
             Step::Interleave { .. } => "interleave",
             Step::Resize { .. } => "resize",
+            Step::Activation { .. } => "activation",
+            Step::MinPool { .. } => "min_pool",
             Step::Argmax { .. } => "argmax",
+            Step::Blend { .. } => "blend",
         }
     }
 
@@ -252,7 +295,10 @@ impl Step {
             | Step::Flatten { input, .. }
             | Step::Interleave { input, .. }
             | Step::Resize { input, .. }
-            | Step::Argmax { input, .. } => std::slice::from_ref(input),
+            | Step::Activation { input, .. }
+            | Step::MinPool { input, .. }
+            | Step::Argmax { input, .. }
+            | Step::Blend { input, .. } => std::slice::from_ref(input),
         }
     }
 
@@ -266,8 +312,10 @@ impl Step {
             | Step::AvgPool { output, .. }
             | Step::Flatten { output, .. }
             | Step::Interleave { output, .. }
-            | Step::Resize { output, .. } => Some(*output),
-            Step::Argmax { .. } => None,
+            | Step::Resize { output, .. }
+            | Step::Activation { output, .. }
+            | Step::MinPool { output, .. } => Some(*output),
+            Step::Argmax { .. } | Step::Blend { .. } => None,
         }
     }
 }
@@ -282,12 +330,65 @@ impl Program {
         last
     }
 
+    /// The windows that the steps run on, where they do.
+    pub fn windows(&self) -> Option<&Windows> {
+        match self.steps.last() {
+            Some(Step::Blend { windows, .. }) => Some(windows),
+            _ => None,
+        }
+    }
+
+    /// How often the steps run, the last excepted.
+    pub fn passes(&self) -> usize {
+        self.windows().map_or(1, Windows::count)
+    }
+
+    /// How often any step runs: all but the last in each pass, the last once for each slab of windows.
+    pub fn executions(&self) -> usize {
+        let slabs = self.windows().map_or(1, |windows| windows.starts[0].len());
+        (self.steps.len() - 1) * self.passes() + slabs
+    }
+
+    /// D, H, W of the input that is labelled.
+    pub fn grid(&self) -> [usize; 3] {
+        self.windows().map_or(self.tensors[self.input].dims, |windows| windows.grid)
+    }
+
+    /// How many voxels get a label: one where there is a class for all of the input.
+    pub fn labelled(&self) -> usize {
+        self.windows().map_or(self.tensors[self.logits].voxels(), |windows| windows.grid.iter().product())
+    }
+
+    /// Channels of the input.
+    pub fn channels(&self) -> usize {
+        self.tensors[self.input].channels
+    }
+
+    /// The same network on windows of the input's size.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where sums of its scores would be too wide.
+    pub(crate) fn blended(mut self, windows: Windows) -> Result<Self> {
+        let bits = self.tensors[self.logits].bits + windows.weight_bits();
+        if bits > MAX_SUM_BITS {
+            let (found, more) = (self.tensors[self.logits].bits, windows.weight_bits());
+            return Err(Error::Model(format!(
+                "quantization.argmax_bits: found scores of {found} bits, to which windows add {more}, expected at most \
+                 {MAX_SUM_BITS} in all: `blindvox calibrate` makes them {SCORE_BITS}"
+            )));
+        }
+        if let Some(last) = self.steps.last_mut() {
+            *last = Step::Blend { name: last.name().to_owned(), input: self.logits, bits, windows };
+        }
+        Ok(self)
+    }
+
     /// Whether there is one class for all of the input, in the place of a label for each voxel.
     pub fn gives_class(&self) -> bool {
         self.tensors[self.logits].voxels() == 1
     }
 
-    /// Multiply-adds of all linear steps, zero padding included.
+    /// Multiply-adds of all linear steps, in all passes, zero padding included.
     pub fn multiply_adds(&self) -> u64 {
         let cost = |linear: &Linear| {
             // Each output of a convolution meets all weights, each input of a transposed one.
@@ -295,7 +396,8 @@ impl Program {
             let voxels = self.tensors[grid].voxels();
             (voxels * linear.kind.volume() * linear.in_channels * linear.out_channels) as u64
         };
-        self.steps.iter().map(|s| if let Step::Linear(linear) = s { cost(linear) } else { 0 }).sum()
+        let pass: u64 = self.steps.iter().map(|s| if let Step::Linear(linear) = s { cost(linear) } else { 0 }).sum();
+        pass * self.passes() as u64
     }
 
     /// The program as the client knows it: shapes, scales and shifts, no weights, biases or calibrated ranges.

@@ -6,7 +6,8 @@
 //! 2^30 and every weight fits its width. The truncation takes A - e' bits off, where e' is the output's scale.
 
 use super::equalise::{channel_bits, equalised};
-use super::lower::{Lowered, RealLinear, RealOp, Stream};
+use super::lower::{Lowered, RealLinear, RealOp, RealStep, Stream};
+use super::pieces::Pieces;
 use super::program::{Linear, MIN_SPARE_BITS, Program, Step, TensorId, TensorInfo};
 use super::scales::{
     ACCUMULATOR_BITS, MAX_BITS, MAX_LINEAR_SHIFT, MAX_SCALE, MAX_SQUARE_SHIFT, Quantization, SQUARE_INPUT_BITS,
@@ -16,6 +17,10 @@ use crate::error::{Error, Result};
 
 /// The largest sum of |weight| of an output channel: times 2^(MAX_BITS-1) it stays below 2^53.
 const MAX_WEIGHT_SUM: u64 = 1 << 26;
+
+/// The most bits that are taken off an accumulator on the way into a polynomial: beyond 16 a square mod 2^32 of what
+/// wraps would not vanish.
+const MAX_SQUARED_SHIFT: u32 = 16;
 
 /// The largest scale at which `max_abs` stays below 2^bits.
 pub(crate) fn largest_scale(max_abs: f64, bits: i32) -> i32 {
@@ -69,14 +74,14 @@ pub(crate) fn required_bits(lowered: &Lowered, quantization: &Quantization) -> V
     for step in lowered.steps.iter().rev() {
         match step.op {
             RealOp::Square(input) => narrow(&mut bits[input], SQUARE_INPUT_BITS),
-            RealOp::Relu(input) | RealOp::MaxPool(input, _) => {
+            RealOp::Relu(input) | RealOp::MaxPool(input, _) | RealOp::MinPool(input, _) => {
                 let to = bits[step.output].unwrap_or(STREAM_BITS).min(quantization.relu_bits);
                 narrow(&mut bits[input], to);
             }
             RealOp::Flatten(input) | RealOp::Interleave(input, _) | RealOp::Resize(input, _) => {
                 bits[step.output].into_iter().for_each(|to| narrow(&mut bits[input], to));
             }
-            RealOp::Linear(_) | RealOp::AvgPool(..) => {}
+            RealOp::Linear(_) | RealOp::AvgPool(..) | RealOp::Pieces(..) => {}
         }
     }
     bits
@@ -181,6 +186,19 @@ impl Builder<'_> {
                 let bits = self.same_scale(&name, input, output, 0)?;
                 (Step::MaxPool { name, input, output, window, bits }, bits)
             }
+            RealOp::MinPool(input, window) => {
+                let bits = self.same_scale(&name, input, output, 0)?;
+                (Step::MinPool { name, input, output, window }, bits)
+            }
+            RealOp::Pieces(input, ref real) => {
+                let bits = self.same_scale(&name, input, output, 0)?;
+                let info = &self.tensors[input];
+                let pieces = Pieces::new(&name, real, info.scale_bits, info.limit())?;
+                (
+                    Step::Activation { name, input, output, pieces },
+                    bits.max(info.scale_bits.max(0) as u32 + 5).min(MAX_BITS),
+                )
+            }
             RealOp::AvgPool(input, window) => {
                 let volume = window.iter().product::<usize>();
                 let bits = self.same_scale(&name, input, output, volume.ilog2())?;
@@ -218,7 +236,10 @@ impl Builder<'_> {
         let &Scale { max_abs, scale_bits, .. } = self.scales[output];
         let scale_of = |t: TensorId| self.tensors[t].scale_bits;
         let scale = accumulator_scale(linear, self.lowered, self.quantization, max_abs, scale_of);
-        let shift = Self::shift(name, scale, scale_bits, MAX_LINEAR_SHIFT)?;
+        let in_pieces = |s: &RealStep| matches!(s.op, RealOp::Pieces(input, _) if input == output);
+        let most = if self.lowered.steps.iter().any(in_pieces) { MAX_SQUARED_SHIFT } else { MAX_LINEAR_SHIFT };
+        let scale = if most < MAX_LINEAR_SHIFT { scale.min(scale_bits + most as i32) } else { scale };
+        let shift = Self::shift(name, scale, scale_bits, most)?;
         let top = 2f64.powi(self.quantization.weight_bits as i32 - 1) - 1.0;
         let taps = linear.kind.volume();
         let mut gains = Vec::with_capacity(linear.in_channels * taps);

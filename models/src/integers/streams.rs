@@ -14,6 +14,12 @@ pub(crate) fn streams(lowered: &Lowered, input: &[f32]) -> Vec<Vec<f32>> {
             RealOp::Square(t) => values[*t].iter().map(|x| x * x).collect(),
             RealOp::Relu(t) => values[*t].iter().map(|x| x.max(0.0)).collect(),
             RealOp::MaxPool(t, window) => kernels::pool(&values[*t], dims(*t), *window, f32::NEG_INFINITY, f32::max),
+            RealOp::MinPool(t, window) => kernels::pool(&values[*t], dims(*t), *window, f32::INFINITY, f32::min),
+            RealOp::Pieces(t, pieces) => {
+                let of =
+                    |&x: &f32| pieces.iter().find(|p| p.holds(x.into())).map_or(f32::NAN, |p| p.at(x.into()) as f32);
+                values[*t].iter().map(of).collect()
+            }
             RealOp::Flatten(t) => values[*t].clone(),
             RealOp::Interleave(t, factor) => kernels::interleave(&values[*t], dims(*t), *factor, dims(step.output)),
             RealOp::Resize(t, factor) => kernels::repeat(&values[*t], dims(*t), *factor),

@@ -2,6 +2,7 @@
 
 use super::kernels;
 use crate::network::{Activation, Linear, Network, NodeId, Op, Scale};
+use crate::windows::{self, Windows};
 
 /// What the float network says about one input.
 #[derive(Clone, Debug)]
@@ -18,6 +19,26 @@ pub struct FloatRun {
 /// If `input` hasn't the input's size.
 pub fn run(network: &Network, input: &[f32]) -> FloatRun {
     run_watched(network, input, |_, _| {})
+}
+
+/// Runs a network on a prepared input in one pass, or on each window of a larger one, whose scores are blended.
+///
+/// # Panics
+/// If `input` hasn't the size of the input, or of the windows' grid.
+pub fn run_in(network: &Network, windows: Option<&Windows>, input: &[f32]) -> FloatRun {
+    let Some(windows) = windows else { return run(network, input) };
+    let (classes, voxels) = (network.classes(), windows.voxels(windows.grid[0]));
+    assert_eq!(input.len(), network.input().channels * voxels, "the size of the network's input");
+    let mut all = FloatRun { logits: vec![0.0; classes * voxels], labels: Vec::with_capacity(voxels) };
+    let done = |sums: Vec<f32>| {
+        let (from, rows) = (all.labels.len(), sums.len() / classes);
+        all.labels.extend(kernels::argmax(&sums, classes));
+        let to = all.logits.chunks_exact_mut(voxels).zip(sums.chunks_exact(rows));
+        to.for_each(|(to, class)| to[from..from + rows].copy_from_slice(class));
+    };
+    let add = |sum: &mut f32, weight: u32, score: f32| *sum += weight as f32 * score;
+    windows::run(windows, input, (classes, 0.0), add, |patch: Vec<f32>| run(network, &patch).logits, done);
+    all
 }
 
 /// As [`run`], and shows each node with the values of its first input before it is computed; the input itself excepted.
@@ -67,11 +88,16 @@ fn value(network: &Network, at: NodeId, values: &[Vec<f32>]) -> Vec<f32> {
             let of = |(i, &x): (usize, &f32)| (a[i / voxels] * x + b[i / voxels]) * x + c[i / voxels];
             input.iter().enumerate().map(of).collect()
         }
+        Op::Activation(Activation::Pieces(pieces)) => {
+            let of = |&x: &f32| pieces.iter().find(|p| p.holds(x.into())).map_or(f32::NAN, |p| p.at(x.into()) as f32);
+            input.iter().map(of).collect()
+        }
         Op::AvgPool(window) => {
             let share = 1.0 / window.iter().product::<usize>() as f32;
             kernels::pool(input, dims, *window, 0.0, |a, b| a + b).into_iter().map(|v| v * share).collect()
         }
         Op::MaxPool(window) => kernels::pool(input, dims, *window, f32::NEG_INFINITY, f32::max),
+        Op::MinPool(window) => kernels::pool(input, dims, *window, f32::INFINITY, f32::min),
         Op::Add => {
             let mut sum = input.clone();
             for &other in &node.inputs[1..] {

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::kernels;
 use crate::integers::program::{Linear, Program, Step, TensorId};
+use crate::windows::{self, Windows};
 
 /// How a shift rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +38,21 @@ pub struct RangeReport {
 /// The result of a run.
 #[derive(Clone, Debug)]
 pub struct PlainRun {
-    /// Scores, `[classes, D, H, W]`, at the scale of [`Program::logits`].
+    /// Scores, `[classes, D, H, W]`, at the scale of [`Program::logits`]; in windows the weighted sums of those of all
+    /// windows.
     pub logits: Vec<i32>,
-    /// The label of each voxel of the scores' grid; on a grid of one element the class.
+    /// The label of each voxel of [`Program::grid`]; on a grid of one element the class.
     pub labels: Vec<u8>,
     /// One entry per tensor.
     pub ranges: Vec<RangeReport>,
+}
+
+impl RangeReport {
+    /// Takes another run's report of the same tensor in.
+    pub fn join(&mut self, other: &Self) {
+        self.max_abs = self.max_abs.max(other.max_abs);
+        self.overflows += other.overflows;
+    }
 }
 
 impl PlainRun {
@@ -52,20 +62,57 @@ impl PlainRun {
     }
 }
 
-/// Runs a program on the integers of its input.
+/// Runs a program on the integers of its input, `[channels, D, H, W]` of [`Program::grid`].
 ///
 /// # Panics
-/// If `input` hasn't the size of the input tensor.
+/// If `input` hasn't the size of the input.
 pub fn run(program: &Program, input: &[i32], rounding: Rounding) -> PlainRun {
-    execute(program, input, rounding, false).0
+    match program.windows() {
+        None => execute(program, input, rounding, false).0,
+        Some(windows) => blended(program, windows, input, rounding),
+    }
 }
 
-/// As [`run`], and keeps the values of all tensors, by [`TensorId`].
+/// As [`run`] in one pass, and keeps the values of all tensors, by [`TensorId`].
 ///
 /// # Panics
 /// If `input` hasn't the size of the input tensor.
 pub fn run_with_trace(program: &Program, input: &[i32], rounding: Rounding) -> (PlainRun, Vec<Vec<i32>>) {
     execute(program, input, rounding, true)
+}
+
+/// Window by window.
+fn blended(program: &Program, windows: &Windows, input: &[i32], rounding: Rounding) -> PlainRun {
+    let (classes, voxels) = (program.classes, windows.voxels(windows.grid[0]));
+    assert_eq!(input.len(), program.channels() * voxels, "the size of the program's input");
+    let mut all =
+        PlainRun { logits: vec![0; classes * voxels], labels: Vec::with_capacity(voxels), ranges: Vec::new() };
+    let (mut ranges, mut pass) = (Vec::<RangeReport>::new(), 0);
+    let scores = |patch: Vec<i32>| {
+        let rounding = match rounding {
+            Rounding::Nearest => Rounding::Nearest,
+            Rounding::Shares(seed) => Rounding::Shares(mix(seed ^ pass)),
+        };
+        pass += 1;
+        let run = execute(program, &patch, rounding, false).0;
+        if ranges.is_empty() {
+            ranges = run.ranges;
+        } else {
+            ranges.iter_mut().zip(&run.ranges).for_each(|(all, one)| all.join(one));
+        }
+        run.logits
+    };
+    // No sum leaves 31 bits, as the program was checked for.
+    let add = |sum: &mut i32, weight: u32, score: i32| *sum = sum.wrapping_add(score.wrapping_mul(weight as i32));
+    let done = |sums: Vec<i32>| {
+        let (from, rows) = (all.labels.len(), sums.len() / classes);
+        all.labels.extend(kernels::argmax(&sums, classes));
+        let to = all.logits.chunks_exact_mut(voxels).zip(sums.chunks_exact(rows));
+        to.for_each(|(to, class)| to[from..from + rows].copy_from_slice(class));
+    };
+    windows::run(windows, input, (classes, 0), add, scores, done);
+    all.ranges = ranges;
+    all
 }
 
 fn execute(program: &Program, input: &[i32], rounding: Rounding, keep: bool) -> (PlainRun, Vec<Vec<i32>>) {
@@ -119,6 +166,11 @@ pub fn before_shift(program: &Program, step: &Step, inputs: &[&[i32]]) -> (Vec<i
             let maxima = kernels::pool(inputs[0], dims(input), *window, i32::MIN, i32::max);
             (maxima.into_iter().map(wide).collect(), 0)
         }
+        Step::MinPool { input, window, .. } => {
+            let minima = kernels::pool(inputs[0], dims(input), *window, i32::MAX, i32::min);
+            (minima.into_iter().map(wide).collect(), 0)
+        }
+        Step::Activation { pieces, .. } => (inputs[0].par_iter().map(|&x| pieces.apply(wide(x))).collect(), 0),
         Step::AvgPool { input, window, .. } => {
             let values: Vec<i64> = inputs[0].iter().map(|&v| wide(v)).collect();
             (kernels::pool(&values, dims(input), *window, 0, |a, b| a + b), 0)
@@ -132,7 +184,7 @@ pub fn before_shift(program: &Program, step: &Step, inputs: &[&[i32]]) -> (Vec<i
             let values = kernels::repeat(inputs[0], dims(input), *factor);
             (values.into_iter().map(wide).collect(), 0)
         }
-        Step::Argmax { .. } => panic!("an argmax has labels, not values"),
+        Step::Argmax { .. } | Step::Blend { .. } => panic!("the last step has labels, not values"),
     }
 }
 

@@ -106,18 +106,26 @@ impl Way {
 
 /// All ways to store a scan give the network the same input and the world the same labels.
 fn same_in_all_ways(keys: Value, dims: [usize; 3], sides: [f64; 3]) {
-    let (_directory, bundle, program) = network(keys);
-    let upright = scan(dims, sides);
-    let prepared = prepare(&bundle, &program, &upright);
+    let (_directory, bundle, _) = network(keys);
+    same_for(&bundle, dims, sides);
+}
+
+/// The labels of a volume on its own grid, and the network's input.
+fn labelled(bundle: &Bundle, volume: &Volume) -> (LabelMap, Prepared) {
+    let (program, prepared) =
+        bundle.job(std::slice::from_ref(volume), Path::new("v.nii")).expect("a volume of the model's kind");
     let labels = plain::run(&program, &prepared.integers, Rounding::Nearest).labels;
-    let expected = prepared.placement.restore(&labels, &upright);
+    (prepared.placement.restore(&labels, volume), prepared)
+}
+
+pub fn same_for(bundle: &Bundle, dims: [usize; 3], sides: [f64; 3]) {
+    let upright = scan(dims, sides);
+    let (expected, prepared) = labelled(bundle, &upright);
     assert!((0..3).all(|l| expected.data.contains(&l)), "all labels occur");
     let (mut ways, seen) = (0, prepared.placement.seen());
     for way in Way::all() {
         let stored = way.store(&upright);
-        let prepared = prepare(&bundle, &program, &stored);
-        let labels = plain::run(&program, &prepared.integers, Rounding::Nearest).labels;
-        let map = prepared.placement.restore(&labels, &stored);
+        let (map, prepared) = labelled(bundle, &stored);
         assert_eq!((map.dims, map.header.affine()), (stored.dims, stored.header.affine()), "{way:?}");
         for at in places(dims) {
             let found = map.data[index(way.place(at, dims), stored.dims)];
@@ -139,6 +147,10 @@ fn same_in_all_ways(keys: Value, dims: [usize; 3], sides: [f64; 3]) {
 #[test]
 fn all_orders_of_axes_give_the_same_labels() {
     same_in_all_ways(json!({}), [9, 6, 11], [1.0, 1.5, 0.8]);
+    // All of it, in one pass and cut to its brighter part.
+    same_in_all_ways(json!({"pad_to": null, "crop": null, "divisor": [4, 4, 4]}), [9, 6, 11], [1.0, 1.5, 0.8]);
+    let bright = json!({"above": 0.9, "margin": 1});
+    same_in_all_ways(json!({"pad_to": null, "crop": bright, "divisor": [4, 4, 8]}), [7, 6, 9], [1.0, 1.5, 0.8]);
 }
 
 #[test]

@@ -11,7 +11,9 @@ mod networks;
 mod onnx;
 mod ranges;
 mod tables;
+mod training;
 mod volumes;
+mod windows;
 
 use std::path::{Path, PathBuf};
 

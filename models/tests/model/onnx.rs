@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use blindvox_models::data::nifti::{Header, Volume};
-use blindvox_models::format::npy::Array;
+use blindvox_models::data::npy::Array;
 use blindvox_models::format::onnx::{Imported, Options, SUPPORTED, import};
 use blindvox_models::{Bundle, Result, calibrate};
 

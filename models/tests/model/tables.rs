@@ -17,7 +17,7 @@ use crate::shared_data;
 fn read(folder: &Path, text: &str) -> Result<Vec<Vec<f32>>, String> {
     let path = folder.join("rows.csv");
     std::fs::write(&path, text).expect("a write");
-    Bundle::load(folder).expect("well formed").inputs(&path).map_err(|e| {
+    Bundle::load(folder).expect("well formed").inputs(&path).map(|inputs| inputs.values).map_err(|e| {
         assert!(matches!(e, Error::Input(_)), "{e}");
         e.to_string()
     })
@@ -65,7 +65,8 @@ fn wrong_tables_are_refused_by_row_and_column() {
         let message = read(folder, text).expect_err("a refusal");
         assert!(message.contains("rows.csv: ") && parts.iter().all(|p| message.contains(p)), "{message}: {parts:?}");
     }
-    let missing = Bundle::load(folder).expect("well formed").inputs(&folder.join("none.csv")).expect_err("no file");
+    let missing =
+        Bundle::load(folder).expect("well formed").inputs(&folder.join("none.csv")).map(drop).expect_err("no file");
     assert!(matches!(missing, Error::Io { .. }), "{missing}");
 }
 
@@ -183,7 +184,7 @@ fn a_trained_network_gives_its_recorded_scores_and_labels_real_rows() {
 
     let agreement = calibrate(&mut bundle, std::slice::from_ref(&table)).expect("a calibration").remove(0);
     let program = bundle.program().expect("a calibrated bundle");
-    let inputs = bundle.inputs(&table).expect("its own table");
+    let inputs = bundle.inputs(&table).expect("its own table").values;
     let truth = rows.lines().map(|row| row.trim().rsplit(',').next().expect("a label").parse::<u8>().expect("a label"));
     let label = |input: &Vec<f32>| {
         let run = plain::run(&program, &quantize_input(input, &program.tensors[program.input]), Rounding::Nearest);

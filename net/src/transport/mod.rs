@@ -4,15 +4,20 @@
 //! |---|---|
 //! | [`queue`] | a queue bounded in bytes, the only thing a channel waits on |
 //! | [`local`] | both parties in one process: buffers are handed over, not copied |
-//! | [`tcp`] | length-framed messages over a socket, one thread a direction |
+//! | [`frame`] | what messages look like on a wire, and what else passes there |
+//! | [`tcp`] | frames over a socket, one thread a direction |
+//! | `tls` | what makes such a connection secret, and its ends known (feature `tls`) |
 //! | [`pace`] | how slowly a peer may read |
 //! | [`recycle`] | buffers that serve again |
 
+pub mod frame;
 pub mod local;
 pub mod pace;
 pub mod queue;
 pub mod recycle;
 pub mod tcp;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::recycle;
 use crate::error::{Error, Result};
+use crate::refusal::Refusal;
 
 /// Bytes that may wait in one direction before the sender blocks. One message is always let in.
 pub const CAPACITY: usize = 48 << 20;
@@ -19,12 +20,38 @@ pub struct Message {
     pub bytes: Vec<u8>,
 }
 
+/// Why no more messages pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// In words; messages queued before it are still delivered.
+    Closed(String),
+    /// The run was given up; what is queued is of no use.
+    Cancelled,
+    /// A refusal; what is queued is of no use.
+    Refused(Refusal),
+}
+
+impl End {
+    fn is_abort(&self) -> bool {
+        !matches!(self, Self::Closed(_))
+    }
+}
+
+impl From<End> for Error {
+    fn from(end: End) -> Self {
+        match end {
+            End::Closed(why) => Self::Connection(why),
+            End::Cancelled => Self::Cancelled,
+            End::Refused(refusal) => Self::Refused(refusal),
+        }
+    }
+}
+
 #[derive(Default)]
 struct State {
     messages: VecDeque<Message>,
     bytes: usize,
-    /// Why no more will come; messages queued before it are still delivered.
-    closed: Option<String>,
+    end: Option<End>,
 }
 
 struct Shared {
@@ -49,10 +76,17 @@ impl Shared {
         self.state.lock().unwrap_or_else(|e| e.into_inner()).messages.is_empty()
     }
 
-    fn close(&self, why: &str) {
+    /// The first end stands, but that an abort takes the place of a close.
+    fn end(&self, end: End) {
         let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
-        state.closed.get_or_insert_with(|| why.to_owned());
+        if state.end.as_ref().is_none_or(|before| end.is_abort() && !before.is_abort()) {
+            state.end = Some(end);
+        }
         self.changed.notify_all();
+    }
+
+    fn close(&self, why: &str) {
+        self.end(End::Closed(why.to_owned()));
     }
 }
 
@@ -62,8 +96,8 @@ impl Pusher {
         let deadline = Instant::now() + timeout;
         let mut state = self.0.state.lock().unwrap_or_else(|e| e.into_inner());
         loop {
-            if let Some(why) = &state.closed {
-                return Err(Error::Connection(why.clone()));
+            if let Some(end) = &state.end {
+                return Err(end.clone().into());
             }
             if state.bytes == 0 || state.bytes + message.bytes.len() <= CAPACITY {
                 break;
@@ -86,36 +120,76 @@ impl Pusher {
         self.0.close(why);
     }
 
-    /// Closes the queue from elsewhere.
-    pub(super) fn closer(&self) -> Closer {
+    /// An error if the queue has ended.
+    pub(crate) fn check(&self) -> Result<()> {
+        let state = self.0.state.lock().unwrap_or_else(|e| e.into_inner());
+        state.end.clone().map_or(Ok(()), |end| Err(end.into()))
+    }
+
+    /// Ends the queue at once.
+    pub fn end(&self, end: End) {
+        self.0.end(end);
+    }
+
+    /// Ends the queue from elsewhere.
+    pub(crate) fn closer(&self) -> Closer {
         Closer(self.0.clone())
     }
 }
 
-/// What [`Pusher::close`] does, for a thread that doesn't push.
-pub(super) struct Closer(Arc<Shared>);
+/// What a [`Pusher`] does to end its queue, for a thread that doesn't push.
+#[derive(Clone)]
+pub(crate) struct Closer(Arc<Shared>);
 
 impl Closer {
-    pub(super) fn close(&self, why: &str) {
+    pub(crate) fn close(&self, why: &str) {
         self.0.close(why);
     }
+
+    pub(crate) fn end(&self, end: End) {
+        self.0.end(end);
+    }
+}
+
+/// What [`Popper::next`] found.
+pub(crate) enum Next {
+    Message(Message),
+    /// Nothing came in time.
+    Nothing,
+    End(End),
 }
 
 impl Popper {
     /// The next message, waiting at most `timeout`.
     pub fn pop(&self, timeout: Duration) -> Result<Message> {
+        match self.next(timeout) {
+            Next::Message(message) => Ok(message),
+            Next::End(end) => Err(end.into()),
+            Next::Nothing => Err(Error::Connection("timed out: the peer stayed silent".to_owned())),
+        }
+    }
+
+    /// The same, for who has something to do where nothing comes.
+    pub(crate) fn next(&self, timeout: Duration) -> Next {
         let deadline = Instant::now() + timeout;
         let mut state = self.0.state.lock().unwrap_or_else(|e| e.into_inner());
         loop {
+            if let Some(end) = state.end.as_ref().filter(|end| end.is_abort()) {
+                return Next::End(end.clone());
+            }
             if let Some(message) = state.messages.pop_front() {
                 state.bytes -= message.bytes.len();
                 self.0.changed.notify_all();
-                return Ok(message);
+                return Next::Message(message);
             }
-            if let Some(why) = &state.closed {
-                return Err(Error::Connection(why.clone()));
+            if let Some(end) = &state.end {
+                return Next::End(end.clone());
             }
-            state = wait(&self.0, state, deadline, "the peer stayed silent")?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Next::Nothing;
+            }
+            state = self.0.changed.wait_timeout(state, left).unwrap_or_else(|e| e.into_inner()).0;
         }
     }
 
@@ -127,6 +201,11 @@ impl Popper {
     /// Closes the queue with a reason that the pushing end reports.
     pub fn close(&self, why: &str) {
         self.0.close(why);
+    }
+
+    /// Ends the queue from elsewhere.
+    pub(crate) fn closer(&self) -> Closer {
+        Closer(self.0.clone())
     }
 }
 
@@ -180,5 +259,20 @@ mod tests {
         assert!(push.push(message(1), Duration::from_millis(5)).is_err());
         assert_eq!(pop.pop(Duration::ZERO).unwrap().bytes.len(), CAPACITY + 1);
         push.push(message(1), Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn an_abort_overtakes_what_is_queued_and_stands() {
+        let (push, pop) = queue();
+        push.push(message(1), Duration::ZERO).unwrap();
+        push.end(End::Cancelled);
+        push.close("later");
+        assert!(matches!(pop.pop(Duration::ZERO), Err(Error::Cancelled)));
+        assert!(matches!(push.push(message(1), Duration::ZERO), Err(Error::Cancelled)));
+        // A close that came first gives way: its reason is the lesser one.
+        let (push, pop) = queue();
+        push.close("first");
+        push.end(End::Refused(Refusal::new(crate::Code::Busy, "busy")));
+        assert!(matches!(pop.pop(Duration::ZERO), Err(Error::Refused(_))));
     }
 }

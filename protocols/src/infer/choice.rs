@@ -17,6 +17,7 @@ use crate::gc::arithmetic;
 use crate::linear::Plan;
 use crate::ot::LINK_WIDTH;
 use crate::rates::{AND, COT, LABEL, SILENT, WORD};
+use crate::traffic::Bytes;
 
 /// What a link carries.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,8 +70,13 @@ pub fn comparison(program: &Program, plans: &[Plan], ways: &Ways, link: Option<L
 /// For a program that can't be encoded.
 pub fn seconds(program: &Program, plans: &[Plan], ways: &Ways, link: LinkSpeed) -> Result<f64> {
     let bytes = estimate(program, plans, ways, LINK_WIDTH)?.total();
+    Ok(over(link, cpu(program, ways), bytes, flights(program, ways.compare)))
+}
+
+/// Seconds over this link of what takes `cpu` seconds, sends so many bytes and so many flights.
+pub fn over(link: LinkSpeed, cpu: f64, bytes: Bytes, flights: usize) -> f64 {
     let carried = bytes.up.max(bytes.down) as f64 * 8.0 / link.bits_per_second;
-    Ok(cpu(program, ways).max(carried) + flights(program, ways.compare) as f64 * link.round_trip.as_secs_f64() / 2.0)
+    cpu.max(carried) + flights as f64 * link.round_trip.as_secs_f64() / 2.0
 }
 
 /// Comparisons of a step, and their bits.
@@ -79,8 +85,8 @@ fn comparisons(program: &Program, step: &Step) -> Option<(usize, u32)> {
     match step {
         Step::Relu { input, bits, .. } => Some((elements(*input), *bits)),
         Step::MaxPool { input, output, bits, .. } => Some((elements(*input) - elements(*output), bits + 1)),
-        Step::Argmax { input, bits, .. } => {
-            Some((elements(*input) - elements(*input) / program.classes.max(1), bits + 1))
+        Step::Argmax { bits, .. } | Step::Blend { bits, .. } => {
+            Some((program.labelled() * program.classes.saturating_sub(1), bits + 1))
         }
         _ => None,
     }
@@ -92,7 +98,9 @@ fn cpu(program: &Program, ways: &Ways) -> f64 {
         Source::SoftSpoken => COT.ns,
         Source::Silent => SILENT.ns,
     };
-    let compared = program.steps.iter().filter_map(|step| comparisons(program, step)).map(|(n, bits)| {
+    let times = |step: &Step| if step.output().is_some() { program.passes() } else { 1 };
+    let compared = program.steps.iter().filter_map(|step| comparisons(program, step).map(|found| (step, found)));
+    let compared = compared.map(|(step, (n, bits))| {
         let each = match ways.compare {
             Comparison::Transfers => WORD.ns,
             Comparison::SignSelect => AND.ns * f64::from(bits - 1) + LABEL.ns * f64::from(bits),
@@ -100,13 +108,13 @@ fn cpu(program: &Program, ways: &Ways) -> f64 {
                 AND.ns * arithmetic::relu(bits as usize).ands() as f64 + LABEL.ns * f64::from(bits)
             }
         };
-        each * n as f64
+        each * (n * times(step)) as f64
     });
     (compared.sum::<f64>() + each * transfers as f64) * 1e-9
 }
 
-/// One-way latencies: of a layer, where messages are sent a level at a time.
-fn flights(program: &Program, compare: Comparison) -> usize {
+/// One-way latencies of a run: of every layer those of its levels, each sent as a whole.
+pub fn flights(program: &Program, compare: Comparison) -> usize {
     // Comparison and selection of a level.
     let level = match compare {
         Comparison::Transfers => 8,
@@ -120,9 +128,13 @@ fn flights(program: &Program, compare: Comparison) -> usize {
         Step::Relu { .. } => level,
         Step::MaxPool { window, .. } => level * levels(window.iter().product()),
         Step::Argmax { .. } => level * levels(program.classes) + 1,
+        Step::Blend { windows, .. } => (level * levels(program.classes) + 1) * windows.starts[0].len(),
         Step::AvgPool { .. } | Step::Flatten { .. } | Step::Interleave { .. } | Step::Resize { .. } => 0,
+        // Refused before.
+        Step::Activation { .. } | Step::MinPool { .. } => 0,
     };
-    program.steps.iter().map(step).sum()
+    let times = |s: &Step| if s.output().is_some() { program.passes() } else { 1 };
+    program.steps.iter().map(|s| step(s) * times(s)).sum()
 }
 
 #[cfg(test)]

@@ -41,13 +41,17 @@ pub(super) fn transfers(program: &Program, ways: &Ways) -> [usize; 2] {
         Step::AvgPool { output, .. }
         | Step::Flatten { output, .. }
         | Step::Interleave { output, .. }
-        | Step::Resize { output, .. } => provided(*output, 32),
-        Step::Argmax { input, bits, .. } => {
-            let matches = elements(*input) - elements(*input) / program.classes.max(1);
+        | Step::Resize { output, .. }
+        | Step::Activation { output, .. }
+        | Step::MinPool { output, .. } => provided(*output, 32),
+        Step::Argmax { bits, .. } | Step::Blend { bits, .. } => {
+            let matches = program.labelled() * program.classes.saturating_sub(1);
             match_of(bits + 1, 2).map(|n| n * matches)
         }
     };
-    program.steps.iter().map(step).fold(provided(program.input, 32), add)
+    let (last, steps) = program.steps.split_last().expect("a program has a last step");
+    let pass = steps.iter().map(&step).fold(provided(program.input, 32), add);
+    add(pass.map(|n| n * program.passes()), step(last))
 }
 
 fn add(a: [usize; 2], b: [usize; 2]) -> [usize; 2] {

@@ -96,14 +96,19 @@ pub fn estimate(program: &Program, plans: &[Plan], ways: &Ways, width: usize) ->
     let (silent, width) =
         if is_silent { (silent_bytes(program, ways, width), CORRECTED) } else { (Bytes::default(), width) };
     let mut steps = Steps { program, needs: needs(program, nonlinear.reads_low_bits()), nonlinear, width, pairs };
-    let mut plans = plans.iter();
-    let mut first = steps.provided(program.input, 32);
-    let each = program.steps.iter().map(|step| {
-        let linear = if let Step::Linear(_) = step { plans.next() } else { None };
-        let bytes = steps.step(step, linear) + std::mem::take(&mut first);
-        StepBytes { name: step.name().to_owned(), kind: step.kind(), bytes }
-    });
-    Ok(Estimate { setup: setup + garbler + silent, preprocessing: source + ahead, steps: each.collect() })
+    let none = |step: &Step| StepBytes { name: step.name().to_owned(), kind: step.kind(), bytes: Bytes::default() };
+    let mut each: Vec<_> = program.steps.iter().map(none).collect();
+    let last = each.len() - 1;
+    for _ in 0..program.passes() {
+        let mut plans = plans.iter();
+        let mut first = steps.provided(program.input, 32);
+        for (step, sum) in program.steps[..last].iter().zip(&mut each) {
+            let linear = if let Step::Linear(_) = step { plans.next() } else { None };
+            sum.bytes = sum.bytes + steps.step(step, linear) + std::mem::take(&mut first);
+        }
+    }
+    each[last].bytes = steps.step(&program.steps[last], None);
+    Ok(Estimate { setup: setup + garbler + silent, preprocessing: source + ahead, steps: each })
 }
 
 /// A silent transfer is corrected by a bit: what a block width of 128 would take.
@@ -159,10 +164,19 @@ impl Steps<'_> {
             Step::AvgPool { output, .. }
             | Step::Flatten { output, .. }
             | Step::Interleave { output, .. }
-            | Step::Resize { output, .. } => self.provided(*output, 32),
+            | Step::Resize { output, .. }
+            | Step::Activation { output, .. }
+            | Step::MinPool { output, .. } => self.provided(*output, 32),
             Step::Argmax { input, bits, .. } => {
                 let classes = self.program.classes;
                 self.nonlinear.argmax_bytes([elements(*input) / classes, classes], Ring::Pow2(*bits), self.width)
+            }
+            Step::Blend { bits, windows, .. } => {
+                let slab = |at: usize| {
+                    let shape = [windows.voxels(windows.done(at).len()), self.program.classes];
+                    self.nonlinear.argmax_bytes(shape, Ring::Pow2(*bits), self.width)
+                };
+                (0..windows.starts[0].len()).map(slab).sum()
             }
         }
     }

@@ -52,7 +52,7 @@ pub struct Options {
     /// Keep the shares of every tensor for [`super::trace`]. Only for tests: they are secret.
     pub trace: bool,
     /// Keep the shares around this many voxels of each step for [`super::sample`]; 0 keeps none. Only for tests and
-    /// benches.
+    /// benches; none are kept of a run in windows.
     pub samples: usize,
 }
 

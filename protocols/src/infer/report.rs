@@ -19,6 +19,16 @@ pub struct StepCost {
     pub traffic: Traffic,
 }
 
+impl StepCost {
+    /// Takes another account of the same step in.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.time += other.time;
+        self.traffic.sent += other.traffic.sent;
+        self.traffic.received += other.traffic.received;
+        self.traffic.rounds += other.traffic.rounds;
+    }
+}
+
 /// A row of the report.
 #[derive(Clone, Debug, Serialize)]
 pub struct LayerReport {

@@ -10,7 +10,7 @@ use crate::Integers;
 use crate::chain::RowTransform;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly::{Ntt, PolyBatch};
+use crate::poly::{PolyBatch, Rows};
 use crate::ring::{Basis, Modulus};
 
 /// A message polynomial, coefficients in `[0, t)`. Its contents are cleared when dropped.
@@ -91,9 +91,9 @@ impl Plaintext {
     }
 
     /// As a factor: points of the message itself.
-    pub(super) fn factor(&self, params: &Params, device: &Device, basis: &Basis) -> Result<PolyBatch<Ntt>> {
+    pub(super) fn factor(&self, params: &Params, device: &Device, basis: &Basis) -> Result<PolyBatch<Rows>> {
         let t = params.plain_basis().modulus(0);
-        PolyBatch::reduce(device, basis, Integers::One(&self.centred(t)))?.into_ntt()
+        PolyBatch::reduce(device, basis, Integers::One(&self.centred(t)))?.into_rows()
     }
 
     /// What round(Q m / t) is modulo each prime: the values and their factor a prime. (Q m - r) / t with r the residue
@@ -107,10 +107,10 @@ impl Plaintext {
     }
 
     /// As a summand: points of round(Q m / t).
-    pub(super) fn summand(&self, params: &Params, device: &Device, basis: &Basis) -> Result<PolyBatch<Ntt>> {
+    pub(super) fn summand(&self, params: &Params, device: &Device, basis: &Basis) -> Result<PolyBatch<Rows>> {
         let (values, factors) = self.scaled(params, basis);
         let mut out = PolyBatch::reduce(device, basis, Integers::One(&values))?;
         out.mul_scalar(&factors)?;
-        out.into_ntt()
+        out.into_rows()
     }
 }

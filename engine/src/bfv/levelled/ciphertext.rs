@@ -3,12 +3,12 @@
 use super::params::Params;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly::{Ntt, PolyBatch};
+use crate::poly::{PolyBatch, Rows};
 use crate::rlwe::wire;
 
 /// c0 and c1 on the first primes: c0 + c1 s is Q m / t and noise.
 pub struct Ciphertext {
-    pub(super) pair: PolyBatch<Ntt>,
+    pub(super) pair: PolyBatch<Rows>,
     /// No coefficient's noise is larger.
     pub(super) noise: f64,
     /// log2 of t.
@@ -31,7 +31,7 @@ impl Ciphertext {
     }
 
     /// Its polynomials c0 and c1.
-    pub fn halves(&self) -> &PolyBatch<Ntt> {
+    pub fn halves(&self) -> &PolyBatch<Rows> {
         &self.pair
     }
 

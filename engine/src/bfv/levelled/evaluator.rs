@@ -6,8 +6,8 @@ use super::noise;
 use super::params::Params;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly::{Ntt, PolyBatch};
-use crate::rlwe::key_switch::{conjugation_element, rotation_element, tensor};
+use crate::poly::{PolyBatch, Rows};
+use crate::rlwe::key_switch::{conjugation_element, rotation_element};
 use crate::rlwe::{EvalKeys, Hoisted, KeyRequest};
 
 /// Computes on ciphertexts.
@@ -19,7 +19,7 @@ pub struct Evaluator {
 
 /// A product before it is relinearised: three polynomials.
 pub struct Tensor {
-    three: PolyBatch<Ntt>,
+    three: PolyBatch<Rows>,
     noise: f64,
 }
 
@@ -50,7 +50,7 @@ impl Evaluator {
         &self.params
     }
 
-    fn made(&self, pair: PolyBatch<Ntt>, noise: f64) -> Result<Ciphertext> {
+    fn made(&self, pair: PolyBatch<Rows>, noise: f64) -> Result<Ciphertext> {
         Ciphertext { pair, noise, plain_bits: (self.params.plain() as f64).log2() }.checked()
     }
 
@@ -122,12 +122,12 @@ impl Evaluator {
         let wide = self.params.product_basis(level)?;
         // B first: the division by Q leaves it.
         let all = wide.joined(basis)?;
-        let lift = |x: &Ciphertext| x.pair.duplicate()?.into_coeff()?.mod_up(&all)?.into_ntt();
+        let lift = |x: &Ciphertext| x.pair.mod_up(&all, level);
         let c = lift(a)?;
-        let mut three = if std::ptr::eq(a, b) { tensor(&c, &c)? } else { tensor(&c, &lift(b)?)? };
+        let mut three = if std::ptr::eq(a, b) { c.tensor(&c)? } else { c.tensor(&lift(b)?)? };
         let t = self.params.plain();
         three.mul_scalar(&all.primes().iter().map(|q| q.modulus().reduce(t)).collect::<Vec<_>>())?;
-        let three = three.mod_down(wide.len())?.into_coeff()?.mod_up(basis)?.into_ntt()?;
+        let three = three.into_coeff()?.mod_down(wide.len())?.mod_up(basis)?.into_rows()?;
         Ok(Tensor { three, noise: noise::product(&self.params, basis.log2_q(), a.noise, b.noise) })
     }
 
@@ -137,7 +137,7 @@ impl Evaluator {
     /// [`Error::Parameters`] without the key for it at this level, and where noise may be too large.
     pub fn relinearise(&self, x: &Tensor) -> Result<Ciphertext> {
         let level = x.three.basis().len();
-        self.made(self.keys.relinearise(&x.three)?, x.noise + noise::switching(&self.params, level))
+        self.made(self.keys.relinearise(&x.three, 0)?, x.noise + noise::switching(&self.params, level))
     }
 
     /// a b, relinearised.
@@ -192,7 +192,7 @@ impl Evaluator {
         self.switched(a, self.keys.automorphism(&hoisted, element).map_err(why)?)
     }
 
-    fn switched(&self, a: &Ciphertext, pair: PolyBatch<Ntt>) -> Result<Ciphertext> {
+    fn switched(&self, a: &Ciphertext, pair: PolyBatch<Rows>) -> Result<Ciphertext> {
         self.made(pair, a.noise + noise::switching(&self.params, a.level()))
     }
 

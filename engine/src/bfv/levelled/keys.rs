@@ -10,7 +10,7 @@ use super::noise;
 use super::params::Params;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::poly::{Coeff, Ntt, PolyBatch};
+use crate::poly::{Coeff, PolyBatch, Rows};
 use crate::prng::Prng;
 use crate::ring::Basis;
 use crate::rlwe::{self, EvalKeys, KeyRequest};
@@ -71,7 +71,7 @@ impl SecretKey {
         };
         let (seed, c0) = self.key.encrypt(write, prng)?;
         let c0 = PolyBatch::upload(self.device(), basis, &c0)?;
-        let pair = PolyBatch::stack(&[&c0, &PolyBatch::uniform(self.device(), basis, &seed, 0, 1)?])?;
+        let pair = PolyBatch::stack(&[&c0, &PolyBatch::uniform(self.device(), basis, &seed, 0, 1)?.into_rows()?])?;
         let plain_bits = (self.params.plain() as f64).log2();
         Ciphertext { pair, noise: noise::fresh(&self.params), plain_bits }.checked()
     }
@@ -97,7 +97,7 @@ impl SecretKey {
     /// t (c0 + c1 s).
     fn scaled_phase(&self, x: &Ciphertext) -> Result<PolyBatch<Coeff>> {
         let basis = x.pair.basis();
-        let phase = self.key.phase(&x.pair)?;
+        let phase = self.key.phase(x.pair.duplicate()?)?;
         let mut phase = PolyBatch::upload(self.device(), basis, &phase)?;
         let t = self.params.plain();
         phase.mul_scalar(&basis.primes().iter().map(|q| q.modulus().reduce(t)).collect::<Vec<_>>())?;
@@ -159,7 +159,7 @@ impl PublicKey {
     /// [`Error::Parameters`] where the primes are too few for t.
     pub fn encrypt(&self, text: &Plaintext, prng: &mut Prng) -> Result<Ciphertext> {
         let (basis, device) = (self.params.basis(), self.key.device());
-        let mut pair: PolyBatch<Ntt> = self.key.zero(basis, prng)?;
+        let mut pair: PolyBatch<Rows> = self.key.zero(basis, prng)?;
         let message = text.summand(&self.params, device, basis)?;
         pair.add_assign(&PolyBatch::stack(&[&message, &PolyBatch::zeros(device, basis, 1)?])?)?;
         let plain_bits = (self.params.plain() as f64).log2();

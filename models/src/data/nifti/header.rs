@@ -43,6 +43,8 @@ pub struct Header {
 pub(super) struct Promise {
     pub header: Header,
     pub dims: [usize; 3],
+    /// Volumes, one after another.
+    pub channels: usize,
     pub offset: usize,
     pub datatype: Datatype,
     pub slope: f64,
@@ -158,8 +160,12 @@ pub(super) fn size(head: &[u8]) -> Option<(usize, bool)> {
     })
 }
 
-/// Checks a whole header; `wrong` makes the error of a file.
-pub(super) fn parse(bytes: &[u8], big_endian: bool, wrong: &impl Fn(String) -> Error) -> Result<Promise, Error> {
+/// Checks a whole header of at most so many volumes; `wrong` makes the error of a file.
+pub(super) fn parse(
+    bytes: &[u8],
+    (big_endian, most): (bool, usize),
+    wrong: &impl Fn(String) -> Error,
+) -> Result<Promise, Error> {
     let raw = Raw { bytes, big_endian };
     let long = bytes.len() == SIZE_2;
     let magic = if long { &bytes[4..8] } else { &bytes[344..348] };
@@ -173,7 +179,7 @@ pub(super) fn parse(bytes: &[u8], big_endian: bool, wrong: &impl Fn(String) -> E
         return Err(wrong(format!("not a NIfTI file: found magic {found:?}, expected {expected:?}{analyze}")));
     }
     let fields = if long { Fields::two(&raw) } else { Fields::one(&raw) };
-    let dims = dims(&fields.dim, wrong)?;
+    let (dims, channels) = dims(&fields.dim, most, wrong)?;
     let code = fields.datatype;
     let datatype = datatype(code)
         .ok_or_else(|| wrong(format!("datatype: found code {code}, expected an integer or float type")))?;
@@ -186,32 +192,38 @@ pub(super) fn parse(bytes: &[u8], big_endian: bool, wrong: &impl Fn(String) -> E
     // A slope of 0 (or no number) means that values aren't scaled.
     let scaled = fields.slope.is_finite() && fields.slope != 0.0 && fields.intercept.is_finite();
     let (slope, intercept) = if scaled { (fields.slope, fields.intercept) } else { (1.0, 0.0) };
-    Ok(Promise { header: fields.header, dims, offset, datatype, slope, intercept, pair })
+    Ok(Promise { header: fields.header, dims, channels, offset, datatype, slope, intercept, pair })
 }
 
-/// The sizes of the one volume; those of axes beyond the third may be 0, which some programs write for "unused".
-fn dims(dim: &[i64; 8], wrong: &impl Fn(String) -> Error) -> Result<[usize; 3], Error> {
+/// The sizes of a volume, and how many there are, at most so many, along the fourth axis or, as NIfTI has vectors, the
+/// fifth. Sizes of axes beyond the third may be 0, which some programs write for "unused".
+fn dims(dim: &[i64; 8], most: usize, wrong: &impl Fn(String) -> Error) -> Result<([usize; 3], usize), Error> {
     let count = dim[0];
     if !(1..=7).contains(&count) {
         return Err(wrong(format!("dim[0]: found {count}, expected 1 to 7")));
     }
-    let mut dims = [1usize; 3];
+    let (mut dims, mut channels) = ([1usize; 3], 1);
     for (axis, &size) in dim.iter().enumerate().take(count as usize + 1).skip(1) {
         if size < i64::from(axis <= 3) {
             return Err(wrong(format!("dim[{axis}]: found {size}, expected at least 1 (an empty volume)")));
         }
-        if axis > 3 && size > 1 {
-            return Err(wrong(format!("dim[{axis}]: found {size}, expected 1 (one volume, not a series)")));
+        let bound = if axis <= 5 && channels == 1 { most } else { 1 };
+        if axis > 3 && size > bound as i64 {
+            let expected =
+                if bound == 1 { "1 (one volume, not a series)".to_owned() } else { format!("at most {bound}") };
+            return Err(wrong(format!("dim[{axis}]: found {size}, expected {expected}")));
         }
         if axis <= 3 {
             dims[axis - 1] = usize::try_from(size).unwrap_or(usize::MAX);
+        } else if size > 1 {
+            channels = size as usize;
         }
     }
-    let voxels = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).unwrap_or(usize::MAX);
+    let voxels = dims.iter().try_fold(channels, |n, &d| n.checked_mul(d)).unwrap_or(usize::MAX);
     if voxels > MAX_VOXELS {
         return Err(wrong(format!("dim: found {dims:?} voxels, expected at most {MAX_VOXELS} in all")));
     }
-    Ok(dims)
+    Ok((dims, channels))
 }
 
 impl Header {
@@ -237,6 +249,11 @@ impl Header {
         }
     }
 
+    /// A header that says nothing but the sides of voxels, which are 1 mm.
+    pub fn unstated(dims: [usize; 3]) -> Self {
+        Self { sform_code: 0, ..Self::new(dims, 1.0) }
+    }
+
     /// Where the grid lies: the `sform` if its code is over 0, else the `qform`, else what the user assumed.
     pub fn affine(&self) -> Option<Affine> {
         self.sform().or_else(|| self.qform()).or(self.assumed)
@@ -248,7 +265,7 @@ impl Header {
     }
 
     /// Says which way the axes run, where the file doesn't.
-    pub(super) fn assume(&mut self, orientation: Orientation) {
+    pub(crate) fn assume(&mut self, orientation: Orientation) {
         self.assumed = Some(orientation.affine(self.pixdim()));
     }
 

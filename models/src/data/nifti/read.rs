@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::header::{self, Promise};
 use super::stream::Stream;
-use super::{Orientation, Volume, foreign};
+use super::{Affine, Orientation, Volume, foreign};
 use crate::error::{Error, Result};
+
+/// The most channels of a scan.
+const MAX_CHANNELS: usize = 64;
 
 /// How what a file leaves open is read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,6 +18,8 @@ pub struct ReadOptions {
     pub assume: Option<Orientation>,
     /// The value of voxels that are not a number; without it they are an error.
     pub nan: Option<f64>,
+    /// Where the voxels of an array lie, which a NIfTI file says itself.
+    pub affine: Option<Affine>,
 }
 
 impl Volume {
@@ -32,6 +37,19 @@ impl Volume {
     /// # Errors
     /// Those of [`Volume::load`].
     pub fn load_with(path: &Path, options: &ReadOptions) -> Result<Self> {
+        let mut volumes = Self::load_few(path, options, 1)?;
+        Ok(volumes.swap_remove(0))
+    }
+
+    /// The volumes of a file, which are the channels of a scan: those of its fourth axis, or one.
+    ///
+    /// # Errors
+    /// Those of [`Volume::load`], but for several volumes.
+    pub fn load_all(path: &Path, options: &ReadOptions) -> Result<Vec<Self>> {
+        Self::load_few(path, options, MAX_CHANNELS)
+    }
+
+    fn load_few(path: &Path, options: &ReadOptions, most: usize) -> Result<Vec<Self>> {
         let of = |path: &Path, what: String| Error::Input(format!("{}: {what}", path.display()));
         let wrong = |what| of(path, what);
         if path.is_dir() {
@@ -45,7 +63,7 @@ impl Volume {
         let (size, big_endian) = header::size(&head).ok_or_else(|| wrong(unknown(&head)))?;
         let mut bytes = vec![0; size];
         content.read_exact(&mut bytes).map_err(|e| short(e, "header").map_or_else(&wrong, &wrong))?;
-        let mut promise = header::parse(&bytes, big_endian, &wrong)?;
+        let mut promise = header::parse(&bytes, (big_endian, most), &wrong)?;
         let mut skip = promise.offset - if promise.pair { 0 } else { size };
         let mut voxels = named.clone();
         if promise.pair {
@@ -58,8 +76,13 @@ impl Volume {
         if let Some(orientation) = options.assume {
             promise.header.assume(orientation);
         }
-        let data = decode(content, &promise, options.nan, &|what| of(&voxels, what))?;
-        Ok(Self { dims: promise.dims, data, header: promise.header })
+        let wrong = |what| of(&voxels, what);
+        let channels = (0..promise.channels).map(|_| decode(&mut content, &promise, options.nan, &wrong));
+        let channels = channels.collect::<Result<Vec<_>>>()?;
+        // At the end of a compressed stream this checks its length and sum.
+        content.read(&mut [0]).map_err(|e| wrong(format!("reading the end (is it cut short?): {e}")))?;
+        let volume = |data| Self { dims: promise.dims, data, header: promise.header.clone() };
+        Ok(channels.into_iter().map(volume).collect())
     }
 }
 
@@ -147,8 +170,6 @@ fn decode(
             fortran.push(value);
         }
     }
-    // At the end of a compressed stream this checks its length and sum.
-    from.read(&mut [0]).map_err(|e| wrong(format!("reading the end (is it cut short?): {e}")))?;
     let mut data = Vec::with_capacity(fortran.len());
     for i in 0..ni {
         for j in 0..nj {

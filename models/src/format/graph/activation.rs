@@ -33,17 +33,17 @@ pub enum Function {
     LeakyRelu,
     /// The same with a slope a channel.
     Prelu,
-    /// 1 for x >= 0, else -1.
+    /// 1 for x >= 0, else 0.
     Binary,
-    /// The logistic function by straight lines.
+    /// The logistic function by parabolas on |x| < 4: 1/2 + x/4 ∓ x^2/32.
     SigmoidPlan2,
-    /// The logistic function by parabolas.
+    /// The logistic function by parabolas on |x| < 2: 1/2 + x/2 ∓ x^2/8.
     SigmoidLogsqnl,
-    /// The hyperbolic tangent by straight lines.
+    /// The hyperbolic tangent by two parabolas on each side, of |x| < 2.57.
     TanhPla,
-    /// The hyperbolic tangent by parabolas.
+    /// The hyperbolic tangent by parabolas on |x| < 2: x ∓ x^2/4.
     TanhSqnl,
-    /// The exponential linear unit by a parabola.
+    /// The exponential linear unit by a parabola: x + x^2/4 on -2 <= x < 0, -1 below.
     EluSqlu,
 }
 
@@ -75,7 +75,70 @@ pub struct Piece {
     pub c: f64,
 }
 
+impl Piece {
+    /// Whether x lies on it.
+    pub fn holds(&self, x: f64) -> bool {
+        self.lo.is_none_or(|lo| x >= lo) && self.hi.is_none_or(|hi| x < hi)
+    }
+
+    /// Its polynomial.
+    pub fn at(&self, x: f64) -> f64 {
+        self.c + x * (self.b + x * self.a)
+    }
+}
+
 impl Function {
+    /// Those that [`Self::pieces`] has.
+    pub const IN_PIECES: [Self; 9] = [
+        Self::Relu,
+        Self::Relu6,
+        Self::LeakyRelu,
+        Self::Binary,
+        Self::SigmoidPlan2,
+        Self::SigmoidLogsqnl,
+        Self::TanhPla,
+        Self::TanhSqnl,
+        Self::EluSqlu,
+    ];
+
+    /// Its pieces, from minus to plus infinity; none for `prelu`, whose slope differs from channel to channel. `slope`
+    /// is `leaky_relu`'s.
+    pub fn pieces(self, slope: f64) -> Option<Vec<Piece>> {
+        let piece = |lo: Option<f64>, hi: Option<f64>, [c, b, a]: [f64; 3]| Piece { lo, hi, a, b, c };
+        // Between minus infinity, these ends, and plus infinity.
+        let line = |ends: &[f64], polynomials: &[[f64; 3]]| {
+            let end = |at: usize| ends.get(at).copied();
+            let of = |(at, p): (usize, &[f64; 3])| piece(at.checked_sub(1).and_then(end), end(at), *p);
+            polynomials.iter().enumerate().map(of).collect()
+        };
+        let (zero, one, x) = ([0.0; 3], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]);
+        Some(match self {
+            Self::Prelu => return None,
+            Self::Relu => line(&[0.0], &[zero, x]),
+            Self::Relu6 => line(&[0.0, 6.0], &[zero, x, [6.0, 0.0, 0.0]]),
+            Self::LeakyRelu => line(&[0.0], &[[0.0, slope, 0.0], x]),
+            Self::Binary => line(&[0.0], &[zero, one]),
+            Self::SigmoidPlan2 => {
+                line(&[-4.0, 0.0, 4.0], &[zero, [0.5, 0.25, 1.0 / 32.0], [0.5, 0.25, -1.0 / 32.0], one])
+            }
+            Self::SigmoidLogsqnl => line(&[-2.0, 0.0, 2.0], &[zero, [0.5, 0.5, 0.125], [0.5, 0.5, -0.125], one]),
+            Self::TanhSqnl => line(&[-2.0, 0.0, 2.0], &[[-1.0, 0.0, 0.0], [0.0, 1.0, 0.25], [0.0, 1.0, -0.25], one]),
+            Self::EluSqlu => line(&[-2.0, 0.0], &[[-1.0, 0.0, 0.0], [0.0, 1.0, 0.25], x]),
+            // As published it is not odd: the coefficient of the inner parabola is 34/125.
+            Self::TanhPla => line(
+                &[-2.57, -1.52, 0.0, 1.52, 2.57],
+                &[
+                    [-1.0, 0.0, 0.0],
+                    [-0.45, 0.425, 1.0 / 12.0],
+                    [-0.016, 1.0, 0.272],
+                    [0.016, 1.0, -0.272],
+                    [0.45, 0.425, -1.0 / 12.0],
+                    one,
+                ],
+            ),
+        })
+    }
+
     /// Its name in JSON.
     pub(crate) fn name(self) -> String {
         serde_json::to_value(self).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()

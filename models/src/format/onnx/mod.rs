@@ -5,14 +5,18 @@
 //! | `proto` | the messages of a file |
 //! | `tensor` | constants, in the file or beside it |
 //! | `constants` | what is computed of constants alone |
-//! | `walk` | one walk over the nodes |
+//! | `draft` | the graph in the making |
+//! | `walk` | one walk over the nodes, which draws it |
 //! | `operators` | what each operator becomes |
+//! | `preparation` | what is done with a scan, as far as the model says it |
 //! | `report` | what stands in the way, all of it in one message |
 //!
 //! One output is taken, the first where none is named, and of the nodes those that it needs.
 
 mod constants;
+mod draft;
 mod operators;
+mod preparation;
 mod proto;
 mod report;
 mod tensor;
@@ -25,23 +29,26 @@ use prost::Message;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
+use self::draft::{Draft, Image};
 use self::report::{Offence, message};
 use self::tensor::Reader;
-use self::walk::{Image, Walk};
 use super::bundle::{Bundle, Card, MODEL_FILE, Model, WEIGHTS_FILE};
 use super::graph::{Graph, MAX_ELEMENTS, MAX_NODES, Node, Op, VERSION};
-use super::npy::Array;
-use super::weights::{Weights, printable, read_bounded};
+use super::weights::Weights;
 use crate::atomic::{commit_all, stage};
-use crate::data::prepare::{Normalise, Preparation};
+use crate::data::npy::Array;
+use crate::data::prepare::Preparation;
 use crate::error::{Error, Result};
 use crate::integers::scales::Quantization;
 use crate::plain::float;
+use crate::reading::{printable, read_bounded};
 
 pub use operators::SUPPORTED;
 
 /// The largest model file that is read; weights may lie in files of their own.
 const MAX_FILE: u64 = 1 << 31;
+/// The most channels of a scan.
+const MAX_INPUT_CHANNELS: usize = 64;
 /// The versions of ONNX's operators whose meaning is known here.
 const OPSETS: std::ops::RangeInclusive<i64> = 11..=23;
 
@@ -56,7 +63,7 @@ pub struct Options {
     pub dims: Option<Vec<usize>>,
     /// The output that is the scores.
     pub output: Option<String>,
-    /// What the client does with its scan; axes to `RAS` and z-scores where it isn't said.
+    /// What the client does with its scan; axes to `RAS`, z-scores, and scans of any size where it isn't said.
     pub preparation: Option<Preparation>,
     /// Whether instance normalisations become such as calibration may fold.
     pub fold: bool,
@@ -97,20 +104,20 @@ pub fn import(path: &Path, options: &Options) -> Result<Imported> {
     let (input, dims) = input(graph, options).map_err(wrong)?;
     let nodes = needed(graph, output);
     let reader = Reader { folder: path.parent().map_or_else(PathBuf::new, Path::to_owned) };
-    let mut walk = Walk::new(&reader, options.fold, input, &dims);
+    let mut draft = Draft::new(&reader, options.fold, input, &dims);
     let read: HashSet<&str> = nodes.iter().flat_map(|n| &n.input).map(String::as_str).collect();
     for tensor in graph.initializer.iter().filter(|t| read.contains(t.name.as_str())) {
         let read = reader.read(tensor).map_err(|what| wrong(format!("tensor {:?}: {what}", tensor.name)))?;
-        walk.constant(&tensor.name, read);
+        draft.constant(&tensor.name, read);
     }
-    walk.walk(&nodes, output);
-    let scores = scores(&mut walk, output);
-    if !walk.offences.is_empty() {
-        let text = message(&file, nodes.len(), &walk.offences);
+    draft.walk(&nodes, output);
+    let scores = scores(&mut draft, output);
+    if !draft.offences.is_empty() {
+        let text = message(&file, nodes.len(), &draft.offences);
         return Err(Error::Model(text.lines().map(printable).collect::<Vec<_>>().join("\n")));
     }
     let scores = scores.ok_or_else(|| wrong(format!("output {output:?}: found nothing that depends on the input")))?;
-    let Walk { nodes, tensors, .. } = walk;
+    let Draft { nodes, tensors, .. } = draft;
     let graph = finished(nodes, &scores);
     let approximate = graph.nodes.iter().any(|n| matches!(n.op, Op::InstanceNorm { .. }));
     if approximate {
@@ -120,21 +127,8 @@ pub fn import(path: &Path, options: &Options) -> Result<Imported> {
                 .to_owned(),
         );
     }
-    let preparation = match &options.preparation {
-        Some(preparation) if preparation.pad_to.is_empty() && preparation.table.is_none() => {
-            // The grid is the network's own.
-            Preparation { pad_to: dims[2..].to_vec(), crop: vec![0; dims.len() - 2], ..preparation.clone() }
-        }
-        Some(preparation) => preparation.clone(),
-        None => {
-            notices.push(
-                "preparation: not stated, so axes are turned to RAS and values normalised to mean 0 and deviation 1; say \
-                 what the model was trained with in model.json or with --preparation"
-                    .to_owned(),
-            );
-            prepared(&dims[2..])?
-        }
-    };
+    let layout = graph.check(&file)?;
+    let preparation = preparation::completed(options.preparation.as_ref(), (&graph, &layout), &mut notices)?;
     let classes = classes(options, scores.channels()).map_err(wrong)?;
     let stem = || printable(&path.file_stem().unwrap_or_default().to_string_lossy());
     let model = Model {
@@ -193,12 +187,10 @@ fn input<'a>(graph: &'a proto::Graph, options: &Options) -> std::result::Result<
             "input {name:?}: found dimensions {stated:?}, expected a batch of 1, channels, and a grid in 2D or 3D"
         ));
     }
-    if stated[1] != 1 {
-        return Err(format!(
-            "input {name:?}: found {} channels, expected 1: scans of several are not supported yet",
-            stated[1]
-        ));
-    }
+    let Some(channels) = usize::try_from(stated[1]).ok().filter(|c| (1..=MAX_INPUT_CHANNELS).contains(c)) else {
+        let found = stated[1];
+        return Err(format!("input {name:?}: found {found} channels, expected 1 to {MAX_INPUT_CHANNELS}"));
+    };
     let grid: Option<Vec<usize>> = stated[2..].iter().map(|&d| usize::try_from(d).ok().filter(|&d| d > 0)).collect();
     let fits = |grid: &[usize]| {
         let elements = grid.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
@@ -209,10 +201,10 @@ fn input<'a>(graph: &'a proto::Graph, options: &Options) -> std::result::Result<
     }
     match (&options.dims, grid) {
         (Some(dims), _) if dims.len() == stated.len() - 2 && !dims.contains(&0) => {
-            Ok((name, [&[1, 1], &dims[..]].concat()))
+            Ok((name, [&[1, channels], &dims[..]].concat()))
         }
         (Some(dims), _) => Err(format!("--dims: found {dims:?}, expected {} sizes", stated.len() - 2)),
-        (None, Some(grid)) => Ok((name, [&[1, 1], &grid[..]].concat())),
+        (None, Some(grid)) => Ok((name, [&[1, channels], &grid[..]].concat())),
         (None, None) => {
             Err(format!("input {name:?}: found a grid of any size, expected --dims to say the one to run on"))
         }
@@ -234,11 +226,11 @@ fn needed<'a>(graph: &'a proto::Graph, output: &str) -> Vec<&'a proto::Node> {
 }
 
 /// The scores, if the walk came to them.
-fn scores(walk: &mut Walk, output: &str) -> Option<Image> {
-    let image = walk.image_of(output)?.clone();
+fn scores(draft: &mut Draft, output: &str) -> Option<Image> {
+    let image = draft.image_of(output)?.clone();
     let mut offend = |operator: &str, found: String, supported: &str| {
         let (node, operator) = (output.to_owned(), operator.to_owned());
-        walk.offences.push(Offence { node, operator, found, supported: supported.to_owned() });
+        draft.offences.push(Offence { node, operator, found, supported: supported.to_owned() });
     };
     if image.is_turned() {
         offend(
@@ -271,20 +263,6 @@ fn finished(mut nodes: Vec<Node>, scores: &Image) -> Graph {
     }
     nodes.push(Node { name: last, op: Op::Argmax, inputs: vec![name] });
     Graph { version: VERSION, nodes }
-}
-
-fn prepared(grid: &[usize]) -> Result<Preparation> {
-    Ok(Preparation {
-        orientation: Some("RAS".parse().map_err(Error::Input)?),
-        spacing: None,
-        resample: None,
-        labels: None,
-        normalise: Some(Normalise::ZScore),
-        clamp: None,
-        pad_to: grid.to_vec(),
-        crop: vec![0; grid.len()],
-        table: None,
-    })
 }
 
 fn classes(options: &Options, channels: usize) -> std::result::Result<Vec<String>, String> {

@@ -1,15 +1,13 @@
 //! What each operator of a model becomes.
 
+mod attributes;
 mod grids;
 mod linear;
 mod pointwise;
 
+use self::attributes::offence;
+use super::draft::{Draft, Image, Stop};
 use super::proto::Node;
-use super::walk::{Image, Stop, Walk};
-use crate::format::graph::MAX_ELEMENTS;
-
-/// The largest kernel, stride or padding that is computed with; a graph has a smaller bound.
-const MAX_SIZE: usize = 1 << 16;
 
 /// The operators that are imported, and what becomes of each.
 pub const SUPPORTED: [(&str, &str); 33] = [
@@ -49,29 +47,29 @@ pub const SUPPORTED: [(&str, &str); 33] = [
 ];
 
 /// Turns a node that reads an image into nodes of the graph.
-pub(super) fn import(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
+pub(super) fn import(draft: &mut Draft, node: &Node) -> Result<Image, Stop> {
     if !node.domain.is_empty() && node.domain != "ai.onnx" {
         return Err(offence(node, format!("found domain {:?}", node.domain), "operators of ONNX itself"));
     }
     match node.op_type.as_str() {
-        "Conv" => linear::conv(walk, node),
-        "ConvTranspose" => linear::conv_transpose(walk, node),
-        "Gemm" => linear::gemm(walk, node),
-        "BatchNormalization" => linear::batch_norm(walk, node),
-        "InstanceNormalization" => pointwise::instance_norm(walk, node),
-        "Relu" | "LeakyRelu" | "PRelu" => pointwise::activation(walk, node),
-        "Add" | "Sub" | "Mul" | "Div" | "Sum" => pointwise::arithmetic(walk, node),
-        "Pow" => pointwise::power(walk, node),
-        "MaxPool" | "AveragePool" => grids::pool(walk, node),
-        "GlobalAveragePool" | "ReduceMean" => grids::mean(walk, node),
-        "Concat" => grids::concat(walk, node),
-        "Resize" => grids::resize(walk, node),
-        "Flatten" | "Reshape" => grids::reshape(walk, node),
-        "Pad" => grids::pad(walk, node),
-        "Transpose" => grids::transpose(walk, node),
-        "Softmax" | "LogSoftmax" | "ArgMax" => grids::last(walk, node),
-        "Identity" | "Dropout" => walk.any_image(node, 0),
-        "Cast" if matches!(node.int("to", 1), 1 | 10 | 11 | 16) => walk.any_image(node, 0),
+        "Conv" => linear::conv(draft, node),
+        "ConvTranspose" => linear::conv_transpose(draft, node),
+        "Gemm" => linear::gemm(draft, node),
+        "BatchNormalization" => linear::batch_norm(draft, node),
+        "InstanceNormalization" => pointwise::instance_norm(draft, node),
+        "Relu" | "LeakyRelu" | "PRelu" => pointwise::activation(draft, node),
+        "Add" | "Sub" | "Mul" | "Div" | "Sum" => pointwise::arithmetic(draft, node),
+        "Pow" => pointwise::power(draft, node),
+        "MaxPool" | "AveragePool" => grids::pool(draft, node),
+        "GlobalAveragePool" | "ReduceMean" => grids::mean(draft, node),
+        "Concat" => grids::concat(draft, node),
+        "Resize" => grids::resize(draft, node),
+        "Flatten" | "Reshape" => grids::reshape(draft, node),
+        "Pad" => grids::pad(draft, node),
+        "Transpose" => grids::transpose(draft, node),
+        "Softmax" | "LogSoftmax" | "ArgMax" => grids::last(draft, node),
+        "Identity" | "Dropout" => draft.any_image(node, 0),
+        "Cast" if matches!(node.int("to", 1), 1 | 10 | 11 | 16) => draft.any_image(node, 0),
         other => Err(offence(node, "found it".to_owned(), way_out(other))),
     }
 }
@@ -93,42 +91,4 @@ fn way_out(operator: &str) -> &'static str {
         "MatMul" | "Einsum" | "Attention" => "supported: convolutions and Gemm; attention has no secure form",
         _ => "supported: the operators of `blindvox import --list`",
     }
-}
-
-pub(super) fn offence(node: &Node, found: String, supported: &str) -> Stop {
-    Stop::Offence(node.op_type.clone(), found, supported.to_owned())
-}
-
-/// Dimensions of a tensor that a graph may have.
-pub(super) fn bounded(node: &Node, dims: Vec<usize>) -> Result<Vec<usize>, Stop> {
-    let elements = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-    if elements.is_some_and(|n| (1..=MAX_ELEMENTS).contains(&n)) {
-        return Ok(dims);
-    }
-    Err(offence(node, format!("found an output of {dims:?}"), &format!("supported: at most {MAX_ELEMENTS} elements")))
-}
-
-/// A list of sizes, one an axis of the grid, or `default` for all.
-pub(super) fn sizes(node: &Node, name: &str, axes: usize, default: usize) -> Result<Vec<usize>, Stop> {
-    let Some(list) = node.ints(name) else { return Ok(vec![default; axes]) };
-    let size = |v: i64| usize::try_from(v).ok().filter(|&v| v <= MAX_SIZE);
-    let sizes = list.iter().map(|&v| size(v)).collect::<Option<Vec<_>>>();
-    sizes
-        .filter(|sizes| sizes.len() == axes)
-        .ok_or_else(|| offence(node, format!("found {name} {list:?}"), &format!("supported: {axes} sizes")))
-}
-
-/// The padding of each axis, if both of its ends have the same.
-pub(super) fn padding(node: &Node, axes: usize) -> Result<Vec<usize>, Stop> {
-    let auto = node.text("auto_pad", "NOTSET");
-    if !matches!(auto, "NOTSET" | "VALID" | "") {
-        return Err(offence(node, format!("found auto_pad {auto}"), "supported: explicit pads; export with them"));
-    }
-    let pads = if auto == "VALID" { vec![0; 2 * axes] } else { sizes(node, "pads", 2 * axes, 0)? };
-    let (before, after) = pads.split_at(axes);
-    if before != after {
-        let found = format!("found pads {before:?} before and {after:?} behind");
-        return Err(offence(node, found, "supported: the same at both ends"));
-    }
-    Ok(before.to_vec())
 }

@@ -8,6 +8,7 @@
 //! | [`online`] | the steps of the program, both parties' halves |
 //! | `needs` | in which rings each tensor is wanted |
 //! | `ways` | the protocols that the steps call |
+//! | `windows` | runs in windows, whose scores are blended in shares |
 //! | [`hiding`] | how well a run's replies hide the weights |
 //! | [`trace`] | checks of every step from both parties' shares, for tests |
 //! | [`sample`] | the same at sampled positions, for large runs |
@@ -24,3 +25,4 @@ pub mod sample;
 pub mod session;
 pub mod trace;
 mod ways;
+mod windows;

@@ -12,20 +12,21 @@
 //! | relu, max_pool | [`crate::nonlinear::relu`], [`crate::nonlinear::max_pool`] | tables, labels, two COTs |
 //! | avg_pool, flatten, interleave, resize | local | none |
 //! | argmax | [`crate::nonlinear::argmax`] | tables, labels; the client alone learns the labels |
+//! | blend | [`super::windows`]: the steps before it a window, sums local, an argmax | as theirs |
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use blindvox_engine::stack::leaving_nothing;
 use blindvox_models::{Linear, Program, Step, TensorId};
-use blindvox_net::channel::Party;
+use blindvox_net::channel::{Party, Traffic};
 
-use super::hiding;
 use super::needs::{Needs, needs};
 use super::preprocess::Ready;
 use super::sample::Samples;
 use super::session::Session;
 use super::trace::Trace;
+use super::{hiding, public};
 use crate::convert::convert;
 use crate::error::{Error, Result};
 use crate::infer::report::StepCost;
@@ -50,16 +51,18 @@ impl Observer for () {}
 
 /// What a party has at the end.
 pub struct Outcome {
-    /// The client's labels, `[D, H, W]`; none for the server.
+    /// The client's labels, `[D, H, W]` of [`Program::grid`]; none for the server.
     pub labels: Option<Vec<u8>>,
     /// What setup and preprocessing cost.
     pub preparation: Vec<StepCost>,
-    /// What each step cost.
+    /// What each step cost, in all windows.
     pub steps: Vec<StepCost>,
     /// All shares, where tracing was asked for.
     pub trace: Option<Trace>,
     /// Shares around sampled positions, where they were asked for.
     pub samples: Option<Samples>,
+    /// Receives that found nothing there: what a link's latency costs each time.
+    pub waits: u64,
     /// Digest of everything this party sent, where the channel recorded it.
     pub transcript: Option<[u8; 32]>,
     /// -log2 of the statistical distance at which the replies of this run hide the weights ([`hiding`]).
@@ -94,23 +97,25 @@ impl Shared {
     }
 }
 
-struct Online<'a> {
+pub(super) struct Online<'a> {
     session: Session,
-    program: Arc<Program>,
+    pub(super) program: Arc<Program>,
     preparation: Vec<StepCost>,
     needs: Vec<Needs>,
+    last_uses: Vec<usize>,
     tensors: Vec<Shared>,
     next_plan: usize,
+    costs: Vec<StepCost>,
     trace: Option<Trace>,
     samples: Option<Samples>,
     observer: &'a mut dyn Observer,
 }
 
 impl Ready {
-    /// The client's run on its prepared, quantised volume `[channels, D, H, W]`.
+    /// The client's run on its prepared, quantised volume, `[channels, D, H, W]` of [`Program::grid`].
     pub fn run_client(self, input: &[i32], observer: &mut dyn Observer) -> Result<Outcome> {
         let online = Online::new(self, Party::Client, observer)?;
-        let elements = online.program.tensors[online.program.input].elements();
+        let elements = input_elements(&online.program);
         if input.len() != elements {
             return Err(Error::Input(format!("the volume has {} values, the network takes {elements}", input.len())));
         }
@@ -121,9 +126,14 @@ impl Ready {
     pub fn run_server(self, observer: &mut dyn Observer) -> Result<Outcome> {
         let online = Online::new(self, Party::Server, observer)?;
         // The client knows its input: the server's share of it is zero.
-        let input = Shares::zeros(online.program.tensors[online.program.input].elements());
+        let input = Shares::zeros(input_elements(&online.program));
         online.run(input)
     }
+}
+
+/// Of all channels, windows or not.
+fn input_elements(program: &Program) -> usize {
+    program.channels() * program.grid().iter().product::<usize>()
 }
 
 impl<'a> Online<'a> {
@@ -136,8 +146,27 @@ impl<'a> Online<'a> {
         let needs = needs(&program, session.protocols.nonlinear.reads_low_bits());
         let tensors = needs.iter().map(|_| Shared::default()).collect();
         let trace = session.options.trace.then(|| Trace::new(&program));
-        let samples = (session.options.samples > 0).then(|| Samples::new(&program, session.options.samples));
-        Ok(Self { session, program, preparation, needs, tensors, next_plan: 0, trace, samples, observer })
+        let sampled = session.options.samples > 0 && program.windows().is_none();
+        let samples = sampled.then(|| Samples::new(&program, session.options.samples));
+        let none = |step: &Step| StepCost {
+            name: step.name().to_owned(),
+            kind: step.kind(),
+            time: Duration::ZERO,
+            traffic: Traffic::default(),
+        };
+        Ok(Self {
+            last_uses: program.last_uses(),
+            costs: program.steps.iter().map(none).collect(),
+            next_plan: 0,
+            session,
+            program,
+            preparation,
+            needs,
+            tensors,
+            trace,
+            samples,
+            observer,
+        })
     }
 
     fn run(self, input: Shares) -> Result<Outcome> {
@@ -146,30 +175,13 @@ impl<'a> Online<'a> {
 
     fn steps(mut self, input: Shares) -> Result<Outcome> {
         let program = self.program.clone();
-        let last_uses = program.last_uses();
-        let (mut input, mut labels) = (Some(input), None);
-        let mut steps = Vec::with_capacity(program.steps.len());
-        for (at, step) in program.steps.iter().enumerate() {
-            self.observer.begin(step.name(), step.kind());
-            self.session.peer.channel.set_phase(step.name());
-            let (start, before) = (Instant::now(), self.session.peer.channel.stats().total);
-            if let Some(input) = input.take() {
-                // What its readers need of it belongs to the first step.
-                self.provide(program.input, input, 32)?;
+        let labels = match program.steps.last() {
+            Some(Step::Blend { windows, bits, .. }) => self.in_windows(windows, &input, *bits)?,
+            _ => {
+                self.pass(input)?;
+                self.execute(program.steps.len() - 1, None)?
             }
-            self.sample_inputs(at, step);
-            labels = self.step(at, step)?;
-            self.sample_output(at, step);
-            for &tensor in step.inputs() {
-                if last_uses[tensor] == at {
-                    self.tensors[tensor] = Shared::default();
-                }
-            }
-            let traffic = self.session.peer.channel.stats().total - before;
-            let cost = StepCost { name: step.name().to_owned(), kind: step.kind(), time: start.elapsed(), traffic };
-            self.observer.end(&cost);
-            steps.push(cost);
-        }
+        };
         // Who returns has delivered all that its peer needs, and has all it needs itself.
         self.session.peer.channel.finish()?;
         // After it: what the peer sees does not depend on the values that were evaluated.
@@ -177,13 +189,76 @@ impl<'a> Online<'a> {
         Ok(Outcome {
             labels,
             preparation: self.preparation,
-            steps,
+            steps: self.costs,
             trace: self.trace,
             samples: self.samples,
+            waits: self.session.peer.channel.stats().waits,
             transcript: self.session.peer.channel.transcript_digest(),
             hiding_bits: -hiding::distance_bits(&program, &self.session.plans)?,
             device: self.session.options.device.describe(),
         })
+    }
+
+    /// All steps but the last, once.
+    pub(super) fn pass(&mut self, input: Shares) -> Result<()> {
+        self.next_plan = 0;
+        let mut input = Some(input);
+        for at in 0..self.program.steps.len() - 1 {
+            self.execute(at, input.take())?;
+        }
+        if let Some(trace) = &mut self.trace
+            && self.program.windows().is_some()
+        {
+            trace.keep_window();
+        }
+        Ok(())
+    }
+
+    /// A step, and what is measured and kept of it; the first with the input, of which what its readers need belongs to
+    /// it.
+    fn execute(&mut self, at: usize, input: Option<Shares>) -> Result<Option<Vec<u8>>> {
+        self.timed(at, |online| {
+            let program = online.program.clone();
+            let step = &program.steps[at];
+            if let Some(input) = input {
+                online.provide(program.input, input, 32)?;
+            }
+            online.sample_inputs(at, step);
+            let labels = online.step(at, step)?;
+            online.sample_output(at, step);
+            for &tensor in step.inputs() {
+                if online.last_uses[tensor] == at {
+                    online.tensors[tensor] = Shared::default();
+                }
+            }
+            Ok(labels)
+        })
+    }
+
+    /// Counts what `run` takes as step `at`'s.
+    pub(super) fn timed<T>(&mut self, at: usize, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let program = self.program.clone();
+        let (name, kind) = (program.steps[at].name(), program.steps[at].kind());
+        self.observer.begin(name, kind);
+        self.session.peer.channel.set_phase(name);
+        let (start, before) = (Instant::now(), self.session.peer.channel.stats().total);
+        let result = run(self)?;
+        let traffic = self.session.peer.channel.stats().total - before;
+        let cost = StepCost { name: name.to_owned(), kind, time: start.elapsed(), traffic };
+        self.observer.end(&cost);
+        self.costs[at].add(&cost);
+        Ok(result)
+    }
+
+    /// The scores of a pass, mod 2^32; their memory is free for the next one.
+    pub(super) fn take_scores(&mut self) -> Shares {
+        std::mem::take(&mut self.tensors[self.program.logits]).full
+    }
+
+    /// The labels of scores, if this is the client.
+    pub(super) fn argmax(&mut self, scores: &[u32], ring: Ring) -> Result<Option<Vec<u8>>> {
+        let Session { peer, protocols, .. } = &mut self.session;
+        protocols.nonlinear.argmax(peer, scores, self.program.classes, ring)
     }
 
     /// Runs one step; the labels, if it is the client's argmax.
@@ -229,15 +304,12 @@ impl<'a> Online<'a> {
                 let y = grids::repeat(&self.tensors[*input].full, self.program.tensors[*input].dims, *factor)?;
                 self.provide(*output, y, 32)?;
             }
+            Step::Activation { .. } | Step::MinPool { .. } => return Err(public::needs_dealer(step)),
             Step::Argmax { input, bits, .. } => {
-                let Session { peer, protocols, .. } = &mut self.session;
-                return protocols.nonlinear.argmax(
-                    peer,
-                    &self.tensors[*input].full,
-                    self.program.classes,
-                    Ring::Pow2(*bits),
-                );
+                let scores = std::mem::take(&mut self.tensors[*input]);
+                return self.argmax(&scores.full, Ring::Pow2(*bits));
             }
+            Step::Blend { .. } => unreachable!("made of passes"),
         }
         Ok(None)
     }

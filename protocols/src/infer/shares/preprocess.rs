@@ -57,13 +57,13 @@ impl fmt::Debug for Ready {
     }
 }
 
-/// Values squared in one run.
+/// Values squared in one run, in all windows.
 pub fn squares(program: &Program) -> usize {
     let count = |step: &Step| match step {
         Step::Square { input, .. } => program.tensors[*input].elements(),
         _ => 0,
     };
-    program.steps.iter().map(count).sum()
+    program.passes() * program.steps.iter().map(count).sum::<usize>()
 }
 
 /// An error where a run needs what its source does not offer.

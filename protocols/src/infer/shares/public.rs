@@ -6,6 +6,7 @@
 use blindvox_models::format::graph::MAX_KERNEL;
 use blindvox_models::integers::program::{MAX_STEPS, MAX_TOTAL_ELEMENTS};
 use blindvox_models::integers::scales::{MAX_LINEAR_SHIFT, MAX_SQUARE_SHIFT};
+use blindvox_models::windows::{MAX_SUM_BITS, Windows};
 use blindvox_models::{Linear, LinearKind, Program, Step, TensorId, TensorInfo};
 
 use crate::error::{Error, Result};
@@ -86,7 +87,7 @@ pub fn check(program: &Program) -> Result<()> {
             return wrong(format!("step {:?} writes a tensor that is absent or written already", step.name()));
         }
         if step.output().is_none() != (at + 1 == program.steps.len()) {
-            return wrong(format!("step {:?}: the argmax must be the last step and the only one", step.name()));
+            return wrong(format!("step {:?}: what gives labels must be the last step and the only one", step.name()));
         }
         if !shapes_agree(program, step) {
             return wrong(format!("step {:?}: its shapes or widths do not agree", step.name()));
@@ -102,6 +103,17 @@ pub fn check(program: &Program) -> Result<()> {
         Some(logits) if logits.channels == program.classes && (1..=256).contains(&program.classes) => Ok(()),
         _ => wrong(format!("{} classes do not match the logits", program.classes)),
     }
+}
+
+/// Refuses steps that only runs with a dealer have.
+pub fn runs_without_dealer(program: &Program) -> Result<()> {
+    let step = program.steps.iter().find(|s| matches!(s, Step::Activation { .. } | Step::MinPool { .. }));
+    step.map_or(Ok(()), |step| Err(needs_dealer(step)))
+}
+
+pub(super) fn needs_dealer(step: &Step) -> Error {
+    let (name, kind) = (step.name(), step.kind());
+    Error::Model(format!("layer {name:?}: found {kind}, which runs with a dealer alone (`blindvox predict --dealer`)"))
 }
 
 fn shapes_agree(program: &Program, step: &Step) -> bool {
@@ -133,9 +145,28 @@ fn shapes_agree(program: &Program, step: &Step) -> bool {
                 && channels == fine.0
                 && (0..3).all(|i| coarse[i].checked_mul(factor[i]) == Some(fine.1[i]))
         }
+        Step::MinPool { input, output, window, .. } => {
+            divided(shape(*input), window) == Some(shape(*output)) && window.iter().product::<usize>() <= MAX_WINDOW
+        }
+        Step::Activation { input, output, pieces, .. } => {
+            shape(*input) == shape(*output) && pieces.is_sound(program.tensors[*input].limit())
+        }
         Step::Flatten { input, output, .. } => shape(*output) == (program.tensors[*input].elements(), [1; 3]),
         Step::Argmax { input, bits, .. } => *input == program.logits && COMPARE_BITS.contains(bits),
+        Step::Blend { input, bits, windows, .. } => *input == program.logits && windows_agree(program, windows, *bits),
     }
+}
+
+/// Windows of the network's grid, over one that is bounded, whose sums of scores have so many bits.
+fn windows_agree(program: &Program, windows: &Windows, bits: u32) -> bool {
+    let (input, logits) = (&program.tensors[program.input], &program.tensors[program.logits]);
+    let channels = input.channels.max(program.classes);
+    let elements = windows.grid.iter().try_fold(channels, |product, &d| product.checked_mul(d));
+    windows.fault().is_none()
+        && elements.is_some_and(|n| n <= MAX_ELEMENTS)
+        && [input.dims, logits.dims] == [windows.size(); 2]
+        && logits.bits + windows.weight_bits() <= bits
+        && bits <= MAX_SUM_BITS
 }
 
 fn linear_agrees(program: &Program, linear: &Linear) -> bool {

@@ -195,12 +195,18 @@ fn value(program: &Program, step: &Step, voxel: usize, x: &[i64]) -> Vec<i64> {
             x.chunks(window.iter().product()).filter_map(|w| w.iter().copied().max()).collect()
         }
         Step::Flatten { .. } | Step::Resize { .. } => x.to_vec(),
+        Step::MinPool { window, .. } => {
+            x.chunks(window.iter().product()).filter_map(|w| w.iter().copied().min()).collect()
+        }
+        Step::Activation { pieces, .. } => x.iter().map(|&x| pieces.apply(x)).collect(),
         Step::Interleave { output, factor: [fd, fh, fw], .. } => {
             let [z, y, x_at] = place(program.tensors[*output].dims, voxel);
             let phase = (z % fd * fh + y % fh) * fw + x_at % fw;
             x.iter().skip(phase).step_by(fd * fh * fw).copied().collect()
         }
         Step::AvgPool { window, .. } => x.chunks(window.iter().product()).map(|w| w.iter().sum()).collect(),
+        // Samples are of runs in one pass.
+        Step::Blend { .. } => Vec::new(),
         Step::Argmax { .. } => {
             let best = (1..x.len()).fold(0, |best, c| if x[c] > x[best] { c } else { best });
             vec![best as i64]

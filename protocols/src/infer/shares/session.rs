@@ -126,6 +126,7 @@ pub fn plans(program: &Program) -> Result<Vec<Plan>> {
         Step::Linear(linear) => Some(linear),
         _ => None,
     });
+    public::runs_without_dealer(program)?;
     let mut search = Search::default();
     linear.map(|linear| Plan::searched(&LinearSpec::of(program, linear), &mut search)).collect()
 }

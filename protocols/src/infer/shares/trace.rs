@@ -4,9 +4,10 @@
 //! own: sums exact, truncations and squares within one unit, comparisons and pools exact. Traces hold secrets and exist
 //! for tests and benches alone.
 
-use blindvox_models::{Program, Step, TensorId, plain};
+use blindvox_models::{Program, Step, TensorId, plain, windows};
 
 use crate::error::{Error, Result};
+use crate::nonlinear::argmax;
 use crate::share::Ring;
 
 /// One party's shares along a run.
@@ -16,6 +17,8 @@ pub struct Trace {
     pub tensors: Vec<(Vec<u32>, Ring)>,
     /// Of each linear step's sums before truncation, mod 2^32; empty for other steps.
     pub accumulators: Vec<Vec<u32>>,
+    /// The same of each window, in their order, where the run was in windows.
+    pub windows: Vec<Trace>,
 }
 
 impl Trace {
@@ -23,7 +26,14 @@ impl Trace {
         Self {
             tensors: vec![(Vec::new(), Ring::FULL); program.tensors.len()],
             accumulators: vec![Vec::new(); program.steps.len()],
+            windows: Vec::new(),
         }
+    }
+
+    /// A window is done.
+    pub(super) fn keep_window(&mut self) {
+        let Self { tensors, accumulators, windows } = self;
+        windows.push(Self { tensors: tensors.clone(), accumulators: accumulators.clone(), windows: Vec::new() });
     }
 }
 
@@ -50,8 +60,18 @@ impl StepCheck {
     }
 }
 
-/// Checks every step but the argmax; labels are compared with [`labels`].
+/// Checks every step but the last, in each window where there are such; labels are compared with [`labels`].
 pub fn check(program: &Program, client: &Trace, server: &Trace) -> Result<Vec<StepCheck>> {
+    let Some(windows) = program.windows() else { return check_pass(program, client, server) };
+    let passes: Vec<_> = client.windows.iter().zip(&server.windows).collect();
+    if passes.len() != windows.count() {
+        return Err(Error::protocol(format!("{} windows were traced, not {}", passes.len(), windows.count())));
+    }
+    let checks = passes.into_iter().map(|(client, server)| check_pass(program, client, server));
+    Ok(checks.collect::<Result<Vec<_>>>()?.concat())
+}
+
+fn check_pass(program: &Program, client: &Trace, server: &Trace) -> Result<Vec<StepCheck>> {
     let mut checks = Vec::new();
     for (at, step) in program.steps.iter().enumerate() {
         let Some(output) = step.output() else { continue };
@@ -86,13 +106,18 @@ pub fn check(program: &Program, client: &Trace, server: &Trace) -> Result<Vec<St
 
 /// The labels that the opened scores call for.
 pub fn labels(program: &Program, client: &Trace, server: &Trace) -> Result<Vec<u8>> {
-    let logits = open(client, server, program.logits)?;
-    let voxels = program.tensors[program.logits].voxels();
-    let best = |v: usize| {
-        (1..program.classes)
-            .fold(0, |best, c| if logits[c * voxels + v] > logits[best * voxels + v] { c } else { best })
+    let Some(windows) = program.windows() else {
+        return Ok(argmax::ideal(&open(client, server, program.logits)?, program.classes));
     };
-    Ok((0..voxels).map(|v| best(v) as u8).collect())
+    let passes = client.windows.iter().zip(&server.windows);
+    let scores = passes.map(|(client, server)| open(client, server, program.logits)).collect::<Result<Vec<_>>>()?;
+    let (mut scores, mut labels) = (scores.into_iter(), Vec::new());
+    let places = vec![(); windows.voxels(windows.grid[0])];
+    let add = |sum: &mut i64, weight: u32, score: i64| *sum += i64::from(weight) * score;
+    let each = |_: Vec<()>| scores.next().unwrap_or_default();
+    let done = |sums: Vec<i64>| labels.extend(argmax::ideal(&sums, program.classes));
+    windows::run(windows, &places, (program.classes, 0), add, each, done);
+    Ok(labels)
 }
 
 fn open(client: &Trace, server: &Trace, tensor: TensorId) -> Result<Vec<i64>> {

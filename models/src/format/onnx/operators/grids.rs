@@ -1,13 +1,13 @@
 //! Poolings, concatenations and what moves values about.
 
-use super::{bounded, offence, padding, sizes};
+use super::attributes::{bounded, offence, padding, sizes};
 use crate::format::graph::Op;
 use crate::format::onnx::constants::{axis, reshaped};
+use crate::format::onnx::draft::{Draft, Image, Stop};
 use crate::format::onnx::proto::Node;
 use crate::format::onnx::tensor::Tensor;
-use crate::format::onnx::walk::{Image, Stop, Walk};
 
-pub(super) fn pool(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
+pub(super) fn pool(draft: &mut Draft, node: &Node) -> Result<Image, Stop> {
     let axes = node.ints("kernel_shape").map_or(0, <[i64]>::len);
     let (window, stride) = (sizes(node, "kernel_shape", axes, 1)?, sizes(node, "strides", axes, 1)?);
     let (padding, dilations) = (padding(node, axes)?, sizes(node, "dilations", axes, 1)?);
@@ -16,7 +16,7 @@ pub(super) fn pool(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
         let found = format!("found windows of {window:?} every {stride:?}, padding {padding:?}");
         return Err(offence(node, found, side_by_side));
     }
-    let image = walk.image(node, 0)?;
+    let image = draft.image(node, 0)?;
     let grid = image.grid();
     if grid.len() != axes || (0..axes).any(|i| window[i] == 0 || grid[i] % window[i] != 0) {
         let found = format!("found windows of {window:?} on a grid of {grid:?}");
@@ -25,12 +25,12 @@ pub(super) fn pool(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
     let dims = [&image.dims[..2], &(0..axes).map(|i| grid[i] / window[i]).collect::<Vec<_>>()].concat();
     let window = Some(window);
     let op = if node.op_type == "MaxPool" { Op::MaxPool { window } } else { Op::AvgPool { window } };
-    Ok(walk.emit(node.label(), op, &[&image], dims))
+    Ok(draft.emit(node.label(), op, &[&image], dims))
 }
 
-pub(super) fn mean(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
-    let given = walk.tensor(node, 1).and_then(Tensor::as_ints).map(<[i64]>::to_vec);
-    let image = walk.image(node, 0)?;
+pub(super) fn mean(draft: &mut Draft, node: &Node) -> Result<Image, Stop> {
+    let given = draft.tensor(node, 1).and_then(Tensor::as_ints).map(<[i64]>::to_vec);
+    let image = draft.image(node, 0)?;
     let rank = image.dims.len();
     if node.op_type == "ReduceMean" {
         let given = given.or_else(|| node.ints("axes").map(<[i64]>::to_vec)).unwrap_or_default();
@@ -45,11 +45,11 @@ pub(super) fn mean(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
     } else {
         [&image.dims[..2], &vec![1; rank - 2]].concat()
     };
-    Ok(walk.emit(node.label(), Op::GlobalAvgPool, &[&image], dims))
+    Ok(draft.emit(node.label(), Op::GlobalAvgPool, &[&image], dims))
 }
 
-pub(super) fn concat(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
-    let images = (0..node.input.len()).map(|at| walk.image(node, at)).collect::<Result<Vec<_>, _>>()?;
+pub(super) fn concat(draft: &mut Draft, node: &Node) -> Result<Image, Stop> {
+    let images = (0..node.input.len()).map(|at| draft.image(node, at)).collect::<Result<Vec<_>, _>>()?;
     let Some(first) = images.first() else { return Err(Stop::Lost) };
     if axis(node.int("axis", 1), first.dims.len()) != Some(1) {
         let found = format!("found axis {}", node.int("axis", 1));
@@ -63,10 +63,10 @@ pub(super) fn concat(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
     if images.len() == 1 {
         return Ok(first.clone());
     }
-    Ok(walk.emit(node.label(), Op::Concat, &images.iter().collect::<Vec<_>>(), dims))
+    Ok(draft.emit(node.label(), Op::Concat, &images.iter().collect::<Vec<_>>(), dims))
 }
 
-pub(super) fn resize(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
+pub(super) fn resize(draft: &mut Draft, node: &Node) -> Result<Image, Stop> {
     let mode = node.text("mode", "nearest");
     let place = node.text("coordinate_transformation_mode", "half_pixel");
     let nearest = node.text("nearest_mode", "round_prefer_floor");
@@ -80,9 +80,9 @@ pub(super) fn resize(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
         let ways = "supported: nearest by whole factors, or a transposed convolution (upsample=\"deconv\"); fine-tune with one";
         return Err(offence(node, found, ways));
     }
-    let image = walk.image(node, 0)?;
-    let scales = walk.tensor(node, 2).map(Tensor::floats).filter(|s| !s.is_empty());
-    let wanted = walk.tensor(node, 3).and_then(Tensor::as_ints);
+    let image = draft.image(node, 0)?;
+    let scales = draft.tensor(node, 2).map(Tensor::floats).filter(|s| !s.is_empty());
+    let wanted = draft.tensor(node, 3).and_then(Tensor::as_ints);
     let factor = |at: usize| match (&scales, wanted) {
         (Some(scales), _) => {
             scales.get(at).filter(|s| **s >= 1.0 && s.fract() == 0.0 && **s < 64.0).map(|&s| s as usize)
@@ -99,12 +99,12 @@ pub(super) fn resize(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
         return Err(offence(node, found, "supported: whole factors of the grid"));
     };
     let dims = bounded(node, image.dims.iter().zip(&factors).map(|(d, f)| d.saturating_mul(*f)).collect())?;
-    Ok(walk.emit(node.label(), Op::Resize { factor: factors[2..].to_vec() }, &[&image], dims))
+    Ok(draft.emit(node.label(), Op::Resize { factor: factors[2..].to_vec() }, &[&image], dims))
 }
 
 /// A reshape that flattens or changes nothing.
-pub(super) fn reshape(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
-    if node.op_type == "Reshape" && walk.leads_to(node, "InstanceNormalization") {
+pub(super) fn reshape(draft: &mut Draft, node: &Node) -> Result<Image, Stop> {
+    if node.op_type == "Reshape" && draft.leads_to(node, "InstanceNormalization") {
         let found = "found statistics of groups of channels of the scan itself".to_owned();
         let ways = "supported: BatchNormalization; train with batch norm (SegResNet: norm=\"batch\")";
         return Err(Stop::Offence(
@@ -113,16 +113,16 @@ pub(super) fn reshape(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
             ways.to_owned(),
         ));
     }
-    let image = walk.image(node, 0)?;
+    let image = draft.image(node, 0)?;
     let features = image.dims[1..].iter().product::<usize>();
-    let wanted = match (node.op_type.as_str(), walk.tensor(node, 1).and_then(Tensor::as_ints)) {
+    let wanted = match (node.op_type.as_str(), draft.tensor(node, 1).and_then(Tensor::as_ints)) {
         ("Flatten", _) if axis(node.int("axis", 1), image.dims.len()) == Some(1) => Some(vec![1, features]),
         ("Reshape", Some(wanted)) => reshaped(&image.dims, wanted),
         _ => None,
     };
     match wanted {
         Some(dims) if dims == image.dims => Ok(image),
-        Some(dims) if dims == [1, features] => Ok(walk.emit(node.label(), Op::Flatten, &[&image], dims)),
+        Some(dims) if dims == [1, features] => Ok(draft.emit(node.label(), Op::Flatten, &[&image], dims)),
         other => {
             let found = format!("found {:?} to {other:?}", image.dims);
             Err(offence(node, found, "supported: flattening of all but the batch"))
@@ -130,9 +130,9 @@ pub(super) fn reshape(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
     }
 }
 
-pub(super) fn pad(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
-    let pads = walk.tensor(node, 1).and_then(Tensor::as_ints).or_else(|| node.ints("pads")).map(<[i64]>::to_vec);
-    let image = walk.any_image(node, 0)?;
+pub(super) fn pad(draft: &mut Draft, node: &Node) -> Result<Image, Stop> {
+    let pads = draft.tensor(node, 1).and_then(Tensor::as_ints).or_else(|| node.ints("pads")).map(<[i64]>::to_vec);
+    let image = draft.any_image(node, 0)?;
     match pads {
         Some(pads) if pads.iter().all(|&p| p == 0) => Ok(image),
         other => {
@@ -142,8 +142,8 @@ pub(super) fn pad(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
     }
 }
 
-pub(super) fn transpose(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
-    let mut image = walk.any_image(node, 0)?;
+pub(super) fn transpose(draft: &mut Draft, node: &Node) -> Result<Image, Stop> {
+    let mut image = draft.any_image(node, 0)?;
     let rank = image.axes.len();
     let perm = match node.ints("perm") {
         Some(perm) => perm.iter().map(|&p| usize::try_from(p).ok().filter(|&p| p < rank)).collect::<Option<Vec<_>>>(),
@@ -157,8 +157,8 @@ pub(super) fn transpose(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
 }
 
 /// A softmax or an argmax of the channels, which the labels don't depend on.
-pub(super) fn last(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
-    let mut image = walk.any_image(node, 0)?;
+pub(super) fn last(draft: &mut Draft, node: &Node) -> Result<Image, Stop> {
+    let mut image = draft.any_image(node, 0)?;
     let default = if node.op_type == "ArgMax" { 0 } else { -1 };
     let along = axis(node.int("axis", default), image.axes.len()).and_then(|a| image.axes.get(a).copied());
     if along != Some(1) {

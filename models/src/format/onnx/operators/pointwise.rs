@@ -1,10 +1,10 @@
 //! Activations, sums, factors and instance normalisation.
 
-use super::offence;
+use super::attributes::offence;
 use crate::format::graph::{Activation, Function, Op, Slope};
+use crate::format::onnx::draft::{Draft, Image, Stop};
 use crate::format::onnx::proto::Node;
 use crate::format::onnx::tensor::Tensor;
-use crate::format::onnx::walk::{Image, Stop, Walk};
 
 /// A constant as one number a channel of an image, if it broadcasts so.
 fn a_channel(tensor: &Tensor, image: &Image) -> Option<Vec<f32>> {
@@ -19,8 +19,8 @@ fn a_channel(tensor: &Tensor, image: &Image) -> Option<Vec<f32>> {
     }
 }
 
-pub(super) fn activation(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
-    let image = walk.image(node, 0)?;
+pub(super) fn activation(draft: &mut Draft, node: &Node) -> Result<Image, Stop> {
+    let image = draft.image(node, 0)?;
     let op = match node.op_type.as_str() {
         "Relu" => Op::Relu,
         "LeakyRelu" => {
@@ -29,30 +29,30 @@ pub(super) fn activation(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
             Op::Activation(Activation { function: Some(Function::LeakyRelu), slope, pieces: None })
         }
         _ => {
-            let Some(slopes) = walk.tensor(node, 1).and_then(|t| a_channel(t, &image)) else {
+            let Some(slopes) = draft.tensor(node, 1).and_then(|t| a_channel(t, &image)) else {
                 let found = "found slopes that are no constants a channel".to_owned();
                 return Err(offence(node, found, "supported: one slope, or one for each channel"));
             };
-            let slope = Some(Slope::Tensor(walk.store(node, "slope", &[slopes.len()], slopes)));
+            let slope = Some(Slope::Tensor(draft.store(node, "slope", &[slopes.len()], slopes)));
             Op::Activation(Activation { function: Some(Function::Prelu), slope, pieces: None })
         }
     };
-    Ok(walk.emit(node.label(), op, &[&image], image.dims.clone()))
+    Ok(draft.emit(node.label(), op, &[&image], image.dims.clone()))
 }
 
 /// factor·x + offset.
-fn scale(walk: &mut Walk, node: &Node, image: &Image, factor: Option<Vec<f32>>, offset: Option<Vec<f32>>) -> Image {
-    let mut store = |part: &str, values: Vec<f32>| walk.store(node, part, &[values.len()], values);
+fn scale(draft: &mut Draft, node: &Node, image: &Image, factor: Option<Vec<f32>>, offset: Option<Vec<f32>>) -> Image {
+    let mut store = |part: &str, values: Vec<f32>| draft.store(node, part, &[values.len()], values);
     let (factor, offset) = (factor.map(|v| store("factor", v)), offset.map(|v| store("offset", v)));
-    walk.emit(node.label(), Op::Scale { factor, offset }, &[image], image.dims.clone())
+    draft.emit(node.label(), Op::Scale { factor, offset }, &[image], image.dims.clone())
 }
 
-pub(super) fn arithmetic(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
+pub(super) fn arithmetic(draft: &mut Draft, node: &Node) -> Result<Image, Stop> {
     let operator = node.op_type.as_str();
-    let constant = (0..node.input.len()).find(|&at| walk.tensor(node, at).is_some());
+    let constant = (0..node.input.len()).find(|&at| draft.tensor(node, at).is_some());
     if let (Some(at), 2) = (constant, node.input.len()) {
-        let image = walk.image(node, 1 - at)?;
-        let Some(values) = walk.tensor(node, at).and_then(|t| a_channel(t, &image)) else {
+        let image = draft.image(node, 1 - at)?;
+        let Some(values) = draft.tensor(node, at).and_then(|t| a_channel(t, &image)) else {
             let found = "found a constant that is no number a channel".to_owned();
             return Err(offence(node, found, "supported: one number, or one for each channel"));
         };
@@ -66,56 +66,56 @@ pub(super) fn arithmetic(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
             ("Div", 1) => (Some(values.iter().map(|v| 1.0 / v).collect()), None),
             _ => return Err(offence(node, "found a division by a tensor".to_owned(), "supported: by constants")),
         };
-        return Ok(scale(walk, node, &image, factor, offset));
+        return Ok(scale(draft, node, &image, factor, offset));
     }
     if operator == "Mul" && node.input(0) == node.input(1) {
-        let image = walk.image(node, 0)?;
-        return Ok(walk.emit(node.label(), Op::Square, &[&image], image.dims.clone()));
+        let image = draft.image(node, 0)?;
+        return Ok(draft.emit(node.label(), Op::Square, &[&image], image.dims.clone()));
     }
     if matches!(operator, "Mul" | "Div") {
         let found = "found two tensors that are computed".to_owned();
         return Err(offence(node, found, "supported: constants, and a tensor with itself; gates have no secure form"));
     }
-    let mut images = (0..node.input.len()).map(|at| walk.image(node, at)).collect::<Result<Vec<_>, _>>()?;
+    let mut images = (0..node.input.len()).map(|at| draft.image(node, at)).collect::<Result<Vec<_>, _>>()?;
     if let Some(other) = images.iter().find(|i| i.dims != images[0].dims) {
         let found = format!("found tensors of {:?} and {:?}", images[0].dims, other.dims);
         return Err(offence(node, found, "supported: equal dimensions"));
     }
     if operator == "Sub" {
         let minus = vec![-1.0; images[1].channels()];
-        images[1] = scale(walk, node, &images[1].clone(), Some(minus), None);
+        images[1] = scale(draft, node, &images[1].clone(), Some(minus), None);
     }
     if images.len() < 2 {
         return Ok(images.remove(0));
     }
     let all: Vec<&Image> = images.iter().collect();
-    Ok(walk.emit(node.label(), Op::Add, &all, images[0].dims.clone()))
+    Ok(draft.emit(node.label(), Op::Add, &all, images[0].dims.clone()))
 }
 
-pub(super) fn power(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
-    let exponent = walk.tensor(node, 1).map(Tensor::floats);
+pub(super) fn power(draft: &mut Draft, node: &Node) -> Result<Image, Stop> {
+    let exponent = draft.tensor(node, 1).map(Tensor::floats);
     if exponent.as_deref() != Some(&[2.0]) {
         return Err(offence(node, format!("found exponent {exponent:?}"), "supported: 2"));
     }
-    let image = walk.image(node, 0)?;
-    Ok(walk.emit(node.label(), Op::Square, &[&image], image.dims.clone()))
+    let image = draft.image(node, 0)?;
+    Ok(draft.emit(node.label(), Op::Square, &[&image], image.dims.clone()))
 }
 
-pub(super) fn instance_norm(walk: &mut Walk, node: &Node) -> Result<Image, Stop> {
+pub(super) fn instance_norm(draft: &mut Draft, node: &Node) -> Result<Image, Stop> {
     // A part of a pattern that was named where it began.
-    if walk.maker(node, 0) == Some("Reshape") {
+    if draft.maker(node, 0) == Some("Reshape") {
         return Err(Stop::Lost);
     }
     // Statistics of a scan are not computed on shares yet.
-    if !walk.fold {
+    if !draft.fold {
         let ways = "supported: BatchNormalization (train with batch norm, as norm=\"batch\" or norm_op BatchNorm3d), or \
                     --instance-norm fold, which puts statistics of the calibration's volumes in the place of the scan's own \
                     and changes labels";
         return Err(offence(node, "found statistics of the scan itself".to_owned(), ways));
     }
     let eps = f64::from(node.float("epsilon", 1e-5));
-    let vectors = [1, 2].map(|at| walk.tensor(node, at).map(Tensor::floats));
-    let image = walk.image(node, 0)?;
+    let vectors = [1, 2].map(|at| draft.tensor(node, at).map(Tensor::floats));
+    let image = draft.image(node, 0)?;
     let channels = image.channels();
     let [Some(gamma), Some(beta)] = vectors else {
         return Err(offence(node, "found computed factors".to_owned(), "supported: constant ones"));
@@ -124,7 +124,7 @@ pub(super) fn instance_norm(walk: &mut Walk, node: &Node) -> Result<Image, Stop>
         let found = format!("found {} factors for {channels} channels", gamma.len());
         return Err(offence(node, found, "supported: one for each channel"));
     }
-    let gamma = Some(walk.store(node, "gamma", &[channels], gamma));
-    let beta = Some(walk.store(node, "beta", &[channels], beta));
-    Ok(walk.emit(node.label(), Op::InstanceNorm { gamma, beta, eps, fold: true }, &[&image], image.dims.clone()))
+    let gamma = Some(draft.store(node, "gamma", &[channels], gamma));
+    let beta = Some(draft.store(node, "beta", &[channels], beta));
+    Ok(draft.emit(node.label(), Op::InstanceNorm { gamma, beta, eps, fold: true }, &[&image], image.dims.clone()))
 }

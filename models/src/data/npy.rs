@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::weights::read_bounded;
 use crate::error::{Error, Result};
+use crate::reading::read_bounded;
 
 /// The largest file that is read.
 const MAX_FILE: u64 = 1 << 31;
@@ -18,7 +18,7 @@ pub struct Array {
 }
 
 impl Array {
-    /// Reads a file of little-endian f32 or f64, the last dimension the fastest.
+    /// Reads a file of little-endian f32 or f64, or of integers of up to 16 bits, the last dimension the fastest.
     ///
     /// # Errors
     /// [`Error::Io`] if it can't be read, [`Error::Input`] naming the file, what was found and what was expected.
@@ -52,7 +52,14 @@ impl Array {
         let values: Vec<f32> = match kind {
             "<f4" => data.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
             "<f8" => data.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect(),
-            other => return Err(format!("found elements of type {other:?}, expected float32 or float64")),
+            "<i2" => data.as_chunks::<2>().0.iter().map(|&b| f32::from(i16::from_le_bytes(b))).collect(),
+            "<u2" => data.as_chunks::<2>().0.iter().map(|&b| f32::from(u16::from_le_bytes(b))).collect(),
+            "|i1" => data.iter().map(|&b| f32::from(b as i8)).collect(),
+            "|u1" => data.iter().map(|&b| f32::from(b)).collect(),
+            other => {
+                let expected = "float32, float64, or integers of 8 or 16 bits";
+                return Err(format!("found elements of type {other:?}, expected {expected}"));
+            }
         };
         let count = dims.as_ref().and_then(|dims| dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)));
         match dims {
@@ -77,6 +84,8 @@ mod tests {
         let array = Array::parse(&file(header, &data)).unwrap();
         assert_eq!((array.dims, array.values), (vec![2, 3], vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0]));
         let fault = |header: &str, data: &[u8]| Array::parse(&file(header, data)).unwrap_err();
+        let shorts = Array::parse(&file(&header.replace("<f4", "<i2"), &[1, 0, 255, 255, 0, 1, 0, 0, 0, 0, 0, 128]));
+        assert_eq!(shorts.unwrap().values, [1.0, -1.0, 256.0, 0.0, 0.0, -32768.0]);
         assert!(fault(header, &data[4..]).contains("found 5 values, expected those of shape (2,3)"));
         assert!(fault(&header.replace("<f4", "<i4"), &data).contains("\"<i4\""));
         assert!(fault(&header.replace("False", "True"), &data).contains("Fortran"));
