@@ -39,7 +39,12 @@ pub(crate) struct Input {
 
 impl Input {
     /// Reads a volume for a bundle and, if given, true labels.
-    pub(crate) fn load(bundle: Bundle, inputs: &[PathBuf], labels: Option<&Path>, reading: &ReadingArgs) -> Result<Self> {
+    pub(crate) fn load(
+        bundle: Bundle,
+        inputs: &[PathBuf],
+        labels: Option<&Path>,
+        reading: &ReadingArgs,
+    ) -> Result<Self> {
         // The scales are there, or nothing needs to be read.
         bundle.program()?;
         let options = ReadOptions {
