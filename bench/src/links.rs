@@ -24,7 +24,7 @@ use serde::Serialize;
 
 /// Options of the table.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Bundles.
     #[arg(long, default_values = ["demo/models/hippo_hybrid", "demo/models/hippo_relu", "demo/models/hippo_quad"])]
     model: Vec<PathBuf>,
@@ -60,7 +60,7 @@ struct Row {
 }
 
 /// Prints the table.
-pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let rates = ["100Mbit", "1Gbit", "10Gbit"];
     let links = match &args.link[..] {
         [] => {

@@ -118,7 +118,7 @@ fn labelled(bundle: &Bundle, volume: &Volume) -> (LabelMap, Prepared) {
     (prepared.placement.restore(&labels, volume), prepared)
 }
 
-pub fn same_for(bundle: &Bundle, dims: [usize; 3], sides: [f64; 3]) {
+pub(crate) fn same_for(bundle: &Bundle, dims: [usize; 3], sides: [f64; 3]) {
     let upright = scan(dims, sides);
     let (expected, prepared) = labelled(bundle, &upright);
     assert!((0..3).all(|l| expected.data.contains(&l)), "all labels occur");
