@@ -1,9 +1,11 @@
 //! CKKS and BFV operation by operation, each result decrypted and compared.
 //!
-//! Beside the times stand what the transforms alone predict, (digits + 2)(limbs + special primes) for a key switch at
-//! the time of one transform in the same run. No peer runs beside them yet: those fields are empty.
+//! Beside the times stand what the transforms alone predict, (digits + 2)(limbs + special primes) for a key switch at the
+//! time of one transform in the same run. `--peers` runs other libraries beside them; what is only published is marked
+//! so.
 
 mod bfv;
+mod peers;
 
 use std::error::Error;
 use std::hint::black_box;
@@ -31,6 +33,9 @@ pub(crate) struct Args {
     /// Leaves out the matrix of 1024 x 1024, whose plaintexts take 0.3 GB.
     #[arg(long)]
     small: bool,
+    /// Other libraries beside it, on one thread: the crate `fhe` (feature `peers`), OpenFHE where Python has it.
+    #[arg(long)]
+    peers: bool,
     /// Also writes the rows to this file.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -57,6 +62,9 @@ pub(crate) struct Row {
     peer: Option<&'static str>,
     peer_ms: Option<f64>,
     ratio: Option<f64>,
+    /// Of SEAL with HEXL, on another machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    published_ms: Option<f64>,
     checked: bool,
 }
 
@@ -65,6 +73,7 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,
     pub(crate) device: Device,
     threads: usize,
+    peers: peers::Times,
 }
 
 impl Table {
@@ -80,8 +89,15 @@ impl Table {
         let ((scheme, op), [n, limbs, special]) = (of, sizes);
         let prediction = predicted.map(|p| format!("{p:9.3} predicted")).unwrap_or_default();
         let mark = if checked { "" } else { "  NOT RIGHT" };
-        println!("{scheme:5} {op:28} n = {n:5}, {limbs:2} + {special} limbs {ms:9.3} ms {prediction}{mark}");
         let (threads, predicted_ms) = (self.threads, predicted);
+        let (peer, peer_ms) = self.peers.get(&of).copied().unzip();
+        let ratio = peer_ms.map(|peer_ms| ms / peer_ms);
+        let published_ms = peers::published(of, n);
+        let beside = peer.zip(ratio).map(|(peer, ratio)| format!("  {ratio:.3} of {peer}")).unwrap_or_default();
+        let published = published_ms.map(|ms| format!("  ({ms} ms published of SEAL+HEXL)")).unwrap_or_default();
+        println!(
+            "{scheme:5} {op:28} n = {n:5}, {limbs:2} + {special} limbs {ms:9.3} ms {prediction}{beside}{published}{mark}"
+        );
         let row = Row {
             scheme,
             op,
@@ -91,9 +107,10 @@ impl Table {
             ms,
             threads,
             predicted_ms,
-            peer: None,
-            peer_ms: None,
-            ratio: None,
+            peer,
+            peer_ms,
+            ratio,
+            published_ms,
             checked,
         };
         self.rows.push(row);
@@ -164,11 +181,17 @@ fn table(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
         Place::Gpu => Device::gpu()?,
     };
     println!("{}", device.describe());
-    let mut table = Table { rows: Vec::new(), device, threads: args.threads };
+    let mut table = Table { rows: Vec::new(), device, threads: args.threads, peers: peers::Times::new() };
     for &n in &args.n {
+        if args.peers {
+            table.peers.clear();
+            peers::openfhe(&params(n)?, &mut table.peers);
+            peers::fhe(&bfv::params(n)?, &mut table.peers)?;
+        }
         operations(&mut table, &params(n)?)?;
         bfv::operations(&mut table, n)?;
     }
+    table.peers.clear();
     for size in if args.small { vec![128] } else { vec![128, 1024] } {
         matrix(&mut table, size)?;
     }
@@ -208,11 +231,10 @@ fn operations(table: &mut Table, params: &Params) -> Outcome {
     let sum = eval.add(&a, &a)?;
     let ms = median(|| synced(&device, eval.add(&a, &a)?))?;
     table.row(("ckks", "add"), sizes, ms, None, right(&sum, &|i| 2.0 * x[i])?);
-    let product = || eval.rescale(&eval.multiply(&a, &sum)?);
+    let product = || eval.multiply_rescale(&a, &sum);
     let ms = median(|| synced(&device, product()?))?;
     let checked = right(&product()?, &|i| 2.0 * x[i] * x[i])?;
-    let rescale = one * 2.0 * level as f64;
-    table.row(("ckks", "multiply_relinearise_rescale"), sizes, ms, Some(switch + rescale), checked);
+    table.row(("ckks", "multiply_relinearise_rescale"), sizes, ms, Some(switch), checked);
     let ms = median(|| synced(&device, eval.rotate(&a, 1)?))?;
     table.row(("ckks", "rotate"), sizes, ms, Some(switch), right(&eval.rotate(&a, 1)?, &|i| x[(i + 1) % x.len()])?);
     let many = || eval.rotate_many(&eval.hoist(&a)?, &steps);

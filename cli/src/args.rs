@@ -8,6 +8,10 @@ use blindvox_protocols::gc::GatePlace;
 use blindvox_protocols::infer::LinkSpeed;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::args_hosts::{
+    AuditArgs, EstimateArgs, FingerprintArgs, HealthArgs, KeygenArgs, ModelsArgs, RemoteArgs, ServeArgs,
+};
+
 /// blindvox: a hospital gets a scan segmented by a service; the service never sees the scan, the hospital never sees
 /// the model. Without a command: the demo
 #[derive(Parser)]
@@ -21,7 +25,7 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Segment a volume by the two-party protocol, both parties in this process.
+    /// Segment a volume by the two-party protocol, both parties in this process or with --server.
     Segment(SegmentArgs),
     /// Run the same fixed-point network without cryptography.
     Plain(PlainArgs),
@@ -29,6 +33,20 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Choose each tensor's scale from volumes and write it into the bundle.
     Calibrate(CalibrateArgs),
+    /// Make an identity for this host: a key, and a certificate to give away.
+    Keygen(KeygenArgs),
+    /// Print a certificate's fingerprint.
+    Fingerprint(FingerprintArgs),
+    /// Let clients run models.
+    Serve(ServeArgs),
+    /// List what a service serves to this client.
+    Models(ModelsArgs),
+    /// Say whether the service on this machine is ready.
+    Health(HealthArgs),
+    /// Check that each line of a service's log follows the one before.
+    Audit(AuditArgs),
+    /// Say what runs of a model cost over links: bytes, waits, seconds, memory.
+    Estimate(EstimateArgs),
     /// List CPU features, backends and adapters, and why one can't be used.
     Doctor(DoctorArgs),
 }
@@ -137,9 +155,13 @@ fn finite(text: &str) -> Result<f64, String> {
 /// Flags of `segment`.
 #[derive(Args)]
 pub(crate) struct SegmentArgs {
-    /// The model: a directory with model.json and weights.safetensors.
-    #[arg(short, long, value_name = "BUNDLE")]
-    pub model: PathBuf,
+    /// The model: a directory with model.json and weights.safetensors. With --server its name there, which may be left out
+    /// where one is served.
+    #[arg(short, long, value_name = "BUNDLE", required_unless_present = "server")]
+    pub model: Option<PathBuf>,
+    /// The service, where the model is not on this machine.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
     /// The volume: NIfTI-1 or -2, compressed or not, one of a pair of .hdr and .img, or an array (.npy). Of a scan of several channels
     /// once for each, in the model's order, or one file of four dimensions, or the one that ends in _0000.
     #[arg(short, long, value_name = "IN.nii.gz", required = true)]

@@ -37,6 +37,17 @@ pub(crate) struct Input {
     pub truth: Option<LabelMap>,
 }
 
+fn read_options(reading: &ReadingArgs) -> Result<ReadOptions> {
+    let affine = reading.affine.as_deref().map(scan::affine).transpose()?;
+    Ok(ReadOptions { assume: reading.assume, nan: reading.nan, affine })
+}
+
+/// The channels of a scan.
+pub(crate) fn read_scan(paths: &[PathBuf], channels: usize, reading: &ReadingArgs) -> Result<Vec<Volume>> {
+    let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+    Ok(scan::load(&paths, channels, &read_options(reading)?)?)
+}
+
 impl Input {
     /// Reads a volume for a bundle and, if given, true labels.
     pub(crate) fn load(
@@ -47,14 +58,8 @@ impl Input {
     ) -> Result<Self> {
         // The scales are there, or nothing needs to be read.
         bundle.program()?;
-        let options = ReadOptions {
-            assume: reading.assume,
-            nan: reading.nan,
-            affine: reading.affine.as_deref().map(scan::affine).transpose()?,
-        };
-        let paths: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
-        let mut scan = scan::load(&paths, bundle.preparation.count(), &options)?;
-        let input = paths[0];
+        let mut scan = read_scan(inputs, bundle.preparation.count(), reading)?;
+        let input = inputs[0].as_path();
         let (program, mut prepared) = bundle.job(&scan, input)?;
         let (program, volume) = (Arc::new(program), scan.swap_remove(0));
         let seen = prepared.placement.seen();
@@ -64,7 +69,7 @@ impl Input {
                 input.display()
             ));
         }
-        let truth = labels.map(|path| truth(path, &volume, &options)).transpose()?;
+        let truth = labels.map(|path| truth(path, &volume, &read_options(reading)?)).transpose()?;
         if let (Some(path), Some(truth)) = (labels, &truth) {
             prepared.warnings.extend(strange_labels(path, truth, &bundle.classes));
         }

@@ -3,7 +3,9 @@
 //! | module | what |
 //! |---|---|
 //! | [`allocator`] | what becomes of freed memory |
-//! | [`args`] | commands and flags |
+//! | [`args`], [`args_hosts`] | commands and flags |
+//! | [`remote`] | a client's way to a service |
+//! | [`service`] | the service |
 //! | [`commands`] | a file a command: `segment` (and the demo), `plain`, `calibrate`, `doctor` |
 //! | [`input`] | the model, the scan and true labels, and what is said about them |
 //! | [`gpu`] | the device that the flags ask for |
@@ -15,9 +17,12 @@ mod ui;
 
 mod allocator;
 mod args;
+mod args_hosts;
 mod commands;
 mod gpu;
 mod input;
+mod remote;
+mod service;
 mod threads;
 
 use std::io::Write;
@@ -58,7 +63,10 @@ fn main() -> ExitCode {
         Ok(Done::Whole) => ExitCode::SUCCESS,
         Ok(Done::Part) => ExitCode::from(PART),
         Err(e) => {
-            complain(&format!("error: {e}"));
+            match &e {
+                Error::Refused(_) => complain(&e.to_string()),
+                e => complain(&format!("error: {e}")),
+            }
             ExitCode::from(exit_code(&e))
         }
     }
@@ -71,6 +79,13 @@ fn run(cli: args::Cli) -> Result<Done> {
         Some(args::Command::Plain(args)) => commands::plain::run(&args),
         Some(args::Command::Import(args)) => commands::import::run(&args),
         Some(args::Command::Calibrate(args)) => commands::calibrate::run(&args),
+        Some(args::Command::Keygen(args)) => commands::identity::generate(&args),
+        Some(args::Command::Fingerprint(args)) => commands::identity::fingerprint(&args),
+        Some(args::Command::Serve(args)) => commands::serve::run(&args),
+        Some(args::Command::Models(args)) => commands::operate::models(&args),
+        Some(args::Command::Health(args)) => commands::operate::health(&args),
+        Some(args::Command::Audit(args)) => commands::operate::audit(&args),
+        Some(args::Command::Estimate(args)) => commands::estimate::run(&args),
         Some(args::Command::Doctor(args)) => commands::doctor::run(&args),
     }
 }
@@ -90,10 +105,12 @@ fn complain(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
-/// 2: the user can mend it; 4: the connection; 1: anything else.
+/// 2: the user can mend it; 3: the service refused; 4: the connection; 1: anything else.
 fn exit_code(e: &Error) -> u8 {
     match e {
         Error::Connection(_) => 4,
+        Error::Refused(_) => 3,
+        Error::Cancelled => INTERRUPTED,
         e if e.is_input() => 2,
         _ => 1,
     }
@@ -123,6 +140,9 @@ mod tests {
             (io(std::io::ErrorKind::NotFound), 2),
             (io(std::io::ErrorKind::StorageFull), 1),
             (Error::Connection("a".into()), 4),
+            (Error::Refused(blindvox_net::Refusal::new(blindvox_net::Code::Busy, "a")), 3),
+            (Error::Identity("a".into()), 2),
+            (Error::Cancelled, 130),
             (Error::Protocol("a".into()), 1),
             (Error::Thread { what: "a", source: std::io::ErrorKind::WouldBlock.into() }, 1),
         ] {

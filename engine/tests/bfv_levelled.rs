@@ -1,7 +1,9 @@
 //! Exact arithmetic on encrypted vectors: random circuits of all operations against integers, noise below its
 //! prediction.
 
-use blindvox_engine::bfv::levelled::{BatchEncoder, Ciphertext, Evaluator, Params, Plaintext, PublicKey, SecretKey};
+use blindvox_engine::bfv::levelled::{
+    BatchEncoder, Ciphertext, Evaluator, Params, Plaintext, PublicKey, SecretKey, Seeded,
+};
 use blindvox_engine::ring::primes::ntt_primes;
 use blindvox_engine::rlwe::KeyRequest;
 use blindvox_engine::{Device, Prng};
@@ -182,6 +184,21 @@ fn errors_say_what_is_missing_and_bytes_come_back() {
         other[at] ^= 0x80;
         assert!(Ciphertext::from_bytes(&params, &device, &other).is_err() || at >= 42, "byte {at}");
     }
+    let text = s.encoder.encode(&x.1).unwrap();
+    let bytes = s.key.encrypt_seeded(&text, &mut s.prng).unwrap().to_bytes(&params);
+    assert_eq!(bytes.len(), Seeded::wire_len(&params));
+    let seeded = Seeded::from_bytes(&params, &bytes).unwrap();
+    s.expect("seeded", &Pair(seeded.expand(&params, &device).unwrap(), x.1.clone()));
+    for cut in (0..100).chain([bytes.len() - 1]) {
+        assert!(Seeded::from_bytes(&params, &bytes[..cut]).is_err());
+    }
+    assert!(Seeded::from_bytes(&params, &[&bytes[..], &[0]].concat()).is_err());
+    let mut unreduced = bytes.clone();
+    unreduced[100..200].fill(0xff);
+    assert!(Seeded::from_bytes(&params, &unreduced).is_err() && Seeded::from_bytes(&params, &bytes[1..]).is_err());
+    let secret = s.key.to_secret_bytes();
+    let key = SecretKey::from_secret_bytes(&params, &device, &secret).unwrap();
+    assert_eq!((key.to_secret_bytes(), key.budget(&x.0).unwrap()), (secret, s.key.budget(&x.0).unwrap()));
     let public = s.key.public_key(&mut s.prng).unwrap().to_bytes();
     let public = PublicKey::from_bytes(&params, &device, &public).unwrap();
     let text = s.encoder.encode(&x.1).unwrap();

@@ -96,6 +96,11 @@ fn operations_are_those_of_numbers_within_the_predicted_error() {
         let product = eval.multiply(&x, &y).unwrap();
         s.expect("multiply", &product, &zip(&|a, b| a * b));
         s.expect("multiply, rescaled", &eval.rescale(&product).unwrap(), &zip(&|a, b| a * b));
+        let merged = eval.multiply_rescale(&x, &y).unwrap();
+        let apart = eval.rescale(&product).unwrap();
+        assert_eq!((merged.level(), merged.scale()), (apart.level(), apart.scale()));
+        assert!(merged.error() <= apart.error());
+        s.expect("multiply_rescale", &merged, &zip(&|a, b| a * b));
         let square = eval.rescale(&eval.square(&x).unwrap()).unwrap();
         s.expect("square", &square, &map(&|a| a * a));
         s.expect(
@@ -253,6 +258,18 @@ fn objects_come_back_from_their_bytes_and_others_are_refused() {
         unreduced[200..300].fill(0xff);
         assert!(read(&unreduced).is_err());
     }
+    // The secret key with its queries: as many coefficients as there are, all of them ternary.
+    let secret = s.key.to_secret_bytes(&Queries::new(7));
+    let (key, queries) = SecretKey::from_secret_bytes(&params, &device, &secret).unwrap();
+    assert_eq!((key.to_secret_bytes(&queries), queries.left()), (secret.clone(), 7));
+    assert_eq!(key.decrypt(&x).unwrap().real(), s.key.decrypt(&x).unwrap().real());
+    let changed = |at: usize, value: u8| {
+        let mut other = secret.clone();
+        other[at] = value;
+        SecretKey::from_secret_bytes(&params, &device, &other).is_err()
+    };
+    assert!(changed(0, 0) && changed(8, !secret[8]) && changed(44, 8) && changed(48, 0xc0) && changed(303, 0x0c));
+    assert!(!changed(44, 3) && SecretKey::from_secret_bytes(&params, &device, &secret[1..]).is_err());
     let other = chain(1024, 3, 50, 41, 1);
     assert!(Ciphertext::from_bytes(&other, &device, &wire).err().unwrap().to_string().contains("other parameters"));
 }

@@ -56,6 +56,25 @@ fn diagonals_may_be_complex_and_few() {
     let limited = setup(params.clone(), KeyRequest::new());
     let missing = limited.eval.linear(&x, &prepared).err().unwrap().to_string();
     assert!(missing.contains("rotation by"), "{missing}");
+    for map in [map, LinearMap::from_matrix(3, &[1.0, -0.5, 0.25, 2.0, 0.0, 7.0]).unwrap()] {
+        let bytes = map.to_bytes();
+        let back = LinearMap::from_bytes(&bytes).unwrap();
+        let x = complexes(&mut s.prng, map.slots());
+        assert_eq!((back.to_bytes(), back.rotations()), (bytes.clone(), map.rotations()));
+        assert_eq!(back.apply_in_the_clear(&x).unwrap(), map.apply_in_the_clear(&x).unwrap());
+        for cut in (0..40).chain([bytes.len() - 1]) {
+            assert!(LinearMap::from_bytes(&bytes[..cut]).is_err(), "{cut}");
+        }
+        // The magic, the slots, the kind, their number, an offset beyond the slots, a value that is none.
+        for (at, value) in [(0, 0), (9, 0x7f), (12, 2), (15, 1), (19, 0xff), (28, 0xff)] {
+            let mut other = bytes.clone();
+            other[at] = value;
+            if at == 28 {
+                other[21..29].fill(0xff);
+            }
+            assert!(LinearMap::from_bytes(&other).is_err(), "byte {at}");
+        }
+    }
     assert!(LinearMap::from_diagonals(512, BTreeMap::new()).is_err());
     assert!(LinearMap::from_matrix(3, &[1.0; 4]).is_err());
     assert_eq!(LinearMap::from_matrix(3, &[1.0; 15]).unwrap().slots(), 8);

@@ -208,6 +208,14 @@ impl Drop for Named {
     }
 }
 
+/// While it lives a signal doesn't end the process: who holds it looks at [`Signals::came`].
+pub struct HeldSignals(Named);
+
+/// Lets this program see to signals itself.
+pub fn hold_signals() -> HeldSignals {
+    HeldSignals(Named::begin())
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

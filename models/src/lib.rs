@@ -28,6 +28,7 @@ pub mod windows;
 
 pub use error::{Error, Result};
 pub use format::bundle::Bundle;
+pub use format::model_card::ModelCard;
 pub use format::prepared::{Inputs, Prepared};
 pub use integers::agreement::Agreement;
 pub use integers::calibrate::{calibrate, observe};

@@ -221,11 +221,6 @@ impl Channel {
         self.canceller().refuse(refusal);
     }
 
-    /// Allows the peer as much time again, for a next run.
-    pub fn renew_patience(&mut self, total: Duration) {
-        self.patience = total;
-    }
-
     /// A hash of all that the channel was bound to, in order.
     pub fn binding(&self) -> &[u8; 32] {
         &self.binding

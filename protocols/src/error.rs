@@ -15,6 +15,15 @@ pub enum Error {
     /// The peer went away or stayed silent.
     #[error("connection: {0}")]
     Connection(String),
+    /// The run was given up, by this party or its peer.
+    #[error("the run was cancelled")]
+    Cancelled,
+    /// The service refused.
+    #[error("refused: {}", .0.text)]
+    Refused(blindvox_net::Refusal),
+    /// An identity, a certificate or a list of them is not as it should be.
+    #[error("{0}")]
+    Identity(String),
     /// The system refused a thread.
     #[error("the system refused a thread for {what}: {source}")]
     Thread {
@@ -52,7 +61,7 @@ impl Error {
     /// failure (exit code 1).
     pub fn is_input(&self) -> bool {
         match self {
-            Self::Input(_) | Self::Model(_) => true,
+            Self::Input(_) | Self::Model(_) | Self::Identity(_) => true,
             Self::Io { source, .. } => blindvox_models::error::mendable(source.kind()),
             _ => false,
         }
@@ -63,6 +72,9 @@ impl From<blindvox_net::Error> for Error {
     fn from(e: blindvox_net::Error) -> Self {
         match e {
             blindvox_net::Error::Connection(what) => Self::Connection(what),
+            blindvox_net::Error::Cancelled => Self::Cancelled,
+            blindvox_net::Error::Refused(refusal) => Self::Refused(refusal),
+            blindvox_net::Error::Identity(what) => Self::Identity(what),
             blindvox_net::Error::Thread { what, source } => Self::Thread { what, source },
             // What else goes wrong between two parties breaks their protocol.
             blindvox_net::Error::Protocol(what) => Self::Protocol(what),

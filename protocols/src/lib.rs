@@ -9,16 +9,19 @@
 //! | [`truncate`], [`convert`] | rounding and changing the ring of shares |
 //! | [`peer`] | what a party computes with |
 //! | [`correlations`] | square pairs and triples, made in advance |
+//! | [`cryptmed`] | runs with a dealer |
 //! | [`compare`] | signs of shared values |
 //! | [`select`] | d·x for a shared bit d |
 //! | [`linear`] | convolutions by homomorphic encryption |
 //! | [`nonlinear`] | squares, pooling |
 //! | [`infer`] | both parties' run of a model |
+//! | [`service`] | what a service and its clients say around runs |
 //! | [`rates`], [`traffic`] | what operations take, and what messages weigh |
 
 pub mod compare;
 pub mod convert;
 pub mod correlations;
+pub mod cryptmed;
 pub mod error;
 #[cfg(test)]
 mod faults;
@@ -35,6 +38,7 @@ pub mod pack;
 pub mod peer;
 pub mod rates;
 pub mod select;
+pub mod service;
 pub mod share;
 #[cfg(test)]
 mod testing;

@@ -6,8 +6,10 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use blindvox_engine::bfv::levelled;
 use blindvox_engine::bfv::{Params, PublicKey, SecretKey};
-use blindvox_engine::rlwe::SeededCiphertexts;
+use blindvox_engine::ckks;
+use blindvox_engine::rlwe::{EvalKeys, SeededCiphertexts};
 use blindvox_engine::{Device, Prng};
 use blindvox_models::data::nifti::{Header, Volume};
 use blindvox_models::format::bundle::{MODEL_FILE, WEIGHTS_FILE};
@@ -32,11 +34,12 @@ pub struct Target {
 }
 
 /// Every reader.
-pub static TARGETS: [Target; 8] = [
+pub static TARGETS: [Target; 9] = [
     Target { name: "frames", run: frames, seeds: framed },
     Target { name: "hello", run: hello, seeds: hellos },
     Target { name: "architecture", run: architectures, seeds: encoded_architectures },
     Target { name: "ciphertexts", run: ciphertexts, seeds: keys_and_ciphertexts },
+    Target { name: "evaluation", run: evaluation, seeds: keys_and_vectors },
     Target { name: "nifti", run: nifti, seeds: volumes },
     Target { name: "bundle", run: bundle, seeds: bundles },
     Target { name: "onnx", run: onnx, seeds: exports },
@@ -141,6 +144,66 @@ fn keys_and_ciphertexts() -> Vec<Vec<u8>> {
         seeds.push([&[0, which], &key.public_key(&mut prng).expect("a key").to_bytes()[..]].concat());
         seeds.push([&[1, which], &ciphertext.to_bytes().expect("bytes")[..]].concat());
     }
+    seeds
+}
+
+// Keys, ciphertexts and maps of CKKS and BFV, small ones: the first byte says which.
+
+struct Schemes {
+    ckks: ckks::Params,
+    bfv: levelled::Params,
+}
+
+fn schemes() -> &'static Schemes {
+    static SCHEMES: OnceLock<Schemes> = OnceLock::new();
+    SCHEMES.get_or_init(|| {
+        let ckks = ckks::Params::builder(64).chain(50, &[40]).special(&[50]).scale(40).bound(1.0);
+        let bfv = levelled::Params::insecure_for_tests(64, &[50, 50], &[50], 1, 257);
+        Schemes { ckks: ckks.insecure_for_tests().expect("parameters"), bfv: bfv.expect("parameters") }
+    })
+}
+
+fn evaluation(bytes: &[u8]) -> bool {
+    let [kind, bytes @ ..] = bytes else { return false };
+    let (Schemes { ckks: params, bfv }, device) = (schemes(), &Device::cpu());
+    match kind % 11 {
+        0 => ckks::Ciphertext::from_bytes(params, device, bytes).is_ok(),
+        1 => ckks::Seeded::from_bytes(params, bytes).is_ok_and(|x| x.expand(params, device).is_ok()),
+        2 => EvalKeys::from_bytes(params, device, bytes).is_ok(),
+        3 => ckks::PublicKey::from_bytes(params, device, bytes).is_ok(),
+        4 => ckks::SecretKey::from_secret_bytes(params, device, bytes).is_ok(),
+        5 => ckks::LinearMap::from_bytes(bytes).is_ok(),
+        6 => ckks::Params::from_bytes(bytes).is_ok(),
+        7 => levelled::Ciphertext::from_bytes(bfv, device, bytes).is_ok(),
+        8 => levelled::Seeded::from_bytes(bfv, bytes).is_ok_and(|x| x.expand(bfv, device).is_ok()),
+        9 => levelled::SecretKey::from_secret_bytes(bfv, device, bytes).is_ok(),
+        _ => levelled::PublicKey::from_bytes(bfv, device, bytes).is_ok(),
+    }
+}
+
+fn keys_and_vectors() -> Vec<Vec<u8>> {
+    let (Schemes { ckks: params, bfv }, device) = (schemes(), Device::cpu());
+    let (mut prng, mut seeds) = (Prng::from_seed_for_tests([9; 32]), Vec::new());
+    let mut seed = |kind: u8, bytes: &[u8]| seeds.push([&[kind], bytes].concat());
+    let key = ckks::SecretKey::generate(params, &device, &mut prng).expect("a key");
+    let text = ckks::Encoder::new(params).real(&[0.5, -1.0], params.scale()).expect("a text");
+    let x = key.encrypt_seeded(&text, &mut prng).expect("a ciphertext");
+    seed(0, &x.expand(params, &device).and_then(|x| x.to_bytes(params)).expect("bytes"));
+    seed(1, &x.to_bytes(params));
+    let map = ckks::LinearMap::from_matrix(2, &[0.5, 1.0, -1.0, 0.25]).expect("a map");
+    let request = map.rotations().request(params, 2).relinearisation(1);
+    seed(2, &key.eval_keys(&request, &mut prng).and_then(|keys| keys.to_bytes()).expect("bytes"));
+    seed(3, &key.public_key(&mut prng).expect("a key").to_bytes());
+    seed(4, &key.to_secret_bytes(&ckks::Queries::new(5)));
+    seed(5, &map.to_bytes());
+    seed(6, &ckks::Params::cnn_small().to_bytes());
+    let key = levelled::SecretKey::generate(bfv, &device, &mut prng).expect("a key");
+    let text = levelled::BatchEncoder::new(bfv).and_then(|encoder| encoder.encode(&[1, 2, 3])).expect("a text");
+    let x = key.encrypt_seeded(&text, &mut prng).expect("a ciphertext");
+    seed(7, &x.expand(bfv, &device).and_then(|x| x.to_bytes(bfv)).expect("bytes"));
+    seed(8, &x.to_bytes(bfv));
+    seed(9, &key.to_secret_bytes());
+    seed(10, &key.public_key(&mut prng).expect("a key").to_bytes());
     seeds
 }
 

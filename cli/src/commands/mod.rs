@@ -2,7 +2,12 @@
 
 pub(crate) mod calibrate;
 pub(crate) mod doctor;
+pub(crate) mod estimate;
+pub(crate) mod identity;
 pub(crate) mod import;
+pub(crate) mod operate;
 pub(crate) mod plain;
 mod results;
 pub(crate) mod segment;
+mod segment_remote;
+pub(crate) mod serve;

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use blindvox_models::atomic::Staged;
 use blindvox_models::data::labels::LabelMap;
+use blindvox_models::data::nifti::Volume;
 use blindvox_models::data::statistics::{ClassStatistics, statistics};
 use blindvox_protocols::{Error, Result};
 use serde::Serialize;
 
 use crate::args::SegmentArgs;
-use crate::input::Input;
 use crate::ui::files;
 
 /// What `--statistics` writes.
@@ -33,11 +33,16 @@ pub(super) fn masks(folder: &Path, classes: &[String]) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// [`Error::Io`].
-pub(super) fn stage(args: &SegmentArgs, job: &Input, map: &LabelMap) -> Result<Vec<Staged>> {
+pub(super) fn stage(
+    args: &SegmentArgs,
+    model: &str,
+    classes: &[String],
+    volume: &Volume,
+    map: &LabelMap,
+) -> Result<Vec<Staged>> {
     let mut staged = Vec::new();
-    let classes = &job.bundle.classes;
     if let Some(path) = &args.statistics {
-        let all = Statistics { model: &job.bundle.name, classes: statistics(map, &job.volume, classes) };
+        let all = Statistics { model, classes: statistics(map, volume, classes) };
         let json = serde_json::to_vec_pretty(&all).map_err(|e| Error::Input(format!("{}: {e}", path.display())))?;
         staged.push(files::stage(path, &json)?);
     }

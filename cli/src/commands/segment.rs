@@ -16,7 +16,8 @@ use blindvox_protocols::{Error, Result};
 use serde::Serialize;
 
 use crate::args::{BackendChoice, ComparisonChoice, GarbleChoice, GateHashChoice, OtChoice, ReadingArgs, SegmentArgs};
-use crate::commands::results;
+use crate::args_hosts::RemoteArgs;
+use crate::commands::{results, segment_remote};
 use crate::gpu;
 use crate::input::{Done, Input};
 use crate::ui::files::{self, check_outputs, check_volume_name};
@@ -112,12 +113,13 @@ fn load(args: &SegmentArgs) -> Result<Input> {
     outputs.extend(args.report.as_deref().map(|p| ("--report", p)));
     outputs.extend(args.preview.as_deref().map(|p| ("--preview", p)));
     outputs.extend(args.statistics.as_deref().map(|p| ("--statistics", p)));
-    let bundle = Bundle::load(&args.model)?;
-    let masks = args.masks.as_deref().map_or_else(Vec::new, |folder| results::masks(folder, &bundle.classes));
+    let folder = args.model.as_deref().unwrap_or(Path::new(""));
+    let bundle = Bundle::load(folder)?;
+    let masks = args.masks.as_deref().map_or_else(Vec::new, |masks| results::masks(masks, &bundle.classes));
     outputs.extend(masks.iter().map(|p| ("--masks", &**p)));
     check_outputs(&inputs, &outputs)?;
     if bundle.preparation.table.is_some() {
-        let model = args.model.display();
+        let model = folder.display();
         return Err(Error::Input(format!(
             "{model}: found a network of rows of a table, expected one that labels the voxels of a scan \
              (`blindvox plain` takes rows)"
@@ -125,7 +127,7 @@ fn load(args: &SegmentArgs) -> Result<Input> {
     }
     let input = Input::load(bundle, &args.input, args.labels.as_deref(), &args.reading)?;
     if input.program.gives_class() {
-        let model = args.model.display();
+        let model = folder.display();
         return Err(Error::Input(format!(
             "{model}: found a network that gives one class for all of a scan, expected one that labels its voxels \
              (`blindvox plain` says the class)"
@@ -136,6 +138,9 @@ fn load(args: &SegmentArgs) -> Result<Input> {
 
 /// The `segment` command.
 pub(crate) fn run(args: &SegmentArgs) -> Result<Done> {
+    if args.remote.server.is_some() {
+        return segment_remote::run(args);
+    }
     let folder = args.masks.as_deref().map(files::Folder::make).transpose()?;
     let job = load(args)?;
     job.prepared.warnings.iter().for_each(|w| screen::warn(w));
@@ -235,7 +240,7 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<Done> {
     if let Some(path) = &args.preview {
         outputs.push(Picture::new(&job.volume, &map).stage(path)?);
     }
-    outputs.extend(results::stage(args, &job, &map)?);
+    outputs.extend(results::stage(args, &job.bundle.name, &job.bundle.classes, &job.volume, &map)?);
     if !args.quiet {
         tell(args, &job, &report);
     }
@@ -349,7 +354,8 @@ pub(crate) fn demo() -> Result<Done> {
     );
     say!();
     let done = run(&SegmentArgs {
-        model: folder.join("models/hippo_hybrid"),
+        model: Some(folder.join("models/hippo_hybrid")),
+        remote: RemoteArgs::default(),
         input: vec![folder.join("volumes/images").join(volume)],
         reading: ReadingArgs::default(),
         output: out.join("demo_labels.nii.gz"),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use blindvox_models::data::labels::LabelMap;
 use blindvox_models::testing::Numbers;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{run_in, save, scratch, text};
 
@@ -51,6 +51,72 @@ fn a_model_is_imported_checked_calibrated_and_run() {
         assert_eq!((found["voxels"].as_u64(), found["label"].as_u64()), (Some(voxels as u64), Some(label.into())));
         assert!((found["volume_ml"].as_f64().expect("a volume") - voxels as f64 / 1000.0).abs() < 1e-6);
     }
+}
+
+/// A folder of MONAI says what a scan is; one of another size runs in windows, and an array is the same scan.
+#[test]
+fn a_scan_of_any_size_runs_as_the_training_says() {
+    let folder = scratch();
+    let t = folder.path();
+    let run = |args: &[&str]| {
+        let output = run_in(t, args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
+        text(&output.stdout) + &text(&output.stderr)
+    };
+    let transforms = json!([
+        {"_target_": "LoadImaged"}, {"_target_": "Orientationd", "axcodes": "LPS"},
+        {"_target_": "ScaleIntensityRanged", "a_min": -1, "a_max": 1, "b_min": -1, "b_max": 1, "clip": true}]);
+    let inferer =
+        json!({"_target_": "SlidingWindowInferer", "roi_size": [8, 12, 8], "overlap": 0.5, "mode": "gaussian"});
+    let config = json!({"preprocessing": {"_target_": "Compose", "transforms": transforms}, "inferer": inferer});
+    std::fs::create_dir_all(t.join("zoo/configs")).expect("a folder");
+    std::fs::write(t.join("zoo/configs/inference.json"), config.to_string()).expect("a write");
+    run(&["import", &fixture("monai_unet.onnx"), "-o", "m", "--monai", "zoo"]);
+
+    let dims = [9, 16, 11];
+    let mut numbers = Numbers(6);
+    let values: Vec<f32> = (0..dims.iter().product()).map(|_| numbers.draw()).collect();
+    save(t, dims, |v| values[v]);
+    let said = run(&["calibrate", "-m", "m", "scan.nii.gz"]);
+    assert!(said.contains("labels differ from the float network's, Dice "), "{said}");
+    let wanted = ["--compare", "--report", "r.json", "--preview", "p.png"];
+    run(&[&["segment", "-m", "m", "-i", "scan.nii.gz", "-o", "l.nii.gz"], &wanted[..]].concat());
+    let labels = LabelMap::load(&t.join("l.nii.gz")).expect("labels");
+    assert_eq!(labels.dims, dims);
+    let report: Value = serde_json::from_slice(&std::fs::read(t.join("r.json")).expect("a report")).expect("JSON");
+    assert_eq!(report["layers"].as_array().and_then(|l| l.last()).expect("layers")["kind"], "blend");
+    let compare = &report["compare"];
+    assert_eq!((compare["voxels"].as_u64(), report["seen"]["share"].as_f64()), (Some(9 * 16 * 11), Some(1.0)));
+    let differing = compare["label_disagreements_vs_float"].as_u64().expect("a count");
+    assert!(differing * 50 <= 9 * 16 * 11, "{differing}");
+
+    // The same as an array, with the affine of the file.
+    let array = |name: &str, dims: &[usize], values: &[f32]| {
+        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {dims:?}, }}")
+            .replace('[', "(")
+            .replace(']', ")");
+        let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let length = (header.len() as u16).to_le_bytes();
+        std::fs::write(t.join(name), [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), &data].concat())
+            .expect("a write");
+    };
+    array("scan.npy", &dims, &values);
+    let affine = labels.header.affine().expect("an orientation").0.concat();
+    let affine: Vec<f32> = affine.iter().map(|v| *v as f32).chain([0.0, 0.0, 0.0, 1.0]).collect();
+    array("affine.npy", &[4, 4], &affine);
+    run(&["plain", "-m", "m", "-i", "scan.nii.gz", "-o", "a.nii.gz"]);
+    run(&["plain", "-m", "m", "-i", "scan.npy", "--affine", "affine.npy", "-o", "b.nii.gz"]);
+    let load = |name: &str| LabelMap::load(&t.join(name)).expect("labels");
+    let (a, b) = (load("a.nii.gz"), load("b.nii.gz"));
+    assert!(a.data == b.data && a.header.affine() == b.header.affine());
+    let refused = |args: &[&str], part: &str| {
+        let output = run_in(t, args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(text(&output.stderr).contains(part), "{}", text(&output.stderr));
+    };
+    refused(&["plain", "-m", "m", "-i", "scan.npy"], "--assume RAS");
+    refused(&["plain", "-m", "m", "-i", "scan.nii.gz", "--affine", "affine.npy"], "says itself where it lies");
+    refused(&["plain", "-m", "m", "-i", "scan.nii.gz", "-i", "scan.nii.gz"], "channels: found 2, expected 1");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use blindvox_models::testing as common;
 
+mod hosts;
 mod import;
 mod process;
 mod refusals;

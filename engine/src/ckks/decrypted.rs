@@ -44,6 +44,19 @@ impl Queries {
         Self { total, left: total }
     }
 
+    /// Of a key's file.
+    pub(super) fn with_left(total: u32, left: u32) -> Result<Self> {
+        if left > total {
+            return Err(Error::Decode(format!("secret key: {left} queries left of {total}")));
+        }
+        Ok(Self { total, left })
+    }
+
+    /// In all, and left.
+    pub(super) fn numbers(&self) -> [u32; 2] {
+        [self.total, self.left]
+    }
+
     /// So many are left.
     pub fn left(&self) -> u32 {
         self.left

@@ -5,7 +5,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::ciphertext::Ciphertext;
-use super::decrypted::Decrypted;
+use super::decrypted::{Decrypted, Queries};
 use super::encoding::{Encoder, Plaintext};
 use super::noise;
 use super::params::Params;
@@ -79,6 +79,33 @@ impl SecretKey {
         &self.key
     }
 
+    /// The secret itself with the queries that are left of it, for the key's own file: the parameters' digest, both
+    /// numbers of queries, the coefficients. It is cleared when dropped. Write it anew whenever a value was published.
+    pub fn to_secret_bytes(&self, queries: &Queries) -> Zeroizing<Vec<u8>> {
+        let secret = self.key.to_secret_bytes();
+        let mut out = Zeroizing::new(Vec::with_capacity(SECRET_HEAD + secret.len()));
+        out.extend(SECRET_MAGIC);
+        out.extend(self.params.digest());
+        out.extend(queries.numbers().map(u32::to_le_bytes).as_flattened());
+        out.extend(&*secret);
+        out
+    }
+
+    /// Reads what [`Self::to_secret_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] for anything else, other parameters' keys included.
+    pub fn from_secret_bytes(params: &Params, device: &Device, bytes: &[u8]) -> Result<(Self, Queries)> {
+        let mut reader = wire::Reader::new(bytes);
+        if reader.array()? != *SECRET_MAGIC || reader.array()? != params.digest() {
+            let what = format!("secret key: not one for {}, or not of this version", params.describe());
+            return Err(Error::Decode(what));
+        }
+        let [total, left] = [u32::from_le_bytes(reader.array()?), u32::from_le_bytes(reader.array()?)];
+        let key = rlwe::SecretKey::from_secret_bytes(params, device, reader.rest())?;
+        Ok((Self { params: params.clone(), key }, Queries::with_left(total, left)?))
+    }
+
     /// A public key for this secret.
     pub fn public_key(&self, prng: &mut Prng) -> Result<PublicKey> {
         Ok(PublicKey { params: self.params.clone(), key: self.key.public_key(prng)? })
@@ -149,6 +176,9 @@ fn centred(basis: &Basis, words: &[u64]) -> Vec<f64> {
 }
 
 const MAGIC: &[u8; 8] = b"bvckkss1";
+const SECRET_MAGIC: &[u8; 8] = b"bvckksk1";
+/// Magic, digest, queries in all and left.
+const SECRET_HEAD: usize = 8 + 32 + 2 * 4;
 
 impl Seeded {
     /// Bytes on the wire.

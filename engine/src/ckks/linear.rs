@@ -25,6 +25,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::poly::{PolyBatch, Rows};
 use crate::rlwe::key_switch::rotation_element;
+use crate::rlwe::wire;
 
 /// A linear map of vectors of `slots` values.
 pub struct LinearMap {
@@ -191,9 +192,71 @@ impl LinearMap {
     }
 }
 
+const MAGIC: &[u8; 8] = b"bvckkslm";
+/// Magic, slots, whether values are complex, diagonals.
+const HEAD: usize = 8 + 4 + 1 + 4;
+/// Values of a vector at most: those of the largest ring.
+const MOST_SLOTS: usize = 1 << 15;
+
+impl LinearMap {
+    /// Slots, whether values are complex, and by diagonal its offset and values.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend((self.slots as u32).to_le_bytes());
+        out.push(u8::from(!self.real));
+        out.extend((self.diagonals.len() as u32).to_le_bytes());
+        for (&offset, diagonal) in &self.diagonals {
+            out.extend((offset as u32).to_le_bytes());
+            diagonal.iter().for_each(|z| out.extend(z.re.to_le_bytes()));
+            if !self.real {
+                diagonal.iter().for_each(|z| out.extend(z.im.to_le_bytes()));
+            }
+        }
+        out
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote. Nothing is allocated before the length is known to be right.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let bad = |what: String| Error::Decode(format!("linear map: {what}"));
+        let mut reader = wire::Reader::new(bytes);
+        if reader.array()? != *MAGIC {
+            return Err(bad("not written by this version".to_owned()));
+        }
+        let slots = u32::from_le_bytes(reader.array()?) as usize;
+        let [complex] = reader.array()?;
+        let count = u32::from_le_bytes(reader.array()?) as usize;
+        if !(1..=MOST_SLOTS).contains(&slots) || !(1..=slots).contains(&count) || complex > 1 {
+            return Err(bad(format!("{count} diagonals of {slots} slots, kind {complex}")));
+        }
+        let expected = HEAD + count * (4 + 8 * slots * (1 + usize::from(complex)));
+        if bytes.len() != expected {
+            return Err(bad(format!("{} bytes where {expected} were expected", bytes.len())));
+        }
+        let mut diagonals = BTreeMap::new();
+        for _ in 0..count {
+            let offset = u32::from_le_bytes(reader.array()?) as usize;
+            let mut numbers = || -> Result<Vec<f64>> {
+                let words = reader.take(8 * slots)?.as_chunks::<8>().0;
+                Ok(words.iter().map(|w| f64::from_le_bytes(*w)).collect())
+            };
+            let (re, im) = (numbers()?, if complex == 1 { numbers()? } else { vec![0.0; slots] });
+            let diagonal: Vec<Complex> = re.into_iter().zip(im).map(|(re, im)| Complex::new(re, im)).collect();
+            if !diagonal.iter().all(|z| z.is_finite()) || diagonals.last_key_value().is_some_and(|(k, _)| *k >= offset)
+            {
+                return Err(bad(format!("diagonal {offset} is out of order or not finite")));
+            }
+            diagonals.insert(offset, diagonal);
+        }
+        Self::from_diagonals(slots, diagonals).map_err(|e| bad(e.to_string()))
+    }
+}
+
 /// What the rotations of a map cost, baby steps being 1: they take a product with a key, giant steps transforms besides.
 fn price(offsets: &[usize], baby: usize) -> usize {
-    const GIANT: usize = 5;
+    const GIANT: usize = 4;
     let babies: BTreeSet<usize> = offsets.iter().map(|k| k % baby).filter(|&b| b != 0).collect();
     let giants: BTreeSet<usize> = offsets.iter().map(|k| k - k % baby).filter(|&g| g != 0).collect();
     babies.len() + GIANT * giants.len()

@@ -118,6 +118,32 @@ impl SecretKey {
         Ok(chain.run(&self.device, 1, &Each::new(|_: Item<'_>| Ok(()), finish))?.remove(0))
     }
 
+    /// The secret itself, for the key's own file: coefficients plus 1, two bits each. It is cleared when dropped.
+    pub fn to_secret_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let byte = |four: &[i32]| four.iter().rev().fold(0, |byte, &x| byte << 2 | (x + 1) as u8);
+        let mut out = Zeroizing::new(Vec::with_capacity(self.params.n().div_ceil(4)));
+        out.extend(self.coefficients.chunks(4).map(byte));
+        out
+    }
+
+    /// Reads what [`Self::to_secret_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] for another length, and for what is no ternary coefficient.
+    pub fn from_secret_bytes(params: &Params, device: &Device, bytes: &[u8]) -> Result<Self> {
+        let (n, expected) = (params.n(), params.n().div_ceil(4));
+        if bytes.len() != expected {
+            return Err(Error::Decode(format!("secret key: {} bytes where {expected} were expected", bytes.len())));
+        }
+        let mut coefficients = Zeroizing::new(Vec::with_capacity(n));
+        coefficients.extend((0..n).map(|i| i32::from(bytes[i / 4] >> (i % 4 * 2) & 3) - 1));
+        // All are looked at, whatever they are.
+        if coefficients.iter().fold(0, |most, &x| most | (x >> 1 & !(x >> 31))) != 0 {
+            return Err(Error::Decode("secret key: not ternary".to_owned()));
+        }
+        Ok(Self { params: params.clone(), device: device.clone(), coefficients, lifted: Mutex::default() })
+    }
+
     /// A public key for this secret.
     pub fn public_key(&self, prng: &mut Prng) -> Result<PublicKey> {
         let mut seed = PublicSeed::default();

@@ -151,17 +151,22 @@ impl Model {
 
     /// What is printed: the model's name and those of its classes.
     fn check_names(&self, file: &str) -> Result<()> {
-        let names = std::iter::once(("name", &self.name)).chain(self.classes.iter().map(|c| ("classes", c)));
-        for (field, name) in names {
-            if name.len() > MAX_NAME || name.chars().any(char::is_control) {
-                let shown: String = name.chars().take(40).collect();
-                return Err(Error::Model(format!(
-                    "{file}: {field}: found {shown:?}, expected at most {MAX_NAME} bytes, no control characters"
-                )));
-            }
-        }
-        Ok(())
+        check_names(file, &self.name, &self.classes)
     }
+}
+
+/// The same of any model.
+pub(super) fn check_names(file: &str, name: &String, classes: &[String]) -> Result<()> {
+    let names = std::iter::once(("name", name)).chain(classes.iter().map(|c| ("classes", c)));
+    for (field, name) in names {
+        if name.len() > MAX_NAME || name.chars().any(char::is_control) {
+            let shown: String = name.chars().take(40).collect();
+            return Err(Error::Model(format!(
+                "{file}: {field}: found {shown:?}, expected at most {MAX_NAME} bytes, no control characters"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Why `model.json` can't be read: by node where a node is at fault, as it is most often.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::bundle::{Bundle, MODEL_FILE};
 use super::fold;
+use super::model_card::ModelCard;
 use crate::data::nifti::Volume;
 use crate::data::placement::Placement;
 use crate::data::scan;
@@ -11,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::integers::calibration::Norms;
 use crate::integers::lower::{self, Activations, Lowered};
 use crate::integers::program::Program;
-use crate::integers::quantize::{self, quantize_input};
+use crate::integers::quantize;
 use crate::network::Network;
 use crate::windows::Windows;
 
@@ -183,46 +184,8 @@ impl Bundle {
         self.preparation.prepare(scan, self.native(), path)
     }
 
-    fn finished(
-        &self,
-        program: &Program,
-        volume: &Volume,
-        (real, placement): (Vec<f32>, Placement),
-        path: &Path,
-    ) -> Prepared {
-        let integers = quantize_input(&real, &program.tensors[program.input]);
-        let doubts = self.preparation.doubts(volume, &placement).into_iter();
-        let doubts = doubts.chain(self.foreign(&real, placement.grid()));
-        let mut warnings: Vec<_> = doubts.map(|doubt| format!("{}: {doubt}", path.display())).collect();
-        let model = self.directory().join(MODEL_FILE);
-        if self.preparation.orientation.is_none() {
-            warnings.push(format!(
-                "{}: version {} without preparation.orientation: this model was trained on the voxel order of its files; a \
-                 scan stored in another order gets wrong labels",
-                model.display(),
-                self.graph.version
-            ));
-        }
-        if self.card.as_ref().is_some_and(|card| card.approximate) {
-            warnings.push(format!(
-                "{}: card.approximate: this is not quite the network that was trained (instance normalisations are folded)",
-                model.display()
-            ));
-        }
-        Prepared { real, integers, placement, warnings }
-    }
-
-    /// How a prepared volume differs from those of the calibration, if it does and the bundle says what those were
-    /// like.
-    fn foreign(&self, real: &[f32], grid: [usize; 3]) -> Option<String> {
-        let differences = self.calibration.as_ref()?.input.differences(real, grid);
-        (!differences.is_empty()).then(|| {
-            format!(
-                "outside of what the scales of {:?} were calibrated on ({}): values may leave their ranges, which a \
-                 secure run can't see; `blindvox plain` counts those that do",
-                self.name,
-                differences.join("; ")
-            )
-        })
+    fn finished(&self, program: &Program, volume: &Volume, made: (Vec<f32>, Placement), path: &Path) -> Prepared {
+        let origin = self.directory().join(MODEL_FILE).display().to_string();
+        ModelCard::of(self, program, String::new()).finished(volume, made, path, &origin)
     }
 }

@@ -108,7 +108,7 @@ impl Virtual {
 
 /// What becomes of activations, and with it what kind of run the program is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activations {
+pub(crate) enum Activations {
     /// A leaky ReLU becomes a ReLU and coefficients of the next layer: for comparisons and transfers.
     Folded,
     /// It stays one function, for runs that take any function in one step; those may reveal scores.

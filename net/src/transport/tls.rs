@@ -197,6 +197,14 @@ fn handshake(stream: &mut TcpStream, connection: &mut Connection, deadline: Inst
     Ok(())
 }
 
+/// What ended a connection, without its kind.
+fn words(e: &rustls::Error) -> String {
+    match in_words(e) {
+        Error::Connection(text) | Error::Identity(text) => text,
+        e => e.to_string(),
+    }
+}
+
 /// What ended a greeting or a connection.
 fn in_words(e: &rustls::Error) -> Error {
     let text = match e {
@@ -259,7 +267,7 @@ impl Opened {
         let mut connection = lock(&self.state);
         while !left.is_empty() {
             connection.read_tls(&mut left)?;
-            let state = connection.process_new_packets().map_err(|e| io::Error::other(in_words(&e).to_string()))?;
+            let state = connection.process_new_packets().map_err(|e| io::Error::other(words(&e)))?;
             let at = self.plain.len();
             self.plain.resize(at + state.plaintext_bytes_to_read(), 0);
             connection.reader().read_exact(&mut self.plain[at..])?;

@@ -80,7 +80,7 @@ pub fn over(link: LinkSpeed, cpu: f64, bytes: Bytes, flights: usize) -> f64 {
 }
 
 /// Comparisons of a step, and their bits.
-fn comparisons(program: &Program, step: &Step) -> Option<(usize, u32)> {
+pub(super) fn comparisons(program: &Program, step: &Step) -> Option<(usize, u32)> {
     let elements = |tensor: TensorId| program.tensors[tensor].elements();
     match step {
         Step::Relu { input, bits, .. } => Some((elements(*input), *bits)),

@@ -9,6 +9,8 @@
 //! | [`hello`] | how parties meet |
 //! | [`shares`] | the phases of a run on shares, and its steps |
 //! | [`mod@estimate`] | what a run will send |
+//! | [`forecast`] | what it takes of time, over a link |
+//! | [`mod@memory`] | what it takes of memory |
 //! | [`choice`] | which comparison suits a link |
 //! | [`local`] | both parties in one process |
 //! | [`report`] | costs |
@@ -16,8 +18,10 @@
 pub mod choice;
 mod demand;
 pub mod estimate;
+pub mod forecast;
 pub mod hello;
 pub mod local;
+pub mod memory;
 pub mod options;
 pub mod presets;
 pub mod report;
@@ -25,6 +29,7 @@ pub mod shares;
 
 pub use choice::LinkSpeed;
 pub use estimate::{Estimate, estimate};
+pub use memory::memory;
 pub use options::{Options, Randomness};
 pub use presets::{Comparison, PairSupply, Products, Source, Ways};
 pub use shares::online::{Observer, Outcome};

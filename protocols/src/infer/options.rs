@@ -16,6 +16,9 @@ pub enum Randomness {
     System,
     /// Fixed, so that a run repeats bit for bit. **Not secret**: for tests within one process.
     FixedForTests(u64),
+    /// The same, and taken by a session between processes too; the connection's own secrets stay out of it.
+    #[cfg(any(test, feature = "testing"))]
+    FixedAcrossProcesses(u64),
 }
 
 impl Randomness {
@@ -26,14 +29,28 @@ impl Randomness {
     pub fn prng(self, party: Party) -> Result<Prng> {
         match self {
             Self::System => Ok(Prng::from_os()?),
-            Self::FixedForTests(n) => {
-                let mut seed = [0; 32];
-                seed[..8].copy_from_slice(&n.to_le_bytes());
-                let label = if party == Party::Client { "client" } else { "server" };
-                Ok(Prng::from_seed_for_tests(seed).fork(label))
-            }
+            Self::FixedForTests(n) => Ok(fixed(n, party)),
+            #[cfg(any(test, feature = "testing"))]
+            Self::FixedAcrossProcesses(n) => Ok(fixed(n, party)),
         }
     }
+
+    /// Whether what is made of it may go to another process though it is fixed.
+    pub(super) fn may_leave(self) -> bool {
+        match self {
+            Self::System => true,
+            Self::FixedForTests(_) => false,
+            #[cfg(any(test, feature = "testing"))]
+            Self::FixedAcrossProcesses(_) => true,
+        }
+    }
+}
+
+fn fixed(n: u64, party: Party) -> Prng {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&n.to_le_bytes());
+    let label = if party == Party::Client { "client" } else { "server" };
+    Prng::from_seed_for_tests(seed).fork(label)
 }
 
 /// What a party chooses for itself, or both agree on.

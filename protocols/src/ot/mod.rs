@@ -8,7 +8,8 @@
 //! | `rot` | H(q_i), H(q_i xor Delta) | the one that b_i selects |
 //! | `cot` | s_i | r_i with s_i + r_i = b_i·c_i in a ring, for the sender's correlations c_i |
 //!
-//! Security is semi-honest, 128 bits. The sender learns nothing of the choices b_i (they are masked by outputs of a
+//! Security is 128 bits. Between hosts it holds against a party that deviates ([the check](check), base transfers on
+//! lattices); in one process, where both halves are one's own, it is semi-honest. The sender learns nothing of the choices b_i (they are masked by outputs of a
 //! generator), the receiver nothing of Delta or of the values that it did not choose. The receiver's values are safe to
 //! use without hashing only as labels under free XOR, whose hash is itself safe under the offset Delta. The hash is
 //! re-keyed for every 256 transfers ([`blindvox_engine::aes`] says why), in a key domain of its own for every direction
@@ -16,13 +17,15 @@
 //! of all leaf streams and of the hash keys on, in both parties alike. A message of a wrong length or out of order is
 //! an error; changed bits of the right length are not noticed, and give wrong values.
 //!
-//! [`base`](self) transfers: Chou-Orlandi; extension: SoftSpoken, of which IKNP is the case of width 1. For large
+//! [`base`](self) transfers: Chou-Orlandi, between hosts Masny-Rindal over ML-KEM; extension: SoftSpoken, of which IKNP is the case of width 1. For large
 //! amounts [`silent`] OT takes its place in either direction ([`OtPair::go_silent`]); whoever draws transfers does not
 //! know which it is.
 
 mod base;
+mod check;
 mod columns;
 mod cot;
+mod lattice;
 mod lots;
 pub(crate) mod pack;
 mod random;
@@ -45,7 +48,7 @@ use crate::traffic::Bytes;
 
 /// Bytes of [`OtPair::setup`] at a block width.
 pub fn setup_bytes(width: usize) -> Bytes {
-    setup::setup_bytes(Party::Client) + setup_from_bytes(Party::Server, width)
+    setup::setup_bytes(Party::Client, width) + setup_from_bytes(Party::Server, width)
 }
 
 /// Both directions, as one party holds them.

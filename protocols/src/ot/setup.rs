@@ -6,6 +6,9 @@
 //! | 2 | sender -> receiver | points of the base OT, which choose by Delta | 128·32 | setup |
 //! | 3 | receiver -> sender | both side sums of each tree level, masked by the base keys | 128·2·16 | setup |
 //!
+//! Between hosts the base transfers are those [on lattices](super::lattice), secure against parties that deviate and against
+//! quantum computers: no point in message 1, 128·2336 bytes of keys as message 2, and 128·2176 of ciphertexts before 3.
+//!
 //! A second direction takes its 128 base transfers from the first one, whose *sender* has pairs of keys and is its
 //! receiver (`setup_from`):
 //!
@@ -28,11 +31,12 @@
 //! well.
 
 use blindvox_engine::Prng;
-use blindvox_engine::aes::KeySequence;
+use blindvox_engine::aes::{Aes128, KeySequence};
 use blindvox_net::channel::{Channel, Party};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::base::{BaseReceiver, BaseSender, POINT};
+use super::lattice;
 use super::softspoken::{LINK_WIDTH, LOCAL_WIDTH, OtReceiver, OtSender, Streams, extension_bytes, widths};
 use super::stock::Stock;
 use super::tree;
@@ -49,8 +53,11 @@ fn width_of(channel: &Channel) -> usize {
 }
 
 /// Bytes of the set-up of a direction, of which this party chooses: messages 1 to 3, whose base transfers are
-/// public-key ones.
-pub(crate) fn setup_bytes(chooser: Party) -> Bytes {
+/// public-key ones, on lattices at the width of a link.
+pub(crate) fn setup_bytes(chooser: Party, width: usize) -> Bytes {
+    if width == LINK_WIDTH {
+        return Bytes::sent_by(chooser, 1 + NONCE + 128 * (lattice::REPLY + 32), 128 * lattice::KEYS);
+    }
     Bytes::sent_by(chooser, 1 + NONCE + POINT + 128 * 32, 128 * POINT)
 }
 
@@ -68,8 +75,15 @@ impl OtSender {
 
     /// The same with a block width of 1 (IKNP) to 8; both parties must name the same.
     pub fn setup_with_width(channel: &mut Channel, prng: &mut Prng, k: usize) -> Result<Self> {
-        Self::agree(channel, prng, k, POINT, |channel, prng, point, choices| {
-            let (receiver, reply) = BaseReceiver::new(point, choices, prng)?;
+        if !channel.is_local() {
+            return Self::agree(channel, prng, k, 0, |channel, prng, hello, choices| {
+                let (receiver, keys) = lattice::Receiver::new(hello, choices, prng);
+                channel.send(keys)?;
+                receiver.finish(&channel.recv_exact(128 * lattice::REPLY)?)
+            });
+        }
+        Self::agree(channel, prng, k, POINT, |channel, prng, hello, choices| {
+            let (receiver, reply) = BaseReceiver::new(&hello[1 + NONCE..], choices, prng)?;
             channel.send(reply)?;
             let (keys, public) = receiver.finish();
             Ok((keys, *public.as_bytes()))
@@ -111,7 +125,7 @@ impl OtSender {
             return Err(Error::protocol(format!("OT extension of width {}, this party uses {k}", hello[0])));
         }
         let choices: Zeroizing<Vec<u8>> = Zeroizing::new(turns.iter().map(|t| 1 - t).collect());
-        let (keys, public) = base(channel, prng, &hello[1 + NONCE..], &choices)?;
+        let (keys, public) = base(channel, prng, &hello, &choices)?;
         let masked = channel.recv_exact(128 * 32)?;
         let sums: Zeroizing<Vec<u128>> = Zeroizing::new(
             masked
@@ -133,11 +147,12 @@ impl OtSender {
         }
         let session = session(channel, &hello, &public);
         let hash_keys = KeySequence::new(&session, "OT output hash");
-        Ok(Self { delta, hash_keys, session, streams: Streams::new(k, &seeds), stock: Stock::default(), silent: None })
+        let streams = Streams::new(k, !channel.is_local(), &seeds);
+        Ok(Self { delta, hash_keys, session, streams, stock: Stock::default(), silent: None })
     }
 
     /// Where in its transfers this direction is: public, alike for both parties, and never the same twice.
-    fn place(&self) -> [u8; 32] {
+    pub(crate) fn place(&self) -> [u8; 32] {
         place(&self.session, self.streams.used)
     }
 }
@@ -150,8 +165,16 @@ impl OtReceiver {
 
     /// The same with a block width of 1 (IKNP) to 8; both parties must name the same.
     pub fn setup_with_width(channel: &mut Channel, prng: &mut Prng, k: usize) -> Result<Self> {
+        if !channel.is_local() {
+            return Self::agree(channel, prng, k, &[], |channel, prng, hello| {
+                let keys = channel.recv_exact(128 * lattice::KEYS)?;
+                let (reply, pairs, public) = lattice::send(hello, &keys, prng)?;
+                channel.send(reply)?;
+                Ok((pairs, public))
+            });
+        }
         let (sender, point) = BaseSender::new(prng);
-        Self::agree(channel, prng, k, &point, |channel| {
+        Self::agree(channel, prng, k, &point, |channel, _, _| {
             let (pairs, public) = sender.finish(&channel.recv_exact(128 * POINT)?)?;
             Ok((pairs, *public.as_bytes()))
         })
@@ -159,7 +182,7 @@ impl OtReceiver {
 
     /// Takes the base transfers from the other direction; agrees with the peer's [`OtSender::setup_from`].
     pub fn setup_from(first: &mut OtSender, channel: &mut Channel, prng: &mut Prng) -> Result<Self> {
-        Self::agree(channel, prng, width_of(channel), &[], |channel| {
+        Self::agree(channel, prng, width_of(channel), &[], |channel, _, _| {
             let place = first.place();
             Ok((Zeroizing::new(first.rot(channel, 128)?), place))
         })
@@ -172,13 +195,13 @@ impl OtReceiver {
         prng: &mut Prng,
         k: usize,
         extra: &[u8],
-        base: impl FnOnce(&mut Channel) -> Result<(Zeroizing<Vec<[u128; 2]>>, [u8; 32])>,
+        base: impl FnOnce(&mut Channel, &mut Prng, &[u8]) -> Result<(Zeroizing<Vec<[u128; 2]>>, [u8; 32])>,
     ) -> Result<Self> {
         check_width(k)?;
         let nonce: [u8; NONCE] = prng.seed();
         let hello = [&[k as u8][..], &nonce, extra].concat();
         channel.send(hello.clone())?;
-        let (pairs, public) = base(channel)?;
+        let (pairs, public) = base(channel, prng, &hello)?;
         let roots = Zeroizing::new(prng.fill::<u128>(128_usize.div_ceil(k)));
         // Of the right size at once: a vector that grows leaves its former block uncleared.
         let mut seeds = Zeroizing::new(Vec::with_capacity(widths(k).map(|w| 1 << w).sum()));
@@ -195,13 +218,26 @@ impl OtReceiver {
         channel.send(masked)?;
         let session = session(channel, &hello, &public);
         let hash_keys = KeySequence::new(&session, "OT output hash");
-        Ok(Self { hash_keys, session, streams: Streams::new(k, &seeds), stock: Stock::default(), silent: None })
+        let streams = Streams::new(k, !channel.is_local(), &seeds);
+        let mask = mask(&roots);
+        Ok(Self { mask, hash_keys, session, streams, stock: Stock::default(), silent: None })
     }
 
     /// As the sender's.
-    fn place(&self) -> [u8; 32] {
+    pub(crate) fn place(&self) -> [u8; 32] {
         place(&self.session, self.streams.used)
     }
+}
+
+/// What makes the choices that are given up for checks: from the trees' roots, of which the sender never learns one.
+fn mask(roots: &[u128]) -> Box<Aes128> {
+    let mut hasher = blake3::Hasher::new_derive_key("blindvox 2026 OT choices that are given up");
+    let mut output = hasher.update(bytemuck::cast_slice(roots)).finalize_xof();
+    let mut key = Zeroizing::new([0; 16]);
+    output.fill(&mut *key);
+    hasher.zeroize();
+    output.zeroize();
+    Box::new(Aes128::new(u128::from_le_bytes(*key)))
 }
 
 fn check_width(k: usize) -> Result<()> {

@@ -15,6 +15,9 @@
 //! Transfers are numbered in words of 128; a tile of 4096 is worked on at a time (a column of a tile is 512 bytes, so
 //! the 2^k streams of a block stay in the nearest cache), and a message covers at most [`CHUNK_WORDS`] words.
 //!
+//! Between hosts a message has a word of transfers more, whose choices are random, and ends in a proof that all its choices
+//! are the same in every block: [`super::check`]. In one process nothing is gained by that.
+//!
 //! **The width** is public. A wider block costs fewer bytes and more stream: on a link 4 bytes a transfer (k = 4), in
 //! one process, where bytes are free, 8 of them (k = 2). The channel says which; the first message carries it, and a
 //! party that uses another refuses it.
@@ -25,10 +28,11 @@ use blindvox_net::transport::recycle;
 use rayon::prelude::*;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::check::{Check, PROOF};
 use super::columns::{self, Column, TILE, WORDS};
 use super::silent;
 use super::stock::Stock;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The block width on a link: 4 bytes a transfer.
 pub const LINK_WIDTH: usize = 4;
@@ -45,6 +49,8 @@ pub(super) fn widths(k: usize) -> impl Iterator<Item = usize> + Clone {
 /// The streams of all leaves, and room for as many threads as there are.
 pub(super) struct Streams {
     pub(super) k: usize,
+    /// Whether the receiver proves that it keeps to the protocol.
+    checked: bool,
     leaves: Vec<Aes128>,
     /// Words of 128 transfers used so far.
     pub(super) used: u64,
@@ -68,31 +74,36 @@ struct Place<'a> {
 }
 
 impl Streams {
-    pub(super) fn new(k: usize, seeds: &[u128]) -> Self {
+    pub(super) fn new(k: usize, checked: bool, seeds: &[u128]) -> Self {
         let mut leaves = vec![Aes128::default(); seeds.len()];
         Aes128::expand(seeds, &mut leaves);
         // No message has more tiles.
         let threads = rayon::current_num_threads().clamp(1, CHUNK_WORDS / WORDS);
-        Self { k, leaves, used: 0, rooms: (0..threads).map(|_| Room::new(k)).collect() }
+        Self { k, checked, leaves, used: 0, rooms: (0..threads).map(|_| Room::new(k)).collect() }
     }
 
     /// Takes the next `words` words: where they begin, and the threads' rooms with the tiles that each of them does.
     fn take(&mut self, words: usize, sender: bool) -> (Place<'_>, &mut [Room], usize) {
         let from = Place { leaves: &self.leaves, at: self.used, sender };
         self.used += words as u64;
-        let tiles = words.div_ceil(WORDS).div_ceil(self.rooms.len()).max(1);
+        // The word that a check gives up is no tile.
+        let tiles = (words - usize::from(self.checked)).div_ceil(WORDS).div_ceil(self.rooms.len()).max(1);
         (from, &mut self.rooms, tiles)
     }
 
     fn message_len(&self, words: usize) -> usize {
-        extension_bytes(words, self.k)
+        tile_len(words, self.k) + if self.checked { check_bytes(self.k) } else { 0 }
     }
 }
 
 impl Place<'_> {
     /// Tile number `tile` of those that begin here.
     fn tile(self, tile: usize) -> Self {
-        Self { at: self.at + (tile * WORDS) as u64, ..self }
+        self.word(tile * WORDS)
+    }
+
+    fn word(self, word: usize) -> Self {
+        Self { at: self.at + word as u64, ..self }
     }
 }
 
@@ -139,9 +150,20 @@ impl Drop for Room {
     }
 }
 
-/// Bytes that the receiver sends for `words` words of 128 transfers, at a block width.
-pub(crate) fn extension_bytes(words: usize, width: usize) -> usize {
+/// What a message has more where it is checked.
+fn check_bytes(width: usize) -> usize {
+    128_usize.div_ceil(width) * 16 + PROOF
+}
+
+/// Bytes of the corrections of so many words.
+fn tile_len(words: usize, width: usize) -> usize {
     128_usize.div_ceil(width) * 16 * words
+}
+
+/// Bytes that the receiver sends for `words` words of 128 transfers, at a block width: that of a link is checked.
+pub(crate) fn extension_bytes(words: usize, width: usize) -> usize {
+    let checks = if width == LINK_WIDTH { words.div_ceil(CHUNK_WORDS) * check_bytes(width) } else { 0 };
+    128_usize.div_ceil(width) * 16 * words + checks
 }
 
 /// Sizes of the messages that `words` words are sent in.
@@ -162,6 +184,8 @@ pub struct OtSender {
 
 /// The party that chooses.
 pub struct OtReceiver {
+    /// Makes choices of transfers that are given up.
+    pub(super) mask: Box<Aes128>,
     pub(super) hash_keys: KeySequence,
     pub(super) session: [u8; 32],
     pub(super) streams: Streams,
@@ -192,24 +216,40 @@ impl OtSender {
     pub(super) fn extend_softspoken(&mut self, channel: &mut Channel, labels: &mut [u128]) -> Result<()> {
         let words = labels.len() / 128;
         assert!(labels.len().is_multiple_of(128) && words <= CHUNK_WORDS, "{} labels in one message", labels.len());
-        let (k, delta, size) = (self.streams.k, self.delta(), self.streams.message_len(WORDS));
+        let (k, delta, size) = (self.streams.k, self.delta(), tile_len(WORDS, self.streams.k));
         let message = channel.recv_exact(self.streams.message_len(words))?;
-        let (from, rooms, tiles) = self.streams.take(words, true);
-        let parts = labels.par_chunks_mut(tiles * TILE).zip(message.par_chunks(tiles * size)).zip(rooms);
-        parts.enumerate().for_each(|(part, ((labels, message), room))| {
-            let mut corrections = message.chunks_exact(16).map(bytemuck::pod_read_unaligned::<u128>);
-            for (tile, rows) in labels.chunks_mut(TILE).enumerate() {
-                let words = rows.len() / 128;
-                room.tile(from.tile(part * tiles + tile), rows, |block, columns, _| {
-                    let mut c = [0; WORDS];
-                    c.iter_mut().zip(corrections.by_ref().take(words)).for_each(|(c, w)| *c = w);
-                    for (bit, column) in columns.iter_mut().enumerate() {
-                        let keep = (delta >> (block * k + bit) & 1).wrapping_neg();
-                        column.iter_mut().zip(&c).for_each(|(q, c)| *q ^= c & keep);
-                    }
-                });
-            }
+        let (corrections, proof) = message.split_at(message.len() - if self.streams.checked { PROOF } else { 0 });
+        let check = self.streams.checked.then(|| Check::new(&self.session, self.streams.used, corrections));
+        let mut last = Zeroizing::new([0; 128]);
+        let last = if check.is_some() { &mut last[..] } else { &mut [] };
+        let (corrections, given_up) = corrections.split_at(tile_len(words, k));
+        let zeros = |room: &mut Room, from: Place<'_>, rows: &mut [u128], corrections: &[u8]| {
+            let words = rows.len() / 128;
+            let mut corrections = corrections.chunks_exact(16).map(bytemuck::pod_read_unaligned::<u128>);
+            room.tile(from, rows, |block, columns, _| {
+                let mut c = [0; WORDS];
+                c.iter_mut().zip(corrections.by_ref().take(words)).for_each(|(c, w)| *c = w);
+                for (bit, column) in columns.iter_mut().enumerate() {
+                    let keep = (delta >> (block * k + bit) & 1).wrapping_neg();
+                    column.iter_mut().zip(&c).for_each(|(q, c)| *q ^= c & keep);
+                }
+            });
+        };
+        let (from, rooms, tiles) = self.streams.take(words + last.len() / 128, true);
+        let parts = labels.par_chunks_mut(tiles * TILE).zip(corrections.par_chunks(tiles * size)).zip(&mut *rooms);
+        parts.enumerate().for_each(|(part, ((labels, corrections), room))| {
+            let all = labels.chunks_mut(TILE).zip(corrections.chunks(size)).enumerate();
+            all.for_each(|(tile, (rows, corrections))| zeros(room, from.tile(part * tiles + tile), rows, corrections));
         });
+        if !last.is_empty() {
+            zeros(&mut rooms[0], from.word(words), last, given_up);
+        }
+        if check.is_some_and(|check| !check.holds(proof, delta, &[labels, last])) {
+            labels.zeroize();
+            return Err(Error::protocol(
+                "the peer's choices of transfers contradict each other: it deviates from the protocol",
+            ));
+        }
         recycle::give(message);
         Ok(())
     }
@@ -248,23 +288,42 @@ impl OtReceiver {
     ) -> Result<()> {
         assert!(choices.len() <= CHUNK_WORDS, "{} words in one message", choices.len());
         assert_eq!(labels.len(), 128 * choices.len(), "128 labels a word");
-        let (size, len) = (self.streams.message_len(WORDS), self.streams.message_len(choices.len()));
+        let (k, used) = (self.streams.k, self.streams.used);
+        let (size, len) = (tile_len(WORDS, k), self.streams.message_len(choices.len()));
+        // Random choices, of transfers that are given up for the check.
+        let mut mask = Zeroizing::new([0]);
+        self.mask.counter(0, used, &mut *mask);
+        let mut last = Zeroizing::new([0; 128]);
+        let checked = usize::from(self.streams.checked);
+        let (mask, last) = (&mask[..checked], &mut last[..128 * checked]);
         let mut message = recycle::with_capacity(len);
-        message.resize(len, 0);
-        let (from, rooms, tiles) = self.streams.take(choices.len(), false);
+        message.resize(len - checked * PROOF, 0);
+        let (corrections, given_up) = message.split_at_mut(tile_len(choices.len(), k));
+        let chosen = |room: &mut Room, from: Place<'_>, rows: &mut [u128], chosen: &[u128], out: &mut [u8]| {
+            let mut sections = out.chunks_exact_mut(16 * chosen.len());
+            room.tile(from, rows, |_, _, sum| {
+                let mut c = *sum;
+                c.iter_mut().zip(chosen).for_each(|(c, b)| *c ^= b);
+                let section = sections.next().expect("a section a block");
+                section.copy_from_slice(bytemuck::cast_slice(&c[..chosen.len()]));
+            });
+        };
+        let (from, rooms, tiles) = self.streams.take(choices.len() + checked, false);
         let parts = labels.par_chunks_mut(tiles * TILE).zip(choices.par_chunks(tiles * WORDS));
-        let parts = parts.zip(message.par_chunks_mut(tiles * size)).zip(rooms);
-        parts.enumerate().for_each(|(part, (((labels, choices), mut message), room))| {
-            for (tile, (chosen, rows)) in choices.chunks(WORDS).zip(labels.chunks_mut(TILE)).enumerate() {
-                room.tile(from.tile(part * tiles + tile), rows, |_, _, sum| {
-                    let mut c = *sum;
-                    c.iter_mut().zip(chosen).for_each(|(c, b)| *c ^= b);
-                    let (section, rest) = std::mem::take(&mut message).split_at_mut(16 * chosen.len());
-                    section.copy_from_slice(bytemuck::cast_slice(&c[..chosen.len()]));
-                    message = rest;
-                });
-            }
+        let parts = parts.zip(corrections.par_chunks_mut(tiles * size)).zip(&mut *rooms);
+        parts.enumerate().for_each(|(part, (((labels, choices), out), room))| {
+            let all = labels.chunks_mut(TILE).zip(choices.chunks(WORDS)).zip(out.chunks_mut(size)).enumerate();
+            all.for_each(|(tile, ((rows, choices), out))| {
+                chosen(room, from.tile(part * tiles + tile), rows, choices, out);
+            });
         });
+        if !last.is_empty() {
+            chosen(&mut rooms[0], from.word(choices.len()), last, mask, given_up);
+        }
+        if self.streams.checked {
+            let proof = Check::new(&self.session, used, &message).prove(&[choices, mask], &[labels, last]);
+            message.extend_from_slice(&proof);
+        }
         Ok(channel.send(message)?)
     }
 
@@ -291,7 +350,8 @@ pub(super) mod tests {
     use crate::error::Error;
     use crate::memory::{Pattern, find};
     use crate::share::Ring;
-    use blindvox_net::channel::local_pair;
+    use blindvox_net::channel::{Party, local_pair};
+    use blindvox_net::testing::{Fault, Harm, Relay};
 
     pub(in super::super) fn pair(k: usize) -> ((OtSender, Channel), (OtReceiver, Channel)) {
         let (mut client, mut server) = local_pair();
@@ -347,7 +407,7 @@ pub(super) mod tests {
                 s.cot(&mut server, &[7; 5000], Ring::FULL).unwrap();
                 drop(Zeroizing::new(s.labels(&mut server, 128).unwrap()));
                 let seeds = Zeroizing::new(prng.fill::<u128>(1 << 4));
-                let streams = Streams::new(4, &seeds);
+                let streams = Streams::new(4, false, &seeds);
                 let patterns = [("Delta", &**s.delta), ("a leaf", &seeds[5])];
                 let patterns = patterns.map(|(name, secret)| Pattern::new(name, bytemuck::bytes_of(secret)));
                 // The looking itself: both have their places.
@@ -360,6 +420,42 @@ pub(super) mod tests {
         rayon::broadcast(|_| ());
         let Some(counts) = find(&patterns) else { return };
         assert!(counts.iter().all(|(_, count)| *count == 0), "{counts:?}");
+    }
+
+    /// Two extensions as between hosts, a message of the receiver's harmed: what the sender makes of each.
+    fn harmed(k: usize, harm: Option<(usize, Fault)>) -> Vec<Result<Vec<u128>>> {
+        // The receiver's messages of the set-up: hello, ciphertexts, sums.
+        let harm = harm.map(|(at, fault)| Harm { from: Party::Client, pass: 3 + at, fault });
+        let (_relay, mut client, mut server) = Relay::between(harm);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut prng = Prng::from_seed_for_tests([1; 32]);
+                let mut r = OtReceiver::setup_with_width(&mut client, &mut prng, k).unwrap();
+                (0..2).for_each(|_| drop(r.labels(&mut client, &[1; 5000])));
+                let _ = client.recv();
+            });
+            let mut s = OtSender::setup_with_width(&mut server, &mut Prng::from_seed_for_tests([2; 32]), k).unwrap();
+            (0..2).map(|_| s.labels(&mut server, 5000)).collect()
+        })
+    }
+
+    #[test]
+    fn choices_that_differ_between_blocks_are_noticed() {
+        for k in [2, 4, 7] {
+            assert!(harmed(k, None).iter().all(Result::is_ok));
+        }
+        let length = 8 * (extension_bytes(40, 4) - PROOF);
+        // A choice of the first block, one of the last tile, one that is given up; the hash of the choices, the digest; and
+        // many.
+        let turned = [0, 8 * 16 * 32 * 32 + 5, length - 1, length, length + 128, length + 8 * PROOF - 1];
+        for fault in turned.map(|bit| Fault::Turned { bit }).into_iter().chain([Fault::Scrambled]) {
+            for at in 0..2 {
+                let results = harmed(4, Some((at, fault)));
+                assert!(at == 0 || results[0].is_ok());
+                let text = results[at].as_ref().unwrap_err().to_string();
+                assert!(text.contains("contradict each other"), "{fault:?}: {text}");
+            }
+        }
     }
 
     #[test]

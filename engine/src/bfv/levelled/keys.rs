@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::poly::{Coeff, PolyBatch, Rows};
 use crate::prng::Prng;
 use crate::ring::Basis;
-use crate::rlwe::{self, EvalKeys, KeyRequest};
+use crate::ring::sampler::PublicSeed;
+use crate::rlwe::{self, EvalKeys, KeyRequest, wire};
 
 /// A secret key on its device.
 pub struct SecretKey {
@@ -56,11 +57,19 @@ impl SecretKey {
         self.key.eval_keys(request, prng)
     }
 
-    /// Encrypts at the highest level. Each call draws a fresh seed and fresh noise.
+    /// Encrypts at the highest level.
+    ///
+    /// # Errors
+    /// Those of [`Self::encrypt_seeded`].
+    pub fn encrypt(&self, text: &Plaintext, prng: &mut Prng) -> Result<Ciphertext> {
+        self.encrypt_seeded(text, prng)?.expand(&self.params, self.device())
+    }
+
+    /// Encrypts at the highest level, to be sent. Each call draws a fresh seed and fresh noise.
     ///
     /// # Errors
     /// [`Error::Parameters`] where the primes are too few for t.
-    pub fn encrypt(&self, text: &Plaintext, prng: &mut Prng) -> Result<Ciphertext> {
+    pub fn encrypt_seeded(&self, text: &Plaintext, prng: &mut Prng) -> Result<Seeded> {
         let basis = self.params.basis();
         let (values, factors) = text.scaled(&self.params, basis);
         let write = |words: &mut [u64]| {
@@ -70,10 +79,31 @@ impl SecretKey {
             }
         };
         let (seed, c0) = self.key.encrypt(write, prng)?;
-        let c0 = PolyBatch::upload(self.device(), basis, &c0)?;
-        let pair = PolyBatch::stack(&[&c0, &PolyBatch::uniform(self.device(), basis, &seed, 0, 1)?.into_rows()?])?;
-        let plain_bits = (self.params.plain() as f64).log2();
-        Ciphertext { pair, noise: noise::fresh(&self.params), plain_bits }.checked()
+        Ok(Seeded { seed, c0 })
+    }
+
+    /// The secret itself, for the key's own file: the parameters' digest and the coefficients. It is cleared when
+    /// dropped.
+    pub fn to_secret_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let secret = self.key.to_secret_bytes();
+        let mut out = Zeroizing::new(Vec::with_capacity(SECRET_MAGIC.len() + 32 + secret.len()));
+        out.extend(SECRET_MAGIC);
+        out.extend(self.params.digest());
+        out.extend(&*secret);
+        out
+    }
+
+    /// Reads what [`Self::to_secret_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] for anything else, other parameters' keys included.
+    pub fn from_secret_bytes(params: &Params, device: &Device, bytes: &[u8]) -> Result<Self> {
+        let mut reader = wire::Reader::new(bytes);
+        if reader.array()? != *SECRET_MAGIC || reader.array()? != params.digest() {
+            let what = format!("secret key: not one for {}, or not of this version", params.describe());
+            return Err(Error::Decode(what));
+        }
+        Ok(Self { params: params.clone(), key: rlwe::SecretKey::from_secret_bytes(params, device, reader.rest())? })
     }
 
     /// The message.
@@ -102,6 +132,62 @@ impl SecretKey {
         let t = self.params.plain();
         phase.mul_scalar(&basis.primes().iter().map(|q| q.modulus().reduce(t)).collect::<Vec<_>>())?;
         Ok(phase)
+    }
+}
+
+const MAGIC: &[u8; 8] = b"bvbfvst1";
+const SECRET_MAGIC: &[u8; 8] = b"bvbfvsk1";
+
+/// A fresh ciphertext in half the bytes: c1 is expanded from a public seed.
+pub struct Seeded {
+    seed: PublicSeed,
+    /// Points of c0.
+    c0: Vec<u64>,
+}
+
+impl Seeded {
+    /// Bytes on the wire.
+    pub fn wire_len(params: &Params) -> usize {
+        8 + 32 + 16 + wire::packed_rows_len(params.basis(), 1)
+    }
+
+    /// The parameters' digest and the seed, then the packed points of c0.
+    pub fn to_bytes(&self, params: &Params) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend(params.digest());
+        out.extend(self.seed);
+        wire::pack_rows(params.basis(), &self.c0, &mut out);
+        out
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] for anything else, other parameters' ciphertexts included; nothing is allocated before the
+    /// length is known to be right.
+    pub fn from_bytes(params: &Params, bytes: &[u8]) -> Result<Self> {
+        let mut reader = wire::Reader::new(bytes);
+        if reader.array()? != *MAGIC || reader.array()? != params.digest() {
+            let what = format!("seeded ciphertext: not one for {}, or not of this version", params.describe());
+            return Err(Error::Decode(what));
+        }
+        let seed = reader.array()?;
+        let rows = reader.take(wire::packed_rows_len(params.basis(), 1))?;
+        reader.end()?;
+        let c0 = wire::unpack_rows(params.basis(), 1, rows)?;
+        params.basis().check_reduced(&c0)?;
+        Ok(Self { seed, c0 })
+    }
+
+    /// Expands c1.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`] where the primes are too few for t.
+    pub fn expand(&self, params: &Params, device: &Device) -> Result<Ciphertext> {
+        let basis = params.basis();
+        let c0 = PolyBatch::upload(device, basis, &self.c0)?;
+        let pair = PolyBatch::stack(&[&c0, &PolyBatch::uniform(device, basis, &self.seed, 0, 1)?.into_rows()?])?;
+        Ciphertext { pair, noise: noise::fresh(params), plain_bits: (params.plain() as f64).log2() }.checked()
     }
 }
 

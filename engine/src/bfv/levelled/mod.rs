@@ -30,5 +30,5 @@ pub use ciphertext::Ciphertext;
 pub use evaluator::Evaluator;
 #[doc(hidden)]
 pub use evaluator::Tensor;
-pub use keys::{PublicKey, SecretKey};
+pub use keys::{PublicKey, SecretKey, Seeded};
 pub use params::Params;

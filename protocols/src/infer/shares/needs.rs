@@ -7,7 +7,7 @@ use blindvox_models::{Program, Step};
 pub(in crate::infer) struct Needs {
     pub(in crate::infer) full: bool,
     pub(in crate::infer) prime: bool,
-    pub(super) low: bool,
+    pub(in crate::infer) low: bool,
 }
 
 /// `low`: whether ReLU reads low bits alone.

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use blindvox_engine::stack::leaving_nothing;
 use blindvox_models::{Linear, Program, Step, TensorId};
-use blindvox_net::channel::{Party, Traffic};
+use blindvox_net::channel::{Channel, Party, Traffic};
 
 use super::needs::{Needs, needs};
 use super::preprocess::Ready;
@@ -112,28 +112,55 @@ pub(super) struct Online<'a> {
 }
 
 impl Ready {
-    /// The client's run on its prepared, quantised volume, `[channels, D, H, W]` of [`Program::grid`].
+    /// The client's run on its prepared, quantised volume, `[channels, D, H, W]` of [`Program::grid`], the last over its
+    /// channel.
     pub fn run_client(self, input: &[i32], observer: &mut dyn Observer) -> Result<Outcome> {
+        last(self.client(input, observer, Channel::finish)?)
+    }
+
+    /// The same where more runs follow.
+    pub fn run_client_on(self, input: &[i32], observer: &mut dyn Observer) -> Result<(Outcome, Session)> {
+        self.client(input, observer, Channel::pause)
+    }
+
+    fn client(self, input: &[i32], observer: &mut dyn Observer, end: End) -> Result<(Outcome, Session)> {
         let online = Online::new(self, Party::Client, observer)?;
         let elements = input_elements(&online.program);
         if input.len() != elements {
             return Err(Error::Input(format!("the volume has {} values, the network takes {elements}", input.len())));
         }
-        online.run(input.iter().map(|&x| x as u32).collect())
+        online.run(input.iter().map(|&x| x as u32).collect(), end)
     }
 
-    /// The server's run.
+    /// The server's run, the last over its channel.
     pub fn run_server(self, observer: &mut dyn Observer) -> Result<Outcome> {
+        last(self.server(observer, Channel::finish)?)
+    }
+
+    /// The same where more runs follow.
+    pub fn run_server_on(self, observer: &mut dyn Observer) -> Result<(Outcome, Session)> {
+        self.server(observer, Channel::pause)
+    }
+
+    fn server(self, observer: &mut dyn Observer, end: End) -> Result<(Outcome, Session)> {
         let online = Online::new(self, Party::Server, observer)?;
         // The client knows its input: the server's share of it is zero.
         let input = Shares::zeros(input_elements(&online.program));
-        online.run(input)
+        online.run(input, end)
     }
 }
 
 /// Of all channels, windows or not.
 fn input_elements(program: &Program) -> usize {
     program.channels() * program.grid().iter().product::<usize>()
+}
+
+/// How both parties say that they have all they need.
+type End = fn(&mut Channel) -> blindvox_net::Result<()>;
+
+fn last((outcome, session): (Outcome, Session)) -> Result<Outcome> {
+    drop(session);
+    Ok(outcome)
 }
 
 impl<'a> Online<'a> {
@@ -169,11 +196,11 @@ impl<'a> Online<'a> {
         })
     }
 
-    fn run(self, input: Shares) -> Result<Outcome> {
-        leaving_nothing(|| self.steps(input))
+    fn run(self, input: Shares, end: End) -> Result<(Outcome, Session)> {
+        leaving_nothing(|| self.steps(input, end))
     }
 
-    fn steps(mut self, input: Shares) -> Result<Outcome> {
+    fn steps(mut self, input: Shares, end: End) -> Result<(Outcome, Session)> {
         let program = self.program.clone();
         let labels = match program.steps.last() {
             Some(Step::Blend { windows, bits, .. }) => self.in_windows(windows, &input, *bits)?,
@@ -183,10 +210,10 @@ impl<'a> Online<'a> {
             }
         };
         // Who returns has delivered all that its peer needs, and has all it needs itself.
-        self.session.peer.channel.finish()?;
+        end(&mut self.session.peer.channel)?;
         // After it: what the peer sees does not depend on the values that were evaluated.
         self.session.peer.verdict()?;
-        Ok(Outcome {
+        let outcome = Outcome {
             labels,
             preparation: self.preparation,
             steps: self.costs,
@@ -196,7 +223,8 @@ impl<'a> Online<'a> {
             transcript: self.session.peer.channel.transcript_digest(),
             hiding_bits: -hiding::distance_bits(&program, &self.session.plans)?,
             device: self.session.options.device.describe(),
-        })
+        };
+        Ok((outcome, self.session))
     }
 
     /// All steps but the last, once.

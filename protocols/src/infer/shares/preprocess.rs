@@ -90,8 +90,8 @@ impl Session {
 
 impl Ready {
     fn new(mut session: Session) -> Result<Self> {
-        let Session { peer, options, program, .. } = &mut session;
-        let setup = peer.channel.stats().total;
+        let Session { peer, options, program, before, .. } = &mut session;
+        let setup = peer.channel.stats().total - *before;
         let start = Instant::now();
         peer.channel.set_phase("preprocessing");
         let count = squares(program);
@@ -112,7 +112,7 @@ impl Ready {
                 name: "square pairs".to_owned(),
                 kind: "preprocessing",
                 time: start.elapsed(),
-                traffic: session.peer.channel.stats().total - setup,
+                traffic: session.peer.channel.stats().total - session.before - setup,
             },
         ];
         Ok(Self { session, preparation })

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use blindvox_engine::Prng;
 use blindvox_engine::stack::leaving_nothing;
 use blindvox_models::{Program, Step};
-use blindvox_net::channel::{Channel, Party};
+use blindvox_net::channel::{Channel, Party, Traffic};
 
 use super::public;
 use super::ways::{LinearKey, Protocols};
@@ -56,6 +56,8 @@ pub struct Session {
     /// One for each linear step, in order.
     pub(super) plans: Vec<Plan>,
     pub(super) setup_time: Duration,
+    /// What had gone over the channel before this run.
+    pub(super) before: Traffic,
 }
 
 /// Says who it is and no secret.
@@ -75,30 +77,64 @@ impl Session {
         leaving_nothing(|| Self::agree(role, channel, prng, options))
     }
 
-    fn agree(role: Role, mut channel: Channel, mut prng: Prng, options: Options) -> Result<Self> {
+    /// The same where the parties have agreed already on what [hellos](crate::infer::hello) say.
+    ///
+    /// # Errors
+    /// Those of [`Self::setup`].
+    pub fn begin(role: Role, channel: Channel, prng: Prng, options: Options) -> Result<Self> {
+        leaving_nothing(|| Self::agreed(role, channel, prng, options))
+    }
+
+    /// The next run over the same connection, with the same keys and transfers; the server names its program.
+    ///
+    /// # Errors
+    /// Those of [`Self::setup`].
+    pub fn again(mut self, program: Option<Arc<Program>>) -> Result<Self> {
+        let start = Instant::now();
+        self.before = self.peer.channel.stats().total;
+        self.peer.channel.set_phase("setup");
+        let role = program.map_or(Role::Client, Role::Server);
+        if role.party() != self.peer.party {
+            return Err(Error::Input(format!("this session is the {:?}'s", self.peer.party)));
+        }
+        self.program = architecture(role, &mut self.peer.channel)?;
+        self.plans = plans(&self.program)?;
+        self.setup_time = start.elapsed();
+        Ok(self)
+    }
+
+    /// The connection, between runs.
+    pub fn channel(&mut self) -> &mut Channel {
+        &mut self.peer.channel
+    }
+
+    /// What was chosen when the session began.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Where in their streams both directions of transfers are, as sender and as receiver; no number comes twice.
+    #[cfg(test)]
+    pub(in crate::infer) fn places(&self) -> [[u8; 32]; 2] {
+        [self.peer.ot.send.place(), self.peer.ot.recv.place()]
+    }
+
+    fn agree(role: Role, mut channel: Channel, prng: Prng, options: Options) -> Result<Self> {
+        channel.set_phase("setup");
+        refuse_fixed(&channel, &prng, &options)?;
+        greet(role.party(), &options, &mut channel)?;
+        Self::agreed(role, channel, prng, options)
+    }
+
+    fn agreed(role: Role, mut channel: Channel, mut prng: Prng, options: Options) -> Result<Self> {
         let start = Instant::now();
         let party = role.party();
-        if channel.leaves_process() && prng.is_fixed() {
-            let what =
-                "a generator made from a fixed seed is for tests within one process: nothing made of it is secret";
-            return Err(Error::Input(what.to_owned()));
+        refuse_fixed(&channel, &prng, &options)?;
+        if !prng.is_fixed() {
+            channel.bind_connection();
         }
         channel.set_phase("setup");
-        greet(party, &options, &mut channel)?;
-        let program = match role {
-            Role::Server(program) => {
-                public::check(&program)?;
-                let bytes = public::encode(&program)?;
-                channel.bind(&bytes);
-                channel.send(bytes)?;
-                program
-            }
-            Role::Client => {
-                let bytes = channel.recv()?;
-                channel.bind(&bytes);
-                Arc::new(public::decode(&bytes)?)
-            }
-        };
+        let program = architecture(role, &mut channel)?;
         let plans = plans(&program)?;
         let linear = LinearKey::exchange(party, &mut channel, &options.device, &mut prng)?;
         let mut peer = Peer::setup(party, channel, prng)?;
@@ -110,12 +146,39 @@ impl Session {
             peer = peer.garbling(options.garbling())?;
         }
         let protocols = Protocols { linear, nonlinear: Nonlinear::new(options.ways.compare) };
-        Ok(Self { peer, options, protocols, program, plans, setup_time: start.elapsed() })
+        Ok(Self { peer, options, protocols, program, plans, setup_time: start.elapsed(), before: Traffic::default() })
     }
 
     /// The program, without weights on the client's side.
     pub fn program(&self) -> &Program {
         &self.program
+    }
+}
+
+/// Nothing that is made of a fixed seed is secret. Tests of two processes, which compare them with one, are built so.
+fn refuse_fixed(channel: &Channel, prng: &Prng, options: &Options) -> Result<()> {
+    if channel.leaves_process() && prng.is_fixed() && !options.randomness.may_leave() {
+        let what = "a generator made from a fixed seed is for tests within one process: nothing made of it is secret";
+        return Err(Error::Input(what.to_owned()));
+    }
+    Ok(())
+}
+
+/// The architecture, which the server sends: the server's own program, the client's without weights.
+fn architecture(role: Role, channel: &mut Channel) -> Result<Arc<Program>> {
+    match role {
+        Role::Server(program) => {
+            public::check(&program)?;
+            let bytes = public::encode(&program)?;
+            channel.bind(&bytes);
+            channel.send(bytes)?;
+            Ok(program)
+        }
+        Role::Client => {
+            let bytes = channel.recv()?;
+            channel.bind(&bytes);
+            Ok(Arc::new(public::decode(&bytes)?))
+        }
     }
 }
 

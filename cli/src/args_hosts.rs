@@ -1,0 +1,101 @@
+//! Flags of the commands that two hosts need.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use blindvox_protocols::infer::LinkSpeed;
+use clap::Args;
+
+/// Where a service is, who this client is, and whom it trusts.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct RemoteArgs {
+    /// Run on this service, in the place of one in this process.
+    #[arg(long, value_name = "HOST:PORT", env = "BLINDVOX_SERVER")]
+    pub server: Option<String>,
+    /// Who this client is: NAME.pem of `blindvox keygen`.
+    #[arg(long, value_name = "ID.pem", env = "BLINDVOX_IDENTITY")]
+    pub identity: Option<PathBuf>,
+    /// Whom it trusts to be the service: its .crt, its fingerprint bv1:..., or ca:FILE with --name.
+    #[arg(long, value_name = "PEER", env = "BLINDVOX_TRUST")]
+    pub trust: Option<String>,
+    /// The service's DNS name in its certificate, with --trust ca:FILE.
+    #[arg(long, value_name = "DNS")]
+    pub name: Option<String>,
+    /// How often a run is tried again after the connection was lost, from the start, with new keys.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub retries: u32,
+}
+
+/// Flags of `keygen`.
+#[derive(Args)]
+pub(crate) struct KeygenArgs {
+    /// What this host is called: its files are NAME.pem and NAME.crt.
+    #[arg(long)]
+    pub name: String,
+    /// Where they are written.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub out: PathBuf,
+    /// How long it is valid.
+    #[arg(long, default_value_t = 825)]
+    pub days: u32,
+    /// Replace files that are there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Flags of `fingerprint`.
+#[derive(Args)]
+pub(crate) struct FingerprintArgs {
+    /// The certificate.
+    #[arg(value_name = "FILE.crt")]
+    pub certificate: PathBuf,
+}
+
+/// Flags of `serve`.
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// What is served, and to whom.
+    #[arg(long, value_name = "service.toml")]
+    pub config: PathBuf,
+    /// Only read and check all of it.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Flags of `models`.
+#[derive(Args)]
+pub(crate) struct ModelsArgs {
+    /// The service.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+}
+
+/// Flags of `health`.
+#[derive(Args)]
+pub(crate) struct HealthArgs {
+    /// Where the service on this machine says how it is.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9464")]
+    pub admin: SocketAddr,
+}
+
+/// Flags of `audit`.
+#[derive(Args)]
+pub(crate) struct AuditArgs {
+    /// Logs to check.
+    #[arg(value_name = "LOG", required = true)]
+    pub logs: Vec<PathBuf>,
+}
+
+/// Flags of `estimate`.
+#[derive(Args)]
+pub(crate) struct EstimateArgs {
+    /// The model: a directory with model.json and weights.safetensors.
+    #[arg(short, long, value_name = "BUNDLE")]
+    pub model: PathBuf,
+    /// The link, as 1Gbit,20ms; else three are shown.
+    #[arg(long, value_name = "RATE,RTT")]
+    pub link: Option<LinkSpeed>,
+    /// Write the figures here.
+    #[arg(long, value_name = "E.json")]
+    pub json: Option<PathBuf>,
+}

@@ -1,0 +1,335 @@
+//! `segment --server`: the client's half here, the model at a service.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use blindvox_engine::bfv::Params;
+use blindvox_models::data::nifti::Volume;
+use blindvox_models::{ModelCard, Prepared, atomic};
+use blindvox_net::channel::Canceller;
+use blindvox_protocols::infer::report::{LayerReport, StepCost, Total, peak_memory_bytes};
+use blindvox_protocols::infer::{Comparison, Observer, Options, Outcome, Source};
+use blindvox_protocols::service::{Accepts, Visit};
+use blindvox_protocols::{Error, Result};
+
+use crate::args::{BackendChoice, ComparisonChoice, OtChoice, SegmentArgs};
+use crate::commands::results;
+use crate::gpu;
+use crate::input::{Done, read_scan};
+use crate::remote::Peer;
+use crate::ui::files::{self, check_outputs, check_volume_name};
+use crate::ui::preview::Picture;
+use crate::ui::screen::{self, Progress};
+
+/// How often an interrupt is looked for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What is read before the run.
+struct Job {
+    card: ModelCard,
+    volume: Volume,
+    prepared: Prepared,
+}
+
+/// What a run gave, and what its connection counted.
+struct Ran {
+    outcome: Outcome,
+    waits: u64,
+    service: String,
+    seconds: f64,
+}
+
+/// The `segment` command with `--server`.
+pub(crate) fn run(args: &SegmentArgs) -> Result<Done> {
+    check(args)?;
+    let folder = args.masks.as_deref().map(files::Folder::make).transpose()?;
+    let peer = Peer::of(&args.remote)?;
+    let mut options = Options::new(gpu::device(args.backend, args.adapter.as_deref())?);
+    options.gate_place = args.garble.into();
+    let accepts = accepts(args);
+    // From here on an interrupt is told to the service before this process ends.
+    let _held = atomic::hold_signals();
+    let model = name(args);
+    let card = peer.visit(accepts.clone())?.card(&model)?;
+    let job = load(args, card)?;
+    job.prepared.warnings.iter().for_each(|w| screen::warn(w));
+    let ran = retried(args, &peer, &accepts, &options, &job)?;
+    write(args, &job, &options, ran)?;
+    folder.into_iter().for_each(files::Folder::keep);
+    let part = job.prepared.placement.seen().part && !args.reading.crop;
+    Ok(if part { Done::Part } else { Done::Whole })
+}
+
+/// The model's name at the service; empty where it was left out.
+fn name(args: &SegmentArgs) -> String {
+    args.model.as_deref().map_or_else(String::new, |m| m.to_string_lossy().into_owned())
+}
+
+fn check(args: &SegmentArgs) -> Result<()> {
+    let usage = |what: &str| Err(Error::Input(what.to_owned()));
+    if args.compare {
+        return usage("--compare needs the model on this machine");
+    }
+    if args.labels.is_some() {
+        return usage("--labels needs the model on this machine");
+    }
+    if args.insecure_test_seed.is_some() {
+        return usage("--insecure-test-seed is for runs within one process");
+    }
+    check_volume_name("--output", &args.output)?;
+    let mut outputs = vec![("--output", &*args.output)];
+    outputs.extend(args.report.as_deref().map(|p| ("--report", p)));
+    outputs.extend(args.preview.as_deref().map(|p| ("--preview", p)));
+    outputs.extend(args.statistics.as_deref().map(|p| ("--statistics", p)));
+    check_outputs(&inputs(args), &outputs)
+}
+
+fn inputs(args: &SegmentArgs) -> Vec<(&'static str, &Path)> {
+    args.input.iter().map(|path| ("--input", &**path)).collect()
+}
+
+fn accepts(args: &SegmentArgs) -> Accepts {
+    let comparison = match args.comparison {
+        ComparisonChoice::Auto => None,
+        ComparisonChoice::SignSelect => Some(Comparison::SignSelect),
+        ComparisonChoice::FullCircuit => Some(Comparison::FullCircuit),
+        ComparisonChoice::Transfers => Some(Comparison::Transfers),
+    };
+    let ot = if args.ot == OtChoice::Silent { Source::Silent } else { Source::SoftSpoken };
+    Accepts::new(args.gate_hash.into(), comparison, ot, args.link)
+}
+
+fn load(args: &SegmentArgs, card: ModelCard) -> Result<Job> {
+    if card.gives_class {
+        return Err(Error::Input(format!(
+            "model {:?} gives one class for all of a scan, expected one that labels its voxels",
+            card.name
+        )));
+    }
+    let masks = args.masks.as_deref().map_or_else(Vec::new, |folder| results::masks(folder, &card.classes));
+    let masks: Vec<_> = masks.iter().map(|p| ("--masks", &**p)).collect();
+    check_outputs(&inputs(args), &masks)?;
+    let mut scan = read_scan(&args.input, card.preparation.count(), &args.reading)?;
+    let mut prepared = card.prepare(&scan, &args.input[0], &format!("model {:?}", card.name))?;
+    let volume = scan.swap_remove(0);
+    let seen = prepared.placement.seen();
+    if seen.part && !args.reading.crop {
+        prepared.warnings.push(format!(
+            "{}: larger than the network's grid: looked at {seen}; the rest is not labelled (--crop, if that is meant)",
+            args.input[0].display()
+        ));
+    }
+    if args.ot == OtChoice::Silent {
+        let unchecked =
+            "silent OT is used, which has no consistency check: nothing is claimed against a service that deviates";
+        prepared.warnings.push(unchecked.to_owned());
+    }
+    Ok(Job { card, volume, prepared })
+}
+
+/// Tries again where a connection was lost: from the start, with new keys and masks.
+fn retried(args: &SegmentArgs, peer: &Peer, accepts: &Accepts, options: &Options, job: &Job) -> Result<Ran> {
+    let attempts = args.remote.retries + 1;
+    for attempt in 1.. {
+        let reached = Reached::default();
+        let result = once(args, peer, accepts, options, job, &reached);
+        let Err(Error::Connection(why)) = result else { return result };
+        let what = format!("{why} {}", reached.in_words());
+        if attempt >= attempts {
+            return Err(Error::Connection(what));
+        }
+        // 1 s, 4 s, 16 s, and up to half as much more, so that many clients don't come at once.
+        let pause = 4f64.powi(attempt as i32 - 1).min(60.0) * (1.0 + jitter() / 2.0);
+        screen::warn(&format!(
+            "{what}; nothing of this run is used again (attempt {} of {attempts} starts in {pause:.0} s)",
+            attempt + 1
+        ));
+        let until = Instant::now() + Duration::from_secs_f64(pause);
+        while Instant::now() < until {
+            if atomic::signals().came.load(Ordering::SeqCst) {
+                return Err(Error::Cancelled);
+            }
+            thread::sleep(LOOK);
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+/// From 0 to 1.
+fn jitter() -> f64 {
+    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.subsec_nanos());
+    f64::from(nanos % 1000) / 1000.0
+}
+
+/// How far a run got.
+#[derive(Default)]
+struct Reached {
+    layer: std::sync::Mutex<String>,
+    bytes: AtomicU64,
+}
+
+impl Reached {
+    fn in_words(&self) -> String {
+        let layer = self.layer.lock().map(|l| l.clone()).unwrap_or_default();
+        let megabytes = self.bytes.load(Ordering::Relaxed) / 1_000_000;
+        if layer.is_empty() {
+            "before the first layer".to_owned()
+        } else {
+            format!("in layer {layer:?} after {megabytes} MB")
+        }
+    }
+}
+
+/// Shows progress and keeps how far it got.
+struct Watching<'a>(&'a mut Progress, &'a Reached);
+
+impl Observer for Watching<'_> {
+    fn begin(&mut self, name: &str, kind: &str) {
+        if let Ok(mut layer) = self.1.layer.lock() {
+            name.clone_into(&mut layer);
+        }
+        self.0.begin(name, kind);
+    }
+
+    fn end(&mut self, cost: &StepCost) {
+        self.1.bytes.fetch_add(cost.traffic.sent + cost.traffic.received, Ordering::Relaxed);
+        self.0.end(cost);
+    }
+}
+
+/// Gives the run up at an interrupt, as long as this lives.
+struct Interrupts(Arc<()>);
+
+impl Interrupts {
+    fn watch(canceller: Canceller) -> Result<Self> {
+        let alive = Arc::new(());
+        let weak = Arc::downgrade(&alive);
+        let run = move || {
+            while weak.strong_count() > 0 {
+                if atomic::signals().came.load(Ordering::SeqCst) {
+                    return canceller.cancel();
+                }
+                thread::sleep(LOOK);
+            }
+        };
+        thread::Builder::new().spawn(run).map_err(|source| Error::Thread { what: "interrupts", source })?;
+        Ok(Self(alive))
+    }
+}
+
+fn once(
+    args: &SegmentArgs,
+    peer: &Peer,
+    accepts: &Accepts,
+    options: &Options,
+    job: &Job,
+    reached: &Reached,
+) -> Result<Ran> {
+    let start = Instant::now();
+    let mut visit = peer.visit(accepts.clone())?;
+    let interrupts = Interrupts::watch(visit.canceller())?;
+    let service = visit.service.clone();
+    let mut progress = Progress::new(0, args.quiet);
+    let mut queued = |place: u32| {
+        if !args.quiet {
+            say!("waiting: place {place} in the service's queue");
+        }
+    };
+    let model = name(args);
+    let mut watching = Watching(&mut progress, reached);
+    let result = visit.run(&model, &job.card, &job.prepared.integers, options.clone(), &mut queued, &mut watching);
+    progress.finish();
+    drop(interrupts.0);
+    let (outcome, mut visit): (Outcome, Visit) = result?;
+    let waits = visit.stats().waits;
+    Ok(Ran { outcome, waits, service, seconds: start.elapsed().as_secs_f64() })
+}
+
+fn write(args: &SegmentArgs, job: &Job, options: &Options, ran: Ran) -> Result<()> {
+    let Ran { outcome, waits, service, seconds } = ran;
+    let labels = outcome.labels.clone().unwrap_or_default();
+    let map = job.prepared.placement.restore(&labels, &job.volume);
+    let layers: Vec<_> = outcome.preparation.iter().chain(&outcome.steps).map(LayerReport::of_client).collect();
+    let [preprocessing, online] = [&outcome.preparation, &outcome.steps].map(|costs| Total::of_client(costs));
+    let total = Total {
+        seconds,
+        bytes_client_to_server: preprocessing.bytes_client_to_server + online.bytes_client_to_server,
+        bytes_server_to_client: preprocessing.bytes_server_to_client + online.bytes_server_to_client,
+        rounds: preprocessing.rounds + online.rounds,
+    };
+    let mut outputs = vec![map.stage(&args.output)?];
+    if let Some(path) = &args.report {
+        let report = report(args, job, options, &outcome, &layers, [&total, &preprocessing, &online], waits, &service);
+        let json = serde_json::to_vec_pretty(&report).map_err(|e| Error::Input(format!("{}: {e}", path.display())))?;
+        outputs.push(files::stage(path, &json)?);
+    }
+    if let Some(path) = &args.preview {
+        outputs.push(Picture::new(&job.volume, &map).stage(path)?);
+    }
+    outputs.extend(results::stage(args, &job.card.name, &job.card.classes, &job.volume, &map)?);
+    if !args.quiet {
+        tell(args, &layers, &total, waits);
+    }
+    screen::check()?;
+    Ok(atomic::commit_all(outputs)?)
+}
+
+#[expect(clippy::too_many_arguments, reason = "a report is made of all that a run gave")]
+fn report(
+    args: &SegmentArgs,
+    job: &Job,
+    options: &Options,
+    outcome: &Outcome,
+    layers: &[LayerReport],
+    [total, preprocessing, online]: [&Total; 3],
+    waits: u64,
+    service: &str,
+) -> serde_json::Value {
+    let seen = job.prepared.placement.seen();
+    serde_json::json!({
+        "model": job.card.name,
+        "digest": job.card.digest,
+        "server": args.remote.server,
+        "service": service,
+        "backend": if args.backend == BackendChoice::Gpu { "gpu" } else { "cpu" },
+        "device": options.device.describe(),
+        "parameters": {
+            "convolutions": Params::hom_conv().describe(),
+            "square_pairs": Params::square_pairs().describe(),
+            "security_bits": 119,
+            "hiding_bits": outcome.hiding_bits,
+        },
+        "total": total,
+        "waits": waits,
+        "preprocessing": preprocessing,
+        "online": online,
+        "layers": layers,
+        "seen": { "share": seen.share, "millimetres": seen.millimetres.then_some(seen.bounds) },
+        "peak_memory_bytes": peak_memory_bytes(),
+        "learned": {
+            "client": "the labels, the architecture and its scales",
+            "server": "the scan's size as the network takes it, who asked, when",
+        },
+        "warnings": job.prepared.warnings,
+    })
+}
+
+fn tell(args: &SegmentArgs, layers: &[LayerReport], total: &Total, waits: u64) {
+    screen::table(layers, total);
+    say!();
+    say!(
+        "The service received {} of ciphertexts, masked values and OT messages, and learned the scan's size as the network takes it.",
+        screen::bytes(total.bytes_client_to_server)
+    );
+    say!(
+        "This host received {} and learned the labels, the architecture and its scales. It waited {waits} times for the service.",
+        screen::bytes(total.bytes_server_to_client)
+    );
+    say!("Wrote {}", args.output.display());
+    for path in [&args.report, &args.preview, &args.statistics, &args.masks].into_iter().flatten() {
+        say!("Wrote {}", Path::new(path).display());
+    }
+}

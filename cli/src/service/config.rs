@@ -1,0 +1,192 @@
+//! `service.toml`: what a service is told. Unknown keys are errors.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use blindvox_protocols::{Error, Result};
+use serde::Deserialize;
+
+/// All of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where clients connect, as `0.0.0.0:7443`.
+    pub listen: SocketAddr,
+    /// The service's own identity, `NAME.pem` of `blindvox keygen`.
+    pub identity: PathBuf,
+    /// Who may have what.
+    pub clients: PathBuf,
+    /// Certificates of authorities that vouch for clients.
+    pub authorities: Option<PathBuf>,
+    /// Health and metrics.
+    #[serde(default = "admin")]
+    pub admin: SocketAddr,
+    /// Lets other machines read them.
+    #[serde(default)]
+    pub admin_remote: bool,
+    /// Runs at a time.
+    #[serde(default = "sessions")]
+    pub sessions: usize,
+    /// Runs that wait.
+    #[serde(default = "queue")]
+    pub queue: usize,
+    /// Bytes that runs may take together, by estimate.
+    #[serde(deserialize_with = "bytes")]
+    pub memory: u64,
+    /// Seconds that runs may go on after the service was told to end.
+    #[serde(default = "drain")]
+    pub drain: u64,
+    /// Where runs are written down.
+    pub audit: Option<PathBuf>,
+    /// The form of log lines.
+    #[serde(default)]
+    pub log: Log,
+    /// Seconds for a client's greeting.
+    #[serde(default = "greeting")]
+    pub greeting: u64,
+    /// Seconds without any sign of life after which a client is given up.
+    #[serde(default = "silence")]
+    pub silence: u64,
+    /// Seconds of a run.
+    #[serde(default = "run_seconds")]
+    pub run_seconds: u64,
+    /// What is served.
+    pub model: Vec<Model>,
+}
+
+/// A model that is served.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// As clients name it.
+    pub name: String,
+    /// The bundle.
+    pub path: PathBuf,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Log {
+    #[default]
+    Text,
+    Json,
+}
+
+fn admin() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 9464))
+}
+
+fn sessions() -> usize {
+    (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1)
+}
+
+fn queue() -> usize {
+    16
+}
+
+fn drain() -> u64 {
+    300
+}
+
+fn greeting() -> u64 {
+    10
+}
+
+fn silence() -> u64 {
+    60
+}
+
+fn run_seconds() -> u64 {
+    24 * 3600
+}
+
+/// `12GiB`, `512MiB`.
+fn bytes<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<u64, D::Error> {
+    let text = String::deserialize(from)?;
+    parse_bytes(&text)
+        .ok_or_else(|| serde::de::Error::custom(format!("found {text:?}, expected a size as 12GiB or 512MiB")))
+}
+
+fn parse_bytes(text: &str) -> Option<u64> {
+    let (number, shift) = match (text.strip_suffix("GiB"), text.strip_suffix("MiB")) {
+        (Some(number), _) => (number, 30),
+        (_, Some(number)) => (number, 20),
+        _ => return None,
+    };
+    let number: u64 = number.trim().parse().ok()?;
+    number.checked_shl(shift).filter(|bytes| bytes >> shift == number && *bytes > 0)
+}
+
+impl Config {
+    /// Reads it; paths in it are beside it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the file, the line and the key.
+    pub fn load(path: &Path) -> Result<Self> {
+        let wrong = |what: String| Error::Input(format!("{}: {what}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+        let mut config: Self = toml::from_str(&text).map_err(|e| wrong(one_line(&e)))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let beside = |p: &mut PathBuf| *p = folder.join(&*p);
+        beside(&mut config.identity);
+        beside(&mut config.clients);
+        config.authorities.iter_mut().for_each(beside);
+        config.audit.iter_mut().for_each(beside);
+        config.model.iter_mut().for_each(|m| beside(&mut m.path));
+        if config.model.is_empty() {
+            return Err(wrong("found no [[model]], expected one or more".to_owned()));
+        }
+        if config.sessions == 0 {
+            return Err(wrong("sessions: found 0, expected 1 or more".to_owned()));
+        }
+        if !config.admin.ip().is_loopback() && !config.admin_remote {
+            return Err(wrong(format!(
+                "admin: found {}, expected an address of this machine alone, or admin_remote = true",
+                config.admin
+            )));
+        }
+        Ok(config)
+    }
+
+    /// How long a run may take.
+    pub fn run_limit(&self) -> Duration {
+        Duration::from_secs(self.run_seconds)
+    }
+}
+
+/// What is wrong with a file of TOML, and in which line.
+pub(crate) fn one_line(e: &toml::de::Error) -> String {
+    e.to_string().lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_read_with_defaults_and_bad_ones_are_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("service.toml");
+        let load = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Config::load(&path)
+        };
+        let good = "listen = \"0.0.0.0:7443\"\nidentity = \"s.pem\"\nclients = \"clients.toml\"\nmemory = \"12GiB\"\n\
+                    [[model]]\nname = \"a\"\npath = \"m\"\n";
+        let config = load(good).unwrap();
+        assert_eq!((config.memory, config.queue, config.admin.port()), (12 << 30, 16, 9464));
+        assert_eq!(config.model[0].path, folder.path().join("m"));
+        for (bad, expected) in [
+            (good.replace("12GiB", "12 apples"), "12GiB"),
+            (good.replace("queue", "x") + "colour = 1\n", "colour"),
+            (good.replace("12GiB\"", "12GiB\"\nsessions = 0"), "sessions"),
+            (good.replace("12GiB\"", "12GiB\"\nadmin = \"0.0.0.0:1\""), "admin_remote"),
+            ("listen = 3".to_owned(), "listen"),
+        ] {
+            let text = load(&bad).unwrap_err().to_string();
+            assert!(text.contains(expected) && !text.contains('\n') && text.contains("service.toml"), "{text}");
+        }
+    }
+}

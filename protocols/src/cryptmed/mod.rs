@@ -1,0 +1,31 @@
+//! CryptMed: inference on additive shares alone, with a dealer.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`plan`] | from a program to what a run opens and what a dealer shares for it |
+//! | [`session`], [`source`] | the ends of a run; what the dealer sends |
+//! | [`layer`], [`gemm`] | linear layers under fresh masks |
+//! | [`opening`] | activations, comparisons, truncation by one opening |
+//! | [`masks`], [`prefix`] | what a dealer shares for one; trees over shared bits |
+//! | [`wraps`] | truncation of shares by one bit each way |
+//! | [`decide`] | the class, or the scores |
+//! | [`pool`] | maxima and minima of windows |
+//! | [`streams`], [`lanes`], [`end`] | seeds' words; bits side by side; messages |
+
+pub mod decide;
+pub mod end;
+pub mod gemm;
+pub mod lanes;
+pub mod layer;
+pub mod masks;
+pub mod opening;
+pub mod plan;
+pub mod pool;
+pub mod prefix;
+pub mod session;
+pub mod source;
+pub mod streams;
+pub mod wraps;
+
+#[cfg(test)]
+mod tests;

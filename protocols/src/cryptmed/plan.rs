@@ -1,0 +1,327 @@
+//! From a program to the stages of a run and to what the dealer shares for it: public, and the same at all three ends.
+//!
+//! A linear layer whose output only an activation reads hands its sums over as they are: what truncates them is merged
+//! into the comparison. Other outputs are truncated on their own.
+
+use std::sync::Arc;
+
+use blindvox_models::integers::pieces::Pieces;
+use blindvox_models::{Linear, Program, Step, TensorId};
+
+use super::decide::{self, MAX_CLASSES};
+use super::layer::Map;
+use super::masks::MaskSpec;
+use super::opening::Activation;
+use super::pool::{self, Kept};
+use crate::error::{Error, Result};
+
+/// Fraction bits of scores that are revealed.
+pub const SCORE_BITS: i32 = 4;
+/// The most rows of one run.
+pub const MAX_ROWS: usize = 1 << 16;
+/// The most elements of one tensor of all rows.
+const MAX_ELEMENTS: usize = 1 << 28;
+
+/// What the client learns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reveal {
+    /// The class of each element of the scores' grid.
+    Labels,
+    /// The scores at [`SCORE_BITS`] fraction bits. All rounding is exact then, so that repeated rows show none.
+    Scores,
+}
+
+/// What the dealer shares at once.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// Masks of an opening or of a tree.
+    Masks(Box<MaskSpec>, usize),
+    /// Truncation of so many elements by so many bits.
+    Wraps(u32, usize),
+    /// A layer's input mask and masked output: its number among the layers.
+    Layer(usize),
+}
+
+/// An activation, its second truncation and where it goes.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// On the opened value.
+    pub activation: Activation,
+    /// What takes off the coefficients' bits where that is exact.
+    pub exact: Option<Activation>,
+    /// Elements.
+    pub elements: usize,
+}
+
+/// What becomes of a layer's sums.
+#[derive(Clone, Debug)]
+pub enum Then {
+    /// An activation that takes bits off them.
+    Function(Function, TensorId),
+    /// They are truncated alone.
+    Truncate(u32, usize, TensorId),
+    /// They are the scores.
+    Decide(Decision),
+}
+
+/// The end.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// A class of so many, for so many elements.
+    Labels(usize, usize),
+    /// Scores, truncated.
+    Scores(Option<Function>),
+}
+
+/// A stage of a run.
+#[derive(Clone, Debug)]
+pub enum Stage {
+    /// Layer number `layer`, step `step`.
+    Layer { layer: usize, step: usize, map: Box<Map>, then: Box<Then> },
+    /// An activation of a tensor.
+    Function { input: TensorId, output: TensorId, function: Box<Function> },
+    /// Maxima or minima of windows.
+    Pool { input: TensorId, output: TensorId, window: [usize; 3], kept: Kept },
+    /// Sums of windows.
+    Sum { input: TensorId, output: TensorId, window: [usize; 3] },
+    /// The same elements.
+    Flatten { input: TensorId, output: TensorId },
+    /// The end, of a tensor.
+    Decide(TensorId, Decision),
+}
+
+/// A run of so many rows.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Weights are the server's alone.
+    pub program: Arc<Program>,
+    /// Rows side by side.
+    pub rows: usize,
+    /// In order.
+    pub stages: Vec<Stage>,
+}
+
+impl Function {
+    fn new(pieces: &Pieces, shift: u32, elements: usize, exact: bool) -> Self {
+        let activation = Activation::new(pieces, shift, exact);
+        let exact = (exact && activation.fine > 0).then(|| Activation::truncation(activation.fine));
+        Self { activation, exact, elements }
+    }
+
+    fn items(&self, items: &mut Vec<Item>) {
+        items.push(Item::Masks(Box::new(self.activation.spec.clone()), self.elements));
+        match (&self.exact, self.activation.fine) {
+            (Some(exact), _) => items.push(Item::Masks(Box::new(exact.spec.clone()), self.elements)),
+            (None, 0) => {}
+            (None, fine) => items.push(Item::Wraps(fine, self.elements)),
+        }
+    }
+}
+
+impl Decision {
+    fn items(&self, items: &mut Vec<Item>) {
+        match self {
+            Self::Labels(classes, n) if *classes > 1 => {
+                items.push(Item::Masks(Box::new(MaskSpec::sign()), decide::pairs(*classes).count() * n));
+                if *classes > 2 {
+                    items.push(Item::Masks(Box::new(MaskSpec::all(classes - 1)), classes * n));
+                }
+            }
+            Self::Scores(Some(function)) => function.items(items),
+            _ => {}
+        }
+    }
+}
+
+impl Plan {
+    /// Plans a run.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for steps that runs with a dealer don't have, and for more than they can hold.
+    pub fn new(program: &Arc<Program>, rows: usize, reveal: Reveal) -> Result<Self> {
+        let mut planner = Planner { program, rows, reveal, stages: Vec::new(), layers: 0 };
+        let largest = program.tensors.iter().map(|t| t.elements()).max().unwrap_or(0);
+        if !(1..=MAX_ROWS).contains(&rows) || largest.saturating_mul(rows) > MAX_ELEMENTS {
+            return Err(Error::Model(format!(
+                "{rows} rows of {largest} elements at once, at most {MAX_ROWS} rows and {MAX_ELEMENTS} elements are possible"
+            )));
+        }
+        for at in 0..program.steps.len() {
+            planner.step(at)?;
+        }
+        Ok(Self { program: program.clone(), rows, stages: planner.stages })
+    }
+
+    /// What the dealer shares, in order.
+    pub fn items(&self) -> Vec<Item> {
+        let mut items = Vec::new();
+        for stage in &self.stages {
+            match stage {
+                Stage::Layer { layer, then, .. } => {
+                    items.push(Item::Layer(*layer));
+                    match &**then {
+                        Then::Function(function, _) => function.items(&mut items),
+                        Then::Truncate(0, ..) => {}
+                        Then::Truncate(shift, n, _) => items.push(Item::Wraps(*shift, *n)),
+                        Then::Decide(decision) => decision.items(&mut items),
+                    }
+                }
+                Stage::Function { function, .. } => function.items(&mut items),
+                Stage::Pool { input, window, .. } => {
+                    let size: usize = window.iter().product();
+                    let windows = self.program.tensors[*input].elements() / size * self.rows;
+                    for matches in pool::levels(size) {
+                        items.push(Item::Masks(Box::new(rectifier().spec), matches * windows));
+                    }
+                }
+                Stage::Decide(_, decision) => decision.items(&mut items),
+                Stage::Sum { .. } | Stage::Flatten { .. } => {}
+            }
+        }
+        items
+    }
+
+    /// The layers' maps, in order.
+    pub fn maps(&self) -> impl Iterator<Item = (&Map, &Linear)> {
+        self.stages.iter().filter_map(|stage| match stage {
+            Stage::Layer { step, map, .. } => match &self.program.steps[*step] {
+                Step::Linear(linear) => Some((&**map, linear)),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+}
+
+/// max(x, 0) of values from which nothing is taken off.
+pub fn rectifier() -> Activation {
+    Activation::new(&Pieces::relu(), 0, false)
+}
+
+struct Planner<'a> {
+    program: &'a Arc<Program>,
+    rows: usize,
+    reveal: Reveal,
+    stages: Vec<Stage>,
+    layers: usize,
+}
+
+impl Planner<'_> {
+    fn exact(&self) -> bool {
+        self.reveal == Reveal::Scores
+    }
+
+    fn elements(&self, tensor: TensorId) -> usize {
+        self.program.tensors[tensor].elements() * self.rows
+    }
+
+    /// The only reader of a tensor.
+    fn reader(&self, tensor: TensorId) -> Option<&Step> {
+        let mut readers = self.program.steps.iter().filter(|s| s.inputs().contains(&tensor));
+        readers.next().filter(|_| readers.next().is_none())
+    }
+
+    /// Whether a step was done together with the layer before it.
+    fn merged(&self, input: TensorId) -> bool {
+        self.stages.iter().any(|stage| match stage {
+            Stage::Layer { step, then, .. } => {
+                let apart = matches!(**then, Then::Function(_, to) if to != input) || matches!(**then, Then::Decide(_));
+                self.program.steps[*step].output() == Some(input) && apart
+            }
+            _ => false,
+        })
+    }
+
+    fn step(&mut self, at: usize) -> Result<()> {
+        let program = self.program;
+        let stage = match &program.steps[at] {
+            Step::Linear(linear) => {
+                let then = Box::new(self.then(linear)?);
+                let map = Box::new(Map::new(program, linear, self.rows)?);
+                let layer = self.layers;
+                self.layers += 1;
+                Stage::Layer { layer, step: at, map, then }
+            }
+            step if matches!(
+                step,
+                Step::Relu { .. } | Step::Activation { .. } | Step::Argmax { .. } | Step::Square { .. }
+            ) && self.merged(step.inputs()[0]) =>
+            {
+                return Ok(());
+            }
+            Step::Relu { input, output, .. } => self.function(&Pieces::relu(), *input, *output),
+            Step::Square { input, output, shift, .. } => self.function(&Pieces::square(*shift), *input, *output),
+            Step::Activation { input, output, pieces, .. } => self.function(pieces, *input, *output),
+            Step::MaxPool { input, output, window, .. } => {
+                Stage::Pool { input: *input, output: *output, window: *window, kept: Kept::Max }
+            }
+            Step::MinPool { input, output, window, .. } => {
+                Stage::Pool { input: *input, output: *output, window: *window, kept: Kept::Min }
+            }
+            Step::AvgPool { input, output, window, .. } => {
+                Stage::Sum { input: *input, output: *output, window: *window }
+            }
+            Step::Flatten { input, output, .. } => Stage::Flatten { input: *input, output: *output },
+            Step::Argmax { input, .. } => {
+                let decision = self.decision(*input, program.tensors[*input].scale_bits)?;
+                Stage::Decide(*input, decision)
+            }
+            step => {
+                let (name, kind) = (step.name(), step.kind());
+                return Err(Error::Model(format!("layer {name:?}: found {kind}, which has no dealer's form")));
+            }
+        };
+        self.stages.push(stage);
+        Ok(())
+    }
+
+    fn function(&self, pieces: &Pieces, input: TensorId, output: TensorId) -> Stage {
+        let function = Box::new(Function::new(pieces, 0, self.elements(input), self.exact()));
+        Stage::Function { input, output, function }
+    }
+
+    fn then(&self, linear: &Linear) -> Result<Then> {
+        let (output, shift) = (linear.output, linear.shift);
+        let n = self.elements(output);
+        let function =
+            |pieces: &Pieces, to: TensorId| Ok(Then::Function(Function::new(pieces, shift, n, self.exact()), to));
+        match self.reader(output) {
+            Some(Step::Relu { output, .. }) => function(&Pieces::relu(), *output),
+            Some(Step::Square { shift: more, output, .. }) if shift <= 16 => function(&Pieces::square(*more), *output),
+            Some(Step::Activation { pieces, output, .. })
+                if shift <= 16 || pieces.pieces.iter().all(|p| p.degree() < 2) =>
+            {
+                function(pieces, *output)
+            }
+            Some(Step::Argmax { .. }) => {
+                let scale = self.program.tensors[output].scale_bits + shift as i32;
+                Ok(Then::Decide(self.decision(output, scale)?))
+            }
+            _ if self.exact() && shift > 0 => {
+                let activation = Activation::truncation(shift);
+                Ok(Then::Function(Function { activation, exact: None, elements: n }, output))
+            }
+            _ => Ok(Then::Truncate(shift, n, output)),
+        }
+    }
+
+    /// The end, of values at this scale.
+    fn decision(&self, tensor: TensorId, scale: i32) -> Result<Decision> {
+        let info = &self.program.tensors[tensor];
+        let n = info.voxels() * self.rows;
+        if self.exact() {
+            let shift = u32::try_from(scale - SCORE_BITS).unwrap_or(0).min(28);
+            let truncated = (shift > 0).then(|| Function {
+                activation: Activation::truncation(shift),
+                exact: None,
+                elements: self.elements(tensor),
+            });
+            return Ok(Decision::Scores(truncated));
+        }
+        if info.channels > MAX_CLASSES {
+            let found = info.channels;
+            return Err(Error::Model(format!("{found} classes, at most {MAX_CLASSES} are compared with a dealer")));
+        }
+        Ok(Decision::Labels(info.channels, n))
+    }
+}

@@ -1,0 +1,575 @@
+//! The ends of a run with a dealer: client and server, and all three in one process.
+//!
+//! | # | from -> to | content | phase |
+//! |---|---|---|---|
+//! | 1 | S -> C | version, what is revealed, the architecture | setup |
+//! | 2 | | [`super::source`] | setup |
+//! | 3 | S -> C | W - A of each layer | model |
+//! | 4 | C -> S | number of the run, number of rows; no rows: the end | preprocessing |
+//! | 5 | | [`super::source`] | dealer |
+//! | 6 | C -> S | y_C + r_C of each layer whose sums are opened | preprocessing |
+//! | 7 | | [`super::layer`], [`super::opening`], [`super::wraps`], [`super::decide`], in the program's order | online |
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use blindvox_engine::Prng;
+use blindvox_models::{Program, Step};
+use blindvox_net::channel::{Channel, Party, Traffic, local_pair};
+use zeroize::Zeroizing;
+
+use super::decide;
+use super::end::{End, receive, send, to_bytes, to_words};
+use super::layer::{Map, add, sub};
+use super::masks::Masks;
+use super::opening::{compare, masked, open, open_down};
+use super::plan::{Decision, Function, Item, MAX_ROWS, Plan, Reveal, Stage, Then, rectifier};
+use super::pool;
+use super::source::{ClientSeed, Material, ServerSeed, Source, deal};
+use super::streams::Words;
+use super::wraps::{self, Wraps};
+use crate::error::{Error, Result};
+use crate::infer::shares::public;
+
+/// Of the messages of this file and those it names.
+const VERSION: u8 = 1;
+
+/// What the client learns of a run, one entry a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Classes, `[D, H, W]` each.
+    Labels(Vec<Vec<u8>>),
+    /// Scores at [`super::plan::SCORE_BITS`] fraction bits, `[class, D, H, W]` each.
+    Scores(Vec<Vec<i32>>),
+}
+
+/// What a phase cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cost {
+    /// Wall clock.
+    pub time: Duration,
+    /// As this party saw it.
+    pub traffic: Traffic,
+    /// From the dealer, of it none on the channel to the peer.
+    pub dealt: u64,
+    /// One-way latencies.
+    pub flights: usize,
+}
+
+/// A run's result and costs.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The client's; none at the server's end.
+    pub answer: Option<Answer>,
+    /// What was made before the input was looked at.
+    pub preprocessing: Cost,
+    /// What came after.
+    pub online: Cost,
+}
+
+/// One party's end of a session.
+pub struct Session {
+    end: End,
+    source: Box<dyn Source>,
+    program: Arc<Program>,
+    reveal: Reveal,
+    /// The client's W - A, the server's W.
+    weights: Vec<Words>,
+    plan: Plan,
+    run: u64,
+    /// What setting up cost.
+    pub setup: Cost,
+    /// What hiding the model cost.
+    pub model: Cost,
+}
+
+/// What a party holds before a run's input is known; spent by the run.
+struct Ready {
+    materials: VecDeque<Material>,
+    /// The client's y_C of each layer.
+    sums: VecDeque<Words>,
+    /// The client's halves of what is opened, at the server's end.
+    halves: VecDeque<Vec<u32>>,
+}
+
+impl Session {
+    /// The server's end.
+    ///
+    /// # Errors
+    /// What the program makes impossible; the client's, the dealer's and the channels'.
+    pub fn serve(program: &Arc<Program>, reveal: Reveal, channel: Channel, dealer: Channel) -> Result<Self> {
+        let meet = |program: &Program| -> Result<Box<dyn Source>> { Ok(Box::new(ServerSeed::meet(dealer, program)?)) };
+        Self::serve_from(program, reveal, channel, meet)
+    }
+
+    pub(crate) fn serve_from(
+        program: &Arc<Program>,
+        reveal: Reveal,
+        mut channel: Channel,
+        meet: impl FnOnce(&Program) -> Result<Box<dyn Source>>,
+    ) -> Result<Self> {
+        let start = Instant::now();
+        public::check(program)?;
+        let plan = Plan::new(program, 1, reveal)?;
+        channel.set_phase("setup");
+        let mut hello = vec![VERSION, u8::from(reveal == Reveal::Scores)];
+        hello.extend(public::encode(program)?);
+        channel.send(hello)?;
+        let source = meet(program)?;
+        let mut session = Self::start(Party::Server, channel, source, program.clone(), reveal, plan, start);
+        session.in_phase("model", |session| {
+            let layers: Vec<_> = session.plan.maps().map(|(map, linear)| (map.weights(), linear.clone())).collect();
+            for (layer, (count, linear)) in layers.into_iter().enumerate() {
+                let w = Zeroizing::new(linear.weights.iter().map(|&w| w as u32).collect::<Vec<_>>());
+                send(&mut session.end.channel, to_bytes(&sub(&w, &session.source.matrix(layer, count))))?;
+                session.weights.push(w);
+            }
+            Ok(())
+        })?;
+        Ok(session)
+    }
+
+    /// The client's end.
+    ///
+    /// # Errors
+    /// What the program makes impossible; the server's, the dealer's and the channels'.
+    pub fn connect(channel: Channel, dealer: Channel) -> Result<Self> {
+        let meet = |program: &Program| -> Result<Box<dyn Source>> { Ok(Box::new(ClientSeed::meet(dealer, program)?)) };
+        Self::connect_from(channel, meet)
+    }
+
+    pub(crate) fn connect_from(
+        mut channel: Channel,
+        meet: impl FnOnce(&Program) -> Result<Box<dyn Source>>,
+    ) -> Result<Self> {
+        let start = Instant::now();
+        channel.set_phase("setup");
+        let hello = channel.recv()?;
+        let (reveal, bytes) = match hello.split_at_checked(2) {
+            Some(([VERSION, reveal @ (0 | 1)], bytes)) => {
+                (if *reveal == 1 { Reveal::Scores } else { Reveal::Labels }, bytes)
+            }
+            _ => return Err(Error::protocol("the service runs another version of runs with a dealer")),
+        };
+        let program = Arc::new(public::decode(bytes)?);
+        let plan = Plan::new(&program, 1, reveal)?;
+        let source = meet(&program)?;
+        let mut session = Self::start(Party::Client, channel, source, program, reveal, plan, start);
+        session.in_phase("model", |session| {
+            let counts: Vec<usize> = session.plan.maps().map(|(map, _)| map.weights()).collect();
+            for count in counts {
+                let bytes = receive(&mut session.end.channel, 4 * count)?;
+                session.weights.push(Zeroizing::new(to_words(&bytes)?));
+            }
+            Ok(())
+        })?;
+        Ok(session)
+    }
+
+    fn start(
+        party: Party,
+        channel: Channel,
+        source: Box<dyn Source>,
+        program: Arc<Program>,
+        reveal: Reveal,
+        plan: Plan,
+        start: Instant,
+    ) -> Self {
+        let setup = Cost { time: start.elapsed(), traffic: channel.stats().total, dealt: source.bytes(), flights: 1 };
+        let (end, weights) = (End::new(party, channel), Vec::new());
+        Self { end, source, program, reveal, weights, plan, run: 0, setup, model: Cost::default() }
+    }
+
+    fn in_phase(&mut self, name: &str, f: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let (cost, ()) = self.measured(name, f)?;
+        self.model = cost;
+        Ok(())
+    }
+
+    fn measured<T>(&mut self, name: &str, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<(Cost, T)> {
+        let (start, before, dealt) = (Instant::now(), self.end.channel.stats().total, self.source.bytes());
+        let flights = self.end.flights;
+        self.end.channel.set_phase(name);
+        let result = f(self)?;
+        let cost = Cost {
+            time: start.elapsed(),
+            traffic: self.end.channel.stats().total - before,
+            dealt: self.source.bytes() - dealt,
+            flights: self.end.flights - flights,
+        };
+        Ok((cost, result))
+    }
+
+    /// The program, at the client's end without weights.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// What the client learns.
+    pub fn reveal(&self) -> Reveal {
+        self.reveal
+    }
+
+    /// The client's run of rows, quantised for the program's input.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for no rows, too many, or of another size; the server's and the channel's.
+    pub fn run(&mut self, rows: &[Vec<i32>]) -> Result<Outcome> {
+        let elements = self.program.tensors[self.program.input].elements();
+        if rows.is_empty() || rows.len() > MAX_ROWS {
+            return Err(Error::Input(format!("found {} rows, expected 1 to {MAX_ROWS} at once", rows.len())));
+        }
+        if let Some(row) = rows.iter().find(|r| r.len() != elements) {
+            return Err(Error::Input(format!("found a row of {} values, expected {elements}", row.len())));
+        }
+        let x = (0..elements).flat_map(|e| rows.iter().map(move |row| row[e] as u32)).collect();
+        self.run += 1;
+        let request = [self.run.to_le_bytes(), (rows.len() as u64).to_le_bytes()].concat();
+        let (preprocessing, ready) = self.measured("preprocessing", |session| {
+            session.end.channel.send(request)?;
+            session.preprocess(rows.len())
+        })?;
+        let (online, answer) = self.measured("online", |session| session.online(ready, Zeroizing::new(x)))?;
+        Ok(Outcome { answer, preprocessing, online })
+    }
+
+    /// The server's next run; none where the client has come to its end.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] for a run that is not possible; the client's and the channel's.
+    pub fn answer(&mut self) -> Result<Option<Outcome>> {
+        let request = to_words(&self.end.channel.recv_exact(16)?)?;
+        let rows = match request[..] {
+            [_, _, 0, 0] => {
+                self.end.channel.finish()?;
+                return Ok(None);
+            }
+            [run, 0, rows, 0] if u64::from(run) > self.run && rows as usize <= MAX_ROWS => {
+                self.run = run.into();
+                rows as usize
+            }
+            _ => return Err(Error::protocol(format!("a request for a run after run {} that is none", self.run))),
+        };
+        let (preprocessing, ready) = self.measured("preprocessing", |session| session.preprocess(rows))?;
+        let elements = self.program.tensors[self.program.input].elements() * rows;
+        let zeros = Zeroizing::new(vec![0; elements]);
+        let (online, answer) = self.measured("online", |session| session.online(ready, zeros))?;
+        Ok(Some(Outcome { answer, preprocessing, online }))
+    }
+
+    /// The client's last message.
+    ///
+    /// # Errors
+    /// The channel's.
+    pub fn finish(mut self) -> Result<()> {
+        self.end.channel.send(vec![0; 16])?;
+        Ok(self.end.channel.finish()?)
+    }
+
+    fn preprocess(&mut self, rows: usize) -> Result<Ready> {
+        if self.plan.rows != rows {
+            self.plan = Plan::new(&self.program, rows, self.reveal)?;
+        }
+        self.source.begin(self.run, rows)?;
+        let mut materials = VecDeque::new();
+        for (at, item) in self.plan.items().iter().enumerate() {
+            materials.push_back(self.source.item(at, item, &self.plan)?);
+        }
+        let mut ready = Ready { materials, sums: VecDeque::new(), halves: VecDeque::new() };
+        self.ahead(&mut ready)?;
+        Ok(ready)
+    }
+
+    /// What does not depend on the input: the client's sums, and its halves of what they are opened to.
+    fn ahead(&mut self, ready: &mut Ready) -> Result<()> {
+        let items = self.plan.items();
+        let layers = items.iter().enumerate().filter_map(|(at, item)| match item {
+            Item::Layer(layer) => Some((at, *layer)),
+            _ => None,
+        });
+        for (at, layer) in layers {
+            let (map, _) = self.plan.maps().nth(layer).expect("an item of the plan");
+            let opened = match (items.get(at + 1), &self.decision(layer)) {
+                (Some(Item::Masks(_, n)), _) => *n,
+                _ => 0,
+            };
+            if !self.end.first() {
+                ready.halves.push_back(to_words(&receive(&mut self.end.channel, 4 * opened)?)?);
+                continue;
+            }
+            let Some(Material::Layer(u, a2)) = ready.materials.get(at) else { return Err(missing("a layer's mask")) };
+            let y = add(&map.apply(&self.weights[layer], u), a2);
+            if opened > 0 {
+                let Some(Material::Masks(masks)) = ready.materials.get(at + 1) else { return Err(missing("masks")) };
+                let half = match self.decision(layer) {
+                    Some(classes) => masked(&decide::differences(&y, classes), masks, 0),
+                    None => masked(&y, masks, 0),
+                };
+                send(&mut self.end.channel, to_bytes(&half))?;
+            }
+            ready.sums.push_back(y);
+        }
+        Ok(())
+    }
+
+    /// The number of classes whose scores a layer gives, where pairs of them are compared.
+    fn decision(&self, layer: usize) -> Option<usize> {
+        self.plan.stages.iter().find_map(|stage| match stage {
+            Stage::Layer { layer: at, then, .. } if *at == layer => match &**then {
+                Then::Decide(Decision::Labels(classes, _)) => Some(*classes),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    fn online(&mut self, mut ready: Ready, input: Words) -> Result<Option<Answer>> {
+        let mut tensors: Vec<Words> = self.program.tensors.iter().map(|_| Words::default()).collect();
+        tensors[self.program.input] = input;
+        let last = self.program.last_uses();
+        let stages = std::mem::take(&mut self.plan.stages);
+        let mut answer = None;
+        let mut result = Ok(());
+        for stage in &stages {
+            match self.stage(stage, &mut ready, &mut tensors) {
+                Ok(found) => answer = answer.or(found),
+                Err(e) => {
+                    result = Err(e);
+                    break;
+                }
+            }
+            if let Stage::Layer { step, .. } = stage {
+                let done = |t: &usize| last[*t] <= *step;
+                self.program.steps[*step]
+                    .inputs()
+                    .iter()
+                    .filter(|t| done(t))
+                    .for_each(|&t| tensors[t] = Words::default());
+            }
+        }
+        self.plan.stages = stages;
+        result.map(|()| answer)
+    }
+
+    fn stage(&mut self, stage: &Stage, ready: &mut Ready, tensors: &mut [Words]) -> Result<Option<Answer>> {
+        let rows = self.plan.rows;
+        match stage {
+            Stage::Layer { layer, step, map, then } => {
+                let Step::Linear(linear) = &self.program.steps[*step] else { return Err(missing("a layer")) };
+                let joined: Words;
+                let x = match linear.inputs[..] {
+                    [tensor] => &tensors[tensor],
+                    _ => {
+                        let parts: Vec<&[u32]> = linear.inputs.iter().map(|&t| &tensors[t][..]).collect();
+                        joined = Zeroizing::new(parts.concat());
+                        &joined
+                    }
+                };
+                let Some(Material::Layer(mask, _)) = ready.materials.pop_front() else {
+                    return Err(missing("a layer's mask"));
+                };
+                let half = if self.end.first() { Vec::new() } else { ready.halves.pop_front().unwrap_or_default() };
+                let y = sums(&mut self.end, map, &self.weights[*layer], x, &mask, ready.sums.pop_front(), |y| {
+                    map.add_bias(linear, y);
+                })?;
+                match &**then {
+                    Then::Function(function, output) => {
+                        let masks = take_masks(ready)?;
+                        let c = open_down(&mut self.end, &y, &masks, function.activation.offset(), &half)?;
+                        tensors[*output] = finish(&mut self.end, function, &masks, &c, ready)?;
+                    }
+                    Then::Truncate(0, _, output) => tensors[*output] = y,
+                    Then::Truncate(shift, _, output) => {
+                        tensors[*output] = wraps::truncate(&mut self.end, &take_wraps(ready)?, &y, *shift)?;
+                    }
+                    Then::Decide(decision) => return self.decide(decision, &y, Some(&half), ready),
+                }
+            }
+            Stage::Function { input, output, function } => {
+                let masks = take_masks(ready)?;
+                let c = open(&mut self.end, &tensors[*input], &masks, function.activation.offset())?;
+                tensors[*output] = finish(&mut self.end, function, &masks, &c, ready)?;
+            }
+            Stage::Pool { input, output, window, kept } => {
+                let dims = self.program.tensors[*input].dims;
+                let mut players = pool::gather(&tensors[*input], dims, *window, rows);
+                while players.len() > 1 {
+                    let masks = take_masks(ready)?;
+                    let activation = rectifier();
+                    let c = open(&mut self.end, &pool::matches(&players), &masks, 0)?;
+                    let [rectified, _] = activation.evaluate(&mut self.end, &masks, &c)?;
+                    players = pool::winners(players, &rectified, *kept);
+                }
+                tensors[*output] = players.pop().unwrap_or_default();
+            }
+            Stage::Sum { input, output, window } => {
+                let dims = self.program.tensors[*input].dims;
+                let parts = pool::gather(&tensors[*input], dims, *window, rows);
+                let zeros = Zeroizing::new(vec![0; parts[0].len()]);
+                tensors[*output] = parts.iter().fold(zeros, |sum, part| add(&sum, part));
+            }
+            Stage::Flatten { input, output } => tensors[*output] = tensors[*input].clone(),
+            Stage::Decide(input, decision) => {
+                let y = tensors[*input].clone();
+                return self.decide(decision, &y, None, ready);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The last stage; `half` is what the server has of the client's opening, where that came ahead.
+    fn decide(
+        &mut self,
+        decision: &Decision,
+        y: &[u32],
+        half: Option<&[u32]>,
+        ready: &mut Ready,
+    ) -> Result<Option<Answer>> {
+        let (end, rows) = (&mut self.end, self.plan.rows);
+        let opened = |end: &mut End, y: &[u32], masks: &Masks, offset: u32| match half {
+            Some(half) => open_down(end, y, masks, offset, half),
+            None => open(end, y, masks, offset),
+        };
+        match decision {
+            Decision::Labels(1, n) => Ok(end.first().then(|| Answer::Labels(apart(&vec![0; *n], rows)))),
+            Decision::Labels(classes, n) => {
+                let masks = take_masks(ready)?;
+                let c = opened(end, &decide::differences(y, *classes), &masks, 0)?;
+                let sign = super::masks::MaskSpec::sign();
+                let negative = compare(end, &sign, &masks, &c, &[0])?;
+                let masks = if *classes > 2 { Some(take_masks(ready)?) } else { None };
+                let largest = decide::largest(end, masks.as_ref(), &negative, *classes, *n)?;
+                let labels = decide::tell(end, &largest, *classes, *n)?;
+                Ok(labels.map(|labels| Answer::Labels(apart(&labels, rows))))
+            }
+            Decision::Scores(function) => {
+                let scores = match function {
+                    Some(function) => {
+                        let masks = take_masks(ready)?;
+                        let c = opened(end, y, &masks, function.activation.offset())?;
+                        finish(end, function, &masks, &c, ready)?
+                    }
+                    None => Zeroizing::new(y.to_vec()),
+                };
+                Ok(decide::reveal(end, &scores)?.map(|scores| Answer::Scores(apart(&scores, rows))))
+            }
+        }
+    }
+}
+
+/// A layer's sums: the client's are there already.
+fn sums(
+    end: &mut End,
+    map: &Map,
+    weights: &[u32],
+    x: &[u32],
+    mask: &[u32],
+    ready: Option<Words>,
+    add_bias: impl FnOnce(&mut [u32]),
+) -> Result<Words> {
+    let message = end.hand_over(Party::Client, 4 * map.inputs(), || to_bytes(&sub(x, mask)))?;
+    let Some(message) = message else { return ready.ok_or_else(|| missing("a layer's sums")) };
+    let masked = to_words(&message)?;
+    let mut y = add(&map.apply(weights, &add(&masked, x)), mask);
+    add_bias(&mut y);
+    Ok(y)
+}
+
+/// An activation's value from the opened c: both kinds of pieces at one scale.
+fn finish(end: &mut End, function: &Function, masks: &Masks, c: &[u32], ready: &mut Ready) -> Result<Words> {
+    let [whole, fine] = function.activation.evaluate(end, masks, c)?;
+    let rest = match (&function.exact, function.activation.fine) {
+        (_, 0) => return Ok(whole),
+        (Some(exact), _) => {
+            let masks = take_masks(ready)?;
+            let c = open(end, &fine, &masks, exact.offset())?;
+            let [rest, _] = exact.evaluate(end, &masks, &c)?;
+            rest
+        }
+        (None, shift) => wraps::truncate(end, &take_wraps(ready)?, &fine, shift)?,
+    };
+    Ok(add(&whole, &rest))
+}
+
+fn take_masks(ready: &mut Ready) -> Result<Masks> {
+    match ready.materials.pop_front() {
+        Some(Material::Masks(masks)) => Ok(masks),
+        _ => Err(missing("masks")),
+    }
+}
+
+fn take_wraps(ready: &mut Ready) -> Result<Wraps> {
+    match ready.materials.pop_front() {
+        Some(Material::Wraps(wraps)) => Ok(wraps),
+        _ => Err(missing("a truncation's bits")),
+    }
+}
+
+fn missing(what: &str) -> Error {
+    Error::Model(format!("{what} wanted where the plan has none"))
+}
+
+/// Elements of all rows side by side, as a list a row.
+fn apart<T: Copy>(values: &[T], rows: usize) -> Vec<Vec<T>> {
+    (0..rows).map(|row| values.iter().skip(row).step_by(rows).copied().collect()).collect()
+}
+
+/// What came of a session in one process.
+#[derive(Debug)]
+pub struct Local {
+    /// The client's outcomes, one a batch.
+    pub client: Vec<Outcome>,
+    /// The server's.
+    pub server: Vec<Outcome>,
+    /// What setting up and hiding the model cost, as the server saw it.
+    pub start: [Cost; 2],
+}
+
+/// Runs batches of rows with client, server and dealer in this process, each a thread.
+///
+/// # Errors
+/// The cause of what went wrong first at any end.
+pub fn local(program: &Arc<Program>, reveal: Reveal, batches: &[Vec<Vec<i32>>], prng: &mut Prng) -> Result<Local> {
+    let (client_channel, server_channel) = local_pair();
+    let (client_dealer, dealer_client) = local_pair();
+    let (server_dealer, dealer_server) = local_pair();
+    thread::scope(|scope| {
+        let spawn = |what: &'static str| move |source| Error::Thread { what, source };
+        let dealer = thread::Builder::new()
+            .spawn_scoped(scope, move || deal(dealer_client, dealer_server, prng, reveal))
+            .map_err(spawn("the dealer"))?;
+        let server = thread::Builder::new()
+            .spawn_scoped(scope, || {
+                let mut session = Session::serve(program, reveal, server_channel, server_dealer)?;
+                let mut outcomes = Vec::new();
+                while let Some(outcome) = session.answer()? {
+                    outcomes.push(outcome);
+                }
+                Ok((outcomes, [session.setup, session.model]))
+            })
+            .map_err(spawn("the service"))?;
+        let run = || {
+            let mut session = Session::connect(client_channel, client_dealer)?;
+            let outcomes = batches.iter().map(|rows| session.run(rows)).collect::<Result<Vec<_>>>()?;
+            session.finish()?;
+            Ok(outcomes)
+        };
+        let client = run();
+        let join = |handle: thread::ScopedJoinHandle<'_, Result<()>>| {
+            handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        let server = server.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let dealer = join(dealer);
+        match (client, server, dealer) {
+            (Ok(client), Ok((server, start)), Ok(())) => Ok(Local { client, server, start }),
+            // When one end fails the others only see connections close: report the cause.
+            (client, server, dealer) => {
+                let errors = [client.err(), server.err(), dealer.err()].into_iter().flatten();
+                let (lost, causes): (Vec<_>, Vec<_>) = errors.partition(|e| matches!(e, Error::Connection(_)));
+                Err(causes.into_iter().chain(lost).next().expect("one of them failed"))
+            }
+        }
+    })
+}

@@ -1,0 +1,320 @@
+//! Where a party's shares come from: a seed, and for the server a dealer's corrections.
+//!
+//! | # | from -> to | content | when |
+//! |---|---|---|---|
+//! | 1 | S -> D | the architecture | once |
+//! | 2 | D -> C, D -> S | the architecture's digest; a seed of 16 bytes | once |
+//! | 3 | S -> D | number of the run, number of rows | every run |
+//! | 4 | D -> S | corrections of each item, in the plan's order | every run |
+//!
+//! The client's shares are all from its seed. Corrections would give the server's masks and the weights to a client
+//! that sees them, so the dealer is a host of its own, joined to each party by a connection that the other can't read,
+//! or a thread in the process of both.
+//!
+//! Runs are numbered; a number is spent when a run starts, also where that fails.
+
+use std::sync::Arc;
+
+use blindvox_models::Program;
+use blindvox_net::channel::Channel;
+use zeroize::Zeroizing;
+
+use super::end::{receive, send, to_bytes, to_words};
+use super::layer::{Map, sub};
+use super::masks::Masks;
+use super::plan::{Item, MAX_ROWS, Plan, Reveal};
+use super::streams::{Part, Seed, Streams, Words};
+use super::wraps::{self, Wraps};
+use crate::error::{Error, Result};
+use crate::infer::shares::public;
+
+/// One party's part of an item, good for one use.
+pub enum Material {
+    /// Of an opening or a tree.
+    Masks(Masks),
+    /// Of a truncation.
+    Wraps(Wraps),
+    /// Of a layer: the client's u and a2, the server's v.
+    Layer(Words, Words),
+}
+
+/// A source of what a run needs; both parties ask alike.
+pub trait Source: Send {
+    /// A run begins.
+    ///
+    /// # Errors
+    /// The dealer's and the channel's.
+    fn begin(&mut self, run: u64, rows: usize) -> Result<()>;
+
+    /// Item number `at`.
+    ///
+    /// # Errors
+    /// The dealer's and the channel's.
+    fn item(&mut self, at: usize, item: &Item, plan: &Plan) -> Result<Material>;
+
+    /// The matrix that masks the weights of layer number `layer`: the server's alone.
+    fn matrix(&self, layer: usize, weights: usize) -> Words;
+
+    /// Bytes that came from the dealer.
+    fn bytes(&self) -> u64;
+}
+
+/// The matrix A of a layer, from the server's seed.
+fn matrix(seed: &Seed, layer: usize, weights: usize) -> Words {
+    Streams::new(seed, 0).draw(layer, Part::Factor, weights)
+}
+
+/// The client's shares: all from its seed.
+pub struct ClientSeed {
+    seed: Seed,
+    streams: Streams,
+    channel: Option<Channel>,
+}
+
+impl ClientSeed {
+    /// Meets the dealer, which must have seen the same architecture.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] where it hasn't; the channel's.
+    pub fn meet(mut channel: Channel, program: &Program) -> Result<Self> {
+        let seed = met(&mut channel, program)?;
+        Ok(Self { streams: Streams::new(&seed, 0), seed, channel: Some(channel) })
+    }
+
+    /// Of a seed.
+    pub fn new(seed: Seed) -> Self {
+        Self { streams: Streams::new(&seed, 0), seed, channel: None }
+    }
+}
+
+impl Source for ClientSeed {
+    fn begin(&mut self, run: u64, _rows: usize) -> Result<()> {
+        self.streams = Streams::new(&self.seed, run);
+        Ok(())
+    }
+
+    fn item(&mut self, at: usize, item: &Item, plan: &Plan) -> Result<Material> {
+        Ok(client_part(at, item, plan, &self.streams))
+    }
+
+    fn matrix(&self, _layer: usize, _weights: usize) -> Words {
+        unreachable!("the server's")
+    }
+
+    fn bytes(&self) -> u64 {
+        self.channel.as_ref().map_or(0, |c| c.stats().total.received)
+    }
+}
+
+fn client_part(at: usize, item: &Item, plan: &Plan, streams: &Streams) -> Material {
+    match item {
+        Item::Masks(spec, n) => Material::Masks(spec.client(*n, at, streams)),
+        Item::Wraps(_, n) => Material::Wraps(Wraps::client(*n, at, streams)),
+        Item::Layer(layer) => {
+            let map = map(plan, *layer);
+            let [u, a2] = [(Part::Factor, map.inputs()), (Part::Product, map.outputs())];
+            Material::Layer(streams.draw(at, u.0, u.1), streams.draw(at, a2.0, a2.1))
+        }
+    }
+}
+
+fn map(plan: &Plan, layer: usize) -> &Map {
+    plan.maps().nth(layer).expect("an item of the plan").0
+}
+
+/// The server's shares: factors from its seed, the rest corrected by the dealer.
+pub struct ServerSeed {
+    seed: Seed,
+    streams: Streams,
+    channel: Channel,
+}
+
+impl ServerSeed {
+    /// Meets the dealer and tells it the architecture.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] where it understood another; the channel's.
+    pub fn meet(mut channel: Channel, program: &Program) -> Result<Self> {
+        channel.send(public::encode(program)?)?;
+        let seed = met(&mut channel, program)?;
+        Ok(Self { streams: Streams::new(&seed, 0), seed, channel })
+    }
+}
+
+impl Source for ServerSeed {
+    fn begin(&mut self, run: u64, rows: usize) -> Result<()> {
+        self.streams = Streams::new(&self.seed, run);
+        let request = [run.to_le_bytes(), (rows as u64).to_le_bytes()].concat();
+        Ok(self.channel.send(request)?)
+    }
+
+    fn item(&mut self, at: usize, item: &Item, plan: &Plan) -> Result<Material> {
+        let message = receive(&mut self.channel, correction_bytes(item, plan))?;
+        server_part(at, item, &self.streams, &message)
+    }
+
+    fn matrix(&self, layer: usize, weights: usize) -> Words {
+        matrix(&self.seed, layer, weights)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.channel.stats().total.received
+    }
+}
+
+/// Bytes of an item's correction.
+pub fn correction_bytes(item: &Item, plan: &Plan) -> usize {
+    match item {
+        Item::Masks(spec, n) => spec.bytes(*n),
+        Item::Wraps(shift, n) => wraps::dealt_bytes(*n, *shift),
+        Item::Layer(layer) => 4 * map(plan, *layer).outputs(),
+    }
+}
+
+fn server_part(at: usize, item: &Item, streams: &Streams, message: &[u8]) -> Result<Material> {
+    Ok(match item {
+        Item::Masks(spec, n) => Material::Masks(spec.server(*n, at, streams, message)?),
+        Item::Wraps(shift, n) => Material::Wraps(Wraps::server(*n, *shift, at, streams, message)?),
+        Item::Layer(_) => Material::Layer(Zeroizing::new(to_words(message)?), Words::default()),
+    })
+}
+
+/// An item's correction, from both parties' seeds.
+fn correction(at: usize, item: &Item, plan: &Plan, client: &Streams, server: &Streams, matrices: &[Words]) -> Vec<u8> {
+    match item {
+        Item::Masks(spec, n) => spec.deal(*n, at, client, server),
+        Item::Wraps(shift, n) => Wraps::deal(*n, *shift, at, client, server),
+        Item::Layer(layer) => {
+            let map = map(plan, *layer);
+            let u = client.draw(at, Part::Factor, map.inputs());
+            let a2 = client.draw(at, Part::Product, map.outputs());
+            to_bytes(&sub(&map.apply(&matrices[*layer], &u), &a2))
+        }
+    }
+}
+
+/// The digest of what all three ends must have seen alike.
+fn digest(program: &Program) -> Result<[u8; 32]> {
+    Ok(*blake3::hash(&public::encode(program)?).as_bytes())
+}
+
+/// A party's seed, once the dealer's digest is right.
+fn met(channel: &mut Channel, program: &Program) -> Result<Seed> {
+    let theirs = channel.recv_exact(32)?;
+    if theirs != digest(program)? {
+        return Err(Error::protocol("the dealer deals for another architecture than this one"));
+    }
+    let bytes = Zeroizing::new(channel.recv_exact(16)?);
+    let mut seed = Zeroizing::new([0; 16]);
+    seed.copy_from_slice(&bytes);
+    Ok(seed)
+}
+
+/// The dealer: until the server is gone.
+///
+/// # Errors
+/// [`Error::Protocol`] for an architecture or runs that are not possible; the channels'.
+pub fn deal(
+    mut to_client: Channel,
+    mut to_server: Channel,
+    prng: &mut blindvox_engine::Prng,
+    reveal: Reveal,
+) -> Result<()> {
+    let bytes = to_server.recv()?;
+    let program = Arc::new(public::decode(&bytes)?);
+    let digest = digest(&program)?;
+    let mut seed = || {
+        let mut seed = Seed::default();
+        prng.fill_bytes(&mut *seed);
+        seed
+    };
+    let (client, server) = (seed(), seed());
+    for (channel, seed) in [(&mut to_client, &client), (&mut to_server, &server)] {
+        channel.send(digest.to_vec())?;
+        channel.send(seed.to_vec())?;
+    }
+    let mut plan = Plan::new(&program, 1, reveal)?;
+    let matrices: Vec<Words> =
+        plan.maps().enumerate().map(|(layer, (map, _))| matrix(&server, layer, map.weights())).collect();
+    let mut last = 0;
+    loop {
+        // The server going away is how a session ends.
+        let request = match to_server.recv() {
+            Ok(request) => request,
+            Err(blindvox_net::Error::Connection(_)) => return Ok(()),
+            Err(e) => return Err(e.into()),
+        };
+        let words = to_words(&request)?;
+        let [run, 0, rows, 0] = words[..] else {
+            return Err(Error::protocol(format!("a request of {} bytes where 16 were expected", request.len())));
+        };
+        if run <= last || !(1..=MAX_ROWS).contains(&(rows as usize)) {
+            return Err(Error::protocol(format!("run {run} of {rows} rows after run {last}")));
+        }
+        last = run;
+        if plan.rows != rows as usize {
+            plan = Plan::new(&program, rows as usize, reveal)?;
+        }
+        let (theirs, ours) = (Streams::new(&client, run.into()), Streams::new(&server, run.into()));
+        for (at, item) in plan.items().iter().enumerate() {
+            let message = correction(at, item, &plan, &theirs, &ours, &matrices);
+            // A server that is gone has all it wants.
+            match send(&mut to_server, message) {
+                Err(Error::Connection(_)) => return Ok(()),
+                other => other?,
+            }
+        }
+    }
+}
+
+/// Both parties' copies of a dealer that each could play alone: **for tests**, each could work out the other's shares.
+#[cfg(any(test, feature = "testing"))]
+pub struct Played {
+    seeds: [Seed; 2],
+    streams: [Streams; 2],
+    /// The server's once more: as the server itself draws.
+    own: Streams,
+    server: bool,
+    matrices: Vec<Words>,
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl Played {
+    /// One party's copy.
+    pub fn for_tests(party: blindvox_net::channel::Party, seed: u8) -> Self {
+        let seeds = [Zeroizing::new([seed; 16]), Zeroizing::new([!seed; 16])];
+        let streams = seeds.each_ref().map(|seed| Streams::new(seed, 0));
+        let own = Streams::new(&seeds[1], 0);
+        Self { seeds, streams, own, server: party == blindvox_net::channel::Party::Server, matrices: Vec::new() }
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl Source for Played {
+    fn begin(&mut self, run: u64, _rows: usize) -> Result<()> {
+        self.streams = self.seeds.each_ref().map(|seed| Streams::new(seed, run));
+        self.own = Streams::new(&self.seeds[1], run);
+        Ok(())
+    }
+
+    fn item(&mut self, at: usize, item: &Item, plan: &Plan) -> Result<Material> {
+        if !self.server {
+            return Ok(client_part(at, item, plan, &self.streams[0]));
+        }
+        if self.matrices.is_empty() {
+            let of = |(layer, (map, _)): (usize, (&Map, _))| matrix(&self.seeds[1], layer, map.weights());
+            self.matrices = plan.maps().enumerate().map(of).collect();
+        }
+        let [client, server] = &self.streams;
+        let message = correction(at, item, plan, client, server, &self.matrices);
+        server_part(at, item, &self.own, &message)
+    }
+
+    fn matrix(&self, layer: usize, weights: usize) -> Words {
+        matrix(&self.seeds[1], layer, weights)
+    }
+
+    fn bytes(&self) -> u64 {
+        0
+    }
+}

@@ -1,0 +1,456 @@
+//! Activations by one opening at every edge, and whole runs: parity of both parties' shares with the integers.
+
+use std::sync::Arc;
+
+use blindvox_engine::Prng;
+use blindvox_models::format::graph::Function as Named;
+use blindvox_models::integers::pieces::Pieces;
+use blindvox_models::{Linear, LinearKind, Program, Step, TensorInfo, plain};
+use blindvox_net::channel::{Party, local_pair};
+use zeroize::Zeroizing;
+
+use super::decide;
+use super::end::End;
+use super::masks::{MaskSpec, Masks};
+use super::opening::{Activation, compare, ideal, open};
+use super::plan::{Plan, Reveal};
+use super::session::{Answer, Outcome, Session, local};
+use super::source::{Played, deal};
+use super::streams::Streams;
+use super::wraps::{self, Wraps};
+
+/// Runs both halves, each in a thread.
+pub(crate) fn both<T: Send>(half: impl Fn(&mut End) -> T + Sync) -> [(T, End); 2] {
+    let (client, server) = local_pair();
+    std::thread::scope(|scope| {
+        let run = |party, channel| {
+            let mut end = End::new(party, channel);
+            (half(&mut end), end)
+        };
+        let there = scope.spawn(move || run(Party::Server, server));
+        [run(Party::Client, client), there.join().unwrap()]
+    })
+}
+
+fn streams(party: usize, run: u64) -> Streams {
+    Streams::new(&Zeroizing::new([party as u8 + 1; 16]), run)
+}
+
+pub(crate) fn masks(spec: &MaskSpec, n: usize, party: Party, run: u64) -> Masks {
+    match party {
+        Party::Client => spec.client(n, 0, &streams(0, run)),
+        Party::Server => {
+            let message = spec.deal(n, 0, &streams(0, run), &streams(1, run));
+            assert_eq!(message.len(), spec.bytes(n));
+            spec.server(n, 0, &streams(1, run), &message).unwrap()
+        }
+    }
+}
+
+/// Values of y under shares 0, 1, -1, 2^31 and random ones: the values, both parties' shares.
+fn shared(values: &[i64]) -> (Vec<i64>, [Vec<u32>; 2]) {
+    let mut prng = Prng::from_seed_for_tests([5; 32]);
+    let mut all = Vec::new();
+    let mut client = Vec::new();
+    for &y in values {
+        for share in [0, 1, u32::MAX, 1 << 31, prng.next_u32(), prng.next_u32(), prng.next_u32()] {
+            all.push(y);
+            client.push(share);
+        }
+    }
+    let server = all.iter().zip(&client).map(|(&y, c)| (y as u32).wrapping_sub(*c)).collect();
+    (all, [client, server])
+}
+
+fn pick<'a>(end: &End, shares: &'a [Vec<u32>; 2]) -> &'a [u32] {
+    &shares[usize::from(end.party == Party::Server)]
+}
+
+/// The edges of an activation of y: around each threshold, powers of two, the ends of the range.
+fn edges(function: &Pieces, shift: u32) -> Vec<i64> {
+    let top = 1i64 << 30;
+    let mut at = vec![0, -top, top - 1, top / 2, -top / 2, 12_345_678, -7_654_321];
+    at.extend((0..30).flat_map(|b| [1i64 << b, -(1 << b)]));
+    at.extend(function.thresholds().iter().map(|&t| i64::from(t) << shift));
+    let near = |y: &i64| [-1, 0, 1, (1 << shift) - 1, -(1 << shift)].map(|d| y + d);
+    let mut all: Vec<i64> = at.iter().flat_map(near).filter(|y| (-top..top).contains(y)).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Runs an activation of y and compares whole and fine sums with `ideal`, and with what it may be.
+fn check(name: &str, function: &Pieces, shift: u32, exact: bool, values: &[i64]) -> usize {
+    let activation = Activation::new(function, shift, exact);
+    let (values, shares) = shared(values);
+    let n = values.len();
+    let [(a, ends), (b, _)] = both(|end| {
+        let masks = masks(&activation.spec, n, end.party, 7);
+        let c = open(end, pick(end, &shares), &masks, activation.offset()).unwrap();
+        let sent = end.channel.stats().total.sent;
+        let sums = activation.evaluate(end, &masks, &c).unwrap();
+        assert_eq!(end.channel.stats().total.sent - sent, activation.bytes(n) as u64, "{name}");
+        (c, sums)
+    });
+    assert_eq!(ends.flights, 1 + activation.flights(), "{name}");
+    for (i, &y) in values.iter().enumerate() {
+        let c = a.0[i].wrapping_sub(activation.offset());
+        let wanted = ideal(function, shift, exact, y, c);
+        for kind in 0..2 {
+            let found = match a.1[kind].get(i) {
+                Some(share) => i64::from(share.wrapping_add(b.1[kind][i]) as i32),
+                None => 0,
+            };
+            assert_eq!(found, wanted[kind], "{name}: y = {y}, shift {shift}, exact {exact}");
+        }
+    }
+    activation.spec.bits()
+}
+
+#[test]
+fn every_activation_is_ideal_at_every_edge() {
+    for named in Named::IN_PIECES {
+        let real = named.pieces(0.01).unwrap();
+        for shift in [8, 10, 12, 13] {
+            let g = Pieces::largest_scale(&real, shift as i32, 2f64.powi(30 - 2 * shift as i32));
+            // Where a scale has no room the input has fewer bits, the accumulator the same.
+            let shift = 2 * shift - g as u32;
+            if shift > 16 {
+                continue;
+            }
+            let function = Pieces::new("a", &real, g, 1 << (30 - shift)).unwrap();
+            for exact in [false, true] {
+                check(&format!("{named:?}"), &function, shift, exact, &edges(&function, shift));
+            }
+        }
+    }
+}
+
+#[test]
+fn values_without_bits_to_take_off_use_the_whole_range() {
+    let function = Pieces::relu();
+    let values = [0, 1, -1, (1 << 31) - 1, -(1 << 31), 1 << 30, -(1 << 30), 77, -78];
+    check("relu", &function, 0, false, &values);
+    check("square", &Pieces::square(0), 0, false, &[0, 1, -1, 181, -181, 20_000, -20_000]);
+    check("square", &Pieces::square(4), 6, false, &[0, 63, 64, -1, -64, (1 << 21) - 1, -(1 << 21)]);
+}
+
+#[test]
+fn truncation_is_exact_and_by_wraps_within_a_unit() {
+    for shift in [1, 4, 7, 12, 20, 25] {
+        let top = 1i64 << 30;
+        let low = (1i64 << shift) - 1;
+        let values = [0, 1, -1, low, -low, low + 1, -top, top - low - 2, 123_456_789, -123_456_789];
+        let whole = Pieces {
+            pieces: vec![blindvox_models::integers::pieces::Piece {
+                lo: None,
+                hi: None,
+                a: 0,
+                b: 1,
+                c: 0,
+                whole: true,
+            }],
+            shift: 0,
+        };
+        check("truncation", &whole, shift, true, &values);
+        let (values, shares) = shared(&values);
+        let n = values.len();
+        let [(a, end), (b, _)] = both(|end| {
+            let wraps = match end.party {
+                Party::Client => Wraps::client(n, 0, &streams(0, 3)),
+                Party::Server => {
+                    let message = Wraps::deal(n, shift, 0, &streams(0, 3), &streams(1, 3));
+                    Wraps::server(n, shift, 0, &streams(1, 3), &message).unwrap()
+                }
+            };
+            wraps::truncate(end, &wraps, pick(end, &shares), shift).unwrap()
+        });
+        assert_eq!((end.flights, end.channel.stats().total.sent), (1, wraps::bytes(n) as u64));
+        for (i, &x) in values.iter().enumerate() {
+            let found = i64::from(a[i].wrapping_add(b[i]) as i32);
+            assert_eq!(found, wraps::ideal(shares[0][i], shares[1][i], shift), "{x} by {shift} bits");
+            assert!((0..2).contains(&(found - (x >> shift))));
+        }
+    }
+}
+
+/// Exhaustive where values are small: all y, many thresholds, many masks.
+#[test]
+fn comparisons_are_exact_around_all_thresholds() {
+    let thresholds: Vec<u32> = [-300, -1, 0, 1, 255, 4096].map(|t: i32| t as u32).to_vec();
+    let spec = MaskSpec::activation(0, thresholds.len(), Vec::new(), false);
+    let values: Vec<i64> = (-310..310).chain(4000..4200).collect();
+    let (values, shares) = shared(&values);
+    let [(a, _), (b, _)] = both(|end| {
+        let masks = masks(&spec, values.len(), end.party, 9);
+        let c = open(end, pick(end, &shares), &masks, 0).unwrap();
+        compare(end, &spec, &masks, &c, &thresholds).unwrap()
+    });
+    for (i, &y) in values.iter().enumerate() {
+        for (t, &threshold) in thresholds.iter().enumerate() {
+            let at = i / 512 * thresholds.len() + t;
+            let bit = (a[at][i % 512 / 32] ^ b[at][i % 512 / 32]) >> (i % 32) & 1;
+            assert_eq!(bit == 1, y < i64::from(threshold as i32), "{y} < {}", threshold as i32);
+        }
+    }
+}
+
+#[test]
+fn the_lowest_of_the_largest_wins() {
+    for classes in [2, 3, 5, 10] {
+        let n = 600;
+        let mut prng = Prng::from_seed_for_tests([8; 32]);
+        let scores: Vec<i64> = (0..classes * n).map(|_| i64::from(prng.next_u32() % 7) - 3).collect();
+        let client: Vec<u32> = scores.iter().map(|_| prng.next_u32()).collect();
+        let server: Vec<u32> = scores.iter().zip(&client).map(|(&s, c)| (s as u32).wrapping_sub(*c)).collect();
+        let shares = [client, server];
+        let [(labels, _), (none, _)] = both(|end| {
+            let differences = decide::differences(pick(end, &shares), classes);
+            let spec = MaskSpec::sign();
+            let first = masks(&spec, differences.len(), end.party, 1);
+            let c = open(end, &differences, &first, 0).unwrap();
+            let negative = compare(end, &spec, &first, &c, &[0]).unwrap();
+            let all = MaskSpec::all(classes - 1);
+            let second = (classes > 2).then(|| masks(&all, classes * n, end.party, 2));
+            let largest = decide::largest(end, second.as_ref(), &negative, classes, n).unwrap();
+            decide::tell(end, &largest, classes, n).unwrap()
+        });
+        assert!(none.is_none());
+        for (e, label) in labels.unwrap().iter().enumerate() {
+            let best = (0..classes).max_by_key(|&c| (scores[c * n + e], std::cmp::Reverse(c))).unwrap();
+            assert_eq!(usize::from(*label), best);
+        }
+    }
+}
+
+fn tensor(name: &str, channels: usize, dims: [usize; 3], scale_bits: i32) -> TensorInfo {
+    TensorInfo { name: name.into(), channels, dims, scale_bits, max_abs: 0, spare_bits: 0, bits: 19 }
+}
+
+/// A network of dense layers, an activation between them, weights up to `weight`.
+fn network(sizes: &[usize], function: Pieces, seed: u8) -> Arc<Program> {
+    let mut prng = Prng::from_seed_for_tests([seed; 32]);
+    let mut tensors = vec![tensor("x", sizes[0], [1; 3], 12)];
+    let mut steps = Vec::new();
+    for (layer, pair) in sizes.windows(2).enumerate() {
+        let mut draw = |most: u32| (prng.next_u32() % (2 * most + 1)) as i32 - most as i32;
+        let (input, output) = (tensors.len() - 1, tensors.len());
+        tensors.push(tensor("y", pair[1], [1; 3], 12));
+        steps.push(Step::Linear(Linear {
+            name: format!("fc{layer}"),
+            kind: LinearKind::conv([1; 3]),
+            inputs: vec![input],
+            in_channels: pair[0],
+            out_channels: pair[1],
+            weights: (0..pair[0] * pair[1]).map(|_| draw(1500)).collect(),
+            weight_bits: 16,
+            bias: (0..pair[1]).map(|_| draw(1 << 22)).collect(),
+            bias_map: None,
+            shift: 12,
+            output,
+        }));
+        if layer + 2 < sizes.len() {
+            tensors.push(tensor("z", pair[1], [1; 3], 12));
+            steps.push(Step::Activation {
+                name: format!("act{layer}"),
+                input: output,
+                output: output + 1,
+                pieces: function.clone(),
+            });
+        }
+    }
+    let logits = tensors.len() - 1;
+    steps.push(Step::Argmax { name: "class".into(), input: logits, bits: 19 });
+    Arc::new(Program { tensors, steps, input: 0, logits, classes: *sizes.last().unwrap() })
+}
+
+fn inputs(elements: usize, rows: usize, seed: u8) -> Vec<Vec<i32>> {
+    let mut prng = Prng::from_seed_for_tests([seed; 32]);
+    (0..rows).map(|_| (0..elements).map(|_| (prng.next_u32() % 16384) as i32 - 8192).collect()).collect()
+}
+
+fn named(function: Named) -> Pieces {
+    Pieces::new("a", &function.pieces(0.01).unwrap(), 12, 1 << 18).unwrap()
+}
+
+/// Floor, as exact runs round; then the accumulators of the scores at 4 fraction bits.
+fn exact_scores(program: &Program, row: &[i32]) -> Vec<i32> {
+    let mut values = vec![row.to_vec()];
+    for step in &program.steps {
+        let x = &values[values.len() - 1];
+        let Some(_) = step.output() else { break };
+        let (sums, shift) = plain::before_shift(program, step, &[x]);
+        let last = matches!(step, Step::Linear(l) if l.output == program.logits);
+        let shift = if last { 20 } else { shift };
+        values.push(sums.iter().map(|v| (v >> shift) as i32).collect());
+    }
+    values.pop().unwrap()
+}
+
+#[test]
+fn exact_runs_give_the_integers_scores_for_all_activations() {
+    for function in Named::IN_PIECES.into_iter().filter(|f| *f != Named::TanhPla) {
+        let program = network(&[9, 20, 17, 3], named(function), 3);
+        let rows = inputs(9, 5, 4);
+        let mut prng = Prng::from_seed_for_tests([1; 32]);
+        let out = local(&program, Reveal::Scores, &[rows.clone(), rows[..1].to_vec()], &mut prng).unwrap();
+        let Some(Answer::Scores(scores)) = &out.client[0].answer else { panic!("scores") };
+        for (row, scores) in rows.iter().zip(scores) {
+            assert_eq!(scores, &exact_scores(&program, row), "{function:?}");
+        }
+        assert!(out.server.iter().all(|o| o.answer.is_none()));
+        // Repeated rows show no rounding.
+        assert_eq!(out.client[1].answer, Some(Answer::Scores(scores[..1].to_vec())));
+    }
+}
+
+#[test]
+fn runs_give_the_integers_labels() {
+    for classes in [2, 3, 10] {
+        let program = network(&[12, 40, 33, classes], named(Named::Relu), 9);
+        let rows = inputs(12, 70, 6);
+        let mut prng = Prng::from_seed_for_tests([1; 32]);
+        let out = local(&program, Reveal::Labels, std::slice::from_ref(&rows), &mut prng).unwrap();
+        let Some(Answer::Labels(labels)) = &out.client[0].answer else { panic!("labels") };
+        let same = rows.iter().zip(labels).filter(|(row, label)| {
+            let run = plain::run(&program, row, blindvox_models::Rounding::Nearest);
+            run.labels == **label
+        });
+        // Ties within the rounding may fall otherwise.
+        assert!(same.count() >= 68, "{classes} classes");
+    }
+}
+
+#[test]
+fn a_run_sends_and_waits_for_what_its_tables_say() {
+    // Sizes of 32: no bits are left over.
+    let program = network(&[32, 64, 64, 32], named(Named::Relu), 3);
+    let mut prng = Prng::from_seed_for_tests([1; 32]);
+    let out: Outcome = local(&program, Reveal::Labels, &[inputs(32, 1, 4)], &mut prng).unwrap().client.remove(0);
+    // An input is 4 bytes up, a ReLU 8 online (4 down, 16 bits each way) and 4 ahead; then 496 pairs and an AND of 31.
+    let pairs = 496;
+    let and = MaskSpec::all(31);
+    let ands = (0..3).map(|level| (and.trees[0].opened(level) * 32).div_ceil(8)).sum::<usize>();
+    let up = 4 * (32 + 64 + 64) + 128 * 2 + (13 * pairs) / 8 + (2 * pairs) / 8 + ands;
+    let down = 128 * (4 + 2) + pairs * 4 + (13 * pairs) / 8 + (2 * pairs) / 8 + ands + 4;
+    let traffic = out.online.traffic;
+    assert_eq!((traffic.sent, traffic.received), (up as u64, down as u64));
+    assert_eq!(out.preprocessing.traffic.sent, 16 + 128 * 4 + pairs as u64 * 4);
+    assert_eq!(out.preprocessing.traffic.received, 0);
+    assert_eq!(out.online.flights, 2 * 5 + 1 + 3 + 3 + 1);
+}
+
+#[test]
+fn a_played_dealer_gives_the_same_answers_and_runs_are_numbered() {
+    let program = network(&[9, 20, 17, 3], named(Named::SigmoidPlan2), 3);
+    let rows = inputs(9, 5, 4);
+    let (client, server) = local_pair();
+    let answer = std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let source = |_: &Program| -> crate::Result<Box<dyn super::source::Source>> {
+                Ok(Box::new(Played::for_tests(Party::Server, 3)))
+            };
+            let mut session = Session::serve_from(&program, Reveal::Scores, server, source).unwrap();
+            while session.answer().unwrap().is_some() {}
+        });
+        let source = |_: &Program| -> crate::Result<Box<dyn super::source::Source>> {
+            Ok(Box::new(Played::for_tests(Party::Client, 3)))
+        };
+        let mut session = Session::connect_from(client, source).unwrap();
+        let answer = session.run(&rows).unwrap().answer;
+        session.finish().unwrap();
+        server.join().unwrap();
+        answer
+    });
+    let Some(Answer::Scores(scores)) = answer else { panic!("scores") };
+    assert!(rows.iter().zip(&scores).all(|(row, scores)| *scores == exact_scores(&program, row)));
+}
+
+/// All that reaches the dealer: the architecture, and numbers of runs and rows.
+#[test]
+fn the_dealer_learns_the_architecture_and_the_number_of_rows_alone() {
+    let seen = |seed: u8, rows: Vec<Vec<i32>>| {
+        let program = network(&[9, 20, 3], named(Named::Relu), seed);
+        let (client, server) = local_pair();
+        let (client_dealer, mut to_client) = local_pair();
+        let (server_dealer, mut to_server) = local_pair();
+        // The dealer's own half behind one that notes what reaches it.
+        let (noted, dealer_server) = local_pair();
+        let (mut dealer, mut seen) = (noted, Vec::new());
+        std::thread::scope(|scope| {
+            let (dealer_client_end, dealer_client) = local_pair();
+            let mut dealer_client_end = dealer_client_end;
+            scope.spawn(move || {
+                deal(dealer_client, dealer_server, &mut Prng::from_seed_for_tests([1; 32]), Reveal::Labels)
+            });
+            let program = &program;
+            scope.spawn(move || {
+                let mut session = Session::serve(program, Reveal::Labels, server, server_dealer).unwrap();
+                while session.answer().unwrap().is_some() {}
+            });
+            let client = scope.spawn(move || {
+                let mut session = Session::connect(client, client_dealer).unwrap();
+                session.run(&rows).unwrap();
+                session.finish().unwrap();
+            });
+            let pass = |from: &mut blindvox_net::channel::Channel, to: &mut blindvox_net::channel::Channel| {
+                let message = from.recv().unwrap();
+                to.send(message.clone()).unwrap();
+                message
+            };
+            seen.push(pass(&mut to_server, &mut dealer));
+            (0..2).for_each(|_| drop(pass(&mut dealer_client_end, &mut to_client)));
+            (0..2).for_each(|_| drop(pass(&mut dealer, &mut to_server)));
+            seen.push(pass(&mut to_server, &mut dealer));
+            let items = Plan::new(program, 2, Reveal::Labels).unwrap().items().len();
+            (0..items).for_each(|_| drop(pass(&mut dealer, &mut to_server)));
+            client.join().unwrap();
+            // The client sends the dealer nothing, the server nothing more.
+            assert!(to_server.recv().is_err() && to_client.recv().is_err());
+            drop(dealer);
+        });
+        seen
+    };
+    let first = seen(3, inputs(9, 2, 1));
+    assert_eq!(first, seen(4, inputs(9, 2, 7)), "weights and rows differ");
+    assert_eq!(first[1].len(), 16);
+}
+
+/// Words and bits that were opened, at a fixed input, for two models.
+#[test]
+fn what_is_opened_is_uniform_for_any_model() {
+    let open_all = |seed: u8, run: u64| {
+        let function = named(Named::SigmoidLogsqnl);
+        let activation = Activation::new(&function, 12, true);
+        let y: Vec<i64> = (0..512 * 8).map(|i| (i64::from(seed) - 4) * 1_000_000 + i % 3).collect();
+        let client: Vec<u32> = y.iter().map(|_| 7).collect();
+        let server: Vec<u32> = y.iter().map(|&y| (y as u32).wrapping_sub(7)).collect();
+        let shares = [client, server];
+        let [(_, end), _] = both(|end| {
+            let masks = masks(&activation.spec, y.len(), end.party, run);
+            let c = open(end, pick(end, &shares), &masks, activation.offset()).unwrap();
+            activation.evaluate(end, &masks, &c).unwrap();
+        });
+        end.opened
+    };
+    for (model, run) in [(3, 1), (5, 2)] {
+        let opened = open_all(model, run);
+        // 4 bytes of c, 15 bits for each of three thresholds, 4 of the rounding, 3 pieces and the rounding's own bit.
+        assert_eq!(opened.len(), 4096 * 4 + 4096 / 8 * (3 * 15 + 4 + 3 + 1));
+        let mut counts = [0f64; 256];
+        opened.iter().for_each(|&b| counts[usize::from(b)] += 1.0);
+        let mean = opened.len() as f64 / 256.0;
+        let chi2: f64 = counts.iter().map(|c| (c - mean).powi(2) / mean).sum();
+        // 255 degrees of freedom: 6 deviations of 22.6 beside 255.
+        assert!((120.0..390.0).contains(&chi2), "{chi2}");
+    }
+}
+
+#[test]
+fn messages_of_another_length_are_errors() {
+    let spec = MaskSpec::sign();
+    let message = spec.deal(100, 0, &streams(0, 1), &streams(1, 1));
+    for wrong in [&message[1..], &[&message[..], &[0]].concat()] {
+        assert!(spec.server(100, 0, &streams(1, 1), wrong).is_err());
+    }
+}

@@ -1,0 +1,49 @@
+//! What a run takes of each side's memory at its peak, from public sizes alone: what a service admits runs by.
+
+use blindvox_models::Program;
+use blindvox_net::transport::queue::CAPACITY;
+
+use super::presets::Ways;
+use super::shares::needs::needs;
+use crate::linear::Plan;
+use crate::ot::LINK_WIDTH;
+
+/// Keys, tables, trees, threads' rooms: what a run takes however small it is.
+const BASE: u64 = 24 << 20;
+/// A queue of messages a direction is rarely full: whoever is ahead waits.
+const QUEUES: u64 = CAPACITY as u64;
+/// Bytes an element of the step that is worked on takes beside its shares: labels, hashes, packed messages, until they are
+/// sent.
+const ROOM: u64 = 8;
+
+/// Bytes of the client's and of the server's peak, without the model itself, which all runs share.
+pub fn memory(program: &Program, plans: &[Plan], ways: &Ways) -> [u64; 2] {
+    let needs = needs(program, ways.compare == super::Comparison::Transfers);
+    let shares = |tensor: usize| {
+        let rings = u64::from(needs[tensor].full || needs[tensor].low) + u64::from(needs[tensor].prime);
+        4 * rings.max(1) * program.tensors[tensor].elements() as u64
+    };
+    let last_uses = program.last_uses();
+    let mut live = vec![false; program.tensors.len()];
+    live[program.input] = true;
+    let mut peak = 0;
+    for (at, step) in program.steps.iter().enumerate() {
+        step.output().into_iter().for_each(|t| live[t] = true);
+        let kept: u64 = live.iter().enumerate().filter(|(_, live)| **live).map(|(t, _)| shares(t)).sum();
+        let worked = step.inputs().iter().copied().chain(step.output()).map(|t| program.tensors[t].elements() as u64);
+        peak = peak.max(kept + ROOM * worked.max().unwrap_or_default());
+        for &tensor in step.inputs() {
+            if last_uses[tensor] == at {
+                live[tensor] = false;
+            }
+        }
+    }
+    // The server's weights of a layer in the transform domain: two primes' points of each polynomial.
+    let weights = plans.iter().map(|plan| {
+        let encoding = plan.encoding();
+        2 * size_of::<u64>() * encoding.n() * encoding.out_groups() * encoding.in_groups()
+    });
+    let sent = super::estimate(program, plans, ways, LINK_WIDTH).map_or(QUEUES, |e| e.total().total());
+    let common = BASE + peak + QUEUES.min(sent);
+    [common, common + weights.max().unwrap_or_default() as u64]
+}
