@@ -91,7 +91,7 @@ pub(crate) enum OtChoice {
 
 /// The hash of garbled gates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum GateHashChoice {
+pub(crate) enum GateHashChoice {
     /// AES-128: the fastest on processors with AES instructions.
     #[default]
     Aes,
@@ -110,7 +110,7 @@ impl From<GateHashChoice> for GateHash {
 
 /// Where gates are garbled and evaluated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum GarbleChoice {
+pub(crate) enum GarbleChoice {
     /// AES on a CPU with AES instructions, else on the backend's device, unless that is a software one.
     #[default]
     Auto,

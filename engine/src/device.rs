@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::backend::adapters::{GpuOptions, Rates};
 use crate::backend::recorded::{Items, Recorded};
 use crate::backend::{
-    Backend, DeviceKind, Domain, GaloisMaps, Gates, GemmShape, Integers, Lift, Limbs, Memory, MulShape, Part,
+    Backend, DeviceKind, Domain, GaloisMaps, Gates, GemmShape, InDigits, Integers, Lift, Limbs, Memory, MulShape, Part,
     Pointwise, Product, Ran, Rns, Room, RoomSize, Run, Shape, TableUse, Transform,
 };
 use crate::cpu::{self, Cpu};
@@ -349,9 +349,7 @@ delegate! {
     Rns {} {
         mod_up(t: tables, to: tables, shape: (Shape), from: view) -> buffer;
         mod_down(t: tables, shape: (Shape), kept: (usize), a: owned) -> buffer;
-        mod_up_points(
-            t: tables, to: tables, bases: ([&Basis; 2]), shape: (Shape), digit: (usize), x: shared
-        ) -> buffer;
+        mod_up_points(t: tables, to: tables, shape: (Shape), digits: (InDigits<'_>), x: shared) -> buffer;
         mod_down_points(t: tables, basis: (&Basis), shape: (Shape), kept: (usize), x: shared) -> buffer;
     }
     GaloisMaps {} {

@@ -23,7 +23,7 @@ struct State {
 }
 
 /// All places.
-pub struct Places {
+pub(crate) struct Places {
     sessions: usize,
     queue: usize,
     memory: u64,
@@ -32,7 +32,7 @@ pub struct Places {
 }
 
 /// A place that is held by a run, and given back when it is dropped.
-pub struct Place {
+pub(crate) struct Place {
     places: Arc<Places>,
     bytes: u64,
     begun: Instant,
@@ -67,7 +67,7 @@ pub(crate) fn gib(bytes: u64) -> String {
 
 impl Places {
     /// So many runs, so many that wait, so many bytes.
-    pub fn new(sessions: usize, queue: usize, memory: u64) -> Arc<Self> {
+    pub(crate) fn new(sessions: usize, queue: usize, memory: u64) -> Arc<Self> {
         Arc::new(Self { sessions, queue, memory, state: Mutex::default(), changed: Condvar::new() })
     }
 
@@ -80,7 +80,12 @@ impl Places {
     ///
     /// # Errors
     /// A refusal, or what `queued` said.
-    pub fn enter(self: &Arc<Self>, what: &str, bytes: u64, queued: &mut dyn FnMut(u32) -> Result<()>) -> Result<Place> {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        what: &str,
+        bytes: u64,
+        queued: &mut dyn FnMut(u32) -> Result<()>,
+    ) -> Result<Place> {
         if bytes > self.memory {
             let (needed, given) = (gib(bytes), gib(self.memory));
             let text = format!("{what} need about {needed} here, the service gives {given}; a smaller grid would fit");
@@ -119,24 +124,24 @@ impl Places {
     }
 
     /// Lets nobody in any more.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.lock().draining = true;
         self.changed.notify_all();
     }
 
     /// Whether it does that.
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.lock().draining
     }
 
     /// Runs that run, that wait, and bytes that are held.
-    pub fn now(&self) -> (usize, usize, u64) {
+    pub(crate) fn now(&self) -> (usize, usize, u64) {
         let state = self.lock();
         (state.running, state.waiting.len(), state.reserved)
     }
 
     /// Waits until no run runs; false if that takes longer.
-    pub fn emptied(&self, within: Duration) -> bool {
+    pub(crate) fn emptied(&self, within: Duration) -> bool {
         let waited = self.changed.wait_timeout_while(self.lock(), within, |state| state.running > 0);
         waited.unwrap_or_else(|e| e.into_inner()).0.running == 0
     }

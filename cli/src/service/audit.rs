@@ -14,7 +14,7 @@ const MAX_LINE: u64 = 64 << 10;
 
 /// What is written of a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// Seconds since 1970, UTC.
     pub time: u64,
     /// The run's number since the service's start.
@@ -51,7 +51,7 @@ fn nothing() -> String {
 }
 
 /// An open log.
-pub struct Audit {
+pub(crate) struct Audit {
     path: PathBuf,
     inner: Mutex<(File, String)>,
 }
@@ -61,7 +61,7 @@ impl Audit {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Input`] for a last line that was not written to its end.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let io = |source| Error::Io { path: path.to_owned(), source };
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
@@ -86,7 +86,7 @@ impl Audit {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn append(&self, record: &Record) -> Result<()> {
+    pub(crate) fn append(&self, record: &Record) -> Result<()> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let (file, prev) = &mut *inner;
         let mut line = serde_json::to_vec(&Line { record, prev }).map_err(|e| Error::Input(e.to_string()))?;

@@ -16,14 +16,14 @@ use super::connections::Service;
 use super::models::Served;
 
 /// One client's connection.
-pub struct Guest<'a> {
+pub(crate) struct Guest<'a> {
     pub service: &'a Service,
     pub client: Client,
     pub pin: Pin,
 }
 
 /// What a run holds.
-pub struct Permit<'a> {
+pub(crate) struct Permit<'a> {
     _place: Place,
     _counted: Counted<'a>,
     record: Record,

@@ -44,7 +44,7 @@ enum Models {
 
 /// One client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Client {
+pub(crate) struct Client {
     /// In records.
     pub name: String,
     pin: Option<Pin>,
@@ -58,7 +58,7 @@ pub struct Client {
 
 impl Client {
     /// Whether it may have this model.
-    pub fn may(&self, model: &str) -> bool {
+    pub(crate) fn may(&self, model: &str) -> bool {
         match &self.models {
             Models::All(_) => true,
             Models::Some(names) => names.iter().any(|name| name == model),
@@ -109,7 +109,7 @@ struct State {
 }
 
 /// The list as it is, and what its clients have had.
-pub struct Clients {
+pub(crate) struct Clients {
     path: PathBuf,
     state: Mutex<State>,
 }
@@ -119,7 +119,7 @@ impl Clients {
     ///
     /// # Errors
     /// [`Error::Input`] naming the file and the client.
-    pub fn load(path: &Path) -> Result<Self> {
+    pub(crate) fn load(path: &Path) -> Result<Self> {
         let changed = modified(path);
         let clients = parse(path)?;
         let (runs, present) = Default::default();
@@ -135,7 +135,7 @@ impl Clients {
     ///
     /// # Errors
     /// Those of [`Self::load`].
-    pub fn reload(&self) -> Result<()> {
+    pub(crate) fn reload(&self) -> Result<()> {
         let (changed, clients) = (modified(&self.path), parse(&self.path));
         let mut state = self.lock();
         (state.changed, state.looked) = (changed, Instant::now());
@@ -158,7 +158,12 @@ impl Clients {
     ///
     /// # Errors
     /// A refusal that says what to do, for somebody who isn't in the list.
-    pub fn find(&self, pin: Pin, names: &[String], told: &dyn Fn(&Error)) -> std::result::Result<Client, Refusal> {
+    pub(crate) fn find(
+        &self,
+        pin: Pin,
+        names: &[String],
+        told: &dyn Fn(&Error),
+    ) -> std::result::Result<Client, Refusal> {
         self.look(told);
         let state = self.lock();
         let is = |c: &&Client| match &c.subject {
@@ -176,7 +181,7 @@ impl Clients {
     ///
     /// # Errors
     /// A refusal that names the quota.
-    pub fn begin(&self, client: &Client, told: &dyn Fn(&Error)) -> std::result::Result<(), Refusal> {
+    pub(crate) fn begin(&self, client: &Client, told: &dyn Fn(&Error)) -> std::result::Result<(), Refusal> {
         self.look(told);
         let mut state = self.lock();
         let Some(client) = state.clients.iter().find(|c| c.name == client.name && c.pin == client.pin).cloned() else {
@@ -205,7 +210,7 @@ impl Clients {
     }
 
     /// A run that was begun has ended.
-    pub fn end(&self, client: &Client) {
+    pub(crate) fn end(&self, client: &Client) {
         if let Some(present) = self.lock().present.get_mut(&client.name) {
             *present = present.saturating_sub(1);
         }

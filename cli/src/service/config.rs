@@ -10,7 +10,7 @@ use serde::Deserialize;
 /// All of it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub(crate) struct Config {
     /// Where clients connect, as `0.0.0.0:7443`.
     pub listen: SocketAddr,
     /// The service's own identity, `NAME.pem` of `blindvox keygen`.
@@ -58,7 +58,7 @@ pub struct Config {
 /// A model that is served.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Model {
+pub(crate) struct Model {
     /// As clients name it.
     pub name: String,
     /// The bundle.
@@ -68,7 +68,7 @@ pub struct Model {
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Log {
+pub(crate) enum Log {
     #[default]
     Text,
     Json,
@@ -124,7 +124,7 @@ impl Config {
     ///
     /// # Errors
     /// [`Error::Input`] naming the file, the line and the key.
-    pub fn load(path: &Path) -> Result<Self> {
+    pub(crate) fn load(path: &Path) -> Result<Self> {
         let wrong = |what: String| Error::Input(format!("{}: {what}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
         let mut config: Self = toml::from_str(&text).map_err(|e| wrong(one_line(&e)))?;
@@ -151,7 +151,7 @@ impl Config {
     }
 
     /// How long a run may take.
-    pub fn run_limit(&self) -> Duration {
+    pub(crate) fn run_limit(&self) -> Duration {
         Duration::from_secs(self.run_seconds)
     }
 }

@@ -38,7 +38,7 @@ const ASKING: usize = 16;
 const END: Duration = Duration::from_secs(10);
 
 /// All that connections share.
-pub struct Service {
+pub(crate) struct Service {
     config: Config,
     tls: RwLock<tls::Server>,
     pub clients: Clients,
@@ -61,7 +61,7 @@ impl Service {
     ///
     /// # Errors
     /// What is wrong with it, naming the file.
-    pub fn load(config: Config) -> Result<Self> {
+    pub(crate) fn load(config: Config) -> Result<Self> {
         let models = models::load(&config.model)?;
         for model in models.iter().filter(|m| m.memory > config.memory) {
             let (needed, given) = (super::admission::gib(model.memory), super::admission::gib(config.memory));
@@ -82,12 +82,12 @@ impl Service {
     }
 
     /// The next run's number.
-    pub fn next_run(&self) -> u64 {
+    pub(crate) fn next_run(&self) -> u64 {
         self.runs.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// One line of the log, on standard error.
-    pub fn log(&self, kind: &str, text: &str) {
+    pub(crate) fn log(&self, kind: &str, text: &str) {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         match self.config.log {
@@ -97,7 +97,7 @@ impl Service {
     }
 
     /// Reads identity and clients anew; what is wrong leaves the old ones.
-    pub fn reload(&self) {
+    pub(crate) fn reload(&self) {
         match identity(&self.config) {
             Ok(tls) => *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls,
             Err(e) => self.log("reload", &e.to_string()),
@@ -109,7 +109,7 @@ impl Service {
     }
 
     /// Lets nobody in any more and waits for runs, as long as the configuration says; then ends them.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.places.drain();
         if !self.places.emptied(Duration::from_secs(self.config.drain)) {
             self.log("drain", "runs are ended before their time");

@@ -26,7 +26,7 @@ struct State {
 
 /// All counters of a service.
 #[derive(Default)]
-pub struct Metrics(Mutex<State>);
+pub(crate) struct Metrics(Mutex<State>);
 
 /// A label's value.
 fn quoted(value: &str) -> String {
@@ -39,7 +39,7 @@ impl Metrics {
     }
 
     /// A run has ended.
-    pub fn run(&self, model: &str, outcome: &str, seconds: f64, [received, sent]: [u64; 2]) {
+    pub(crate) fn run(&self, model: &str, outcome: &str, seconds: f64, [received, sent]: [u64; 2]) {
         let mut state = self.lock();
         *state.runs.entry((model.to_owned(), outcome.to_owned())).or_default() += 1;
         for (bucket, end) in state.seconds.iter_mut().zip(SECONDS) {
@@ -52,27 +52,27 @@ impl Metrics {
     }
 
     /// Replies to a client hid the weights in so many coefficients.
-    pub fn coefficients(&self, client: &str, count: u64) {
+    pub(crate) fn coefficients(&self, client: &str, count: u64) {
         *self.lock().coefficients.entry(client.to_owned()).or_default() += count;
     }
 
     /// Somebody was refused.
-    pub fn refused(&self, code: Code) {
+    pub(crate) fn refused(&self, code: Code) {
         *self.lock().refused.entry(code.name()).or_default() += 1;
     }
 
     /// A greeting failed.
-    pub fn handshake(&self, why: &'static str) {
+    pub(crate) fn handshake(&self, why: &'static str) {
         *self.lock().handshakes.entry(why).or_default() += 1;
     }
 
     /// A session ended in a fault of the program.
-    pub fn panicked(&self) {
+    pub(crate) fn panicked(&self) {
         self.lock().panics += 1;
     }
 
     /// All of it as text.
-    pub fn text(&self, places: &Places) -> String {
+    pub(crate) fn text(&self, places: &Places) -> String {
         let state = self.lock();
         let (running, queued, reserved) = places.now();
         let mut out = String::new();

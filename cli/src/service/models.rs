@@ -15,7 +15,7 @@ use blindvox_protocols::{Error, Result};
 use super::config::Model;
 
 /// A model that is served.
-pub struct Served {
+pub(crate) struct Served {
     /// As clients name it.
     pub name: String,
     /// BLAKE3 of its files.

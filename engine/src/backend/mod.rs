@@ -86,6 +86,15 @@ impl MulShape {
     }
 }
 
+/// A basis in digits of `digit` primes each, the last of fewer where they don't divide.
+#[derive(Clone, Copy)]
+pub(crate) struct InDigits<'a> {
+    /// The basis.
+    pub basis: &'a Basis,
+    /// Primes of a digit.
+    pub digit: usize,
+}
+
 /// Which representation a buffer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Domain {

@@ -20,23 +20,22 @@ pub(crate) trait Rns: Transform {
     /// the buffer.
     fn mod_down(&self, t: &Self::Tables, shape: Shape, kept: usize, buffer: Self::Buffer) -> Result<Self::Buffer>;
 
-    /// Points in rows, of one polynomial or with one digit: the limbs of `x` in digits of `digit` primes, for each the
-    /// points of what [`Self::mod_up`] makes of it. `bases` are those of `t` and `to`, `shape` that of the result.
+    /// Points in rows, of one polynomial or with one digit: the limbs of `x` in `digits`, which are of the basis of `t`, for
+    /// each the points of what [`Self::mod_up`] makes of it. `shape` is that of the result.
     fn mod_up_points(
         &self,
         t: &Self::Tables,
         to: &Self::Tables,
-        bases: [&Basis; 2],
         shape: Shape,
-        digit: usize,
+        InDigits { basis, digit }: InDigits<'_>,
         x: &Self::Buffer,
     ) -> Result<Self::Buffer> {
-        let digits = bases[0].digits(digit);
-        let (batch, limbs) = (shape.batch / digits.len(), bases[0].len());
+        let digits = basis.digits(digit);
+        let (batch, limbs) = (shape.batch / digits.len(), basis.len());
         let one = Shape { batch, ..shape };
         let coefficients = self.ntt_inverse_rows(t, Shape { batch, limbs, n: shape.n }, self.duplicate(x)?)?;
         let lift = |digit: &Basis| {
-            let map = bases[0].positions(digit)?;
+            let map = basis.positions(digit)?;
             self.mod_up(&self.tables(digit)?, to, one, Limbs { buffer: &coefficients, limbs, map: &map })
         };
         let parts = digits.iter().map(lift).collect::<Result<Vec<_>>>()?;

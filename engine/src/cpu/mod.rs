@@ -64,7 +64,8 @@ use rayon::prelude::*;
 
 use crate::backend::recorded::{Items, Recorded};
 use crate::backend::{
-    Backend, DeviceKind, Domain, GemmShape, Integers, Lift, Limbs, Memory, Product, Ran, Rns, Run, Shape, TableUse,
+    Backend, DeviceKind, Domain, GemmShape, InDigits, Integers, Lift, Limbs, Memory, Product, Ran, Rns, Run, Shape,
+    TableUse,
 };
 use crate::error::Result;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
@@ -337,12 +338,11 @@ impl Rns for Cpu {
         &self,
         t: &CpuTables,
         to: &CpuTables,
-        _: [&Basis; 2],
         shape: Shape,
-        digit: usize,
+        digits: InDigits<'_>,
         x: &CpuBuffer,
     ) -> Result<CpuBuffer> {
-        self.lift_points(t, to, shape, digit, x)
+        self.lift_points(t, to, shape, digits.digit, x)
     }
 
     fn mod_down_points(&self, t: &CpuTables, _: &Basis, shape: Shape, kept: usize, x: &CpuBuffer) -> Result<CpuBuffer> {

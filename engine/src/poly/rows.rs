@@ -17,6 +17,7 @@
 //! ```
 
 use super::*;
+use crate::backend::InDigits;
 
 /// NTT domain, the points of each polynomial together.
 pub enum Rows {}
@@ -111,9 +112,9 @@ impl PolyBatch<Rows> {
         if digits == 0 || (self.batch > 1 && digits > 1) {
             return Err(Error::Shape(format!("{} polynomials in {digits} digits of {digit} primes", self.batch)));
         }
-        let (bases, batch) = ([&self.basis, to], self.batch * digits);
+        let (batch, digits) = (self.batch * digits, InDigits { basis: &self.basis, digit });
         Self::wrap(&self.device, to, batch, |t, shape| {
-            self.device.mod_up_points(&self.tables, t, bases, shape, digit, &self.buffer)
+            self.device.mod_up_points(&self.tables, t, shape, digits, &self.buffer)
         })
     }
 

@@ -30,5 +30,7 @@ pub use ciphertext::Ciphertext;
 pub use evaluator::Evaluator;
 #[doc(hidden)]
 pub use evaluator::Tensor;
-pub use keys::{PublicKey, SecretKey, Seeded};
+#[doc(hidden)]
+pub use keys::Seeded;
+pub use keys::{PublicKey, SecretKey};
 pub use params::Params;
