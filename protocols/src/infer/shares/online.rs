@@ -12,7 +12,7 @@
 //! | relu, max_pool | [`crate::nonlinear::relu`], [`crate::nonlinear::max_pool`] | tables, labels, two COTs |
 //! | avg_pool, flatten, interleave, resize | local | none |
 //! | argmax | [`crate::nonlinear::argmax`] | tables, labels; the client alone learns the labels |
-//! | blend | [`super::windows`]: the steps before it a window, sums local, an argmax | as theirs |
+//! | blend | `windows`: the steps before it a window, sums local, an argmax | as theirs |
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
