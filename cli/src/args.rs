@@ -205,6 +205,8 @@ pub enum PredictPreset {
     Silent,
     /// A dealer, one opening a comparison.
     Dealer,
+    /// A dealer, activations as CryptMed published them: a baseline.
+    Paper,
 }
 
 /// Flags of `predict`.

@@ -3,6 +3,7 @@
 use blindvox_models::testing as common;
 
 mod import;
+mod predict;
 mod process;
 mod refusals;
 mod runs;
