@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use blindvox_engine::Prng;
 use blindvox_models::{Program, Rounding, Step, plain};
-use blindvox_protocols::cryptmed::plan::{Plan, Reveal, SCORE_BITS};
+use blindvox_protocols::cryptmed::plan::{Plan, Preset, Reveal, SCORE_BITS, Terms};
 use blindvox_protocols::cryptmed::session::{Answer, local};
 use serde::Serialize;
 
@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Activations.
     #[arg(long, value_delimiter = ',', default_value = "all")]
     activation: Vec<String>,
+    /// Presets with a dealer: one opening, or activations as published.
+    #[arg(long, value_delimiter = ',', default_value = "dealer")]
+    preset: Vec<Form>,
     /// Rows of a run.
     #[arg(long, default_value_t = 1)]
     rows: usize,
@@ -45,6 +48,18 @@ pub(crate) struct Args {
 enum Learns {
     Labels,
     Scores,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    Dealer,
+    Paper,
+}
+
+impl Form {
+    fn name(self) -> &'static str {
+        if self == Self::Dealer { "dealer" } else { "paper" }
+    }
 }
 
 /// A cell.
@@ -88,27 +103,19 @@ pub(crate) fn run(args: Args) -> Outcome<()> {
         }
     };
     let (nets, activations) = (pick(&args.net, &paper::NETS)?, pick(&args.activation, &paper::ACTIVATIONS)?);
+    let heading = ["ms", "paper", "times", "online", "paper", "times", "ahead", "dealer", "model", "flights"];
+    let [ms, paper, times, online, papers, fewer, ahead, dealer, model, flights] = heading;
     println!(
-        "{:9} {:15} | {:>10} {:>9} {:>8} | {:>11} {:>11} {:>7} | {:>10} {:>11} {:>11} {:>7}",
-        "network",
-        "activation",
-        "ms",
-        "paper",
-        "times",
-        "online",
-        "paper",
-        "times",
-        "ahead",
-        "dealer",
-        "model",
-        "flights"
+        "{:9} {:15} {:6} | {ms:>10} {paper:>9} {times:>8} | {online:>11} {papers:>11} {fewer:>7} | {ahead:>10} {dealer:>11} {model:>11} {flights:>7}",
+        "network", "activation", "preset"
     );
     let mut rows = Vec::new();
     for net in &nets {
-        for activation in &activations {
-            let row = cell(&args, net, activation)?;
+        for (activation, &form) in activations.iter().flat_map(|a| args.preset.iter().map(move |form| (a, form))) {
+            let row = cell(&args, net, activation, form)?;
             println!(
-                "{net:9} {activation:15} | {:10.3} {:9.0} {:8.0} | {:11} {:11.0} {:7.0} | {:10} {:11} {:11} {:7}{}",
+                "{net:9} {activation:15} {:6} | {:10.3} {:9.0} {:8.0} | {:11} {:11.0} {:7.0} | {:10} {:11} {:11} {:7}{}",
+                form.name(),
                 row.seconds * 1e3,
                 row.paper_seconds.unwrap_or(f64::NAN) * 1e3,
                 row.speedup.unwrap_or(f64::NAN),
@@ -135,7 +142,7 @@ pub(crate) fn run(args: Args) -> Outcome<()> {
     }
 }
 
-fn cell(args: &Args, name: &str, activation: &str) -> Outcome<Row> {
+fn cell(args: &Args, name: &str, activation: &str, form: Form) -> Outcome<Row> {
     let function = network::function(activation).ok_or("an activation of the format")?;
     let net = network::net(name, function).ok_or("a network of the paper")?;
     let program = &net.program;
@@ -144,8 +151,9 @@ fn cell(args: &Args, name: &str, activation: &str) -> Outcome<Row> {
     let input: Vec<Vec<i32>> =
         (0..args.rows).map(|_| (0..elements).map(|_| (prng.next_u32() % 8192) as i32 - 4096).collect()).collect();
     let reveal = if args.reveal == Learns::Scores { Reveal::Scores } else { Reveal::Labels };
+    let terms = Terms { reveal, preset: if form == Form::Paper { Preset::Paper } else { Preset::Dealer } };
     let batches = vec![input.clone(); args.runs + 1];
-    let out = local(program, reveal, &batches, &mut Prng::from_os()?)?;
+    let out = local(program, terms, &batches, &mut Prng::from_os()?)?;
     let runs = || out.client[1..].iter().zip(&out.server[1..]);
     let seconds = runs().map(|(c, _)| (c.preprocessing.time + c.online.time).as_secs_f64()).fold(f64::MAX, f64::min);
     let (client, server) = runs().next().ok_or("a run that is timed")?;
@@ -157,13 +165,13 @@ fn cell(args: &Args, name: &str, activation: &str) -> Outcome<Row> {
         model: both(out.start[1].traffic),
     };
     let checked = out.client.iter().all(|o| o.answer.as_ref().is_some_and(|answer| right(program, &input, answer)));
-    let products: usize = Plan::new(program, 1, reveal)?.maps().map(|(map, _)| map.products()).sum();
+    let products: usize = Plan::new(program, 1, terms)?.maps().map(|(map, _)| map.products()).sum();
     let (paper_seconds, paper_bytes) = paper::cell(name, activation).unzip();
     let place = paper::NETS.iter().position(|n| *n == name).ok_or("a network of the paper")?;
     Ok(Row {
         net: name.to_owned(),
         activation: activation.to_owned(),
-        preset: "dealer",
+        preset: form.name(),
         reveal: if args.reveal == Learns::Scores { "scores" } else { "labels" },
         rows: args.rows,
         threads: rayon::current_num_threads(),

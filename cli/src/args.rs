@@ -232,6 +232,8 @@ pub(crate) enum PredictPreset {
     Silent,
     /// A dealer, one opening a comparison.
     Dealer,
+    /// A dealer, activations as CryptMed published them: a baseline.
+    Paper,
 }
 
 /// Flags of `predict`.

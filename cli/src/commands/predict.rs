@@ -11,7 +11,7 @@ use blindvox_models::format::bundle::Reveal as Owner;
 use blindvox_models::integers::quantize::quantize_input;
 use blindvox_models::plain::float;
 use blindvox_models::{Bundle, Program, Rounding, plain};
-use blindvox_protocols::cryptmed::plan::{Reveal, SCORE_BITS};
+use blindvox_protocols::cryptmed::plan::{Preset, Reveal, SCORE_BITS, Terms};
 use blindvox_protocols::cryptmed::session::{self, Answer, Cost, Party};
 use blindvox_protocols::infer::report::{StepCost, Total};
 use blindvox_protocols::infer::{self, Comparison, Options, Randomness, Source, Ways};
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &PredictArgs) -> Result<Done> {
     let mut report =
         Report { model: job.bundle.name.clone(), system: "cryptmed", rows: job.rows.len(), ..Report::default() };
     let (labels, scores) = match job.preset {
-        PredictPreset::Dealer => dealt(args, &job, &integers, &mut report)?,
+        PredictPreset::Dealer | PredictPreset::Paper => dealt(args, &job, &integers, &mut report)?,
         PredictPreset::Silent => (silent(args, &job, &integers, &mut report)?, None),
     };
     let total = [report.setup, report.hiding, report.preprocessing, report.online];
@@ -124,10 +124,11 @@ fn load(args: &PredictArgs) -> Result<Job> {
         (Some(PredictPreset::Silent), Some(_)) => {
             return Err(Error::Input("--dealer: the preset silent has none".into()));
         }
-        (Some(PredictPreset::Dealer), None) => {
-            return Err(Error::Input("--preset dealer: expected --dealer local, who deals".into()));
+        (Some(PredictPreset::Dealer | PredictPreset::Paper), None) => {
+            return Err(Error::Input("--preset: expected --dealer local, who deals".into()));
         }
-        (_, Some("local")) => PredictPreset::Dealer,
+        (Some(preset), Some("local")) => preset,
+        (None, Some("local")) => PredictPreset::Dealer,
         (_, Some(found)) => {
             let found = found.chars().take(80).collect::<String>();
             return Err(Error::Input(format!(
@@ -181,7 +182,8 @@ fn dealt(
     rows: &[Vec<i32>],
     report: &mut Report,
 ) -> Result<(Vec<usize>, Option<Scores>)> {
-    report.preset = "dealer";
+    let preset = if job.preset == PredictPreset::Paper { Preset::Paper } else { Preset::Dealer };
+    report.preset = if preset == Preset::Paper { "paper" } else { "dealer" };
     report.learned = Learned {
         client: if args.scores {
             "the scores, the architecture and its scales"
@@ -197,7 +199,7 @@ fn dealt(
     };
     let reveal = if args.scores { Reveal::Scores } else { Reveal::Labels };
     let batches: Vec<Vec<Vec<i32>>> = rows.chunks(args.batch as usize).map(<[_]>::to_vec).collect();
-    let run = session::local(&job.program, reveal, &batches, &mut prng)?;
+    let run = session::local(&job.program, Terms { reveal, preset }, &batches, &mut prng)?;
     [report.setup, report.hiding] = run.start.map(|cost| Phase::of(&cost, Party::Server));
     for (client, server) in run.client.iter().zip(&run.server) {
         report.preprocessing.add(&Phase::of(&client.preprocessing, Party::Client));

@@ -4,6 +4,7 @@ use blindvox_models::testing as common;
 
 mod hosts;
 mod import;
+mod predict;
 mod process;
 mod refusals;
 mod runs;

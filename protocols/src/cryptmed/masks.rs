@@ -102,6 +102,11 @@ impl MaskSpec {
         Self { shift: 0, digits: false, trees, pieces: Vec::new(), exact: false, columns: Vec::new() }
     }
 
+    /// For so many ANDs of two bits an element.
+    pub fn ands(count: usize) -> Self {
+        Self { trees: vec![Tree::all(2); count], ..Self::all(1) }
+    }
+
     /// The words, in their order.
     pub fn columns(&self) -> &[Column] {
         &self.columns

@@ -7,11 +7,13 @@
 //! | [`layer`], [`gemm`] | linear layers under fresh masks |
 //! | [`opening`] | activations, comparisons, truncation by one opening |
 //! | [`masks`], [`prefix`] | what a dealer shares for one; trees over shared bits |
+//! | [`adder`] | the published forms: prefix adder, ring triples |
 //! | [`wraps`] | truncation of shares by one bit each way |
 //! | [`decide`] | the class, or the scores |
 //! | [`pool`] | maxima and minima of windows |
 //! | [`streams`], [`lanes`], [`end`] | seeds' words; bits side by side; messages |
 
+pub mod adder;
 pub mod decide;
 pub mod end;
 pub mod gemm;

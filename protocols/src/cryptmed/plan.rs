@@ -8,6 +8,7 @@ use std::sync::Arc;
 use blindvox_models::integers::pieces::Pieces;
 use blindvox_models::{Linear, Program, Step, TensorId};
 
+use super::adder::Published;
 use super::decide::{self, MAX_CLASSES};
 use super::layer::Map;
 use super::masks::MaskSpec;
@@ -31,6 +32,32 @@ pub enum Reveal {
     Scores,
 }
 
+/// How activations are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preset {
+    /// By one opening.
+    #[default]
+    Dealer,
+    /// As published: prefix adder, ring triples. All but activations is as in the other.
+    Paper,
+}
+
+/// What all three ends agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// What the client learns.
+    pub reveal: Reveal,
+    /// How activations are computed.
+    pub preset: Preset,
+}
+
+impl Terms {
+    /// One opening, labels.
+    pub const LABELS: Self = Self { reveal: Reveal::Labels, preset: Preset::Dealer };
+    /// One opening, scores.
+    pub const SCORES: Self = Self { reveal: Reveal::Scores, preset: Preset::Dealer };
+}
+
 /// What the dealer shares at once.
 #[derive(Clone, Debug)]
 pub enum Item {
@@ -38,6 +65,8 @@ pub enum Item {
     Masks(Box<MaskSpec>, usize),
     /// Truncation of so many elements by so many bits.
     Wraps(u32, usize),
+    /// So many products mod 2^32.
+    RingTriples(usize),
     /// A layer's input mask and masked output: its number among the layers.
     Layer(usize),
 }
@@ -58,6 +87,8 @@ pub struct Function {
 pub enum Then {
     /// An activation that takes bits off them.
     Function(Function, TensorId),
+    /// They are truncated, then an activation as published.
+    Published(u32, Published, usize, TensorId),
     /// They are truncated alone.
     Truncate(u32, usize, TensorId),
     /// They are the scores.
@@ -175,8 +206,8 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Model`] for steps that runs with a dealer don't have, and for more than they can hold.
-    pub fn new(program: &Arc<Program>, rows: usize, reveal: Reveal) -> Result<Self> {
-        let mut planner = Planner { program, rows, reveal, stages: Vec::new(), layers: 0 };
+    pub fn new(program: &Arc<Program>, rows: usize, terms: Terms) -> Result<Self> {
+        let mut planner = Planner { program, rows, terms, stages: Vec::new(), layers: 0 };
         let largest = program.tensors.iter().map(|t| t.elements()).max().unwrap_or(0);
         if !(1..=MAX_ROWS).contains(&rows) || largest.saturating_mul(rows) > MAX_ELEMENTS {
             return Err(Error::Model(format!(
@@ -198,6 +229,12 @@ impl Plan {
                     items.push(Item::Layer(*layer));
                     match &**then {
                         Then::Function(function, _) => function.items(&mut items),
+                        Then::Published(shift, published, n, _) => {
+                            if *shift > 0 {
+                                items.push(Item::Wraps(*shift, *n));
+                            }
+                            published.items(*n, &mut items);
+                        }
                         Then::Truncate(0, ..) => {}
                         Then::Truncate(shift, n, _) => items.push(Item::Wraps(*shift, *n)),
                         Then::Decide(decision) => decision.items(&mut items),
@@ -238,14 +275,14 @@ pub fn rectifier() -> Activation {
 struct Planner<'a> {
     program: &'a Arc<Program>,
     rows: usize,
-    reveal: Reveal,
+    terms: Terms,
     stages: Vec<Stage>,
     layers: usize,
 }
 
 impl Planner<'_> {
     fn exact(&self) -> bool {
-        self.reveal == Reveal::Scores
+        self.terms == Terms::SCORES
     }
 
     fn elements(&self, tensor: TensorId) -> usize {
@@ -262,7 +299,8 @@ impl Planner<'_> {
     fn merged(&self, input: TensorId) -> bool {
         self.stages.iter().any(|stage| match stage {
             Stage::Layer { step, then, .. } => {
-                let apart = matches!(**then, Then::Function(_, to) if to != input) || matches!(**then, Then::Decide(_));
+                let apart = matches!(**then, Then::Function(_, to) if to != input)
+                    || matches!(**then, Then::Decide(_) | Then::Published(..));
                 self.program.steps[*step].output() == Some(input) && apart
             }
             _ => false,
@@ -320,8 +358,12 @@ impl Planner<'_> {
     fn then(&self, linear: &Linear) -> Result<Then> {
         let (output, shift) = (linear.output, linear.shift);
         let n = self.elements(output);
-        let function =
-            |pieces: &Pieces, to: TensorId| Ok(Then::Function(Function::new(pieces, shift, n, self.exact()), to));
+        let function = |pieces: &Pieces, to: TensorId| {
+            Ok(match self.terms.preset {
+                Preset::Dealer => Then::Function(Function::new(pieces, shift, n, self.exact()), to),
+                Preset::Paper => Then::Published(shift, Published::new(pieces), n, to),
+            })
+        };
         match self.reader(output) {
             Some(Step::Relu { output, .. }) => function(&Pieces::relu(), *output),
             Some(Step::Square { shift: more, output, .. }) if shift <= 16 => function(&Pieces::square(*more), *output),
@@ -346,7 +388,7 @@ impl Planner<'_> {
     fn decision(&self, tensor: TensorId, scale: i32) -> Result<Decision> {
         let info = &self.program.tensors[tensor];
         let n = info.voxels() * self.rows;
-        if self.exact() {
+        if self.terms.reveal == Reveal::Scores {
             let shift = u32::try_from(scale - SCORE_BITS).unwrap_or(0).min(28);
             let truncated = (shift > 0).then(|| Function {
                 activation: Activation::truncation(shift),

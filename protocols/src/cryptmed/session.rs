@@ -26,7 +26,7 @@ use super::end::{End, receive, send, to_bytes, to_words};
 use super::layer::{Map, add, sub};
 use super::masks::Masks;
 use super::opening::{compare, masked, open, open_down};
-use super::plan::{Decision, Function, Item, MAX_ROWS, Plan, Reveal, Stage, Then, rectifier};
+use super::plan::{Decision, Function, Item, MAX_ROWS, Plan, Preset, Reveal, Stage, Terms, Then, rectifier};
 use super::pool;
 use super::source::{ClientSeed, Material, ServerSeed, Source, deal};
 use super::streams::Words;
@@ -75,7 +75,7 @@ pub struct Session {
     end: End,
     source: Box<dyn Source>,
     program: Arc<Program>,
-    reveal: Reveal,
+    terms: Terms,
     /// The client's W - A, the server's W.
     weights: Vec<Words>,
     plan: Plan,
@@ -100,26 +100,27 @@ impl Session {
     ///
     /// # Errors
     /// What the program makes impossible; the client's, the dealer's and the channels'.
-    pub fn serve(program: &Arc<Program>, reveal: Reveal, channel: Channel, dealer: Channel) -> Result<Self> {
+    pub fn serve(program: &Arc<Program>, terms: Terms, channel: Channel, dealer: Channel) -> Result<Self> {
         let meet = |program: &Program| -> Result<Box<dyn Source>> { Ok(Box::new(ServerSeed::meet(dealer, program)?)) };
-        Self::serve_from(program, reveal, channel, meet)
+        Self::serve_from(program, terms, channel, meet)
     }
 
     pub(crate) fn serve_from(
         program: &Arc<Program>,
-        reveal: Reveal,
+        terms: Terms,
         mut channel: Channel,
         meet: impl FnOnce(&Program) -> Result<Box<dyn Source>>,
     ) -> Result<Self> {
         let start = Instant::now();
         public::check(program)?;
-        let plan = Plan::new(program, 1, reveal)?;
+        let plan = Plan::new(program, 1, terms)?;
         channel.set_phase("setup");
-        let mut hello = vec![VERSION, u8::from(reveal == Reveal::Scores)];
+        let code = u8::from(terms.reveal == Reveal::Scores) | u8::from(terms.preset == Preset::Paper) << 1;
+        let mut hello = vec![VERSION, code];
         hello.extend(public::encode(program)?);
         channel.send(hello)?;
         let source = meet(program)?;
-        let mut session = Self::start(Party::Server, channel, source, program.clone(), reveal, plan, start);
+        let mut session = Self::start(Party::Server, channel, source, program.clone(), terms, plan, start);
         session.in_phase("model", |session| {
             let layers: Vec<_> = session.plan.maps().map(|(map, linear)| (map.weights(), linear.clone())).collect();
             for (layer, (count, linear)) in layers.into_iter().enumerate() {
@@ -148,16 +149,18 @@ impl Session {
         let start = Instant::now();
         channel.set_phase("setup");
         let hello = channel.recv()?;
-        let (reveal, bytes) = match hello.split_at_checked(2) {
-            Some(([VERSION, reveal @ (0 | 1)], bytes)) => {
-                (if *reveal == 1 { Reveal::Scores } else { Reveal::Labels }, bytes)
+        let (terms, bytes) = match hello.split_at_checked(2) {
+            Some(([VERSION, code @ 0..=3], bytes)) => {
+                let reveal = if code & 1 == 1 { Reveal::Scores } else { Reveal::Labels };
+                let preset = if code & 2 == 2 { Preset::Paper } else { Preset::Dealer };
+                (Terms { reveal, preset }, bytes)
             }
             _ => return Err(Error::protocol("the service runs another version of runs with a dealer")),
         };
         let program = Arc::new(public::decode(bytes)?);
-        let plan = Plan::new(&program, 1, reveal)?;
+        let plan = Plan::new(&program, 1, terms)?;
         let source = meet(&program)?;
-        let mut session = Self::start(Party::Client, channel, source, program, reveal, plan, start);
+        let mut session = Self::start(Party::Client, channel, source, program, terms, plan, start);
         session.in_phase("model", |session| {
             let counts: Vec<usize> = session.plan.maps().map(|(map, _)| map.weights()).collect();
             for count in counts {
@@ -174,13 +177,13 @@ impl Session {
         channel: Channel,
         source: Box<dyn Source>,
         program: Arc<Program>,
-        reveal: Reveal,
+        terms: Terms,
         plan: Plan,
         start: Instant,
     ) -> Self {
         let setup = Cost { time: start.elapsed(), traffic: channel.stats().total, dealt: source.bytes(), flights: 1 };
         let (end, weights) = (End::new(party, channel), Vec::new());
-        Self { end, source, program, reveal, weights, plan, run: 0, setup, model: Cost::default() }
+        Self { end, source, program, terms, weights, plan, run: 0, setup, model: Cost::default() }
     }
 
     fn in_phase(&mut self, name: &str, f: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
@@ -208,9 +211,9 @@ impl Session {
         &self.program
     }
 
-    /// What the client learns.
-    pub fn reveal(&self) -> Reveal {
-        self.reveal
+    /// What the client learns, and how.
+    pub fn terms(&self) -> Terms {
+        self.terms
     }
 
     /// The client's run of rows, quantised for the program's input.
@@ -271,7 +274,7 @@ impl Session {
 
     fn preprocess(&mut self, rows: usize) -> Result<Ready> {
         if self.plan.rows != rows {
-            self.plan = Plan::new(&self.program, rows, self.reveal)?;
+            self.plan = Plan::new(&self.program, rows, self.terms)?;
         }
         self.source.begin(self.run, rows)?;
         let mut materials = VecDeque::new();
@@ -292,8 +295,8 @@ impl Session {
         });
         for (at, layer) in layers {
             let (map, _) = self.plan.maps().nth(layer).expect("an item of the plan");
-            let opened = match (items.get(at + 1), &self.decision(layer)) {
-                (Some(Item::Masks(_, n)), _) => *n,
+            let opened = match items.get(at + 1) {
+                Some(Item::Masks(_, n)) if self.opens(layer) => *n,
                 _ => 0,
             };
             if !self.end.first() {
@@ -313,6 +316,16 @@ impl Session {
             ready.sums.push_back(y);
         }
         Ok(())
+    }
+
+    /// Whether a layer's sums are opened.
+    fn opens(&self, layer: usize) -> bool {
+        self.plan.stages.iter().any(|stage| match stage {
+            Stage::Layer { layer: at, then, .. } if *at == layer => {
+                matches!(**then, Then::Function(..) | Then::Decide(_))
+            }
+            _ => false,
+        })
     }
 
     /// The number of classes whose scores a layer gives, where pairs of them are compared.
@@ -380,6 +393,13 @@ impl Session {
                         let masks = take_masks(ready)?;
                         let c = open_down(&mut self.end, &y, &masks, function.activation.offset(), &half)?;
                         tensors[*output] = finish(&mut self.end, function, &masks, &c, ready)?;
+                    }
+                    Then::Published(shift, published, _, output) => {
+                        let x = match shift {
+                            0 => y,
+                            _ => wraps::truncate(&mut self.end, &take_wraps(ready)?, &y, *shift)?,
+                        };
+                        tensors[*output] = published.evaluate(&mut self.end, &x, &mut ready.materials)?;
                     }
                     Then::Truncate(0, _, output) => tensors[*output] = y,
                     Then::Truncate(shift, _, output) => {
@@ -532,18 +552,18 @@ pub struct Local {
 ///
 /// # Errors
 /// The cause of what went wrong first at any end.
-pub fn local(program: &Arc<Program>, reveal: Reveal, batches: &[Vec<Vec<i32>>], prng: &mut Prng) -> Result<Local> {
+pub fn local(program: &Arc<Program>, terms: Terms, batches: &[Vec<Vec<i32>>], prng: &mut Prng) -> Result<Local> {
     let (client_channel, server_channel) = local_pair();
     let (client_dealer, dealer_client) = local_pair();
     let (server_dealer, dealer_server) = local_pair();
     thread::scope(|scope| {
         let spawn = |what: &'static str| move |source| Error::Thread { what, source };
         let dealer = thread::Builder::new()
-            .spawn_scoped(scope, move || deal(dealer_client, dealer_server, prng, reveal))
+            .spawn_scoped(scope, move || deal(dealer_client, dealer_server, prng, terms))
             .map_err(spawn("the dealer"))?;
         let server = thread::Builder::new()
             .spawn_scoped(scope, || {
-                let mut session = Session::serve(program, reveal, server_channel, server_dealer)?;
+                let mut session = Session::serve(program, terms, server_channel, server_dealer)?;
                 let mut outcomes = Vec::new();
                 while let Some(outcome) = session.answer()? {
                     outcomes.push(outcome);

@@ -19,10 +19,11 @@ use blindvox_models::Program;
 use blindvox_net::channel::Channel;
 use zeroize::Zeroizing;
 
+use super::adder::RingTriples;
 use super::end::{receive, send, to_bytes, to_words};
 use super::layer::{Map, sub};
 use super::masks::Masks;
-use super::plan::{Item, MAX_ROWS, Plan, Reveal};
+use super::plan::{Item, MAX_ROWS, Plan, Terms};
 use super::streams::{Part, Seed, Streams, Words};
 use super::wraps::{self, Wraps};
 use crate::error::{Error, Result};
@@ -34,6 +35,8 @@ pub enum Material {
     Masks(Masks),
     /// Of a truncation.
     Wraps(Wraps),
+    /// Of products.
+    RingTriples(RingTriples),
     /// Of a layer: the client's u and a2, the server's v.
     Layer(Words, Words),
 }
@@ -110,6 +113,7 @@ fn client_part(at: usize, item: &Item, plan: &Plan, streams: &Streams) -> Materi
     match item {
         Item::Masks(spec, n) => Material::Masks(spec.client(*n, at, streams)),
         Item::Wraps(_, n) => Material::Wraps(Wraps::client(*n, at, streams)),
+        Item::RingTriples(n) => Material::RingTriples(RingTriples::client(*n, at, streams)),
         Item::Layer(layer) => {
             let map = map(plan, *layer);
             let [u, a2] = [(Part::Factor, map.inputs()), (Part::Product, map.outputs())];
@@ -167,6 +171,7 @@ pub fn correction_bytes(item: &Item, plan: &Plan) -> usize {
     match item {
         Item::Masks(spec, n) => spec.bytes(*n),
         Item::Wraps(shift, n) => wraps::dealt_bytes(*n, *shift),
+        Item::RingTriples(n) => 4 * n,
         Item::Layer(layer) => 4 * map(plan, *layer).outputs(),
     }
 }
@@ -175,6 +180,7 @@ fn server_part(at: usize, item: &Item, streams: &Streams, message: &[u8]) -> Res
     Ok(match item {
         Item::Masks(spec, n) => Material::Masks(spec.server(*n, at, streams, message)?),
         Item::Wraps(shift, n) => Material::Wraps(Wraps::server(*n, *shift, at, streams, message)?),
+        Item::RingTriples(n) => Material::RingTriples(RingTriples::server(*n, at, streams, message)?),
         Item::Layer(_) => Material::Layer(Zeroizing::new(to_words(message)?), Words::default()),
     })
 }
@@ -184,12 +190,36 @@ fn correction(at: usize, item: &Item, plan: &Plan, client: &Streams, server: &St
     match item {
         Item::Masks(spec, n) => spec.deal(*n, at, client, server),
         Item::Wraps(shift, n) => Wraps::deal(*n, *shift, at, client, server),
+        Item::RingTriples(n) => RingTriples::deal(*n, at, client, server),
         Item::Layer(layer) => {
             let map = map(plan, *layer);
             let u = client.draw(at, Part::Factor, map.inputs());
             let a2 = client.draw(at, Part::Product, map.outputs());
             to_bytes(&sub(&map.apply(&matrices[*layer], &u), &a2))
         }
+    }
+}
+
+/// A party's part of an item without a layer.
+#[cfg(test)]
+pub(crate) fn part_for_tests(at: usize, item: &Item, streams: &Streams, message: Option<&[u8]>) -> Material {
+    match (message, item) {
+        (Some(message), _) => server_part(at, item, streams, message).expect("the dealer's"),
+        (None, Item::Masks(spec, n)) => Material::Masks(spec.client(*n, at, streams)),
+        (None, Item::Wraps(_, n)) => Material::Wraps(Wraps::client(*n, at, streams)),
+        (None, Item::RingTriples(n)) => Material::RingTriples(RingTriples::client(*n, at, streams)),
+        (None, Item::Layer(_)) => unreachable!("not of a layer"),
+    }
+}
+
+/// The dealer's message for an item without a layer.
+#[cfg(test)]
+pub(crate) fn correction_for_tests(at: usize, item: &Item, [client, server]: &[Streams; 2]) -> Vec<u8> {
+    match item {
+        Item::Masks(spec, n) => spec.deal(*n, at, client, server),
+        Item::Wraps(shift, n) => Wraps::deal(*n, *shift, at, client, server),
+        Item::RingTriples(n) => RingTriples::deal(*n, at, client, server),
+        Item::Layer(_) => unreachable!("not of a layer"),
     }
 }
 
@@ -218,7 +248,7 @@ pub fn deal(
     mut to_client: Channel,
     mut to_server: Channel,
     prng: &mut blindvox_engine::Prng,
-    reveal: Reveal,
+    terms: Terms,
 ) -> Result<()> {
     let bytes = to_server.recv()?;
     let program = Arc::new(public::decode(&bytes)?);
@@ -233,7 +263,7 @@ pub fn deal(
         channel.send(digest.to_vec())?;
         channel.send(seed.to_vec())?;
     }
-    let mut plan = Plan::new(&program, 1, reveal)?;
+    let mut plan = Plan::new(&program, 1, terms)?;
     let matrices: Vec<Words> =
         plan.maps().enumerate().map(|(layer, (map, _))| matrix(&server, layer, map.weights())).collect();
     let mut last = 0;
@@ -253,7 +283,7 @@ pub fn deal(
         }
         last = run;
         if plan.rows != rows as usize {
-            plan = Plan::new(&program, rows as usize, reveal)?;
+            plan = Plan::new(&program, rows as usize, terms)?;
         }
         let (theirs, ours) = (Streams::new(&client, run.into()), Streams::new(&server, run.into()));
         for (at, item) in plan.items().iter().enumerate() {

@@ -9,12 +9,14 @@ use blindvox_models::{Linear, LinearKind, Program, Step, TensorInfo, plain};
 use blindvox_net::channel::{Party, local_pair};
 use zeroize::Zeroizing;
 
+use super::adder::Published;
 use super::decide;
 use super::end::End;
 use super::masks::{MaskSpec, Masks};
 use super::opening::{Activation, compare, ideal, open};
-use super::plan::{Plan, Reveal};
+use super::plan::{Item, Plan, Preset, Reveal, Terms};
 use super::session::{Answer, Outcome, Session, local};
+use super::source::{Material, correction_for_tests, part_for_tests};
 use super::source::{Played, deal};
 use super::streams::Streams;
 use super::wraps::{self, Wraps};
@@ -293,7 +295,7 @@ fn exact_runs_give_the_integers_scores_for_all_activations() {
         let program = network(&[9, 20, 17, 3], named(function), 3);
         let rows = inputs(9, 5, 4);
         let mut prng = Prng::from_seed_for_tests([1; 32]);
-        let out = local(&program, Reveal::Scores, &[rows.clone(), rows[..1].to_vec()], &mut prng).unwrap();
+        let out = local(&program, Terms::SCORES, &[rows.clone(), rows[..1].to_vec()], &mut prng).unwrap();
         let Some(Answer::Scores(scores)) = &out.client[0].answer else { panic!("scores") };
         for (row, scores) in rows.iter().zip(scores) {
             assert_eq!(scores, &exact_scores(&program, row), "{function:?}");
@@ -310,7 +312,7 @@ fn runs_give_the_integers_labels() {
         let program = network(&[12, 40, 33, classes], named(Named::Relu), 9);
         let rows = inputs(12, 70, 6);
         let mut prng = Prng::from_seed_for_tests([1; 32]);
-        let out = local(&program, Reveal::Labels, std::slice::from_ref(&rows), &mut prng).unwrap();
+        let out = local(&program, Terms::LABELS, std::slice::from_ref(&rows), &mut prng).unwrap();
         let Some(Answer::Labels(labels)) = &out.client[0].answer else { panic!("labels") };
         let same = rows.iter().zip(labels).filter(|(row, label)| {
             let run = plain::run(&program, row, blindvox_models::Rounding::Nearest);
@@ -326,7 +328,7 @@ fn a_run_sends_and_waits_for_what_its_tables_say() {
     // Sizes of 32: no bits are left over.
     let program = network(&[32, 64, 64, 32], named(Named::Relu), 3);
     let mut prng = Prng::from_seed_for_tests([1; 32]);
-    let out: Outcome = local(&program, Reveal::Labels, &[inputs(32, 1, 4)], &mut prng).unwrap().client.remove(0);
+    let out: Outcome = local(&program, Terms::LABELS, &[inputs(32, 1, 4)], &mut prng).unwrap().client.remove(0);
     // An input is 4 bytes up, a ReLU 8 online (4 down, 16 bits each way) and 4 ahead; then 496 pairs and an AND of 31.
     let pairs = 496;
     let and = MaskSpec::all(31);
@@ -350,7 +352,7 @@ fn a_played_dealer_gives_the_same_answers_and_runs_are_numbered() {
             let source = |_: &Program| -> crate::Result<Box<dyn super::source::Source>> {
                 Ok(Box::new(Played::for_tests(Party::Server, 3)))
             };
-            let mut session = Session::serve_from(&program, Reveal::Scores, server, source).unwrap();
+            let mut session = Session::serve_from(&program, Terms::SCORES, server, source).unwrap();
             while session.answer().unwrap().is_some() {}
         });
         let source = |_: &Program| -> crate::Result<Box<dyn super::source::Source>> {
@@ -381,11 +383,11 @@ fn the_dealer_learns_the_architecture_and_the_number_of_rows_alone() {
             let (dealer_client_end, dealer_client) = local_pair();
             let mut dealer_client_end = dealer_client_end;
             scope.spawn(move || {
-                deal(dealer_client, dealer_server, &mut Prng::from_seed_for_tests([1; 32]), Reveal::Labels)
+                deal(dealer_client, dealer_server, &mut Prng::from_seed_for_tests([1; 32]), Terms::LABELS)
             });
             let program = &program;
             scope.spawn(move || {
-                let mut session = Session::serve(program, Reveal::Labels, server, server_dealer).unwrap();
+                let mut session = Session::serve(program, Terms::LABELS, server, server_dealer).unwrap();
                 while session.answer().unwrap().is_some() {}
             });
             let client = scope.spawn(move || {
@@ -402,7 +404,7 @@ fn the_dealer_learns_the_architecture_and_the_number_of_rows_alone() {
             (0..2).for_each(|_| drop(pass(&mut dealer_client_end, &mut to_client)));
             (0..2).for_each(|_| drop(pass(&mut dealer, &mut to_server)));
             seen.push(pass(&mut to_server, &mut dealer));
-            let items = Plan::new(program, 2, Reveal::Labels).unwrap().items().len();
+            let items = Plan::new(program, 2, Terms::LABELS).unwrap().items().len();
             (0..items).for_each(|_| drop(pass(&mut dealer, &mut to_server)));
             client.join().unwrap();
             // The client sends the dealer nothing, the server nothing more.
@@ -453,4 +455,63 @@ fn messages_of_another_length_are_errors() {
     for wrong in [&message[1..], &[&message[..], &[0]].concat()] {
         assert!(spec.server(100, 0, &streams(1, 1), wrong).is_err());
     }
+}
+
+/// The published forms on every activation: within a unit of each truncation, bytes as the paper counts them.
+#[test]
+fn published_activations_are_right_at_every_edge() {
+    for (named, bytes) in [
+        (Named::Binary, 61.5),
+        (Named::Relu, 77.5),
+        (Named::Relu6, 139.0),
+        (Named::SigmoidPlan2, 232.5),
+        // Two products fewer than the paper counts.
+        (Named::TanhPla, 435.5 - 32.0),
+    ] {
+        let real = named.pieces(0.01).unwrap();
+        let g = Pieces::largest_scale(&real, 12, 16.0);
+        let function = Pieces::new("a", &real, g, 1 << (g + 4)).unwrap();
+        let published = Published::new(&function);
+        let values: Vec<i64> = edges(&function, 0).into_iter().filter(|x| x.abs() < 1 << (g + 4)).collect();
+        let (values, shares) = shared(&values);
+        // A multiple of eight: no bits are left over.
+        let n = values.len() / 8 * 8;
+        let mut items = Vec::new();
+        published.items(n, &mut items);
+        let [(a, end), (b, _)] = both(|end| {
+            let mut ready = items.iter().enumerate().map(|(at, item)| dealt(item, at, end.party)).collect();
+            published.evaluate(end, &pick(end, &shares)[..n], &mut ready).unwrap()
+        });
+        for (i, &x) in values[..n].iter().enumerate() {
+            let found = i64::from(a[i].wrapping_add(b[i]) as i32);
+            let rounded = i64::from(function.shift > 0);
+            assert!((0..=rounded).contains(&(found - function.apply(x))), "{named:?} at {x}: {found}");
+        }
+        // Without what converts a truncated sum, a bit each way.
+        let sent = end.channel.stats().total.sent as usize - if function.shift > 0 { n / 8 } else { 0 };
+        assert_eq!(2.0 * sent as f64 / n as f64, bytes, "{named:?}");
+    }
+}
+
+fn dealt(item: &Item, at: usize, party: Party) -> Material {
+    let seeds = [streams(0, 5), streams(1, 5)];
+    match party {
+        Party::Client => part_for_tests(at, item, &seeds[0], None),
+        Party::Server => {
+            let message = correction_for_tests(at, item, &seeds);
+            part_for_tests(at, item, &streams(1, 5), Some(&message))
+        }
+    }
+}
+
+#[test]
+fn the_papers_preset_gives_the_integers_labels() {
+    let terms = Terms { reveal: Reveal::Labels, preset: Preset::Paper };
+    let program = network(&[12, 40, 33, 3], named(Named::SigmoidLogsqnl), 9);
+    let rows = inputs(12, 40, 6);
+    let mut prng = Prng::from_seed_for_tests([1; 32]);
+    let out = local(&program, terms, std::slice::from_ref(&rows), &mut prng).unwrap();
+    let Some(Answer::Labels(labels)) = &out.client[0].answer else { panic!("labels") };
+    let right = |row: &[i32]| plain::run(&program, row, blindvox_models::Rounding::Nearest).labels;
+    assert!(rows.iter().zip(labels).filter(|(row, label)| right(row) == **label).count() >= 38);
 }
