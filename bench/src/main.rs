@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 mod bunet;
 mod ckks;
 mod kernels;
+mod links;
 mod nonlinear;
 mod process;
 
@@ -23,6 +24,8 @@ enum Table {
     Ckks(ckks::Args),
     /// The engine's kernels against peers and limits.
     Kernels(kernels::Args),
+    /// The demo's models over emulated links.
+    Links(links::Args),
     /// Non-linear protocols, both parties in this process.
     Nonlinear(nonlinear::Args),
 }
@@ -32,6 +35,7 @@ fn main() -> std::process::ExitCode {
         Table::Bunet(args) => bunet::run(args),
         Table::Ckks(args) => ckks::run(args),
         Table::Kernels(args) => kernels::run(args),
+        Table::Links(args) => links::run(args),
         Table::Nonlinear(args) => nonlinear::run(args),
     };
     match result {

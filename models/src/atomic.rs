@@ -209,11 +209,19 @@ impl Drop for Named {
 }
 
 /// While it lives a signal doesn't end the process: who holds it looks at [`Signals::came`].
-pub struct HeldSignals(#[expect(dead_code, reason = "its end counts")] Named);
+pub struct HeldSignals(Named);
 
 /// Lets this program see to signals itself.
 pub fn hold_signals() -> HeldSignals {
     HeldSignals(Named::begin())
+}
+
+impl HeldSignals {
+    /// Whether a signal came.
+    pub fn came(&self) -> bool {
+        let Self(Named(())) = self;
+        signals().came.load(Ordering::SeqCst)
+    }
 }
 
 #[cfg(all(test, unix))]

@@ -19,9 +19,7 @@ use blindvox_net::transport::tcp::Limits;
 use blindvox_net::transport::tls;
 use blindvox_net::{Channel, Code, Refusal};
 use blindvox_protocols::infer::session::plans;
-use blindvox_protocols::infer::{
-    Comparison, Estimate, Observer, Options, Outcome, Randomness, Source, Ways, estimate,
-};
+use blindvox_protocols::infer::{Comparison, Estimate, Observer, Options, Outcome, Randomness, Source, Ways, estimate};
 use blindvox_protocols::ot::LINK_WIDTH;
 use blindvox_protocols::service::{Accepts, Admission, Host, Listed, RunRequest, Visit, serve};
 use blindvox_protocols::{Error, Result};

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use blindvox_engine::Device;
 use blindvox_net::identity::Pin;
 use blindvox_net::{Code, Refusal};
-use blindvox_protocols::infer::{Comparison, Observer, Options, Outcome, Source, choice};
+use blindvox_protocols::infer::{Comparison, Observer, Options, Outcome, choice};
 use blindvox_protocols::service::{Accepts, Admission, Host, Listed, RunRequest};
 use blindvox_protocols::{Error, Result};
 

@@ -26,6 +26,7 @@ mod check;
 mod columns;
 mod cot;
 mod lattice;
+mod lots;
 pub(crate) mod pack;
 mod random;
 mod setup;
