@@ -296,7 +296,8 @@ impl OtReceiver {
             let mut mask = Zeroizing::new([0]);
             self.mask.counter(0, used, &mut *mask);
             let mut last = Zeroizing::new([0; 128]);
-            self.choose_words(&*mask, &mut *last, &mut more[..more.len() - PROOF]);
+            let (given_up, _) = more.split_at_mut(more.len() - PROOF);
+            self.choose_words(&*mask, &mut *last, given_up);
             let (said, proof) = message.split_at_mut(len - PROOF);
             let check = Check::new(&self.session, used, said);
             proof.copy_from_slice(&check.prove(&[choices, &*mask], &[labels, &*last]));
