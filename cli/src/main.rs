@@ -65,6 +65,8 @@ fn main() -> ExitCode {
         Err(e) => {
             match &e {
                 Error::Refused(_) => complain(&e.to_string()),
+                // Nothing was lost: there was no connection yet.
+                Error::Connection(what) if what.starts_with("connect to ") => complain(&format!("error: {what}")),
                 e => complain(&format!("error: {e}")),
             }
             ExitCode::from(exit_code(&e))

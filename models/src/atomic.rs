@@ -216,6 +216,14 @@ pub fn hold_signals() -> HeldSignals {
     HeldSignals(Named::begin())
 }
 
+impl HeldSignals {
+    /// Whether a signal came.
+    pub fn came(&self) -> bool {
+        let Self(Named(())) = self;
+        signals().came.load(Ordering::SeqCst)
+    }
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -137,7 +137,7 @@ fn retried(args: &SegmentArgs, peer: &Peer, accepts: &Accepts, options: &Options
         let reached = Reached::default();
         let result = once(args, peer, accepts, options, job, &reached);
         let Err(Error::Connection(why)) = result else { return result };
-        let what = format!("{why} {}", reached.in_words());
+        let what = reached.described(&why);
         if attempt >= attempts {
             return Err(Error::Connection(what));
         }
@@ -172,14 +172,11 @@ struct Reached {
 }
 
 impl Reached {
-    fn in_words(&self) -> String {
+    /// Why a connection ended, and where in the run.
+    fn described(&self, why: &str) -> String {
         let layer = self.layer.lock().map(|l| l.clone()).unwrap_or_default();
         let megabytes = self.bytes.load(Ordering::Relaxed) / 1_000_000;
-        if layer.is_empty() {
-            "before the first layer".to_owned()
-        } else {
-            format!("in layer {layer:?} after {megabytes} MB")
-        }
+        if layer.is_empty() { why.to_owned() } else { format!("{why} in layer {layer:?} after {megabytes} MB") }
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) struct Config {
     /// Seconds for a client's greeting.
     #[serde(default = "greeting")]
     pub greeting: u64,
-    /// Seconds without any sign of life after which a client is given up.
+    /// Seconds without any sign of life after which a client is given up; it sends one every 15 s.
     #[serde(default = "silence")]
     pub silence: u64,
     /// Seconds of a run.
@@ -137,6 +137,12 @@ impl Config {
         config.model.iter_mut().for_each(|m| beside(&mut m.path));
         if config.model.is_empty() {
             return Err(wrong("found no [[model]], expected one or more".to_owned()));
+        }
+        if config.silence < 20 {
+            return Err(wrong(format!(
+                "silence: found {}, expected 20 or more: clients show life every 15 s",
+                config.silence
+            )));
         }
         if config.sessions == 0 {
             return Err(wrong("sessions: found 0, expected 1 or more".to_owned()));

@@ -343,7 +343,7 @@ fn proxy(to: &str, after: usize, act: fn(&TcpStream, &TcpStream) -> bool) -> Str
 
 #[test]
 fn cuts_changes_and_stalls_end_in_one_line_and_leave_nothing() {
-    let t = two_hosts("memory = \"4GiB\"\nsilence = 3");
+    let t = two_hosts("memory = \"4GiB\"\nsilence = 20");
     let path = t.path();
     let service = Serving::start(path);
     let before = service.threads();

@@ -86,24 +86,24 @@ impl Streams {
     fn take(&mut self, words: usize, sender: bool) -> (Place<'_>, &mut [Room], usize) {
         let from = Place { leaves: &self.leaves, at: self.used, sender };
         self.used += words as u64;
-        // The word that a check gives up is no tile.
-        let tiles = (words - usize::from(self.checked)).div_ceil(WORDS).div_ceil(self.rooms.len()).max(1);
+        let tiles = words.div_ceil(WORDS).div_ceil(self.rooms.len()).max(1);
         (from, &mut self.rooms, tiles)
     }
 
+    /// Bytes of the corrections of so many words.
+    fn corrections_len(&self, words: usize) -> usize {
+        128_usize.div_ceil(self.k) * 16 * words
+    }
+
     fn message_len(&self, words: usize) -> usize {
-        tile_len(words, self.k) + if self.checked { check_bytes(self.k) } else { 0 }
+        self.corrections_len(words) + if self.checked { check_bytes(self.k) } else { 0 }
     }
 }
 
 impl Place<'_> {
     /// Tile number `tile` of those that begin here.
     fn tile(self, tile: usize) -> Self {
-        self.word(tile * WORDS)
-    }
-
-    fn word(self, word: usize) -> Self {
-        Self { at: self.at + word as u64, ..self }
+        Self { at: self.at + (tile * WORDS) as u64, ..self }
     }
 }
 
@@ -153,11 +153,6 @@ impl Drop for Room {
 /// What a message has more where it is checked.
 fn check_bytes(width: usize) -> usize {
     128_usize.div_ceil(width) * 16 + PROOF
-}
-
-/// Bytes of the corrections of so many words.
-fn tile_len(words: usize, width: usize) -> usize {
-    128_usize.div_ceil(width) * 16 * words
 }
 
 /// Bytes that the receiver sends for `words` words of 128 transfers, at a block width: that of a link is checked.
@@ -216,42 +211,44 @@ impl OtSender {
     pub(super) fn extend_softspoken(&mut self, channel: &mut Channel, labels: &mut [u128]) -> Result<()> {
         let words = labels.len() / 128;
         assert!(labels.len().is_multiple_of(128) && words <= CHUNK_WORDS, "{} labels in one message", labels.len());
-        let (k, delta, size) = (self.streams.k, self.delta(), tile_len(WORDS, self.streams.k));
         let message = channel.recv_exact(self.streams.message_len(words))?;
-        let (corrections, proof) = message.split_at(message.len() - if self.streams.checked { PROOF } else { 0 });
-        let check = self.streams.checked.then(|| Check::new(&self.session, self.streams.used, corrections));
-        let mut last = Zeroizing::new([0; 128]);
-        let last = if check.is_some() { &mut last[..] } else { &mut [] };
-        let (corrections, given_up) = corrections.split_at(tile_len(words, k));
-        let zeros = |room: &mut Room, from: Place<'_>, rows: &mut [u128], corrections: &[u8]| {
-            let words = rows.len() / 128;
-            let mut corrections = corrections.chunks_exact(16).map(bytemuck::pod_read_unaligned::<u128>);
-            room.tile(from, rows, |block, columns, _| {
-                let mut c = [0; WORDS];
-                c.iter_mut().zip(corrections.by_ref().take(words)).for_each(|(c, w)| *c = w);
-                for (bit, column) in columns.iter_mut().enumerate() {
-                    let keep = (delta >> (block * k + bit) & 1).wrapping_neg();
-                    column.iter_mut().zip(&c).for_each(|(q, c)| *q ^= c & keep);
-                }
-            });
-        };
-        let (from, rooms, tiles) = self.streams.take(words + last.len() / 128, true);
-        let parts = labels.par_chunks_mut(tiles * TILE).zip(corrections.par_chunks(tiles * size)).zip(&mut *rooms);
-        parts.enumerate().for_each(|(part, ((labels, corrections), room))| {
-            let all = labels.chunks_mut(TILE).zip(corrections.chunks(size)).enumerate();
-            all.for_each(|(tile, (rows, corrections))| zeros(room, from.tile(part * tiles + tile), rows, corrections));
-        });
-        if !last.is_empty() {
-            zeros(&mut rooms[0], from.word(words), last, given_up);
-        }
-        if check.is_some_and(|check| !check.holds(proof, delta, &[labels, last])) {
-            labels.zeroize();
-            return Err(Error::protocol(
-                "the peer's choices of transfers contradict each other: it deviates from the protocol",
-            ));
+        let used = self.streams.used;
+        let (corrections, more) = message.split_at(self.streams.corrections_len(words));
+        self.correct(corrections, labels);
+        if self.streams.checked {
+            let (given_up, proof) = more.split_at(more.len() - PROOF);
+            let mut last = Zeroizing::new([0; 128]);
+            self.correct(given_up, &mut *last);
+            let check = Check::new(&self.session, used, &message[..message.len() - PROOF]);
+            if !check.holds(proof, self.delta(), &[labels, &*last]) {
+                labels.zeroize();
+                let what = "the peer's choices of transfers contradict each other: it deviates from the protocol";
+                return Err(Error::protocol(what));
+            }
         }
         recycle::give(message);
         Ok(())
+    }
+
+    /// The zero labels of the next words, of which these are the receiver's corrections.
+    fn correct(&mut self, corrections: &[u8], labels: &mut [u128]) {
+        let (k, delta, size) = (self.streams.k, self.delta(), self.streams.corrections_len(WORDS));
+        let (from, rooms, tiles) = self.streams.take(labels.len() / 128, true);
+        let parts = labels.par_chunks_mut(tiles * TILE).zip(corrections.par_chunks(tiles * size)).zip(rooms);
+        parts.enumerate().for_each(|(part, ((labels, message), room))| {
+            let mut corrections = message.chunks_exact(16).map(bytemuck::pod_read_unaligned::<u128>);
+            for (tile, rows) in labels.chunks_mut(TILE).enumerate() {
+                let words = rows.len() / 128;
+                room.tile(from.tile(part * tiles + tile), rows, |block, columns, _| {
+                    let mut c = [0; WORDS];
+                    c.iter_mut().zip(corrections.by_ref().take(words)).for_each(|(c, w)| *c = w);
+                    for (bit, column) in columns.iter_mut().enumerate() {
+                        let keep = (delta >> (block * k + bit) & 1).wrapping_neg();
+                        column.iter_mut().zip(&c).for_each(|(q, c)| *q ^= c & keep);
+                    }
+                });
+            }
+        });
     }
 
     /// The zero labels of `n` transfers; the peer calls [`OtReceiver::labels`].
@@ -288,43 +285,43 @@ impl OtReceiver {
     ) -> Result<()> {
         assert!(choices.len() <= CHUNK_WORDS, "{} words in one message", choices.len());
         assert_eq!(labels.len(), 128 * choices.len(), "128 labels a word");
-        let (k, used) = (self.streams.k, self.streams.used);
-        let (size, len) = (tile_len(WORDS, k), self.streams.message_len(choices.len()));
-        // Random choices, of transfers that are given up for the check.
-        let mut mask = Zeroizing::new([0]);
-        self.mask.counter(0, used, &mut *mask);
-        let mut last = Zeroizing::new([0; 128]);
-        let checked = usize::from(self.streams.checked);
-        let (mask, last) = (&mask[..checked], &mut last[..128 * checked]);
+        let len = self.streams.message_len(choices.len());
         let mut message = recycle::with_capacity(len);
-        message.resize(len - checked * PROOF, 0);
-        let (corrections, given_up) = message.split_at_mut(tile_len(choices.len(), k));
-        let chosen = |room: &mut Room, from: Place<'_>, rows: &mut [u128], chosen: &[u128], out: &mut [u8]| {
-            let mut sections = out.chunks_exact_mut(16 * chosen.len());
-            room.tile(from, rows, |_, _, sum| {
-                let mut c = *sum;
-                c.iter_mut().zip(chosen).for_each(|(c, b)| *c ^= b);
-                let section = sections.next().expect("a section a block");
-                section.copy_from_slice(bytemuck::cast_slice(&c[..chosen.len()]));
-            });
-        };
-        let (from, rooms, tiles) = self.streams.take(choices.len() + checked, false);
-        let parts = labels.par_chunks_mut(tiles * TILE).zip(choices.par_chunks(tiles * WORDS));
-        let parts = parts.zip(corrections.par_chunks_mut(tiles * size)).zip(&mut *rooms);
-        parts.enumerate().for_each(|(part, (((labels, choices), out), room))| {
-            let all = labels.chunks_mut(TILE).zip(choices.chunks(WORDS)).zip(out.chunks_mut(size)).enumerate();
-            all.for_each(|(tile, ((rows, choices), out))| {
-                chosen(room, from.tile(part * tiles + tile), rows, choices, out);
-            });
-        });
-        if !last.is_empty() {
-            chosen(&mut rooms[0], from.word(choices.len()), last, mask, given_up);
-        }
+        message.resize(len, 0);
+        let used = self.streams.used;
+        let (corrections, more) = message.split_at_mut(self.streams.corrections_len(choices.len()));
+        self.choose_words(choices, labels, corrections);
         if self.streams.checked {
-            let proof = Check::new(&self.session, used, &message).prove(&[choices, mask], &[labels, last]);
-            message.extend_from_slice(&proof);
+            // Random choices, of transfers that are given up for the check.
+            let mut mask = Zeroizing::new([0]);
+            self.mask.counter(0, used, &mut *mask);
+            let mut last = Zeroizing::new([0; 128]);
+            let (given_up, _) = more.split_at_mut(more.len() - PROOF);
+            self.choose_words(&*mask, &mut *last, given_up);
+            let (said, proof) = message.split_at_mut(len - PROOF);
+            let check = Check::new(&self.session, used, said);
+            proof.copy_from_slice(&check.prove(&[choices, &*mask], &[labels, &*last]));
         }
         Ok(channel.send(message)?)
+    }
+
+    /// The labels that the next words of choices select, and the corrections that leave for them.
+    fn choose_words(&mut self, choices: &[u128], labels: &mut [u128], corrections: &mut [u8]) {
+        let size = self.streams.corrections_len(WORDS);
+        let (from, rooms, tiles) = self.streams.take(choices.len(), false);
+        let parts = labels.par_chunks_mut(tiles * TILE).zip(choices.par_chunks(tiles * WORDS));
+        let parts = parts.zip(corrections.par_chunks_mut(tiles * size)).zip(rooms);
+        parts.enumerate().for_each(|(part, (((labels, choices), mut message), room))| {
+            for (tile, (chosen, rows)) in choices.chunks(WORDS).zip(labels.chunks_mut(TILE)).enumerate() {
+                room.tile(from.tile(part * tiles + tile), rows, |_, _, sum| {
+                    let mut c = *sum;
+                    c.iter_mut().zip(chosen).for_each(|(c, b)| *c ^= b);
+                    let (section, rest) = std::mem::take(&mut message).split_at_mut(16 * chosen.len());
+                    section.copy_from_slice(bytemuck::cast_slice(&c[..chosen.len()]));
+                    message = rest;
+                });
+            }
+        });
     }
 
     /// The labels that `choices` (0 or 1 each) select; the peer calls [`OtSender::labels`].

@@ -198,7 +198,8 @@ pub fn plans(program: &Program) -> Result<Vec<Plan>> {
 mod tests {
     use super::*;
     use crate::linear::search::MAX_CANDIDATES;
-    use blindvox_models::{Linear, LinearKind, TensorInfo};
+    use blindvox_engine::Device;
+    use blindvox_models::{Linear, LinearKind, TensorInfo, testing};
     use blindvox_net::channel::local_pair;
 
     /// Somebody who changes what a party reads before the OTs, without its notice, ends up with parties that share no
@@ -223,6 +224,45 @@ mod tests {
         }
         assert!(labels([b"this network", b"this network"]));
         assert!(!labels([b"this network", b"that network"]));
+    }
+
+    /// Runs over one session take new transfers and new circuits each.
+    #[test]
+    fn no_counter_repeats_over_runs_of_a_session() {
+        let (program, input) = testing::tiny().program();
+        let program = Arc::new(program);
+        let (client, server) = blindvox_net::transport::local::pair();
+        let options = || Options::new(Device::cpu());
+        let runs = |role: &dyn Fn() -> Role, channel| {
+            let prng = Prng::from_os().unwrap();
+            let mut session = Session::begin(role(), channel, prng, options()).unwrap();
+            let mut places = vec![session.places()];
+            for run in 0..3 {
+                if run > 0 {
+                    let program = match role() {
+                        Role::Client => None,
+                        Role::Server(program) => Some(program),
+                    };
+                    session = session.again(program).unwrap();
+                }
+                let ready = session.preprocess().unwrap();
+                session = match role() {
+                    Role::Client => ready.run_client_on(&input, &mut ()).unwrap().1,
+                    Role::Server(_) => ready.run_server_on(&mut ()).unwrap().1,
+                };
+                places.push(session.places());
+            }
+            places
+        };
+        let [ours, theirs] = std::thread::scope(|scope| {
+            let there = scope.spawn(|| runs(&|| Role::Server(program.clone()), Channel::new(server)));
+            [runs(&|| Role::Client, Channel::new(client)), there.join().unwrap()]
+        });
+        // One party's place as the sender is the other's as the receiver, after each run.
+        let turned: Vec<_> = theirs.iter().map(|[send, recv]| [*recv, *send]).collect();
+        assert_eq!(ours, turned);
+        let all: std::collections::HashSet<_> = ours.iter().flatten().collect();
+        assert_eq!(all.len(), 8);
     }
 
     /// The widest layers that fit 4096 of them: a small message that asks for hours of planning.
