@@ -244,7 +244,7 @@ impl LinearMap {
             };
             let (re, im) = (numbers()?, if complex == 1 { numbers()? } else { vec![0.0; slots] });
             let diagonal: Vec<Complex> = re.into_iter().zip(im).map(|(re, im)| Complex::new(re, im)).collect();
-            if !diagonal.iter().all(Complex::is_finite) || diagonals.last_key_value().is_some_and(|(k, _)| *k >= offset)
+            if !diagonal.iter().all(|z| z.is_finite()) || diagonals.last_key_value().is_some_and(|(k, _)| *k >= offset)
             {
                 return Err(bad(format!("diagonal {offset} is out of order or not finite")));
             }
