@@ -433,7 +433,7 @@ pub(super) mod tests {
         // The receiver's messages of the set-up: hello, ciphertexts, sums.
         let harm = harm.map(|(at, fault)| Harm { from: Party::Client, pass: 3 + at, fault });
         let (_relay, mut client, mut server) = Relay::between(harm);
-        std::thread::scope(|scope| {
+        std::thread::scope(move |scope| {
             scope.spawn(move || {
                 let mut prng = Prng::from_seed_for_tests([1; 32]);
                 let mut r = OtReceiver::setup_with_width(&mut client, &mut prng, k).unwrap();
@@ -441,7 +441,10 @@ pub(super) mod tests {
                 let _ = client.recv();
             });
             let mut s = OtSender::setup_with_width(&mut server, &mut Prng::from_seed_for_tests([2; 32]), k).unwrap();
-            (0..2).map(|_| s.labels(&mut server, 5000)).collect()
+            let found = (0..2).map(|_| s.labels(&mut server, 5000)).collect();
+            // The receiver waits for that.
+            drop(server);
+            found
         })
     }
 
