@@ -101,7 +101,7 @@ impl EvalKeys {
             return Ok(sum);
         }
         sum.add_scaled(&first, &self.params().special_scalars(digits.level()))?;
-        let kept = digits.level().checked_sub(dropped).unwrap_or_default();
+        let kept = digits.level().saturating_sub(dropped);
         sum.mod_down(kept)
     }
 }
