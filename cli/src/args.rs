@@ -26,7 +26,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     /// Segment a volume by the two-party protocol, both parties in this process or with --server.
-    Segment(SegmentArgs),
+    Segment(Box<SegmentArgs>),
     /// Run the same fixed-point network without cryptography.
     Plain(PlainArgs),
     /// Turn an ONNX model, as PyTorch exports it, into a bundle; `calibrate` then makes it fit to run.
