@@ -26,7 +26,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Segment a volume by the two-party protocol, both parties in this process or with --server.
-    Segment(SegmentArgs),
+    Segment(Box<SegmentArgs>),
     /// Classify the rows of a table on secret shares, all parties in this process.
     Predict(PredictArgs),
     /// Run the same fixed-point network without cryptography.

@@ -250,7 +250,7 @@ fn write(args: &SegmentArgs, job: &Job, options: &Options, ran: Ran) -> Result<(
     let labels = outcome.labels.clone().unwrap_or_default();
     let map = job.prepared.placement.restore(&labels, &job.volume);
     let layers: Vec<_> = outcome.preparation.iter().chain(&outcome.steps).map(LayerReport::of_client).collect();
-    let [preprocessing, online] = [&outcome.preparation, &outcome.steps].map(|costs| Total::of_client(costs));
+    let [preprocessing, online] = [&outcome.preparation, &outcome.steps].map(Total::of_client);
     let total = Total {
         seconds,
         bytes_client_to_server: preprocessing.bytes_client_to_server + online.bytes_client_to_server,

@@ -262,7 +262,7 @@ mod tests {
         for (text, expected) in [
             ("[[client]]\nname = \"a\"\nmodels = \"*\"".to_owned(), "expected a pin"),
             (format!("[[client]]\nname = \"a\"\nmodels = \"all\"\npin = \"{pin}\""), "models"),
-            (format!("[[client]]\nname = \"a\"\nmodels = \"*\"\npin = \"bv1:AB\""), "fingerprint"),
+            ("[[client]]\nname = \"a\"\nmodels = \"*\"\npin = \"bv1:AB\"".to_owned(), "fingerprint"),
             (format!("[[client]]\nname = \"a\"\nmodels = \"*\"\npin = \"{pin}\"\ncolour = 1"), "colour"),
         ] {
             std::fs::write(&path, text).unwrap();

@@ -63,7 +63,7 @@ impl Service {
     /// What is wrong with it, naming the file.
     pub(crate) fn load(config: Config) -> Result<Self> {
         let models = models::load(&config.model)?;
-        for model in models.iter().filter(|m| m.memory > config.memory) {
+        if let Some(model) = models.iter().find(|m| m.memory > config.memory) {
             let (needed, given) = (super::admission::gib(model.memory), super::admission::gib(config.memory));
             return Err(Error::Input(format!("model {:?}: a run takes about {needed}, memory is {given}", model.name)));
         }

@@ -161,15 +161,14 @@ impl Receiver {
     }
 }
 
+/// Message 2, the key pairs and a hash of all messages.
+type Sent = (Vec<u8>, Zeroizing<Vec<[u128; 2]>>, [u8; 32]);
+
 /// The sender's whole part: message 2, the key pairs and a hash of all messages, from message 1.
 ///
 /// # Errors
 /// [`Error::Protocol`] for a vector that is none.
-pub(super) fn send(
-    hello: &[u8],
-    keys: &[u8],
-    prng: &mut Prng,
-) -> Result<(Vec<u8>, Zeroizing<Vec<[u128; 2]>>, [u8; 32])> {
+pub(super) fn send(hello: &[u8], keys: &[u8], prng: &mut Prng) -> Result<Sent> {
     let transfers = keys.len() / KEYS;
     let mut reply = Vec::with_capacity(REPLY * transfers);
     let mut shared = Zeroizing::new(Vec::with_capacity(2 * transfers));

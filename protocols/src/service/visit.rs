@@ -79,6 +79,10 @@ impl Visit {
     ///
     /// # Errors
     /// Those of [`Self::begin`] and of [`Client::run`](crate::infer::Client::run).
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a model by name and card, its input, how it is run, and two listeners"
+    )]
     pub fn run(
         mut self,
         model: &str,
