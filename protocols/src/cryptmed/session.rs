@@ -211,6 +211,11 @@ impl Session {
         &self.program
     }
 
+    /// The digest of what this party sent, where the channel recorded it.
+    pub fn transcript(&self) -> Option<[u8; 32]> {
+        self.end.channel.transcript_digest()
+    }
+
     /// What the client learns, and how.
     pub fn terms(&self) -> Terms {
         self.terms

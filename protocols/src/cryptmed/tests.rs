@@ -515,3 +515,40 @@ fn the_papers_preset_gives_the_integers_labels() {
     let right = |row: &[i32]| plain::run(&program, row, blindvox_models::Rounding::Nearest).labels;
     assert!(rows.iter().zip(labels).filter(|(row, label)| right(row) == **label).count() >= 38);
 }
+
+/// What both parties send in fixed runs: changes where the protocol does, and only there.
+#[test]
+fn fixed_runs_send_the_same_bytes() {
+    let golden = [
+        (Terms::LABELS, "13ea787f429c7416 51452ab59fe3a6cc"),
+        (Terms::SCORES, "de6e05b4f88335de cd74bc451da8aa25"),
+        (Terms { reveal: Reveal::Labels, preset: Preset::Paper }, "ac39a0a12e43d01f ac5e97c8bd03016c"),
+    ];
+    let mut all = Vec::new();
+    for (terms, wanted) in golden {
+        let program = network(&[9, 20, 17, 3], named(Named::SigmoidPlan2), 3);
+        let [(mut client, mut server), (client_dealer, dealer_client), (server_dealer, dealer_server)] =
+            [(); 3].map(|()| local_pair());
+        client.record_transcript();
+        server.record_transcript();
+        let digests = std::thread::scope(|scope| {
+            scope.spawn(move || deal(dealer_client, dealer_server, &mut Prng::from_seed_for_tests([1; 32]), terms));
+            let server = scope.spawn(|| {
+                let mut session = Session::serve(&program, terms, server, server_dealer).unwrap();
+                session.answer().unwrap().unwrap();
+                let digest = session.transcript();
+                assert!(session.answer().unwrap().is_none());
+                digest
+            });
+            let mut session = Session::connect(client, client_dealer).unwrap();
+            session.run(&inputs(9, 5, 4)).unwrap();
+            let digest = session.transcript();
+            session.finish().unwrap();
+            [digest, server.join().unwrap()]
+        });
+        let hex = |d: [u8; 32]| d[..8].iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let found: String = digests.map(|d| hex(d.unwrap())).join(" ");
+        all.push((found, wanted));
+    }
+    assert!(all.iter().all(|(found, wanted)| found == wanted), "{all:#?}");
+}
