@@ -119,10 +119,9 @@ fn networks_reach_their_test_vectors() {
                     if *w < low { low - w } else { (w - high).max(0) }
                 });
                 let most = most.max().unwrap_or(0);
-                // Units of 2^-12: comparisons alone, and polynomials, tanh's of 10 bits.
+                // Units of 2^-12: comparisons alone, and polynomials.
                 let limit = match function {
                     Function::Relu | Function::Relu6 | Function::Binary => 6,
-                    Function::TanhPla => 4 * 26,
                     _ => 26,
                 };
                 assert!(most <= limit, "{net} with {name}, {preset:?}: off by {most} units");

@@ -1,6 +1,5 @@
 //! Products of matrices mod 2^32.
 
-use blindvox_engine::simd::widest;
 use rayon::prelude::*;
 
 /// Rows of a tile.
@@ -23,7 +22,7 @@ pub fn gemm(w: &[u32], x: &[u32], y: &mut [u32], [m, k, n]: [usize; 3]) {
         let mut column = zeroize::Zeroizing::new(vec![0; k]);
         for c in 0..n {
             column.iter_mut().zip(x[c..].iter().step_by(n)).for_each(|(out, x)| *out = *x);
-            widest(|| w.chunks_exact(k).enumerate().for_each(|(o, row)| y[o * n + c] = dot(row, &column)));
+            dots(w, &column, &mut |o, sum| y[o * n + c] = sum);
         }
         return;
     }
@@ -43,16 +42,7 @@ fn panels<const N: usize>(w: &[u32], x: &[u32], y: &mut [u32], [m, k, n]: [usize
             packed[..width].copy_from_slice(&row[first..first + width]);
         }
         let mut out = zeroize::Zeroizing::new(vec![[0u32; N]; m]);
-        widest(|| {
-            for (w, out) in w.chunks(ROWS * k).zip(out.chunks_mut(ROWS)) {
-                match out.try_into() {
-                    Ok(out) => tile::<ROWS, N>(w, &packed, out),
-                    Err(_) => w.chunks_exact(k).zip(out).for_each(|(w, out)| {
-                        tile::<1, N>(w, &packed, std::array::from_mut(out));
-                    }),
-                }
-            }
-        });
+        tiles(w, &packed, &mut out);
         (first, width, out)
     };
     let mut put = |(first, width, out): (usize, usize, zeroize::Zeroizing<Vec<[u32; N]>>)| {
@@ -69,6 +59,68 @@ fn panels<const N: usize>(w: &[u32], x: &[u32], y: &mut [u32], [m, k, n]: [usize
             let done: Vec<_> = some.par_iter().map(|&first| panel(first)).collect();
             done.into_iter().for_each(&mut put);
         }
+    }
+}
+
+/// Tiles of a panel, compiled for the widest registers. Not by a closure: those are too large to be inlined into what is
+/// compiled so.
+fn tiles<const N: usize>(w: &[u32], x: &[[u32; N]], out: &mut [[u32; N]]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has the feature.
+            return unsafe { tiles512(w, x, out) };
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has the feature.
+            return unsafe { tiles256(w, x, out) };
+        }
+    }
+    all_tiles(w, x, out);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn tiles512<const N: usize>(w: &[u32], x: &[[u32; N]], out: &mut [[u32; N]]) {
+    all_tiles(w, x, out);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn tiles256<const N: usize>(w: &[u32], x: &[[u32; N]], out: &mut [[u32; N]]) {
+    all_tiles(w, x, out);
+}
+
+#[inline(always)]
+fn all_tiles<const N: usize>(w: &[u32], x: &[[u32; N]], out: &mut [[u32; N]]) {
+    let k = x.len();
+    for (w, out) in w.chunks(ROWS * k).zip(out.chunks_mut(ROWS)) {
+        match out.try_into() {
+            Ok(out) => tile::<ROWS, N>(w, x, out),
+            Err(_) => {
+                for (w, out) in w.chunks_exact(k).zip(out) {
+                    tile::<1, N>(w, x, std::array::from_mut(out));
+                }
+            }
+        }
+    }
+}
+
+/// The inner products of rows with a vector.
+fn dots(w: &[u32], x: &[u32], out: &mut dyn FnMut(usize, u32)) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has the feature.
+        return unsafe { dots256(w, x, out) };
+    }
+    w.chunks_exact(x.len()).enumerate().for_each(|(o, row)| out(o, dot(row, x)));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn dots256(w: &[u32], x: &[u32], out: &mut dyn FnMut(usize, u32)) {
+    for (o, row) in w.chunks_exact(x.len()).enumerate() {
+        out(o, dot(row, x));
     }
 }
 

@@ -552,3 +552,25 @@ fn fixed_runs_send_the_same_bytes() {
     }
     assert!(all.iter().all(|(found, wanted)| found == wanted), "{all:#?}");
 }
+
+/// Extrema of windows of four and six, then the largest of two channels at each place, of three rows.
+#[test]
+fn extrema_of_windows_are_exact() {
+    for (window, dims, pooled) in [([1, 2, 2], [1, 4, 6], [1, 2, 3]), ([1, 2, 3], [1, 4, 6], [1, 2, 2])] {
+        for max in [true, false] {
+            let tensors = vec![tensor("x", 2, dims, 0), tensor("y", 2, pooled, 0)];
+            let (name, input, output) = ("pool".to_owned(), 0, 1);
+            let pool = match max {
+                true => Step::MaxPool { name, input, output, window, bits: 19 },
+                false => Step::MinPool { name, input, output, window },
+            };
+            let steps = vec![pool, Step::Argmax { name: "class".into(), input: 1, bits: 19 }];
+            let program = Arc::new(Program { tensors, steps, input: 0, logits: 1, classes: 2 });
+            let rows = inputs(48, 3, 5);
+            let mut prng = Prng::from_seed_for_tests([1; 32]);
+            let out = local(&program, Terms::LABELS, std::slice::from_ref(&rows), &mut prng).unwrap();
+            let right = |row: &Vec<i32>| plain::run(&program, row, blindvox_models::Rounding::Nearest).labels;
+            assert_eq!(out.client[0].answer, Some(Answer::Labels(rows.iter().map(right).collect())), "{window:?}");
+        }
+    }
+}
