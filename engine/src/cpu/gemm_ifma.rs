@@ -26,7 +26,7 @@ pub(super) fn gemm(roots: &Roots, size: GemmShape, panel: Panel<'_>, packed: &mu
     );
 }
 
-/// `out[c] (+)= sum over k of left[k] * right[k][c]` of at most 128 products of words below 2^52; a `left` of eight
+/// `out[c] (+)= sum over k of left[k] * right[k][c]` of at most 128 products of words below 2^50; a `left` of eight
 /// words repeats.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(super) fn dots<const N: usize>(
