@@ -14,7 +14,7 @@ use blindvox_models::Program;
 use blindvox_protocols::gc::GatePlace;
 use blindvox_protocols::infer::local::{self, LocalOutcome};
 use blindvox_protocols::infer::report::{LayerReport, StepCost, Total, peak_memory_bytes};
-use blindvox_protocols::infer::{Comparison, Observer, Options, sample, trace};
+use blindvox_protocols::infer::{Comparison, Observer, Options, Source, sample, trace};
 use serde::Serialize;
 
 mod bound;
@@ -37,6 +37,12 @@ pub struct Args {
     /// Length of the grid's sides against the paper's, rounded to multiples of 8; channels stay.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
+    /// How values are compared; by circuits, as the column has it, unless given.
+    #[arg(long, value_enum)]
+    comparison: Option<ComparisonChoice>,
+    /// What makes oblivious transfers.
+    #[arg(long, value_enum, default_value_t)]
+    ot: OtChoice,
     /// Where the kernels run.
     #[arg(long, value_enum, default_value_t = BackendChoice::Cpu)]
     backend: BackendChoice,
@@ -65,6 +71,39 @@ enum Dataset {
 enum BackendChoice {
     Cpu,
     Gpu,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum ComparisonChoice {
+    SignSelect,
+    FullCircuit,
+    Transfers,
+}
+
+impl From<ComparisonChoice> for Comparison {
+    fn from(choice: ComparisonChoice) -> Self {
+        match choice {
+            ComparisonChoice::SignSelect => Self::SignSelect,
+            ComparisonChoice::FullCircuit => Self::FullCircuit,
+            ComparisonChoice::Transfers => Self::Transfers,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum OtChoice {
+    #[default]
+    Softspoken,
+    Silent,
+}
+
+impl From<OtChoice> for Source {
+    fn from(choice: OtChoice) -> Self {
+        match choice {
+            OtChoice::Softspoken => Self::SoftSpoken,
+            OtChoice::Silent => Self::Silent,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -198,6 +237,7 @@ struct Row {
     backend: &'static str,
     device: String,
     comparison: &'static str,
+    ot: &'static str,
     /// The hash of garbled gates, and where it runs.
     garbling: String,
     seconds: f64,
@@ -271,14 +311,15 @@ fn measure(preset: Preset, args: &Args, device: &Device) -> Result<Row, Box<dyn 
     let program = Arc::new(network::build(preset.form(args.dataset), grid, &mut prng));
     let input = network::volume(&program, &mut prng);
     let mut options = Options::new(device.clone());
-    options.ways.compare = preset.comparison();
+    options.ways.compare = args.comparison.map_or_else(|| preset.comparison(), Comparison::from);
+    options.ways.ot = args.ot.into();
     options.gate_place = args.garble.into();
     options.samples = SAMPLES;
     options.trace = elements(&program) <= TRACED;
 
     process::reset_peak_memory();
     let (start, busy) = (Instant::now(), process::cpu_seconds());
-    let bounds = bound::seconds(&program, preset.comparison())?;
+    let bounds = bound::seconds(&program, options.ways.compare)?;
     let mut observer = Progress { shown: args.layers, bounds };
     let outcome = local::run(program.clone(), &input, &options, &mut observer)?;
     let (seconds, busy) = (start.elapsed().as_secs_f64(), process::cpu_seconds() - busy);
@@ -306,7 +347,8 @@ fn measure(preset: Preset, args: &Args, device: &Device) -> Result<Row, Box<dyn 
         grid,
         backend: if args.backend == BackendChoice::Cpu { "cpu" } else { "gpu" },
         device: device.describe(),
-        comparison: preset.comparison().name(),
+        comparison: options.ways.compare.name(),
+        ot: options.ways.ot.name(),
         garbling: options.garbling().to_string(),
         seconds,
         bound_seconds: layers.iter().map(|l| l.bound_seconds).sum(),

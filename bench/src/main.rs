@@ -6,6 +6,7 @@ mod bunet;
 mod ckks;
 mod cryptmed;
 mod kernels;
+mod links;
 mod nonlinear;
 mod process;
 
@@ -26,6 +27,8 @@ enum Table {
     Cryptmed(cryptmed::Args),
     /// The engine's kernels against peers and limits.
     Kernels(kernels::Args),
+    /// The demo's models over emulated links.
+    Links(links::Args),
     /// Non-linear protocols, both parties in this process.
     Nonlinear(nonlinear::Args),
 }
@@ -36,6 +39,7 @@ fn main() -> std::process::ExitCode {
         Table::Ckks(args) => ckks::run(args),
         Table::Cryptmed(args) => cryptmed::run(args),
         Table::Kernels(args) => kernels::run(args),
+        Table::Links(args) => links::run(args),
         Table::Nonlinear(args) => nonlinear::run(args),
     };
     match result {

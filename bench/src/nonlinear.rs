@@ -141,6 +141,11 @@ fn mine(party: Party, shares: &[Vec<u32>; 2]) -> &[u32] {
     &shares[usize::from(party == Party::Server)]
 }
 
+/// Random choices.
+fn choices(count: usize) -> Result<Vec<u8>> {
+    Ok(Prng::from_os()?.fill::<u8>(count).into_iter().map(|b| b & 1).collect())
+}
+
 /// Values behind shares, one by one: a check needs no memory.
 fn opened<'a>(ring: Ring, client: &'a [u32], server: &'a [u32]) -> impl Iterator<Item = i64> + 'a {
     client.iter().zip(server).map(move |(&c, &s)| ring.to_signed(ring.add(c, s)))
@@ -176,7 +181,8 @@ pub fn run(args: Args) -> Outcome {
         ot: Source::SoftSpoken,
         rows: vec![],
     };
-    table.transfers()?;
+    table.labels()?;
+    table.cot()?;
     table.convert()?;
     for (op, kind) in [("relu_sign_select", Comparison::SignSelect), ("relu", Comparison::FullCircuit)] {
         table.relu(op, kind, 16)?;
@@ -194,6 +200,7 @@ pub fn run(args: Args) -> Outcome {
     for ot in [Source::SoftSpoken, Source::Silent] {
         if ot == Source::Silent {
             table.go_silent()?;
+            table.cot()?;
         }
         table.relu("relu_transfers", Comparison::Transfers, 16)?;
         table.relu("relu_transfers", Comparison::Transfers, 32)?;
@@ -282,35 +289,47 @@ impl Table {
         Ok(())
     }
 
-    fn transfers(&mut self) -> Outcome {
+    fn labels(&mut self) -> Outcome {
+        if !self.wants("label_cot") {
+            return Ok(());
+        }
         let n = self.n;
-        let bits: Vec<u8> = Prng::from_os()?.fill::<u8>(n).into_iter().map(|b| b & 1).collect();
-        if self.wants("label_cot") {
-            self.measure(
-                ("label_cot", 128, LABEL.ns),
-                |Peer { link: Link { party, channel, ot, .. }, .. }| match party {
-                    Party::Server => ot.send.labels(channel, n),
-                    Party::Client => ot.recv.labels(channel, &bits),
-                },
-                |[active, zero]| {
-                    let delta = |i: usize| active[i] ^ zero[i];
-                    let first = (0..n).find(|&i| bits[i] == 1).map(delta);
-                    (0..n).all(|i| if bits[i] == 1 { Some(delta(i)) == first } else { delta(i) == 0 })
-                },
-            )?;
+        let bits = choices(n)?;
+        self.measure(
+            ("label_cot", 128, LABEL.ns),
+            |Peer { link: Link { party, channel, ot, .. }, .. }| match party {
+                Party::Server => ot.send.labels(channel, n),
+                Party::Client => ot.recv.labels(channel, &bits),
+            },
+            |[active, zero]| {
+                let delta = |i: usize| active[i] ^ zero[i];
+                let first = (0..n).find(|&i| bits[i] == 1).map(delta);
+                (0..n).all(|i| if bits[i] == 1 { Some(delta(i)) == first } else { delta(i) == 0 })
+            },
+        )
+    }
+
+    /// Correlated transfers of words, by whatever makes transfers.
+    fn cot(&mut self) -> Outcome {
+        if !self.wants("cot") {
+            return Ok(());
         }
-        if self.wants("cot") {
-            let correlations: Vec<u32> = Prng::from_os()?.fill(n);
-            self.measure(
-                ("cot", 32, COT.ns),
-                |Peer { link: Link { party, channel, ot, .. }, .. }| match party {
-                    Party::Server => ot.send.cot(channel, &correlations, Ring::FULL),
-                    Party::Client => ot.recv.cot(channel, &bits, Ring::FULL),
-                },
-                |[r, s]| (0..n).all(|i| r[i].wrapping_add(s[i]) == correlations[i] * u32::from(bits[i])),
-            )?;
-        }
-        Ok(())
+        let bits = choices(self.n)?;
+        let correlations: Vec<u32> = Prng::from_os()?.fill(self.n);
+        self.measure(
+            ("cot", 32, self.transfer()),
+            |Peer { link: Link { party, channel, ot, .. }, .. }| match party {
+                Party::Server => ot.send.cot(channel, &correlations, Ring::FULL),
+                Party::Client => ot.recv.cot(channel, &bits, Ring::FULL),
+            },
+            |[r, s]| {
+                correlations
+                    .iter()
+                    .zip(&bits)
+                    .enumerate()
+                    .all(|(i, (&x, &b))| r[i].wrapping_add(s[i]) == x * u32::from(b))
+            },
+        )
     }
 
     fn convert(&mut self) -> Outcome {

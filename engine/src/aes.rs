@@ -1,8 +1,8 @@
 //! AES-128 in batches: one key over many blocks, counter mode, and the hash of garbled circuits and OT.
 //!
-//! A block is a `u128` whose little-endian bytes are the cipher's 16 bytes. Three bodies give the same
-//! bytes: VAES on 512-bit registers (32 blocks in flight), AES-NI (8 blocks), and the `aes` crate, which
-//! brings its own hardware or constant-time software code elsewhere. All are constant-time.
+//! A block is a `u128` whose little-endian bytes are the cipher's 16 bytes. Four bodies give the same
+//! bytes: VAES on 512-bit registers (32 blocks in flight) and on 256-bit ones (16), AES-NI (8), and the `aes` crate,
+//! which brings its own hardware or constant-time software code elsewhere. All are constant-time.
 //!
 //! The hash is H_k(x) = E_k(s(x)) xor s(x), with the linear orthomorphism s(hi || lo) = (hi xor lo) || hi
 //! (Guo, Katz, Wang, Yu: "Efficient and secure multiparty computation from fixed-key block ciphers", 2020).
@@ -18,12 +18,16 @@ mod ni;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod vaes;
+#[cfg(target_arch = "x86_64")]
+mod vaes256;
 
 /// A code path; all give the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
     /// VAES on AVX-512 registers.
     Vaes,
+    /// VAES on AVX2 registers.
+    Vaes256,
     /// AES-NI on 128-bit registers.
     AesNi,
     /// The `aes` crate.
@@ -33,7 +37,7 @@ pub enum Body {
 impl Body {
     /// Every body that this processor runs, the fastest first.
     pub fn available() -> Vec<Self> {
-        [Self::Vaes, Self::AesNi, Self::Portable].into_iter().filter(|b| b.runs_here()).collect()
+        [Self::Vaes, Self::Vaes256, Self::AesNi, Self::Portable].into_iter().filter(|b| b.runs_here()).collect()
     }
 
     /// The fastest body that this processor runs.
@@ -51,6 +55,9 @@ impl Body {
                     && is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512dq")
+            }
+            Self::Vaes256 => {
+                is_x86_feature_detected!("vaes") && is_x86_feature_detected!("avx2") && Self::AesNi.runs_here()
             }
             Self::AesNi => is_x86_feature_detected!("aes") && is_x86_feature_detected!("ssse3"),
             Self::Portable => true,
@@ -106,8 +113,8 @@ impl Aes128 {
             // SAFETY: the body is only chosen on a processor that has its features.
             Body::Vaes => unsafe { vaes::expand(keys, out) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the body is only chosen on a processor that has its features.
-            Body::AesNi => unsafe { ni::expand(keys, out) },
+            // SAFETY: the bodies are only chosen on a processor that has their features.
+            Body::Vaes256 | Body::AesNi => unsafe { ni::expand(keys, out) },
             _ => out.iter_mut().zip(keys).for_each(|(o, k)| o.round_keys[0] = *k),
         }
     }
@@ -122,6 +129,9 @@ impl Aes128 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the body is only chosen on a processor that has its features.
             Body::Vaes => unsafe { vaes::encrypt(self, blocks) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the body is only chosen on a processor that has its features.
+            Body::Vaes256 => unsafe { vaes256::encrypt(self, blocks) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the body is only chosen on a processor that has its features.
             Body::AesNi => unsafe { ni::encrypt(self, blocks) },
@@ -139,6 +149,9 @@ impl Aes128 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the body is only chosen on a processor that has its features.
             Body::Vaes => unsafe { vaes::counter(self, nonce, start, out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the body is only chosen on a processor that has its features.
+            Body::Vaes256 => unsafe { vaes256::counter(self, nonce, start, out) },
             _ => {
                 for (i, block) in out.iter_mut().enumerate() {
                     *block = (u128::from(nonce) << 64) | u128::from(start.wrapping_add(i as u64));
@@ -162,6 +175,9 @@ impl Aes128 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the body is only chosen on a processor that has its features.
             Body::Vaes => unsafe { vaes::hash(self, x, offset, out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the body is only chosen on a processor that has its features.
+            Body::Vaes256 => unsafe { vaes256::hash(self, x, offset, out) },
             _ => {
                 for (o, x) in out.iter_mut().zip(x) {
                     *o = orthomorphism(x ^ offset);

@@ -124,6 +124,15 @@ impl<T: Words> Words for Vec<T> {
     }
 }
 
+/// What a kernel leaves, and what it read: freed after the time is taken.
+struct Beside<T, K>(T, K);
+
+impl<T: Words, K: Send> Words for Beside<T, K> {
+    fn words(self) -> Result<Vec<u64>> {
+        self.0.words()
+    }
+}
+
 fn call<T: Words + 'static>(kernel: impl FnOnce() -> Result<T> + Send + 'static) -> Result<Call> {
     Ok(Box::new(move || {
         let left = kernel()?;
@@ -293,20 +302,20 @@ pub const KERNELS: &[Kernel] = &[
         let GemmShape { rows, inner, cols } = c.size;
         let (size, w) = (c.size, c.left_factor(0..rows * inner)?);
         let (x, y) = (c.right_factor(0..inner * cols)?, c.some(35, inner * cols)?);
-        call(move || w.gemm([&x, &y], size))
+        call(move || Ok(Beside(w.gemm([&x, &y], size)?, (w, x, y))))
     }),
     Kernel::new("gemm of a view", |c| {
         let (GemmShape { rows, inner, cols }, size, ends) = (c.size, c.size, c.ends()?);
         let x = c.some(37, inner * cols)?.limbs(&ends)?.to_batch()?;
         let w = c.some(36, rows * inner)?;
-        call(move || w.limbs(&ends)?.gemm([&x], size))
+        call(move || Ok(Beside(w.limbs(&ends)?.gemm([&x], size)?, (w, x))))
     }),
     Kernel::new("gemm_constants", |c| {
         let (GemmShape { rows, inner, cols }, size) = (c.size, c.size);
         let mut w = c.values(38, (rows * inner).div_ceil(c.basis.n()));
         w.truncate(rows * inner);
         let x = c.some(39, inner * cols)?;
-        call(move || PolyBatch::gemm_constants(&w, [&x], size))
+        call(move || Ok(Beside(PolyBatch::gemm_constants(&w, [&x], size)?, x)))
     }),
     Kernel::new("mod_up", |c| {
         let (x, others) = (c.coefficients(40)?, c.others()?);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::data::nifti::{Header, Volume};
 use crate::format::bundle::{MODEL_FILE, WEIGHTS_FILE};
 use crate::integers::quantize::quantize_input;
-use crate::{Bundle, Program, calibrate};
+use crate::{Bundle, Program, Result, calibrate};
 use half::f16;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -194,21 +194,31 @@ pub struct Written {
 impl Written {
     /// Calibrates the bundle on all volumes but the last, and saves its scales.
     pub fn calibrate(&self) -> Bundle {
+        self.try_calibrate().expect("a calibration")
+    }
+
+    /// As [`Self::calibrate`]; [`Error::Model`] for weights that have no scales.
+    pub fn try_calibrate(&self) -> Result<Bundle> {
         let mut bundle = Bundle::load(self.directory.path()).expect("a well-formed bundle");
         let known = self.volumes.len().max(2) - 1;
-        calibrate(&mut bundle, &self.volumes[..known.min(self.volumes.len())]).expect("a calibration");
+        calibrate(&mut bundle, &self.volumes[..known.min(self.volumes.len())])?;
         bundle.save_model().expect("a write");
-        Bundle::load(self.directory.path()).expect("what was saved")
+        Ok(Bundle::load(self.directory.path()).expect("what was saved"))
     }
 
     /// The calibrated program and the last volume, or the first row of the last table, as its input.
     pub fn program(&self) -> (Program, Vec<i32>) {
-        let bundle = self.calibrate();
+        self.try_program().expect("a calibration")
+    }
+
+    /// As [`Self::program`]; [`Error::Model`] for weights that have no scales.
+    pub fn try_program(&self) -> Result<(Program, Vec<i32>)> {
+        let bundle = self.try_calibrate()?;
         let program = bundle.program().expect("a calibrated bundle");
         let path = self.volumes.last().expect("a volume");
         let inputs = bundle.inputs(path).expect("its own file");
         let integers = quantize_input(&inputs[0], &program.tensors[program.input]);
-        (program, integers)
+        Ok((program, integers))
     }
 }
 

@@ -121,7 +121,11 @@ proptest! {
     fn every_step_keeps_its_bound(shape in shape()) {
         let (net, scores) = shape.build();
         // Calibrated on the volume that is run, so that nothing overflows.
-        let (program, input) = net.write(&scores, shape.classes, 1).program();
+        let (program, input) = match net.write(&scores, shape.classes, 1).try_program() {
+            // Squares of squares of small values: such a network is refused when it is calibrated.
+            Err(e) if e.to_string().contains("its values vanish") => return Err(TestCaseError::reject("vanishes")),
+            made => made.expect("a calibration"),
+        };
         let program = Arc::new(program);
         let mut options = Options::new(Device::cpu());
         options.trace = true;

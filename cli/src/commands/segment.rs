@@ -36,6 +36,8 @@ struct Report {
     total: Total,
     preprocessing: Total,
     online: Total,
+    /// Receives of the client that found nothing there: each costs a link's latency.
+    waits: u64,
     layers: Vec<LayerReport>,
     compare: Option<Comparison>,
     dice: Option<Vec<f64>>,
@@ -215,6 +217,7 @@ pub fn run(args: &SegmentArgs) -> Result<Done> {
         },
         preprocessing,
         online,
+        waits: outcome.client.waits,
         layers,
         compare,
         dice,

@@ -50,7 +50,7 @@ pub fn calibrate(bundle: &mut Bundle, volumes: &[PathBuf]) -> Result<Vec<Agreeme
     }
     let clamped = bundle.preparation.bounds().is_some();
     let equalised = equalise::equalised(&lowered, &bits)?;
-    bundle.quantization = choose(&equalised, &maxima, &bundle.quantization, clamped);
+    bundle.quantization = choose(&equalised, &maxima, &bundle.quantization, clamped)?;
     for (stream, bits) in lowered.streams.iter().zip(equalise::own(&lowered, bits)) {
         if let Some(scale) = bundle.quantization.tensors.get_mut(&stream.name) {
             scale.channel_bits = bits;
@@ -160,8 +160,9 @@ fn largest(maxima: &[f64], bits: &[i32]) -> f64 {
     each.fold(0.0, f64::max)
 }
 
-/// Chooses every scale, in the order of the steps.
-fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: bool) -> Quantization {
+/// Chooses every scale, in the order of the steps; [`Error::Model`] for a step whose scale would have to be larger than
+/// any: its values are so small, mostly after squares of squares, that the integers could not hold them.
+fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: bool) -> Result<Quantization> {
     let spare = wanted.spare_bits as i32;
     let required = required_bits(lowered, wanted);
     let readers = readers(lowered);
@@ -180,11 +181,19 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
     scales[0] = shared(0, input_spare);
     for step in &lowered.steps {
         let t = step.output;
+        let within = |least: i32, scale: i32, most: i32| match least {
+            ..=MAX_SCALE => Ok(scale.clamp(least, most)),
+            _ => Err(Error::Model(format!(
+                "layer {:?}: its values vanish: at most {:.1e}, which would need a scale of {least} bits or more, \
+                 expected at most {MAX_SCALE}",
+                step.name, maxima[t]
+            ))),
+        };
         scales[t] = match &step.op {
             RealOp::Linear(linear) => {
                 let accumulator = accumulator_scale(linear, lowered, wanted, maxima[t], |i| scales[i]);
                 let scale = required[t].map_or_else(|| shared(t, spare), |bits| fit(t, bits, spare));
-                let scale = scale.clamp(accumulator - MAX_LINEAR_SHIFT as i32, accumulator);
+                let scale = within(accumulator - MAX_LINEAR_SHIFT as i32, scale, accumulator)?;
                 let read = lowered.steps.iter().filter_map(|s| match &s.op {
                     RealOp::Pieces(input, real) if *input == t => Some(real),
                     _ => None,
@@ -196,7 +205,7 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
             RealOp::Square(input) => {
                 let widest = (2 * SQUARE_INPUT_BITS).min(STREAM_BITS + 2 * wanted.spare_bits);
                 let exact = 2 * scales[*input];
-                shared(t, spare).min(fit(t, widest, spare)).clamp(exact - MAX_SQUARE_SHIFT as i32, exact)
+                within(exact - MAX_SQUARE_SHIFT as i32, shared(t, spare).min(fit(t, widest, spare)), exact)?
             }
             RealOp::Relu(input)
             | RealOp::Pieces(input, _)
@@ -211,7 +220,7 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
     }
     let entry = |t: TensorId| Scale { max_abs: maxima[t], scale_bits: scales[t], channel_bits: Vec::new() };
     let tensors = lowered.streams.iter().enumerate().map(|(t, s)| (s.name.clone(), entry(t))).collect();
-    Quantization { tensors, ..wanted.clone() }
+    Ok(Quantization { tensors, ..wanted.clone() })
 }
 
 /// A linear step that reads a tensor, perhaps through average poolings or flattened.

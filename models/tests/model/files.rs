@@ -6,6 +6,7 @@ use blindvox_models::Error;
 use blindvox_models::data::nifti::Volume;
 use blindvox_models::format::bundle::{MODEL_FILE, Model, WEIGHTS_FILE};
 use blindvox_models::format::weights::Weights;
+use blindvox_models::testing::Net;
 use blindvox_models::{Bundle, calibrate};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -123,6 +124,23 @@ fn copy_of(name: &str, edit: impl FnOnce(&mut Value)) -> tempfile::TempDir {
     std::fs::write(to.path().join(MODEL_FILE), serde_json::to_vec(&model).expect("JSON")).expect("a write");
     std::fs::copy(from.join(WEIGHTS_FILE), to.path().join(WEIGHTS_FILE)).expect("a copy");
     to
+}
+
+#[test]
+fn values_that_vanish_are_refused_by_layer() {
+    // A z-score of 8x8 pixels is at most 8; a thirtieth of it, squared again and again, soon is below 2^-40.
+    let mut net = Net::new(&[8, 8], false, 1);
+    let mut at = "in".to_owned();
+    for i in 0..6 {
+        net.conv(&format!("conv.{i}"), &at, 1, 1, &[1, 1], false);
+        net.scale(&format!("conv.{i}.w"), 0, 1, 1, 0.02);
+        net.scale(&format!("conv.{i}.b"), 0, 1, 1, 0.0);
+        net.op(&format!("square.{i}"), json!("square"), &[&format!("conv.{i}")]);
+        at = format!("square.{i}");
+    }
+    net.conv("head", &at, 1, 2, &[1, 1], false);
+    let message = net.write("head", 2, 2).try_calibrate().err().expect("a refusal").to_string();
+    mentions(&message, &["square.", "its values vanish", "expected at most 40"]);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::gc::arithmetic;
 use crate::linear::Plan;
 use crate::ot::LINK_WIDTH;
 use crate::rates::{AND, COT, LABEL, SILENT, WORD};
+use crate::traffic::Bytes;
 
 /// What a link carries.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,8 +70,13 @@ pub fn comparison(program: &Program, plans: &[Plan], ways: &Ways, link: Option<L
 /// For a program that can't be encoded.
 pub fn seconds(program: &Program, plans: &[Plan], ways: &Ways, link: LinkSpeed) -> Result<f64> {
     let bytes = estimate(program, plans, ways, LINK_WIDTH)?.total();
+    Ok(over(link, cpu(program, ways), bytes, flights(program, ways.compare)))
+}
+
+/// Seconds over this link of what takes `cpu` seconds, sends so many bytes and so many flights.
+pub fn over(link: LinkSpeed, cpu: f64, bytes: Bytes, flights: usize) -> f64 {
     let carried = bytes.up.max(bytes.down) as f64 * 8.0 / link.bits_per_second;
-    Ok(cpu(program, ways).max(carried) + flights(program, ways.compare) as f64 * link.round_trip.as_secs_f64() / 2.0)
+    cpu.max(carried) + flights as f64 * link.round_trip.as_secs_f64() / 2.0
 }
 
 /// Comparisons of a step, and their bits.
@@ -105,8 +111,8 @@ fn cpu(program: &Program, ways: &Ways) -> f64 {
     (compared.sum::<f64>() + each * transfers as f64) * 1e-9
 }
 
-/// One-way latencies: of a layer, where messages are sent a level at a time.
-fn flights(program: &Program, compare: Comparison) -> usize {
+/// One-way latencies of a run: of every layer those of its levels, each sent as a whole.
+pub fn flights(program: &Program, compare: Comparison) -> usize {
     // Comparison and selection of a level.
     let level = match compare {
         Comparison::Transfers => 8,

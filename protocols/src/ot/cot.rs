@@ -84,7 +84,7 @@ fn to_ring(hashes: &[u128], ring: Ring, out: &mut [u32]) {
 }
 
 /// Calls `each(range, key)` for the pieces of 0..n that share a hash key.
-pub(super) fn keyed(keys: &mut KeySequence, n: usize, mut each: impl FnMut(std::ops::Range<usize>, &Aes128)) {
+fn keyed(keys: &mut KeySequence, n: usize, mut each: impl FnMut(std::ops::Range<usize>, &Aes128)) {
     let mut ciphers = vec![Aes128::default(); n.div_ceil(INSTANCES_PER_KEY)];
     keys.next_keys(&mut ciphers);
     for (i, key) in ciphers.iter().enumerate() {

@@ -23,6 +23,7 @@
 mod base;
 mod columns;
 mod cot;
+mod lots;
 pub(crate) mod pack;
 mod random;
 mod setup;

@@ -11,14 +11,13 @@
 //! each.
 
 use blindvox_engine::Prng;
-use blindvox_engine::aes::INSTANCES_PER_KEY;
 use blindvox_net::channel::{Channel, Party};
+use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use super::cot::keyed;
+use super::columns::TILE;
 use super::silent::{Receiver, Sender, Set};
 use super::softspoken::{CHUNK_WORDS, chunks};
-use super::stock::Stock;
 use super::{OtPair, OtReceiver, OtSender};
 use crate::error::Result;
 
@@ -49,10 +48,10 @@ impl OtPair {
     /// flight. What is left of SoftSpoken's last words is thrown away, so that every call takes what it says.
     pub(crate) fn reserve(&mut self, channel: &mut Channel, prng: &mut Prng, send: usize, recv: usize) -> Result<()> {
         if self.send.silent.is_none() {
-            self.send.stock = Stock::default();
+            self.send.stock.pass_all();
         }
         if self.recv.silent.is_none() {
-            self.recv.stock = Stock::default();
+            self.recv.stock.pass_all();
         }
         self.recv.offer(channel, prng, recv)?;
         self.send.fill(channel, send)?;
@@ -70,9 +69,9 @@ impl OtSender {
 
     /// So many words of random transfers by SoftSpoken.
     fn fresh(&mut self, channel: &mut Channel, words: usize) -> Result<Zeroizing<Vec<u128>>> {
-        let mut labels = Zeroizing::new(vec![0; 128 * words]);
+        let mut labels = self.stock.buffer(128 * words);
         labels.chunks_mut(128 * CHUNK_WORDS).try_for_each(|labels| self.extend_softspoken(channel, labels))?;
-        labels.iter_mut().for_each(|v| *v &= !1);
+        labels.par_iter_mut().with_min_len(TILE).for_each(|v| *v &= !1);
         Ok(labels)
     }
 
@@ -114,22 +113,6 @@ impl OtSender {
         }
         Ok(())
     }
-
-    /// The low 32 bits of the hashes of the next random transfers: of v, and of v xor Delta. There must be as many in
-    /// stock.
-    pub(crate) fn draw_pads(&mut self, zero: &mut [u32], one: &mut [u32]) {
-        let mut labels = Zeroizing::new([0; INSTANCES_PER_KEY]);
-        let mut hashes = Zeroizing::new([0; INSTANCES_PER_KEY]);
-        let (delta, stock) = (self.delta(), &mut self.stock);
-        keyed(&mut self.hash_keys, zero.len(), |range, key| {
-            let (labels, hashes) = (&mut labels[..range.len()], &mut hashes[..range.len()]);
-            stock.draw(labels);
-            for (pads, offset) in [(&mut *zero, 0), (&mut *one, delta)] {
-                key.hash(labels, offset, hashes);
-                pads[range.clone()].iter_mut().zip(&*hashes).for_each(|(p, h)| *p = *h as u32);
-            }
-        });
-    }
 }
 
 impl OtReceiver {
@@ -143,13 +126,14 @@ impl OtReceiver {
     /// So many words of random transfers by SoftSpoken.
     fn fresh(&mut self, channel: &mut Channel, prng: &mut Prng, words: usize) -> Result<Zeroizing<Vec<u128>>> {
         let choices = Zeroizing::new(prng.fill::<u128>(words));
-        let mut labels = Zeroizing::new(vec![0; 128 * words]);
+        let mut labels = self.stock.buffer(128 * words);
         for (choices, labels) in choices.chunks(CHUNK_WORDS).zip(labels.chunks_mut(128 * CHUNK_WORDS)) {
             self.extend_softspoken(channel, choices, labels)?;
         }
-        for (labels, word) in labels.chunks_exact_mut(128).zip(choices.iter()) {
+        let words = labels.par_chunks_exact_mut(128).zip(&choices[..]).with_min_len(TILE / 128);
+        words.for_each(|(labels, word)| {
             labels.iter_mut().enumerate().for_each(|(i, w)| *w = (*w & !1) | (word >> i & 1));
-        }
+        });
         Ok(labels)
     }
 
@@ -189,19 +173,5 @@ impl OtReceiver {
             message.extend_from_slice(&(random ^ chosen).to_le_bytes());
         }
         Ok(channel.send(message)?)
-    }
-
-    /// The low 32 bits of the hashes of the next random transfers, and their choices. There must be as many in stock.
-    pub(crate) fn draw_pads(&mut self, pads: &mut [u32], choices: &mut [u8]) {
-        let mut labels = Zeroizing::new([0; INSTANCES_PER_KEY]);
-        let mut hashes = Zeroizing::new([0; INSTANCES_PER_KEY]);
-        let stock = &mut self.stock;
-        keyed(&mut self.hash_keys, pads.len(), |range, key| {
-            let (labels, hashes) = (&mut labels[..range.len()], &mut hashes[..range.len()]);
-            stock.draw(labels);
-            key.hash(labels, 0, hashes);
-            pads[range.clone()].iter_mut().zip(&*hashes).for_each(|(p, h)| *p = *h as u32);
-            choices[range].iter_mut().zip(&*labels).for_each(|(c, w)| *c = *w as u8 & 1);
-        });
     }
 }

@@ -22,6 +22,7 @@
 use blindvox_engine::aes::{Aes128, KeySequence};
 use blindvox_net::channel::Channel;
 use blindvox_net::transport::recycle;
+use rayon::prelude::*;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::columns::{self, Column, TILE, WORDS};
@@ -41,44 +42,81 @@ pub(super) fn widths(k: usize) -> impl Iterator<Item = usize> + Clone {
     (0..128).step_by(k).map(move |at| k.min(128 - at))
 }
 
-/// The streams of all leaves and the room to work on a tile of them.
+/// The streams of all leaves, and room for as many threads as there are.
 pub(super) struct Streams {
     pub(super) k: usize,
     leaves: Vec<Aes128>,
     /// Words of 128 transfers used so far.
     pub(super) used: u64,
+    rooms: Vec<Room>,
+}
+
+/// What a thread works on a tile in.
+struct Room {
     work: Vec<Column>,
     columns: Box<[Column; 128]>,
     rows: Box<[u128; TILE]>,
+}
+
+/// The leaves' streams from some word on.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    leaves: &'a [Aes128],
+    at: u64,
+    /// Leaf 0 is not known and counts as zero.
+    sender: bool,
 }
 
 impl Streams {
     pub(super) fn new(k: usize, seeds: &[u128]) -> Self {
         let mut leaves = vec![Aes128::default(); seeds.len()];
         Aes128::expand(seeds, &mut leaves);
-        let columns = vec![[0; WORDS]; 128].try_into().expect("128 columns");
-        let rows = vec![0; TILE].try_into().expect("a tile of rows");
-        Self { k, leaves, used: 0, work: vec![[0; WORDS]; 1 << k], columns, rows }
+        // No message has more tiles.
+        let threads = rayon::current_num_threads().clamp(1, CHUNK_WORDS / WORDS);
+        Self { k, leaves, used: 0, rooms: (0..threads).map(|_| Room::new(k)).collect() }
     }
 
-    /// The next `words` (at most a tile) of every block: `each` gets the block's columns and the xor of its leaves.
-    /// A sender's leaf 0 is not known and counts as zero. `rows` are 128 a word.
-    fn tile(
-        &mut self,
-        words: usize,
-        sender: bool,
-        rows: &mut [u128],
-        mut each: impl FnMut(usize, &mut [Column], &Column),
-    ) {
-        let (mut leaves, mut columns) = (&self.leaves[..], &mut self.columns[..]);
-        for (block, width) in widths(self.k).enumerate() {
+    /// Takes the next `words` words: where they begin, and the threads' rooms with the tiles that each of them does.
+    fn take(&mut self, words: usize, sender: bool) -> (Place<'_>, &mut [Room], usize) {
+        let from = Place { leaves: &self.leaves, at: self.used, sender };
+        self.used += words as u64;
+        let tiles = words.div_ceil(WORDS).div_ceil(self.rooms.len()).max(1);
+        (from, &mut self.rooms, tiles)
+    }
+
+    fn message_len(&self, words: usize) -> usize {
+        extension_bytes(words, self.k)
+    }
+}
+
+impl Place<'_> {
+    /// Tile number `tile` of those that begin here.
+    fn tile(self, tile: usize) -> Self {
+        Self { at: self.at + (tile * WORDS) as u64, ..self }
+    }
+}
+
+impl Room {
+    fn new(k: usize) -> Self {
+        let columns = vec![[0; WORDS]; 128].try_into().expect("128 columns");
+        let rows = vec![0; TILE].try_into().expect("a tile of rows");
+        Self { work: vec![[0; WORDS]; 1 << k], columns, rows }
+    }
+
+    /// A tile or the beginning of one: `each` gets a block's number, its columns and the xor of its leaves. `rows` are
+    /// 128 a word.
+    fn tile(&mut self, from: Place<'_>, rows: &mut [u128], mut each: impl FnMut(usize, &mut [Column], &Column)) {
+        let words = rows.len() / 128;
+        let k = self.work.len().ilog2() as usize;
+        let (mut leaves, mut columns) = (from.leaves, &mut self.columns[..]);
+        for (block, width) in widths(k).enumerate() {
             let (own, rest) = leaves.split_at(1 << width);
             let (block_columns, other) = std::mem::take(&mut columns).split_at_mut(width);
             (leaves, columns) = (rest, other);
             let work = &mut self.work[..1 << width];
             work[0] = [0; WORDS];
-            for (stream, leaf) in work.iter_mut().zip(own).skip(usize::from(sender)) {
-                leaf.counter(0, self.used, &mut stream[..words]);
+            for (stream, leaf) in work.iter_mut().zip(own).skip(usize::from(from.sender)) {
+                leaf.counter(0, from.at, &mut stream[..words]);
             }
             columns::fold(work, block_columns);
             each(block, block_columns, &work[0]);
@@ -90,15 +128,10 @@ impl Streams {
                 rows.copy_from_slice(&self.rows[..128 * words]);
             }
         }
-        self.used += words as u64;
-    }
-
-    fn message_len(&self, words: usize) -> usize {
-        extension_bytes(words, self.k)
     }
 }
 
-impl Drop for Streams {
+impl Drop for Room {
     fn drop(&mut self) {
         self.work.zeroize();
         self.columns.iter_mut().for_each(Zeroize::zeroize);
@@ -159,20 +192,24 @@ impl OtSender {
     pub(super) fn extend_softspoken(&mut self, channel: &mut Channel, labels: &mut [u128]) -> Result<()> {
         let words = labels.len() / 128;
         assert!(labels.len().is_multiple_of(128) && words <= CHUNK_WORDS, "{} labels in one message", labels.len());
+        let (k, delta, size) = (self.streams.k, self.delta(), self.streams.message_len(WORDS));
         let message = channel.recv_exact(self.streams.message_len(words))?;
-        let mut corrections = message.chunks_exact(16).map(bytemuck::pod_read_unaligned::<u128>);
-        let (k, delta) = (self.streams.k, self.delta());
-        for rows in labels.chunks_mut(TILE) {
-            let words = rows.len() / 128;
-            self.streams.tile(words, true, rows, |block, columns, _| {
-                let mut c = [0; WORDS];
-                c.iter_mut().zip(corrections.by_ref().take(words)).for_each(|(c, w)| *c = w);
-                for (bit, column) in columns.iter_mut().enumerate() {
-                    let keep = (delta >> (block * k + bit) & 1).wrapping_neg();
-                    column.iter_mut().zip(&c).for_each(|(q, c)| *q ^= c & keep);
-                }
-            });
-        }
+        let (from, rooms, tiles) = self.streams.take(words, true);
+        let parts = labels.par_chunks_mut(tiles * TILE).zip(message.par_chunks(tiles * size)).zip(rooms);
+        parts.enumerate().for_each(|(part, ((labels, message), room))| {
+            let mut corrections = message.chunks_exact(16).map(bytemuck::pod_read_unaligned::<u128>);
+            for (tile, rows) in labels.chunks_mut(TILE).enumerate() {
+                let words = rows.len() / 128;
+                room.tile(from.tile(part * tiles + tile), rows, |block, columns, _| {
+                    let mut c = [0; WORDS];
+                    c.iter_mut().zip(corrections.by_ref().take(words)).for_each(|(c, w)| *c = w);
+                    for (bit, column) in columns.iter_mut().enumerate() {
+                        let keep = (delta >> (block * k + bit) & 1).wrapping_neg();
+                        column.iter_mut().zip(&c).for_each(|(q, c)| *q ^= c & keep);
+                    }
+                });
+            }
+        });
         recycle::give(message);
         Ok(())
     }
@@ -211,14 +248,23 @@ impl OtReceiver {
     ) -> Result<()> {
         assert!(choices.len() <= CHUNK_WORDS, "{} words in one message", choices.len());
         assert_eq!(labels.len(), 128 * choices.len(), "128 labels a word");
-        let mut message = recycle::with_capacity(self.streams.message_len(choices.len()));
-        for (chosen, rows) in choices.chunks(WORDS).zip(labels.chunks_mut(TILE)) {
-            self.streams.tile(chosen.len(), false, rows, |_, _, sum| {
-                let mut c = *sum;
-                c.iter_mut().zip(chosen).for_each(|(c, b)| *c ^= b);
-                message.extend_from_slice(bytemuck::cast_slice(&c[..chosen.len()]));
-            });
-        }
+        let (size, len) = (self.streams.message_len(WORDS), self.streams.message_len(choices.len()));
+        let mut message = recycle::with_capacity(len);
+        message.resize(len, 0);
+        let (from, rooms, tiles) = self.streams.take(choices.len(), false);
+        let parts = labels.par_chunks_mut(tiles * TILE).zip(choices.par_chunks(tiles * WORDS));
+        let parts = parts.zip(message.par_chunks_mut(tiles * size)).zip(rooms);
+        parts.enumerate().for_each(|(part, (((labels, choices), mut message), room))| {
+            for (tile, (chosen, rows)) in choices.chunks(WORDS).zip(labels.chunks_mut(TILE)).enumerate() {
+                room.tile(from.tile(part * tiles + tile), rows, |_, _, sum| {
+                    let mut c = *sum;
+                    c.iter_mut().zip(chosen).for_each(|(c, b)| *c ^= b);
+                    let (section, rest) = std::mem::take(&mut message).split_at_mut(16 * chosen.len());
+                    section.copy_from_slice(bytemuck::cast_slice(&c[..chosen.len()]));
+                    message = rest;
+                });
+            }
+        });
         Ok(channel.send(message)?)
     }
 

@@ -8,6 +8,7 @@
 //! A table is a word of 2^m slices, (gt, eq) from the lowest bit, in the lowest digit gt alone.
 
 use blindvox_net::channel::{Channel, Party};
+use rayon::prelude::*;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::wire::{Message, Received};
@@ -20,6 +21,8 @@ pub(super) type Plane = Zeroizing<Vec<u8>>;
 
 /// Elements whose pads are in cache at a time.
 pub(super) const BLOCK: usize = 4096;
+/// The fewest blocks that a thread is given: it clears its room once for all.
+pub(super) const BLOCKS: usize = 4;
 /// The widest digit.
 const MAX_DIGIT: usize = 4;
 
@@ -91,36 +94,46 @@ fn offer(
 ) -> Result<Vec<Plane>> {
     let mut corrections = Received::new(channel, digits.clone().map(|d| (a.len(), d.width)))?;
     let mut message = Message::default();
-    let room = || Zeroizing::new(vec![0u32; MAX_DIGIT * BLOCK]);
-    let (mut zero, mut one, mut pads) = (room(), room(), Zeroizing::new(vec![0u32; BLOCK]));
+    let room = || [MAX_DIGIT, MAX_DIGIT, 1].map(|parts| Zeroizing::new(vec![0u32; parts * BLOCK.min(a.len())]));
     let mut planes = Vec::new();
     for digit in digits {
         let mut moved = corrections.next(a.len(), digit.width);
         let mut plane = Zeroizing::new(vec![0; a.len()]);
         let masks: Vec<u32> = (0..digit.width).map(|bit| digit.places(bit)).collect();
-        for ((a, moved), plane) in a.chunks(BLOCK).zip(moved.chunks_mut(BLOCK)).zip(plane.chunks_mut(BLOCK)) {
-            let count = digit.width as usize * a.len();
-            ot.draw_pads(&mut zero[..count], &mut one[..count]);
-            pads.fill(0);
-            for (j, &mask) in masks.iter().enumerate() {
-                let both = zero[j * a.len()..].iter().zip(&one[j * a.len()..]);
-                pads.iter_mut().zip(both).take(a.len()).for_each(|(p, (z, o))| *p ^= (z & !mask) | (o & mask));
-            }
-            for (((&a, e), plane), pad) in a.iter().zip(moved).zip(plane).zip(pads.iter()) {
-                let table = moved_by(digit, digit.entries(digit.of(a)), *e, &masks) ^ pad;
-                let entry = (1 << digit.entry()) - 1;
-                let own = table & entry;
-                *plane = own as u8;
-                // The same in every slice.
-                let everywhere = own.wrapping_mul(if entry == 1 { u32::MAX } else { 0x5555_5555 });
-                *e = ((table ^ everywhere) & digit.all()) >> digit.entry();
-            }
-        }
+        ot.with_lots(lots(a, digit), |lots| {
+            let blocks = a.par_chunks(BLOCK).zip(moved.par_chunks_mut(BLOCK)).zip(plane.par_chunks_mut(BLOCK));
+            blocks.zip(lots).with_min_len(BLOCKS).for_each_init(
+                room,
+                |[zero, one, pads], (((a, moved), plane), lot)| {
+                    let count = digit.width as usize * a.len();
+                    lot.both(&mut zero[..count], &mut one[..count]);
+                    pads.fill(0);
+                    for (j, &mask) in masks.iter().enumerate() {
+                        let both = zero[j * a.len()..].iter().zip(&one[j * a.len()..]);
+                        pads.iter_mut().zip(both).take(a.len()).for_each(|(p, (z, o))| *p ^= (z & !mask) | (o & mask));
+                    }
+                    for (((&a, e), plane), pad) in a.iter().zip(moved).zip(plane).zip(pads.iter()) {
+                        let table = moved_by(digit, digit.entries(digit.of(a)), *e, &masks) ^ pad;
+                        let entry = (1 << digit.entry()) - 1;
+                        let own = table & entry;
+                        *plane = own as u8;
+                        // The same in every slice.
+                        let everywhere = own.wrapping_mul(if entry == 1 { u32::MAX } else { 0x5555_5555 });
+                        *e = ((table ^ everywhere) & digit.all()) >> digit.entry();
+                    }
+                },
+            );
+        });
         message.add(&moved, digit.table());
         planes.push(plane);
     }
     message.send(channel)?;
     Ok(planes)
+}
+
+/// The sizes of the lots of transfers for a digit: a block of elements each.
+fn lots(words: &[u32], digit: Digit) -> impl Iterator<Item = usize> + Clone {
+    words.chunks(BLOCK).map(move |words| digit.width as usize * words.len())
 }
 
 /// The table whose place v has what was at v xor e.
@@ -141,31 +154,35 @@ fn choose(
     digits: impl Iterator<Item = Digit> + Clone,
 ) -> Result<Vec<Plane>> {
     let mut message = Message::default();
-    let mut pads = Zeroizing::new(vec![0u32; MAX_DIGIT * BLOCK]);
-    let mut bits = Zeroizing::new(vec![0u8; MAX_DIGIT * BLOCK]);
+    let count = MAX_DIGIT * BLOCK.min(b.len());
+    let room = || (Zeroizing::new(vec![0u32; count]), Zeroizing::new(vec![0u8; count]));
     let mut chosen = Vec::new();
     for digit in digits.clone() {
         // The place that is chosen, and the mask of its entry.
         let mut places = Zeroizing::new(vec![0u8; b.len()]);
         let mut plane = Zeroizing::new(vec![0u8; b.len()]);
         let mut corrections = vec![0; b.len()];
-        let blocks = b.chunks(BLOCK).zip(corrections.chunks_mut(BLOCK));
-        for ((b, corrections), (places, plane)) in blocks.zip(places.chunks_mut(BLOCK).zip(plane.chunks_mut(BLOCK))) {
-            let (n, count) = (b.len(), digit.width as usize * b.len());
-            ot.draw_pads(&mut pads[..count], &mut bits[..count]);
-            let (sums, more) = pads.split_at_mut(n);
-            for j in 1..digit.width as usize {
-                sums.iter_mut().zip(&more[(j - 1) * n..]).for_each(|(s, p)| *s ^= p);
-            }
-            for (j, bits) in bits[..count].chunks_exact(n).enumerate() {
-                places.iter_mut().zip(bits).for_each(|(c, bit)| *c |= bit << j);
-            }
-            let all = b.iter().zip(corrections).zip(places.iter().zip(plane)).zip(sums.iter());
-            for (((&b, e), (&c, plane)), sum) in all {
-                *e = digit.of(b) ^ u32::from(c);
-                *plane = (sum >> (u32::from(c) * digit.entry())) as u8 & ((1 << digit.entry()) - 1);
-            }
-        }
+        ot.with_lots(lots(b, digit), |lots| {
+            let blocks = b.par_chunks(BLOCK).zip(corrections.par_chunks_mut(BLOCK));
+            let kept = places.par_chunks_mut(BLOCK).zip(plane.par_chunks_mut(BLOCK));
+            let all = blocks.zip(kept).zip(lots).with_min_len(BLOCKS);
+            all.for_each_init(room, |(pads, bits), (((b, corrections), (places, plane)), lot)| {
+                let (n, count) = (b.len(), digit.width as usize * b.len());
+                lot.chosen(&mut pads[..count], &mut bits[..count]);
+                let (sums, more) = pads.split_at_mut(n);
+                for j in 1..digit.width as usize {
+                    sums.iter_mut().zip(&more[(j - 1) * n..]).for_each(|(s, p)| *s ^= p);
+                }
+                for (j, bits) in bits[..count].chunks_exact(n).enumerate() {
+                    places.iter_mut().zip(bits).for_each(|(c, bit)| *c |= bit << j);
+                }
+                let all = b.iter().zip(corrections).zip(places.iter().zip(plane)).zip(sums.iter());
+                for (((&b, e), (&c, plane)), sum) in all {
+                    *e = digit.of(b) ^ u32::from(c);
+                    *plane = (sum >> (u32::from(c) * digit.entry())) as u8 & ((1 << digit.entry()) - 1);
+                }
+            });
+        });
         message.add(&corrections, digit.width);
         chosen.push((places, plane));
     }

@@ -8,9 +8,10 @@
 //! e_high·g_low, e = e_high·e_low, of which the lowest digit's ancestors need no e.
 
 use blindvox_net::channel::Channel;
+use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use super::leaves::{BLOCK, Plane};
+use super::leaves::{BLOCK, BLOCKS, Plane};
 use super::wire::{Message, Received};
 use crate::error::Result;
 use crate::ot::OtPair;
@@ -49,27 +50,38 @@ fn begin(ot: &mut OtPair, node: &And, message: &mut Message) -> Begun {
     let mut begun = Begun { zero: plane(), one: plane(), share: plane() };
     let (mut chosen, mut words) = (vec![0; n], vec![0; n]);
     let words32 = || Zeroizing::new(vec![0u32; BLOCK.min(n)]);
-    let (mut zero, mut one, mut choices) = (words32(), words32(), Zeroizing::new(vec![0u8; BLOCK.min(n)]));
-    for at in (0..n).step_by(BLOCK) {
-        let range = at..n.min(at + BLOCK);
-        let (zero, one, choices) = (&mut zero[..range.len()], &mut one[..range.len()], &mut choices[..range.len()]);
-        ot.send.draw_pads(zero, one);
-        let pads = zero.iter().zip(&*one).zip(&node.v[range.clone()]);
-        words[range.clone()]
-            .iter_mut()
-            .zip(pads)
-            .for_each(|(w, ((z, o), v))| *w = (z ^ o ^ u32::from(*v)) & u32::from(mask));
-        begun.zero[range.clone()].iter_mut().zip(&*zero).for_each(|(k, z)| *k = *z as u8 & mask);
-        begun.one[range.clone()].iter_mut().zip(&*one).for_each(|(k, o)| *k = *o as u8 & mask);
-        ot.recv.draw_pads(zero, choices);
-        let bits = node.p[range.clone()].iter().zip(&*choices);
-        chosen[range.clone()].iter_mut().zip(bits).for_each(|(e, (p, c))| *e = u32::from(p ^ c));
-        let own = node.p[range.clone()].iter().zip(&node.v[range.clone()]).zip(&*zero);
-        begun.share[range]
-            .iter_mut()
-            .zip(own)
-            .for_each(|(s, ((p, v), pad))| *s = (p.wrapping_neg() & v ^ *pad as u8) & mask);
-    }
+    let lots = node.p.chunks(BLOCK).map(<[u8]>::len);
+    ot.send.with_lots(lots.clone(), |lots| {
+        let pads = begun.zero.par_chunks_mut(BLOCK).zip(begun.one.par_chunks_mut(BLOCK));
+        let all = pads.zip(words.par_chunks_mut(BLOCK)).zip(node.v.par_chunks(BLOCK)).zip(lots);
+        all.with_min_len(BLOCKS).for_each_init(
+            || [words32(), words32()],
+            |[zero, one], ((((own_zero, own_one), words), v), lot)| {
+                let (zero, one) = (&mut zero[..v.len()], &mut one[..v.len()]);
+                lot.both(zero, one);
+                let pads = zero.iter().zip(&*one).zip(v);
+                let masked = words.iter_mut().zip(pads);
+                masked.for_each(|(w, ((z, o), v))| *w = (z ^ o ^ u32::from(*v)) & u32::from(mask));
+                own_zero.iter_mut().zip(&*zero).for_each(|(k, z)| *k = *z as u8 & mask);
+                own_one.iter_mut().zip(&*one).for_each(|(k, o)| *k = *o as u8 & mask);
+            },
+        );
+    });
+    ot.recv.with_lots(lots, |lots| {
+        let own = node.p.par_chunks(BLOCK).zip(node.v.par_chunks(BLOCK));
+        let all = begun.share.par_chunks_mut(BLOCK).zip(chosen.par_chunks_mut(BLOCK)).zip(own).zip(lots);
+        all.with_min_len(BLOCKS).for_each_init(
+            || (words32(), Zeroizing::new(vec![0u8; BLOCK.min(n)])),
+            |(pads, choices), (((share, chosen), (p, v)), lot)| {
+                let (pads, choices) = (&mut pads[..p.len()], &mut choices[..p.len()]);
+                lot.chosen(pads, choices);
+                chosen.iter_mut().zip(p.iter().zip(&*choices)).for_each(|(e, (p, c))| *e = u32::from(p ^ c));
+                let own = p.iter().zip(v).zip(&*pads);
+                let shares = share.iter_mut().zip(own);
+                shares.for_each(|(s, ((p, v), pad))| *s = (p.wrapping_neg() & v ^ *pad as u8) & mask);
+            },
+        );
+    });
     message.add(&chosen, 1);
     message.add(&words, node.bits);
     begun

@@ -8,8 +8,10 @@
 //! (1 - u)·v, of which the product goes as above, one way, mod 2^(32-k); 2^k times as much is taken off.
 
 use blindvox_net::channel::Party;
+use rayon::prelude::*;
 use zeroize::Zeroizing;
 
+use super::leaves::BLOCK;
 use super::wire::{Message, Received};
 use crate::error::Result;
 use crate::ot::{OtReceiver, OtSender};
@@ -27,9 +29,14 @@ impl<'a> Sent<'a> {
     fn begin(ot: &mut OtSender, words: &'a [u32], bits: u32, message: &mut Message) -> Self {
         let ring = Ring::Pow2(bits);
         let (mut zero, mut one) = (Shares::zeros(words.len()), Shares::zeros(words.len()));
-        ot.draw_pads(&mut zero, &mut one);
-        let all = one.iter_mut().zip(&*zero).zip(words);
-        all.for_each(|((o, z), v)| *o = ring.mask(z.wrapping_sub(*o).wrapping_add(*v)));
+        ot.with_lots(words.chunks(BLOCK).map(<[u32]>::len), |lots| {
+            let pads = zero.par_chunks_mut(BLOCK).zip(one.par_chunks_mut(BLOCK));
+            pads.zip(words.par_chunks(BLOCK)).zip(lots).for_each(|(((zero, one), words), lot)| {
+                lot.both(zero, one);
+                let all = one.iter_mut().zip(&*zero).zip(words);
+                all.for_each(|((o, z), v)| *o = ring.mask(z.wrapping_sub(*o).wrapping_add(*v)));
+            });
+        });
         message.add(&one, bits);
         Self { words, minus: zero }
     }
@@ -60,7 +67,10 @@ struct Chosen {
 impl Chosen {
     fn begin(ot: &mut OtReceiver, bits: &[u8], message: &mut Message) -> Self {
         let (mut pads, mut choices) = (Shares::zeros(bits.len()), Zeroizing::new(vec![0; bits.len()]));
-        ot.draw_pads(&mut pads, &mut choices);
+        ot.with_lots(bits.chunks(BLOCK).map(<[u8]>::len), |lots| {
+            let drawn = pads.par_chunks_mut(BLOCK).zip(choices.par_chunks_mut(BLOCK)).zip(lots);
+            drawn.for_each(|((pads, choices), lot)| lot.chosen(pads, choices));
+        });
         let e: Vec<u32> = bits.iter().zip(choices.iter()).map(|(d, c)| u32::from(d ^ c)).collect();
         message.add(&e, 1);
         Self { pads, choices, e }

@@ -59,6 +59,8 @@ pub struct Outcome {
     pub trace: Option<Trace>,
     /// Shares around sampled positions, where they were asked for.
     pub samples: Option<Samples>,
+    /// Receives that found nothing there: what a link's latency costs each time.
+    pub waits: u64,
     /// Digest of everything this party sent, where the channel recorded it.
     pub transcript: Option<[u8; 32]>,
     /// -log2 of the statistical distance at which the replies of this run hide the weights ([`hiding`]).
@@ -203,6 +205,7 @@ impl<'a> Online<'a> {
             steps,
             trace: self.trace,
             samples: self.samples,
+            waits: self.session.peer.channel.stats().waits,
             transcript: self.session.peer.channel.transcript_digest(),
             hiding_bits: -hiding::distance_bits(&program, &self.session.plans)?,
             device: self.session.options.device.describe(),

@@ -16,9 +16,20 @@ pub(super) const fn blocks(rows: usize) -> usize {
 pub(super) fn fold(matrix: &Aes128, at: u64, table: &[u128], indices: &mut [u128], out: &mut [u128]) {
     let indices = &mut indices[..blocks(out.len())];
     matrix.counter(0, at, indices);
-    let mask = table.len() - 1;
     let rows = bytemuck::cast_slice::<_, u32>(indices).as_chunks::<WEIGHT>().0;
+    // Of a known size: an index needs no check.
+    match table.len().ilog2() {
+        16 => add::<{ 1 << 16 }>(table, rows, out),
+        17 => add::<{ 1 << 17 }>(table, rows, out),
+        18 => add::<{ 1 << 18 }>(table, rows, out),
+        19 => add::<{ 1 << 19 }>(table, rows, out),
+        log => unreachable!("no set has a table of 2^{log}"),
+    }
+}
+
+fn add<const SIZE: usize>(table: &[u128], rows: &[[u32; WEIGHT]], out: &mut [u128]) {
+    let table: &[u128; SIZE] = table.try_into().expect("a power of two");
     for (out, row) in out.iter_mut().zip(rows) {
-        *out ^= row.iter().fold(0, |sum, &i| sum ^ table[i as usize & mask]);
+        *out ^= row.iter().fold(0, |sum, &i| sum ^ table[i as usize % SIZE]);
     }
 }
