@@ -12,8 +12,9 @@ use std::path::PathBuf;
 
 use blindvox_engine::Prng;
 use blindvox_models::{Program, Rounding, Step, plain};
+use blindvox_protocols::cryptmed::local::local;
 use blindvox_protocols::cryptmed::plan::{Plan, Preset, Reveal, SCORE_BITS, Terms};
-use blindvox_protocols::cryptmed::session::{Answer, local};
+use blindvox_protocols::cryptmed::session::Answer;
 use serde::Serialize;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;

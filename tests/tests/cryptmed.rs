@@ -8,8 +8,9 @@ use blindvox_engine::Prng;
 use blindvox_models::format::graph::Function;
 use blindvox_models::integers::pieces::Pieces;
 use blindvox_models::{Linear, LinearKind, Program, Step, TensorInfo};
+use blindvox_protocols::cryptmed::local::local;
 use blindvox_protocols::cryptmed::plan::{Preset, Reveal, SCORE_BITS, Terms};
-use blindvox_protocols::cryptmed::session::{Answer, local};
+use blindvox_protocols::cryptmed::session::Answer;
 use safetensors::SafeTensors;
 
 /// Fraction bits of the vectors.

@@ -11,8 +11,9 @@ use blindvox_models::format::bundle::Reveal as Owner;
 use blindvox_models::integers::quantize::quantize_input;
 use blindvox_models::plain::float;
 use blindvox_models::{Bundle, Program, Rounding, plain};
+use blindvox_protocols::cryptmed::local;
 use blindvox_protocols::cryptmed::plan::{Preset, Reveal, SCORE_BITS, Terms};
-use blindvox_protocols::cryptmed::session::{self, Answer, Cost, Party};
+use blindvox_protocols::cryptmed::session::{Answer, Cost, Party};
 use blindvox_protocols::infer::report::{StepCost, Total};
 use blindvox_protocols::infer::{self, Comparison, Options, Randomness, Source, Ways};
 use blindvox_protocols::{Error, Result};
@@ -199,7 +200,7 @@ fn dealt(
     };
     let reveal = if args.scores { Reveal::Scores } else { Reveal::Labels };
     let batches: Vec<Vec<Vec<i32>>> = rows.chunks(args.batch as usize).map(<[_]>::to_vec).collect();
-    let run = session::local(&job.program, Terms { reveal, preset }, &batches, &mut prng)?;
+    let run = local::local(&job.program, Terms { reveal, preset }, &batches, &mut prng)?;
     [report.setup, report.hiding] = run.start.map(|cost| Phase::of(&cost, Party::Server));
     for (client, server) in run.client.iter().zip(&run.server) {
         report.preprocessing.add(&Phase::of(&client.preprocessing, Party::Client));

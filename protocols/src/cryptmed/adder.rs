@@ -250,7 +250,8 @@ impl Published {
             for ((g, p), joined) in g.iter_mut().zip(&mut p).zip(joined) {
                 let high: Vec<Plane> = g[odd..].chunks_exact(2).map(|g| g[1]).collect();
                 // An odd lowest node goes on as it is.
-                (g.truncate(odd), p.truncate(odd));
+                g.truncate(odd);
+                p.truncate(odd);
                 g.extend(high.iter().zip(joined.chunks_exact(2)).map(|(g, j)| xor(g, &j[0])));
                 p.extend(joined.chunks_exact(2).map(|j| j[1]));
             }

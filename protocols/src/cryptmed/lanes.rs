@@ -49,10 +49,11 @@ pub fn planes(words: &[u32]) -> [Plane; 32] {
     let (mut j, mut mask) = (16, 0x0000_ffff_u32);
     while j != 0 {
         for k in (0..32).filter(|k| k & j == 0) {
-            for g in 0..WORDS {
-                let t = ((a[k][g] >> j) ^ a[k | j][g]) & mask;
-                a[k | j][g] ^= t;
-                a[k][g] ^= t << j;
+            let (low, high) = a.split_at_mut(k | j);
+            for (x, y) in low[k].iter_mut().zip(&mut high[0]) {
+                let t = ((*x >> j) ^ *y) & mask;
+                *y ^= t;
+                *x ^= t << j;
             }
         }
         j >>= 1;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`plan`] | from a program to what a run opens and what a dealer shares for it |
 //! | [`session`], [`source`] | the ends of a run; what the dealer sends |
+//! | [`local`], `ready` | all ends in one process; what a party holds before a run |
 //! | [`layer`], [`gemm`] | linear layers under fresh masks |
 //! | [`opening`] | activations, comparisons, truncation by one opening |
 //! | [`masks`], [`prefix`] | what a dealer shares for one; trees over shared bits |
@@ -19,11 +20,13 @@ pub mod end;
 pub mod gemm;
 pub mod lanes;
 pub mod layer;
+pub mod local;
 pub mod masks;
 pub mod opening;
 pub mod plan;
 pub mod pool;
 pub mod prefix;
+mod ready;
 pub mod session;
 pub mod source;
 pub mod streams;

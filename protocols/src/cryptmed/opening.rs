@@ -42,6 +42,16 @@ pub struct Activation {
     pub fine: u32,
 }
 
+/// A block of lanes whose pieces are selected.
+#[derive(Clone, Copy)]
+struct Selected<'a> {
+    block: usize,
+    /// The opened words.
+    c: &'a [u32],
+    /// The opened bits of pieces.
+    opened: &'a [Plane],
+}
+
 impl Activation {
     /// The pieces of x = y / 2^shift, for |y| < 2^30.
     pub fn new(function: &Pieces, shift: u32, exact: bool) -> Self {
@@ -128,21 +138,15 @@ impl Activation {
         let mut sums = [Zeroizing::new(vec![0; n]), Zeroizing::new(vec![0; if self.fine > 0 { n } else { 0 }])];
         for (block, c) in c.chunks(LANES).enumerate() {
             let opened = &opened[block * self.selected()..(block + 1) * self.selected()];
-            widest(|| self.select_block(masks, block, c, opened, first, &mut sums));
+            let words = Selected { block, c, opened };
+            widest(|| self.select_block(masks, words, first, &mut sums));
         }
         Ok(sums)
     }
 
     #[inline(always)]
-    fn select_block(
-        &self,
-        masks: &Masks,
-        block: usize,
-        c: &[u32],
-        opened: &[Plane],
-        first: bool,
-        sums: &mut [Words; 2],
-    ) {
+    fn select_block(&self, masks: &Masks, words: Selected<'_>, first: bool, sums: &mut [Words; 2]) {
+        let Selected { block, c, opened } = words;
         let mut padded = [0; LANES];
         padded[..c.len()].copy_from_slice(c);
         let mut next = opened.iter();

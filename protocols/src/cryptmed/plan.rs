@@ -86,7 +86,7 @@ pub struct Function {
 #[derive(Clone, Debug)]
 pub enum Then {
     /// An activation that takes bits off them.
-    Function(Function, TensorId),
+    Function(Box<Function>, TensorId),
     /// They are truncated, then an activation as published.
     Published(u32, Published, usize, TensorId),
     /// They are truncated alone.
@@ -101,7 +101,7 @@ pub enum Decision {
     /// A class of so many, for so many elements.
     Labels(usize, usize),
     /// Scores, truncated.
-    Scores(Option<Function>),
+    Scores(Option<Box<Function>>),
 }
 
 /// A stage of a run.
@@ -360,7 +360,7 @@ impl Planner<'_> {
         let n = self.elements(output);
         let function = |pieces: &Pieces, to: TensorId| {
             Ok(match self.terms.preset {
-                Preset::Dealer => Then::Function(Function::new(pieces, shift, n, self.exact()), to),
+                Preset::Dealer => Then::Function(Box::new(Function::new(pieces, shift, n, self.exact())), to),
                 Preset::Paper => Then::Published(shift, Published::new(pieces), n, to),
             })
         };
@@ -378,7 +378,7 @@ impl Planner<'_> {
             }
             _ if self.exact() && shift > 0 => {
                 let activation = Activation::truncation(shift);
-                Ok(Then::Function(Function { activation, exact: None, elements: n }, output))
+                Ok(Then::Function(Box::new(Function { activation, exact: None, elements: n }), output))
             }
             _ => Ok(Then::Truncate(shift, n, output)),
         }
@@ -390,10 +390,12 @@ impl Planner<'_> {
         let n = info.voxels() * self.rows;
         if self.terms.reveal == Reveal::Scores {
             let shift = u32::try_from(scale - SCORE_BITS).unwrap_or(0).min(28);
-            let truncated = (shift > 0).then(|| Function {
-                activation: Activation::truncation(shift),
-                exact: None,
-                elements: self.elements(tensor),
+            let truncated = (shift > 0).then(|| {
+                Box::new(Function {
+                    activation: Activation::truncation(shift),
+                    exact: None,
+                    elements: self.elements(tensor),
+                })
             });
             return Ok(Decision::Scores(truncated));
         }

@@ -12,25 +12,24 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use blindvox_engine::Prng;
 use blindvox_models::{Program, Step};
 pub use blindvox_net::channel::Party;
-use blindvox_net::channel::{Channel, Traffic, local_pair};
+use blindvox_net::channel::{Channel, Traffic};
 use zeroize::Zeroizing;
 
 use super::decide;
 use super::end::{End, receive, send, to_bytes, to_words};
-use super::layer::{Map, add, sub};
+use super::layer::{add, sub};
 use super::masks::Masks;
 use super::opening::{compare, masked, open, open_down};
-use super::plan::{Decision, Function, Item, MAX_ROWS, Plan, Preset, Reveal, Stage, Terms, Then, rectifier};
+use super::plan::{Decision, Item, MAX_ROWS, Plan, Preset, Reveal, Stage, Terms, Then, rectifier};
 use super::pool;
-use super::source::{ClientSeed, Material, ServerSeed, Source, deal};
+use super::ready::{Ready, apart, finish, missing, sums, take_masks, take_wraps};
+use super::source::{ClientSeed, Material, ServerSeed, Source};
 use super::streams::Words;
-use super::wraps::{self, Wraps};
+use super::wraps;
 use crate::error::{Error, Result};
 use crate::infer::shares::public;
 
@@ -86,15 +85,6 @@ pub struct Session {
     pub model: Cost,
 }
 
-/// What a party holds before a run's input is known; spent by the run.
-struct Ready {
-    materials: VecDeque<Material>,
-    /// The client's y_C of each layer.
-    sums: VecDeque<Words>,
-    /// The client's halves of what is opened, at the server's end.
-    halves: VecDeque<Vec<u32>>,
-}
-
 impl Session {
     /// The server's end.
     ///
@@ -120,7 +110,7 @@ impl Session {
         hello.extend(public::encode(program)?);
         channel.send(hello)?;
         let source = meet(program)?;
-        let mut session = Self::start(Party::Server, channel, source, program.clone(), terms, plan, start);
+        let mut session = Self::start(Party::Server, channel, source, terms, plan, start);
         session.in_phase("model", |session| {
             let layers: Vec<_> = session.plan.maps().map(|(map, linear)| (map.weights(), linear.clone())).collect();
             for (layer, (count, linear)) in layers.into_iter().enumerate() {
@@ -160,7 +150,7 @@ impl Session {
         let program = Arc::new(public::decode(bytes)?);
         let plan = Plan::new(&program, 1, terms)?;
         let source = meet(&program)?;
-        let mut session = Self::start(Party::Client, channel, source, program, terms, plan, start);
+        let mut session = Self::start(Party::Client, channel, source, terms, plan, start);
         session.in_phase("model", |session| {
             let counts: Vec<usize> = session.plan.maps().map(|(map, _)| map.weights()).collect();
             for count in counts {
@@ -176,11 +166,11 @@ impl Session {
         party: Party,
         channel: Channel,
         source: Box<dyn Source>,
-        program: Arc<Program>,
         terms: Terms,
         plan: Plan,
         start: Instant,
     ) -> Self {
+        let program = plan.program.clone();
         let setup = Cost { time: start.elapsed(), traffic: channel.stats().total, dealt: source.bytes(), flights: 1 };
         let (end, weights) = (End::new(party, channel), Vec::new());
         Self { end, source, program, terms, weights, plan, run: 0, setup, model: Cost::default() }
@@ -390,7 +380,7 @@ impl Session {
                     return Err(missing("a layer's mask"));
                 };
                 let half = if self.end.first() { Vec::new() } else { ready.halves.pop_front().unwrap_or_default() };
-                let y = sums(&mut self.end, map, &self.weights[*layer], x, &mask, ready.sums.pop_front(), |y| {
+                let y = sums(&mut self.end, map, &self.weights[*layer], [x, &mask], ready.sums.pop_front(), |y| {
                     map.add_bias(linear, y);
                 })?;
                 match &**then {
@@ -483,119 +473,4 @@ impl Session {
             }
         }
     }
-}
-
-/// A layer's sums: the client's are there already.
-fn sums(
-    end: &mut End,
-    map: &Map,
-    weights: &[u32],
-    x: &[u32],
-    mask: &[u32],
-    ready: Option<Words>,
-    add_bias: impl FnOnce(&mut [u32]),
-) -> Result<Words> {
-    let message = end.hand_over(Party::Client, 4 * map.inputs(), || to_bytes(&sub(x, mask)))?;
-    let Some(message) = message else { return ready.ok_or_else(|| missing("a layer's sums")) };
-    let masked = to_words(&message)?;
-    let mut y = add(&map.apply(weights, &add(&masked, x)), mask);
-    add_bias(&mut y);
-    Ok(y)
-}
-
-/// An activation's value from the opened c: both kinds of pieces at one scale.
-fn finish(end: &mut End, function: &Function, masks: &Masks, c: &[u32], ready: &mut Ready) -> Result<Words> {
-    let [whole, fine] = function.activation.evaluate(end, masks, c)?;
-    let rest = match (&function.exact, function.activation.fine) {
-        (_, 0) => return Ok(whole),
-        (Some(exact), _) => {
-            let masks = take_masks(ready)?;
-            let c = open(end, &fine, &masks, exact.offset())?;
-            let [rest, _] = exact.evaluate(end, &masks, &c)?;
-            rest
-        }
-        (None, shift) => wraps::truncate(end, &take_wraps(ready)?, &fine, shift)?,
-    };
-    Ok(add(&whole, &rest))
-}
-
-fn take_masks(ready: &mut Ready) -> Result<Masks> {
-    match ready.materials.pop_front() {
-        Some(Material::Masks(masks)) => Ok(masks),
-        _ => Err(missing("masks")),
-    }
-}
-
-fn take_wraps(ready: &mut Ready) -> Result<Wraps> {
-    match ready.materials.pop_front() {
-        Some(Material::Wraps(wraps)) => Ok(wraps),
-        _ => Err(missing("a truncation's bits")),
-    }
-}
-
-fn missing(what: &str) -> Error {
-    Error::Model(format!("{what} wanted where the plan has none"))
-}
-
-/// Elements of all rows side by side, as a list a row.
-fn apart<T: Copy>(values: &[T], rows: usize) -> Vec<Vec<T>> {
-    (0..rows).map(|row| values.iter().skip(row).step_by(rows).copied().collect()).collect()
-}
-
-/// What came of a session in one process.
-#[derive(Debug)]
-pub struct Local {
-    /// The client's outcomes, one a batch.
-    pub client: Vec<Outcome>,
-    /// The server's.
-    pub server: Vec<Outcome>,
-    /// What setting up and hiding the model cost, as the server saw it.
-    pub start: [Cost; 2],
-}
-
-/// Runs batches of rows with client, server and dealer in this process, each a thread.
-///
-/// # Errors
-/// The cause of what went wrong first at any end.
-pub fn local(program: &Arc<Program>, terms: Terms, batches: &[Vec<Vec<i32>>], prng: &mut Prng) -> Result<Local> {
-    let (client_channel, server_channel) = local_pair();
-    let (client_dealer, dealer_client) = local_pair();
-    let (server_dealer, dealer_server) = local_pair();
-    thread::scope(|scope| {
-        let spawn = |what: &'static str| move |source| Error::Thread { what, source };
-        let dealer = thread::Builder::new()
-            .spawn_scoped(scope, move || deal(dealer_client, dealer_server, prng, terms))
-            .map_err(spawn("the dealer"))?;
-        let server = thread::Builder::new()
-            .spawn_scoped(scope, || {
-                let mut session = Session::serve(program, terms, server_channel, server_dealer)?;
-                let mut outcomes = Vec::new();
-                while let Some(outcome) = session.answer()? {
-                    outcomes.push(outcome);
-                }
-                Ok((outcomes, [session.setup, session.model]))
-            })
-            .map_err(spawn("the service"))?;
-        let run = || {
-            let mut session = Session::connect(client_channel, client_dealer)?;
-            let outcomes = batches.iter().map(|rows| session.run(rows)).collect::<Result<Vec<_>>>()?;
-            session.finish()?;
-            Ok(outcomes)
-        };
-        let client = run();
-        let join = |handle: thread::ScopedJoinHandle<'_, Result<()>>| {
-            handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        let server = server.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let dealer = join(dealer);
-        match (client, server, dealer) {
-            (Ok(client), Ok((server, start)), Ok(())) => Ok(Local { client, server, start }),
-            // When one end fails the others only see connections close: report the cause.
-            (client, server, dealer) => {
-                let errors = [client.err(), server.err(), dealer.err()].into_iter().flatten();
-                let (lost, causes): (Vec<_>, Vec<_>) = errors.partition(|e| matches!(e, Error::Connection(_)));
-                Err(causes.into_iter().chain(lost).next().expect("one of them failed"))
-            }
-        }
-    })
 }
