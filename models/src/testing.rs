@@ -196,7 +196,7 @@ impl Written {
         self.try_calibrate().expect("a calibration")
     }
 
-    /// As [`Self::calibrate`]; [`Error::Model`] for weights that have no scales.
+    /// As [`Self::calibrate`]; [`Error::Model`](crate::Error::Model) for weights that have no scales.
     pub fn try_calibrate(&self) -> Result<Bundle> {
         let mut bundle = Bundle::load(self.directory.path()).expect("a well-formed bundle");
         let known = self.volumes.len().max(2) - 1;
@@ -210,7 +210,7 @@ impl Written {
         self.try_program().expect("a calibration")
     }
 
-    /// As [`Self::program`]; [`Error::Model`] for weights that have no scales.
+    /// As [`Self::program`]; [`Error::Model`](crate::Error::Model) for weights that have no scales.
     pub fn try_program(&self) -> Result<(Program, Vec<i32>)> {
         let bundle = self.try_calibrate()?;
         let program = bundle.program().expect("a calibrated bundle");

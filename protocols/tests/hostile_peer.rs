@@ -204,7 +204,8 @@ const HEADER: usize = 8;
 fn frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut frame = vec![0; HEADER];
     stream.read_exact(&mut frame).ok()?;
-    let length = frame[..4].try_into().map(u32::from_le_bytes).ok()?;
+    // Above the length stands the frame's kind.
+    let length = frame[..4].try_into().map(u32::from_le_bytes).ok()? & 0xff_ffff;
     frame.resize(HEADER + length as usize, 0);
     stream.read_exact(&mut frame[HEADER..]).ok()?;
     Some(frame)
@@ -219,7 +220,7 @@ enum Cut {
     InLength,
     /// And within the message.
     InMessage,
-    /// A length of 4 GiB is announced.
+    /// The largest length is announced.
     Announced,
     /// The length says one byte less than there is, so that all later frames are out of step.
     Shifted,
@@ -238,7 +239,7 @@ fn forward_frames(mut from: TcpStream, mut to: TcpStream, fault: Option<(usize, 
                 Cut::Before => frame.clear(),
                 Cut::InLength => frame.truncate(2),
                 Cut::InMessage => frame.truncate(HEADER + shorter as usize / 2),
-                Cut::Announced => frame[..4].fill(0xff),
+                Cut::Announced => frame[..3].fill(0xff),
                 Cut::Shifted => frame[..4].copy_from_slice(&shorter.to_le_bytes()),
             }
         }

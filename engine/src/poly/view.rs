@@ -44,10 +44,10 @@ impl<D: DomainTag> LimbView<'_, D> {
 }
 
 impl LimbView<'_, Coeff> {
-    /// The residues modulo the primes of `to` of the representative nearest zero, exactly as [`Conversion`] defines it.
+    /// The residues modulo the primes of `to` of the representative nearest zero, exactly as `Conversion` defines it.
     ///
     /// # Errors
-    /// [`Error::Parameters`] for primes that [`Conversion`] refuses.
+    /// [`Error::Parameters`] for primes that `Conversion` refuses.
     pub fn mod_up(&self, to: &Basis) -> Result<PolyBatch<Coeff>> {
         let device = &self.batch.device;
         let tables = device.tables(&self.basis)?;

@@ -87,7 +87,7 @@ impl Bundle {
         lower::lower(&self.network_for(grid)?.folded(norms)?, activations)
     }
 
-    /// The network in integers for runs that compute any activation in one step: see [`Activations::Whole`].
+    /// The network in integers for runs that compute any activation in one step: a leaky ReLU stays one function there.
     ///
     /// # Errors
     /// As [`Self::program`].

@@ -1,5 +1,5 @@
 //! Frames over a socket. One thread reads and one writes, so that a protocol thread only ever waits on its queues. Both end
-//! with the channel: its [`Link`] sees to that. What lies between frames and the socket is a [`Wire`].
+//! with the channel: its [`Link`] sees to that. What lies between frames and the socket is a `Wire`.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -38,8 +38,7 @@ impl Randomness {
     /// Whether what is made of it may go to another process though it is fixed.
     pub(super) fn may_leave(self) -> bool {
         match self {
-            Self::System => true,
-            Self::FixedForTests(_) => false,
+            Self::System | Self::FixedForTests(_) => false,
             #[cfg(any(test, feature = "testing"))]
             Self::FixedAcrossProcesses(_) => true,
         }

@@ -8,7 +8,7 @@
 //! | `rot` | H(q_i), H(q_i xor Delta) | the one that b_i selects |
 //! | `cot` | s_i | r_i with s_i + r_i = b_i·c_i in a ring, for the sender's correlations c_i |
 //!
-//! Security is 128 bits. Between hosts it holds against a party that deviates ([the check](check), base transfers on
+//! Security is 128 bits. Between hosts it holds against a party that deviates (the check of extensions, base transfers on
 //! lattices); in one process, where both halves are one's own, it is semi-honest. The sender learns nothing of the choices b_i (they are masked by outputs of a
 //! generator), the receiver nothing of Delta or of the values that it did not choose. The receiver's values are safe to
 //! use without hashing only as labels under free XOR, whose hash is itself safe under the offset Delta. The hash is
