@@ -8,7 +8,8 @@
 //! | [`layer`], [`gemm`] | linear layers under fresh masks |
 //! | [`opening`] | activations, comparisons, truncation by one opening |
 //! | [`masks`], [`prefix`] | what a dealer shares for one; trees over shared bits |
-//! | [`adder`] | the published forms: prefix adder, ring triples |
+//! | [`adder`], [`triples`] | the published forms: prefix adder, ring triples |
+//! | [`items`] | what a dealer shares at a time |
 //! | [`wraps`] | truncation of shares by one bit each way |
 //! | [`decide`] | the class, or the scores |
 //! | [`pool`] | maxima and minima of windows |
@@ -18,6 +19,7 @@ pub mod adder;
 pub mod decide;
 pub mod end;
 pub mod gemm;
+pub mod items;
 pub mod lanes;
 pub mod layer;
 pub mod local;
@@ -30,6 +32,7 @@ mod ready;
 pub mod session;
 pub mod source;
 pub mod streams;
+pub mod triples;
 pub mod wraps;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use blindvox_models::{Linear, Program, Step, TensorId};
 
 use super::adder::Published;
 use super::decide::{self, MAX_CLASSES};
+use super::items::Item;
 use super::layer::Map;
 use super::masks::MaskSpec;
 use super::opening::Activation;
@@ -56,19 +57,6 @@ impl Terms {
     pub const LABELS: Self = Self { reveal: Reveal::Labels, preset: Preset::Dealer };
     /// One opening, scores.
     pub const SCORES: Self = Self { reveal: Reveal::Scores, preset: Preset::Dealer };
-}
-
-/// What the dealer shares at once.
-#[derive(Clone, Debug)]
-pub enum Item {
-    /// Masks of an opening or of a tree.
-    Masks(Box<MaskSpec>, usize),
-    /// Truncation of so many elements by so many bits.
-    Wraps(u32, usize),
-    /// So many products mod 2^32.
-    RingTriples(usize),
-    /// A layer's input mask and masked output: its number among the layers.
-    Layer(usize),
 }
 
 /// An activation, its second truncation and where it goes.

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 
 use super::end::{End, to_bytes, to_words};
+use super::items::Material;
 use super::layer::{Map, add, sub};
 use super::masks::Masks;
 use super::opening::open;
 use super::plan::Function;
-use super::source::Material;
 use super::streams::Words;
 use super::wraps::{self, Wraps};
 use crate::error::{Error, Result};

@@ -21,13 +21,14 @@ use zeroize::Zeroizing;
 
 use super::decide;
 use super::end::{End, receive, send, to_bytes, to_words};
+use super::items::{Item, Material};
 use super::layer::{add, sub};
 use super::masks::Masks;
 use super::opening::{compare, masked, open, open_down};
-use super::plan::{Decision, Item, MAX_ROWS, Plan, Preset, Reveal, Stage, Terms, Then, rectifier};
+use super::plan::{Decision, MAX_ROWS, Plan, Preset, Reveal, Stage, Terms, Then, rectifier};
 use super::pool;
 use super::ready::{Ready, apart, finish, missing, sums, take_masks, take_wraps};
-use super::source::{ClientSeed, Material, ServerSeed, Source};
+use super::source::{ClientSeed, ServerSeed, Source};
 use super::streams::Words;
 use super::wraps;
 use crate::error::{Error, Result};

@@ -19,27 +19,15 @@ use blindvox_models::Program;
 use blindvox_net::channel::Channel;
 use zeroize::Zeroizing;
 
-use super::adder::RingTriples;
 use super::end::{receive, send, to_bytes, to_words};
+use super::items::{Item, Material};
 use super::layer::{Map, sub};
-use super::masks::Masks;
-use super::plan::{Item, MAX_ROWS, Plan, Terms};
+use super::plan::{MAX_ROWS, Plan, Terms};
 use super::streams::{Part, Seed, Streams, Words};
+use super::triples::RingTriples;
 use super::wraps::{self, Wraps};
 use crate::error::{Error, Result};
 use crate::infer::shares::public;
-
-/// One party's part of an item, good for one use.
-pub enum Material {
-    /// Of an opening or a tree.
-    Masks(Masks),
-    /// Of a truncation.
-    Wraps(Wraps),
-    /// Of products.
-    RingTriples(RingTriples),
-    /// Of a layer: the client's u and a2, the server's v.
-    Layer(Words, Words),
-}
 
 /// A source of what a run needs; both parties ask alike.
 pub trait Source: Send {

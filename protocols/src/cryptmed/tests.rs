@@ -14,13 +14,14 @@ use zeroize::Zeroizing;
 use super::adder::Published;
 use super::decide;
 use super::end::End;
+use super::items::{Item, Material};
 use super::local::local;
 use super::masks::{MaskSpec, Masks};
 use super::opening::{Activation, compare, ideal, open};
-use super::plan::{Item, Plan, Preset, Reveal, Terms};
+use super::plan::{Plan, Preset, Reveal, Terms};
 use super::session::{Answer, Outcome, Session};
-use super::source::{Material, correction_for_tests, part_for_tests};
 use super::source::{Played, deal};
+use super::source::{correction_for_tests, part_for_tests};
 use super::streams::Streams;
 use super::wraps::{self, Wraps};
 
