@@ -21,7 +21,7 @@ use blindvox_net::{Channel, Code, Refusal};
 use blindvox_protocols::infer::session::plans;
 use blindvox_protocols::infer::{Comparison, Estimate, Observer, Options, Outcome, Randomness, Source, Ways, estimate};
 use blindvox_protocols::ot::LINK_WIDTH;
-use blindvox_protocols::service::{Accepts, Admission, Host, Listed, RunRequest, Visit, serve};
+use blindvox_protocols::service::{Accepts, Admission, Host, Listed, Order, RunRequest, Visit, serve};
 use blindvox_protocols::{Error, Result};
 
 #[path = "common/memory.rs"]
@@ -93,6 +93,10 @@ fn options(randomness: Randomness) -> Options {
 }
 
 /// The input of the tiny network, prepared.
+fn order<'a>(card: &'a ModelCard, volume: &'a [i32]) -> Order<'a> {
+    Order { model: "tiny", card, volume }
+}
+
 fn input() -> Vec<i32> {
     common::tiny().program().1
 }
@@ -107,7 +111,7 @@ fn runs(channel: Channel, comparison: Comparison, randomness: Randomness, count:
         let outcome;
         let mut places = Vec::new();
         (outcome, visit) =
-            visit.run("tiny", &card, &input(), options(randomness), &mut |place| places.push(place), &mut ())?;
+            visit.run(order(&card, &input()), options(randomness), &mut |place| places.push(place), &mut ())?;
         assert_eq!(places, [1]);
         outcomes.push(outcome);
     }
@@ -226,7 +230,7 @@ fn a_killed_service_ends_the_run_in_one_line() {
     let card = visit.card("tiny").unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    let result = visit.run("tiny", &card, &input(), options(Randomness::System), &mut |_| (), &mut ());
+    let result = visit.run(order(&card, &input()), options(Randomness::System), &mut |_| (), &mut ());
     assert!(matches!(result, Err(Error::Connection(_))));
 }
 
@@ -276,7 +280,7 @@ fn the_client_holds_no_weights() {
     let card = visit.card("tiny").unwrap();
     let voxels = card.input.elements();
     let input: Vec<i32> = (0..voxels as i32).map(|i| i % 50 - 25).collect();
-    let (outcome, visit) = visit.run("tiny", &card, &input, options(Randomness::System), &mut |_| (), &mut ()).unwrap();
+    let (outcome, visit) = visit.run(order(&card, &input), options(Randomness::System), &mut |_| (), &mut ()).unwrap();
     assert_eq!(outcome.labels.unwrap().len(), card.input.voxels());
     // What is looked for lies here in another form; a value that is known to be here is found.
     let masked = std::fs::read(folder.join("weights")).unwrap();

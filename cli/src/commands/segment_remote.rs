@@ -12,7 +12,7 @@ use blindvox_models::{ModelCard, Prepared, atomic};
 use blindvox_net::channel::Canceller;
 use blindvox_protocols::infer::report::{LayerReport, StepCost, Total, peak_memory_bytes};
 use blindvox_protocols::infer::{Comparison, Observer, Options, Outcome, Source};
-use blindvox_protocols::service::{Accepts, Visit};
+use blindvox_protocols::service::{Accepts, Order, Visit};
 use blindvox_protocols::{Error, Result};
 
 use crate::args::{BackendChoice, ComparisonChoice, OtChoice, SegmentArgs};
@@ -237,7 +237,8 @@ fn once(
     };
     let model = name(args);
     let mut watching = Watching(&mut progress, reached);
-    let result = visit.run(&model, &job.card, &job.prepared.integers, options.clone(), &mut queued, &mut watching);
+    let order = Order { model: &model, card: &job.card, volume: &job.prepared.integers };
+    let result = visit.run(order, options.clone(), &mut queued, &mut watching);
     progress.finish();
     drop(interrupts.0);
     let (outcome, mut visit): (Outcome, Visit) = result?;
@@ -259,7 +260,8 @@ fn write(args: &SegmentArgs, job: &Job, options: &Options, ran: Ran) -> Result<(
     };
     let mut outputs = vec![map.stage(&args.output)?];
     if let Some(path) = &args.report {
-        let report = report(args, job, options, &outcome, &layers, [&total, &preprocessing, &online], waits, &service);
+        let costs = Costs { layers: &layers, total: &total, preprocessing: &preprocessing, online: &online, waits };
+        let report = report(args, job, options, &outcome, &costs, &service);
         let json = serde_json::to_vec_pretty(&report).map_err(|e| Error::Input(format!("{}: {e}", path.display())))?;
         outputs.push(files::stage(path, &json)?);
     }
@@ -274,15 +276,21 @@ fn write(args: &SegmentArgs, job: &Job, options: &Options, ran: Ran) -> Result<(
     Ok(atomic::commit_all(outputs)?)
 }
 
-#[expect(clippy::too_many_arguments, reason = "a report is made of all that a run gave")]
+/// What a run cost.
+struct Costs<'a> {
+    layers: &'a [LayerReport],
+    total: &'a Total,
+    preprocessing: &'a Total,
+    online: &'a Total,
+    waits: u64,
+}
+
 fn report(
     args: &SegmentArgs,
     job: &Job,
     options: &Options,
     outcome: &Outcome,
-    layers: &[LayerReport],
-    [total, preprocessing, online]: [&Total; 3],
-    waits: u64,
+    costs: &Costs<'_>,
     service: &str,
 ) -> serde_json::Value {
     let seen = job.prepared.placement.seen();
@@ -299,11 +307,11 @@ fn report(
             "security_bits": 119,
             "hiding_bits": outcome.hiding_bits,
         },
-        "total": total,
-        "waits": waits,
-        "preprocessing": preprocessing,
-        "online": online,
-        "layers": layers,
+        "total": costs.total,
+        "waits": costs.waits,
+        "preprocessing": costs.preprocessing,
+        "online": costs.online,
+        "layers": costs.layers,
         "seen": { "share": seen.share, "millimetres": seen.millimetres.then_some(seen.bounds) },
         "peak_memory_bytes": peak_memory_bytes(),
         "learned": {

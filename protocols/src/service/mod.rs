@@ -27,7 +27,7 @@ pub mod visit;
 
 pub use host::{Admission, Host, serve};
 pub use messages::{Accepts, Listed, RunRequest};
-pub use visit::Visit;
+pub use visit::{Order, Visit};
 
 use blindvox_net::Channel;
 

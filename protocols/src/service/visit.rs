@@ -20,6 +20,17 @@ pub struct Visit {
     pub service: String,
 }
 
+/// What a client asks for.
+#[derive(Clone, Copy)]
+pub struct Order<'a> {
+    /// The model's name at the service; empty where it serves one.
+    pub model: &'a str,
+    /// What the service said of it.
+    pub card: &'a ModelCard,
+    /// Prepared as the card says, in its integers.
+    pub volume: &'a [i32],
+}
+
 impl Visit {
     /// Greets the service at the other end.
     ///
@@ -79,15 +90,9 @@ impl Visit {
     ///
     /// # Errors
     /// Those of [`Self::begin`] and of [`Client::run`](crate::infer::Client::run).
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a model by name and card, its input, how it is run, and two listeners"
-    )]
     pub fn run(
         mut self,
-        model: &str,
-        card: &ModelCard,
-        volume: &[i32],
+        Order { model, card, volume }: Order<'_>,
         mut options: Options,
         queued: &mut dyn FnMut(u32),
         observer: &mut dyn Observer,
