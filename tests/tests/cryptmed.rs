@@ -7,7 +7,7 @@ use std::sync::Arc;
 use blindvox_engine::Prng;
 use blindvox_models::format::graph::Function;
 use blindvox_models::integers::pieces::Pieces;
-use blindvox_models::{Linear, LinearKind, Program, Step, TensorInfo};
+use blindvox_models::{Linear, LinearKind, Program, Rounding, Step, TensorInfo, plain};
 use blindvox_protocols::cryptmed::local::local;
 use blindvox_protocols::cryptmed::plan::{Preset, Reveal, SCORE_BITS, Terms};
 use blindvox_protocols::cryptmed::session::Answer;
@@ -93,6 +93,15 @@ fn program(file: &SafeTensors<'_>, function: Function) -> Arc<Program> {
     Arc::new(Program { tensors, steps, input: 0, logits, classes })
 }
 
+/// Whether an activation reads a value within two units of zero.
+fn is_near_a_jump(program: &Program, row: &[i32]) -> bool {
+    let (_, trace) = plain::run_with_trace(program, row, Rounding::Nearest);
+    program.steps.iter().any(|step| match step {
+        Step::Activation { input, .. } => trace[*input].iter().any(|x| x.abs() <= 2),
+        _ => false,
+    })
+}
+
 #[test]
 fn networks_reach_their_test_vectors() {
     let folder = folder();
@@ -112,8 +121,12 @@ fn networks_reach_their_test_vectors() {
                 let out = local(&program, terms, std::slice::from_ref(&inputs), &mut Prng::from_os().expect("a seed"));
                 let answer = out.expect("a run").client.remove(0).answer;
                 let Some(Answer::Scores(scores)) = answer else { panic!("scores") };
-                let wanted = y.chunks(program.classes);
-                let most = scores.iter().zip(wanted).flat_map(|(s, w)| s.iter().zip(w)).map(|(s, w)| {
+                let rows = scores.iter().zip(y.chunks(program.classes)).zip(&inputs);
+                // A sum that is truncated by shares, to a unit, may come out on the other side of a jump.
+                let by_shares = function == Function::Binary && preset == Preset::Paper;
+                let told: Vec<_> = rows.filter(|(_, row)| !(by_shares && is_near_a_jump(&program, row))).collect();
+                assert!(2 * told.len() > scores.len(), "{net} with {name}: {} of {} rows", told.len(), scores.len());
+                let most = told.iter().flat_map(|((s, w), _)| s.iter().zip(*w)).map(|(s, w)| {
                     // Revealed are 4 of the 12 bits, rounded down.
                     let unit = 1 << (BITS - SCORE_BITS);
                     let (low, high) = (s * unit, (s + 1) * unit - 1);
