@@ -81,6 +81,7 @@ pub(crate) struct MulShape {
 
 impl MulShape {
     /// A batch that has a factor, if any, for each of its polynomials.
+    #[cfg(feature = "wgpu")]
     pub(crate) fn each(shape: Shape) -> Self {
         Self { shape, factors: shape.batch }
     }
