@@ -1,8 +1,7 @@
 //! The demo's models over emulated links: every byte takes its time, and arrives after half a round trip.
 //!
 //! A time is the client's from its first message to the labels. The prediction is what the choice of a comparison rests
-//! on: the greater of the same run's time in one process and of the time that the bytes take, and half a round trip for
-//! each flight.
+//! on: the same run's time in one process, the time that all bytes take, and half a round trip for each flight.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -26,7 +25,7 @@ use serde::Serialize;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Bundles.
-    #[arg(long, default_values = ["demo/models/hippo_hybrid", "demo/models/hippo_relu", "demo/models/hippo_quad"])]
+    #[arg(long, default_values = ["demo/models/hippo_hybrid", "demo/models/hippo_relu", "demo/models/hippo_square1"])]
     model: Vec<PathBuf>,
     /// The scan.
     #[arg(long, default_value = "demo/volumes/images/colin27_left.nii.gz")]

@@ -1,5 +1,7 @@
-//! Which comparison suits a link: T = max(CPU of both ends, bytes up / rate, bytes down / rate) + flights · latency,
-//! least of all.
+//! Which comparison suits a link: T = CPU of both ends + bytes / rate + flights · latency, least of all.
+//!
+//! Times add up because steps alternate: a party computes what it then sends, and the other waits for it, so neither
+//! direction hides the other nor the work (measured: `bench/results/links-*.md`).
 //!
 //! From public sizes alone, so both parties come to the same. CPU is at the [rates](crate::rates) of one thread; only
 //! what differs among the ways is counted.
@@ -75,8 +77,8 @@ pub fn seconds(program: &Program, plans: &[Plan], ways: &Ways, link: LinkSpeed) 
 
 /// Seconds over this link of what takes `cpu` seconds, sends so many bytes and so many flights.
 pub fn over(link: LinkSpeed, cpu: f64, bytes: Bytes, flights: usize) -> f64 {
-    let carried = bytes.up.max(bytes.down) as f64 * 8.0 / link.bits_per_second;
-    cpu.max(carried) + flights as f64 * link.round_trip.as_secs_f64() / 2.0
+    let carried = (bytes.up + bytes.down) as f64 * 8.0 / link.bits_per_second;
+    cpu + carried + flights as f64 * link.round_trip.as_secs_f64() / 2.0
 }
 
 /// Comparisons of a step, and their bits.

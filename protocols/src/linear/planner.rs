@@ -49,6 +49,9 @@ impl Cost {
 const BLOCK_INPUTS: usize = 4096;
 /// Tiles of a block.
 const BLOCK_TILES: usize = 32;
+/// Blocks of tiles at least, where there are as many tiles and transformed weights can be kept: replies of one block go
+/// down while the ciphertexts of the next come up, so that a link carries both directions at once.
+const TILE_BLOCKS: usize = 4;
 /// Weight polynomials that are transformed at a time, 64 KiB each. Those of a layer that has no more are kept between
 /// blocks.
 const BLOCK_WEIGHTS: usize = 4096;
@@ -71,7 +74,8 @@ pub(super) struct Blocks {
 impl Blocks {
     pub(super) fn new(encoding: &Encoding) -> Self {
         let most = (BLOCK_INPUTS / encoding.in_groups()).clamp(1, BLOCK_TILES);
-        let tiles = encoding.tiles().div_ceil(encoding.tiles().div_ceil(most));
+        let least = if few_weights(encoding) { TILE_BLOCKS.min(encoding.tiles()) } else { 1 };
+        let tiles = encoding.tiles().div_ceil(encoding.tiles().div_ceil(most).max(least));
         let most = (BLOCK_REPLIES / tiles).min(encoding.out_groups() / ROW_BLOCKS);
         let rows = most.max(FEW_REPLIES / tiles);
         let rows = if encoding.is_scalar() { rows } else { rows.min(BLOCK_WEIGHTS / encoding.in_groups()) };
@@ -80,8 +84,7 @@ impl Blocks {
 
     /// Whether transformed weights are kept from one block of tiles to the next.
     pub(super) fn keep_weights(self, encoding: &Encoding) -> bool {
-        let polynomials = encoding.in_groups() * encoding.out_groups();
-        encoding.tiles() > self.tiles && polynomials <= BLOCK_WEIGHTS
+        encoding.tiles() > self.tiles && few_weights(encoding)
     }
 
     /// So many blocks of rows are multiplied together.
@@ -119,6 +122,11 @@ impl Blocks {
     pub(super) fn least_nanoseconds(self, e: &Encoding, params: &Params) -> f64 {
         self.cost_without_outputs(e, params).nanoseconds()
     }
+}
+
+/// Whether all of a layer's transformed weights can be kept.
+fn few_weights(encoding: &Encoding) -> bool {
+    encoding.in_groups() * encoding.out_groups() <= BLOCK_WEIGHTS
 }
 
 /// Bytes of one input ciphertext, without its seed.
