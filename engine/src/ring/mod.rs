@@ -27,6 +27,7 @@ pub mod primes;
 #[doc(hidden)]
 pub mod sampler;
 
+#[doc(hidden)]
 pub use basis::Basis;
 #[doc(hidden)]
 pub use conversion::Conversion;
