@@ -8,11 +8,13 @@ import's tests (models/tests/onnx). Networks of their own names (deep supervisio
     venv/bin/python scripts/onnx_fixtures.py models/tests/onnx          # all
     venv/bin/python scripts/onnx_fixtures.py models/tests/onnx NAME..   # some
     venv/bin/python scripts/onnx_fixtures.py --spleen FOLDER            # MONAI's spleen network at its real size
+    venv/bin/python scripts/onnx_fixtures.py --trained FOLDER           # a U-Net trained on smooth shapes, and a volume
 
 Each is NAME.onnx, perhaps with NAME.onnx.data beside it, NAME.in.npy and NAME.out.npy."""
 
 import argparse
 import pathlib
+import struct
 import warnings
 
 import numpy as np
@@ -162,16 +164,67 @@ def spleen(folder: pathlib.Path):
     export(net, torch.randn(1, 1, 96, 96, 96), folder / "spleen.onnx", "dynamo", 20, True)
 
 
+def shapes(seed: int, n: int = 40):
+    """A smooth random field with noise, and its level sets as labels."""
+    source = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(1, 1, 6, 6, 6, generator=source)
+    field = nn.functional.interpolate(coarse, size=(n, n, n), mode="trilinear")
+    field = (field - field.mean()) / field.std()
+    labels = (field > -0.7).long() + (field > 0).long() + (field > 0.9).long()
+    return field + 0.05 * torch.randn(field.shape, generator=source), labels[:, 0]
+
+
+def nifti(path: pathlib.Path, volume: np.ndarray):
+    """A volume [D, H, W] of single precision, its last axis the first of the file's."""
+    d, h, w = volume.shape
+    header = bytearray(352)
+    struct.pack_into("<i", header, 0, 348)
+    struct.pack_into("<8h", header, 40, 3, w, h, d, 1, 1, 1, 1)
+    struct.pack_into("<2h", header, 70, 16, 32)
+    struct.pack_into("<8f", header, 76, 1, 1, 1, 1, 0, 0, 0, 0)
+    struct.pack_into("<2f", header, 108, 352, 1)
+    struct.pack_into("<2h", header, 252, 0, 1)
+    for row in range(3):
+        struct.pack_into("<4f", header, 280 + 16 * row, *(float(row == column) for column in range(4)))
+    header[344:348] = b"n+1\0"
+    path.write_bytes(bytes(header) + volume.astype("<f4").tobytes())
+
+
+def trained(folder: pathlib.Path):
+    from monai.networks.nets import UNet
+
+    torch.manual_seed(77)
+    net = UNet(3, 1, 4, (6, 12, 24), (2, 2), num_res_units=1, norm="batch", act="LEAKYRELU")
+    optimiser = torch.optim.Adam(net.parameters(), 3e-3)
+    for step in range(60):
+        x, labels = shapes(step)
+        loss = nn.functional.cross_entropy(net(x), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    x, labels = shapes(1000)
+    with torch.no_grad():
+        out = net.eval()(x)
+    print("right:", (out.argmax(1) == labels).float().mean().item())
+    export(net, x, folder / "trained.onnx", "dynamo", 20, True)
+    np.save(folder / "trained.in.npy", x.numpy())
+    np.save(folder / "trained.out.npy", out.numpy())
+    nifti(folder / "trained.nii", x[0, 0].numpy())
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--spleen", action="store_true")
+    parser.add_argument("--trained", action="store_true")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     if args.spleen:
         spleen(args.folder)
+    elif args.trained:
+        trained(args.folder)
     else:
         for name in args.names or FIXTURES:
             make(args.folder, name)
