@@ -1,0 +1,1 @@
+//! Threshold Paillier under a dealer's key.
