@@ -32,7 +32,7 @@ fn boxed(x: &[u64]) -> BoxedUint {
 }
 
 fn limbs(x: &BoxedUint, count: usize) -> Vec<u64> {
-    let mut words: Vec<u64> = x.as_words().iter().map(|&word| word as u64).collect();
+    let mut words: Vec<u64> = x.as_words().iter().copied().collect();
     assert!(words.iter().skip(count).all(|&word| word == 0), "more than {count} limbs");
     words.resize(count, 0);
     words

@@ -1,6 +1,6 @@
 //! Integers as bytes, as limbs for the engine, and as those of the big-integer library for what is done once.
 
-use crypto_bigint::{BoxedUint, Word};
+use crypto_bigint::BoxedUint;
 use zeroize::Zeroizing;
 
 /// Limbs of bytes, the least first: whole limbs.
@@ -17,7 +17,7 @@ pub(super) fn to_bytes(limbs: &[u64]) -> Zeroizing<Vec<u8>> {
 
 /// For the library, with as many bits as there are.
 pub(super) fn boxed(limbs: &[u64]) -> BoxedUint {
-    BoxedUint::from_words(limbs.iter().map(|&limb| limb as Word))
+    BoxedUint::from_words(limbs.iter().copied())
 }
 
 /// From the library, in `count` limbs.
@@ -27,7 +27,7 @@ pub(super) fn boxed(limbs: &[u64]) -> BoxedUint {
 pub(super) fn limbs(x: &BoxedUint, count: usize) -> Zeroizing<Vec<u64>> {
     let words = x.as_words();
     assert!(words.iter().skip(count).all(|&word| word == 0), "an integer of {count} limbs");
-    Zeroizing::new((0..count).map(|i| words.get(i).map_or(0, |&word| word as u64)).collect())
+    Zeroizing::new((0..count).map(|i| words.get(i).copied().unwrap_or(0)).collect())
 }
 
 /// x times a small factor, one limb longer.
