@@ -6,6 +6,7 @@
 //! | [`fill_residues`] | `[0, m)`, m below 2^32 | shares and masks |
 //! | [`fill_ternary`] | {-1, 0, 1}, uniform | secret keys, the ephemeral secret of public-key encryption |
 //! | [`fill_noise`] | [-21, 21], centred binomial, sigma 3.24 | RLWE errors |
+//! | [`fill_wide_noise`] | [-84, 84], centred binomial, sigma 6.48 | one-time keys whose sum is opened, and their errors |
 //! | [`fill_flood`] | sum of four uniforms | hiding the noise of a product |
 
 use aes::Aes128;
@@ -26,6 +27,12 @@ pub const NOISE_SIGMA: f64 = 3.240_370_349_203_93;
 
 /// Largest magnitude of [`noise`].
 pub const NOISE_BOUND: i32 = 21;
+
+/// Standard deviation of [`wide_noise`]: sqrt(84 / 2).
+pub const WIDE_NOISE_SIGMA: f64 = 2.0 * NOISE_SIGMA;
+
+/// Largest magnitude of [`wide_noise`].
+pub const WIDE_NOISE_BOUND: i32 = 4 * NOISE_BOUND;
 
 /// Residue `index` (its place within one polynomial) of polynomial `poly` and limb `limb`: the scalar
 /// definition that every backend's expansion agrees with.
@@ -124,6 +131,16 @@ pub fn fill_noise(prng: &mut Prng, out: &mut [i32]) {
     });
 }
 
+/// Fills `out` with centred binomial coefficients, eta = 84: each the sum of four of [`fill_noise`].
+pub fn fill_wide_noise(prng: &mut Prng, out: &mut [i32]) {
+    fill_noise(prng, out);
+    let mut more = Zeroizing::new(vec![0; out.len()]);
+    for _ in 0..3 {
+        fill_noise(prng, &mut more);
+        wide(|| out.iter_mut().zip(more.iter()).for_each(|(out, more)| *out += more));
+    }
+}
+
 /// Fills `out` with flooding coefficients: the sum of four uniform integers of `bits` bits (1..=16), centred.
 ///
 /// Magnitude below 2^(bits + 1), standard deviation 2^bits / sqrt(3), peak probability 2/3 * 2^-bits. Shifting it by
@@ -180,6 +197,13 @@ pub fn noise(prng: &mut Prng, count: usize) -> Vec<i32> {
     out
 }
 
+/// `count` coefficients of [`fill_wide_noise`].
+pub fn wide_noise(prng: &mut Prng, count: usize) -> Vec<i32> {
+    let mut out = vec![0; count];
+    fill_wide_noise(prng, &mut out);
+    out
+}
+
 /// `count` coefficients of [`fill_flood`].
 pub fn flood(prng: &mut Prng, count: usize, bits: u32) -> Vec<i32> {
     let mut out = vec![0; count];
@@ -205,6 +229,7 @@ mod tests {
         for (draws, sigma, bound) in [
             (ternary(&mut prng, count), (2.0f64 / 3.0).sqrt(), 1),
             (noise(&mut prng, count), NOISE_SIGMA, NOISE_BOUND),
+            (wide_noise(&mut prng, count), WIDE_NOISE_SIGMA, WIDE_NOISE_BOUND),
             (flood(&mut prng, count, 12), 4096.0 / 3f64.sqrt(), 8190),
         ] {
             let (mean, deviation) = moments(&draws);

@@ -8,8 +8,13 @@
 //! | [`eval_keys`] | sets of keys for automorphisms and products |
 //! | [`key_switch`] | automorphisms of ciphertexts, relinearisation |
 //! | [`ciphertext`] | batches of ciphertexts and their seeded form |
+//! | [`additive`] | sums of values under one-time keys, whose sum opens them |
 //! | [`wire`] | residues as packed bits |
 
+#[doc(hidden)]
+pub mod additive;
+#[cfg(test)]
+mod additive_tests;
 #[doc(hidden)]
 pub mod ciphertext;
 #[doc(hidden)]
