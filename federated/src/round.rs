@@ -39,6 +39,12 @@ pub struct Round {
     pub scheme: Box<dyn Scheme>,
 }
 
+impl std::fmt::Debug for Round {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Round({}, attempt {})", self.planned.place.round, self.planned.place.attempt)
+    }
+}
+
 /// The updates of a sum, their headers checked.
 #[derive(Clone, Debug)]
 pub struct Set {
