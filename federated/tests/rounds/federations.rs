@@ -1,11 +1,9 @@
 //! Whole federations: what is opened equals the sums without encryption to the bit, by any t answers and by no fewer,
 //! whoever drops out, dies and comes back.
 
-mod common;
-
+use crate::common::{Death, Parties, Script};
 use blindvox_engine::Prng;
 use blindvox_federated::plan::{Plan, SchemeKind};
-use common::{Death, Parties, Script};
 
 fn same(a: &[Vec<f64>], b: &[Vec<f64>]) -> bool {
     a.iter().flatten().map(|x| x.to_bits()).eq(b.iter().flatten().map(|x| x.to_bits()))

@@ -1,7 +1,6 @@
 //! What is wrong is found out, named and refused, and nothing is opened that should not be.
 
-mod common;
-
+use crate::common::{BASE, Parties, Script};
 use blindvox_engine::Prng;
 use blindvox_federated::aggregator::Stage;
 use blindvox_federated::message::{self, Close, Kind};
@@ -10,7 +9,6 @@ use blindvox_federated::roster::AGGREGATOR;
 use blindvox_federated::scheme::rlwe::{Rlwe, Terms};
 use blindvox_federated::scheme::{Fields, Scheme};
 use blindvox_federated::signing::Signer;
-use common::{BASE, Parties, Script};
 
 fn script(members: usize) -> Script {
     Script::random(SchemeKind::Rlwe, 20, members, &[50], &mut Prng::from_seed_for_tests([6; 32]))
