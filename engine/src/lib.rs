@@ -19,6 +19,8 @@ pub mod rlwe;
 #[doc(hidden)]
 pub mod aes;
 #[doc(hidden)]
+pub mod bigint;
+#[doc(hidden)]
 pub mod chacha;
 #[doc(hidden)]
 pub mod error;
