@@ -3,12 +3,16 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use blindvox_engine::{Device, Prng};
 use blindvox_federated::codec::{Decoder, Encoder, Update};
 use blindvox_federated::local::plan;
 use blindvox_federated::plan::{Averaged, Plan, SchemeKind};
+use blindvox_federated::scheme::dealt::Dealt;
+use blindvox_federated::scheme::paillier::dealer;
+use blindvox_federated::scheme::paillier::keys::{KeyShare, PublicKey};
 use blindvox_federated::scheme::plain::Plain;
 use blindvox_federated::scheme::rlwe::{Rlwe, Terms};
 use blindvox_federated::scheme::{Fields, Scheme};
@@ -20,7 +24,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Schemes.
-    #[arg(long, value_delimiter = ',', default_value = "plain,rlwe")]
+    #[arg(long, value_delimiter = ',', default_value = "plain,rlwe,paillier")]
     scheme: Vec<Choice>,
     /// Weights of the model.
     #[arg(long, default_value_t = 400_000)]
@@ -28,6 +32,9 @@ pub(crate) struct Args {
     /// Clients, all of them holders up to 16.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(3..=1024))]
     clients: u32,
+    /// Bits of Paillier's key: 2048 (112-bit security) or 3072 (128).
+    #[arg(long, default_value_t = 2048)]
+    modulus: usize,
     /// Times that each step is run; the fastest counts.
     #[arg(long, default_value_t = 3)]
     runs: usize,
@@ -40,11 +47,16 @@ pub(crate) struct Args {
 enum Choice {
     Plain,
     Rlwe,
+    Paillier,
 }
 
 impl Choice {
     fn name(self) -> &'static str {
-        if self == Self::Plain { "plain" } else { "rlwe" }
+        match self {
+            Self::Plain => "plain",
+            Self::Rlwe => "rlwe",
+            Self::Paillier => "paillier",
+        }
     }
 }
 
@@ -95,6 +107,8 @@ struct Bench<'a> {
     members: usize,
     threshold: usize,
     points: usize,
+    /// The dealer's key and its shares, for Paillier.
+    dealt: Option<(Arc<PublicKey>, Vec<Arc<KeyShare>>)>,
 }
 
 /// Seconds and bytes of the four steps, and the averages.
@@ -104,7 +118,8 @@ struct Steps {
 }
 
 impl Bench<'_> {
-    fn scheme(&self, choice: Choice) -> Outcome<Box<dyn Scheme>> {
+    /// The scheme as the holder at a point has it.
+    fn scheme(&self, choice: Choice, point: usize) -> Outcome<Box<dyn Scheme>> {
         let fields = self.plan.fields();
         Ok(match choice {
             Choice::Plain => Box::new(Plain { fields }),
@@ -114,11 +129,16 @@ impl Bench<'_> {
                 let terms = Terms { uploads, width, fields, threshold, points, seed };
                 Box::new(Rlwe::new(&Device::cpu(), terms)?)
             }
+            Choice::Paillier => {
+                let (key, shares) = self.dealt.as_ref().ok_or("a dealer's key")?;
+                Box::new(Dealt::new(key, Some(&shares[point - 1]), self.plan.width(self.members), fields)?)
+            }
         })
     }
 
     fn steps(&self, choice: Choice) -> Outcome<Steps> {
-        let (scheme, runs, lengths) = (self.scheme(choice)?, self.args.runs, self.scheme(choice)?.lengths());
+        let (scheme, runs) = (self.scheme(choice, 1)?, self.args.runs);
+        let lengths = scheme.lengths();
         let mut prng = Prng::from_os()?;
         let mut upload = |client: u64| {
             let update = Made(client);
@@ -141,7 +161,7 @@ impl Bench<'_> {
         let closed = scheme.close(&sum)?;
         let part = |point: usize| {
             let shares: Vec<&[u8]> = shares[point - 1].iter().map(|share| &share[..]).collect();
-            Ok(scheme.answer(point, &shares, &closed)?)
+            Ok(self.scheme(choice, point)?.answer(point, &shares, &closed)?)
         };
         let (answer, _) = fastest(runs, || part(1))?;
         let parts = (1..=self.threshold).map(|point| Ok((point, part(point)?))).collect::<Outcome<Vec<_>>>()?;
@@ -167,17 +187,25 @@ impl Bench<'_> {
 pub(crate) fn run(args: Args) -> Outcome<()> {
     let members = args.clients as usize;
     let points = members.min(16);
-    let bits = Plan::widest(members, 3);
-    let tensors = vec![Averaged { name: "weights".to_owned(), elements: args.weights as u64, clip: 1.0 }];
-    let plan = plan(SchemeKind::Rlwe, bits, [0; 32], tensors, 7);
-    let bench = Bench { args: &args, plan, members, threshold: points / 2 + 1, points };
-    let expected = bench.steps(Choice::Plain)?.averages;
+    let threshold = points / 2 + 1;
     println!(
         "{:8} {:>4} {:10} {:>12} {:>14} {:>10} {:>10}",
         "scheme", "bits", "step", "ms", "bytes", "paper, s", "times"
     );
     let mut rows = Vec::new();
     for &choice in &args.scheme {
+        // Paillier as published: 16 bits a weight.
+        let bits = if choice == Choice::Paillier { 16 } else { Plan::widest(members, 3) };
+        let tensors = vec![Averaged { name: "weights".to_owned(), elements: args.weights as u64, clip: 1.0 }];
+        let plan = plan(SchemeKind::Rlwe, bits, [0; 32], tensors, 7);
+        let dealt = (choice == Choice::Paillier).then(|| {
+            let (key, shares) = dealer::ceremony(args.modulus, threshold, points, &mut Prng::from_os()?)?;
+            println!("paillier computes by {:?} here", key.body());
+            Ok::<_, Box<dyn Error>>((Arc::new(key), shares.into_iter().map(Arc::new).collect()))
+        });
+        let bits = if choice == Choice::Paillier { args.modulus as u32 } else { bits };
+        let bench = Bench { args: &args, plan, members, threshold, points, dealt: dealt.transpose()? };
+        let expected = bench.steps(Choice::Plain)?.averages;
         let steps = bench.steps(choice)?;
         let bits_of = |all: &[Vec<f64>]| all.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>();
         let checked = bits_of(&steps.averages) == bits_of(&expected);

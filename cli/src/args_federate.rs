@@ -34,6 +34,19 @@ pub(crate) enum SchemeChoice {
     /// Additive RLWE encryption under one-time keys.
     #[default]
     Rlwe,
+    /// Threshold Paillier of 2048 bits under a dealer's key, as published: 112-bit security.
+    Paillier,
+}
+
+impl SchemeChoice {
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Rlwe => "rlwe",
+            Self::Paillier => "paillier",
+        }
+    }
 }
 
 /// Bits of an encoded number.
@@ -118,6 +131,6 @@ pub(crate) struct FederateDemoArgs {
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=200))]
     pub rounds: u32,
     /// Bits of an encoded number.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(13..=27))]
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(13..=28))]
     pub bits: u32,
 }

@@ -12,6 +12,7 @@ use blindvox_federated::member::Member;
 use blindvox_federated::plan::{Averaged, Plan, SchemeKind};
 use blindvox_federated::roster::{MemberId, Person, Roster};
 use blindvox_federated::round::Means;
+use blindvox_federated::scheme::paillier::keys::{KeyShare, PublicKey};
 use blindvox_federated::signing::Signer;
 use blindvox_federated::store::{Memory, Store};
 use blindvox_federated::{Error, Result};
@@ -66,7 +67,7 @@ pub(crate) struct Parties {
     seeds: Vec<[u8; 32]>,
     stores: Vec<Memory>,
     pub(crate) death: Arc<Death>,
-    pub(crate) means: Means,
+    means: Vec<Means>,
     pub(crate) aggregator: Aggregator,
     pub(crate) members: Vec<Member>,
     restarts: Rc<Cell<u8>>,
@@ -82,6 +83,22 @@ fn prng(restarts: &Cell<u8>, party: usize) -> Prng {
 
 impl Parties {
     pub(crate) fn new(members: usize, holders: usize, threshold: usize, death: Arc<Death>) -> Self {
+        let means = vec![Means::new(&Device::cpu()); members + 1];
+        Self::with(means, holders, threshold, death)
+    }
+
+    /// Under a key of the dealer's.
+    pub(crate) fn dealt((key, shares): (PublicKey, Vec<KeyShare>), members: usize) -> Self {
+        let (holders, threshold) = (key.holders(), key.threshold());
+        let everyone = Means { dealt: Some(Arc::new(key)), ..Means::new(&Device::cpu()) };
+        let mut means = vec![everyone; members + 1];
+        let shares = shares.into_iter().map(|share| Some(Arc::new(share)));
+        means[1..].iter_mut().zip(shares).for_each(|(means, share)| means.share = share);
+        Self::with(means, holders, threshold, Arc::default())
+    }
+
+    fn with(means: Vec<Means>, holders: usize, threshold: usize, death: Arc<Death>) -> Self {
+        let members = means.len() - 1;
         let seeds: Vec<[u8; 32]> = (0..=members).map(|i| [i as u8 + 1; 32]).collect();
         let person = |i: usize, name: String, holder| {
             let key = Signer::from_seed(&seeds[i]).public();
@@ -89,17 +106,22 @@ impl Parties {
         };
         let people = (1..=members).map(|i| person(i, format!("h{}", i - 1), i <= holders)).collect();
         let roster = Roster::new(person(0, "sum".to_owned(), false), people, Some(threshold), 3).unwrap();
-        let (roster, means) = (Arc::new(roster), Means { device: Device::cpu() });
+        let roster = Arc::new(roster);
         let stores: Vec<Memory> = seeds.iter().map(|_| Memory::default()).collect();
         let restarts = Rc::new(Cell::new(0));
         let store = |i: usize| Box::new(Mortal(stores[i].clone(), death.clone()));
         let aggregator =
-            Aggregator::open(&roster, Signer::from_seed(&seeds[0]), store(0), &means, prng(&restarts, 0)).unwrap();
+            Aggregator::open(&roster, Signer::from_seed(&seeds[0]), store(0), &means[0], prng(&restarts, 0)).unwrap();
         let member = |i: usize| {
-            Member::open(&roster, Signer::from_seed(&seeds[i]), store(i), &means, prng(&restarts, i)).unwrap()
+            Member::open(&roster, Signer::from_seed(&seeds[i]), store(i), &means[i], prng(&restarts, i)).unwrap()
         };
         let all = (1..=members).map(member).collect();
         Self { roster, seeds, stores, death, means, aggregator, members: all, restarts }
+    }
+
+    /// A file of the aggregator's.
+    pub(crate) fn kept(&self, name: &str) -> Vec<u8> {
+        self.stores[0].get(name).unwrap().unwrap()
     }
 
     fn store(&self, i: usize) -> Box<dyn Store> {
@@ -108,12 +130,12 @@ impl Parties {
 
     pub(crate) fn restart_aggregator(&mut self) {
         let (signer, prng) = (Signer::from_seed(&self.seeds[0]), prng(&self.restarts, 0));
-        self.aggregator = Aggregator::open(&self.roster, signer, self.store(0), &self.means, prng).unwrap();
+        self.aggregator = Aggregator::open(&self.roster, signer, self.store(0), &self.means[0], prng).unwrap();
     }
 
     pub(crate) fn restart_member(&mut self, id: usize) {
         let (signer, prng) = (Signer::from_seed(&self.seeds[id + 1]), prng(&self.restarts, id + 1));
-        self.members[id] = Member::open(&self.roster, signer, self.store(id + 1), &self.means, prng).unwrap();
+        self.members[id] = Member::open(&self.roster, signer, self.store(id + 1), &self.means[id + 1], prng).unwrap();
     }
 
     /// What the aggregator does, again after its death.

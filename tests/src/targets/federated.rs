@@ -40,7 +40,9 @@ fn make() -> Ended {
     let Federation { aggregator, members, .. } = &mut federation;
     let (round, attempt) = aggregator.begin(false).expect("a round");
     let ready: Vec<_> = members.iter_mut().map(|m| m.ready(round, attempt).expect("a Ready")).collect();
-    ready.iter().for_each(|ready| drop(aggregator.ready(ready).expect("taken")));
+    for ready in &ready {
+        aggregator.ready(ready).expect("taken");
+    }
     let plan = aggregator.plan(&wish).expect("a Plan");
     let update = vec![vec![0.5; ELEMENTS]];
     let mut uploads = Vec::new();
@@ -56,7 +58,9 @@ fn make() -> Ended {
         answers.push(member.answer(&close).expect("an Answer"));
         closes.push(close);
     }
-    answers.iter().for_each(|answer| drop(aggregator.answer(answer).expect("taken")));
+    for answer in &answers {
+        aggregator.answer(answer).expect("taken");
+    }
     let result = aggregator.result().expect("a Result");
     let receipt = Receipt { model: [1; 32], clips: vec![0.5] };
     let place = aggregator.round().expect("a Plan").planned.place;

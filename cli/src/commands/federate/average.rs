@@ -1,14 +1,13 @@
 //! `federate average`: the average of model files, all parties of a round in this process.
 
-use blindvox_engine::Prng;
 use blindvox_federated::codec::Update;
-use blindvox_federated::local::{self, Contribution, Federation};
+use blindvox_federated::local::{self, Contribution};
 use blindvox_federated::model::{Difference, Model};
-use blindvox_federated::plan::{Averaged, Plan, SchemeKind};
+use blindvox_federated::plan::{Averaged, Plan};
 use blindvox_models::atomic;
 use blindvox_protocols::{Error, Result};
 
-use super::told;
+use super::{PAILLIER_BITS, federation, told};
 use crate::args_federate::{AverageArgs, Precision, SchemeChoice};
 use crate::gpu;
 use crate::input::Done;
@@ -23,8 +22,8 @@ pub(crate) fn run(args: &AverageArgs) -> Result<Done> {
         Some(path) => Model::load(path).map_err(told)?,
         None => locals[0].clone(),
     };
-    let updates = locals.iter().map(|local| Difference::new(&base, local)).collect::<Result<Vec<_>, _>>();
-    let updates = updates.map_err(told)?;
+    let updates = locals.iter().map(|local| Difference::new(&base, local).map_err(told));
+    let updates = updates.collect::<Result<Vec<_>>>()?;
     let examples = counts(args, &locals)?;
     let tensors = tensors(args, &base, &updates);
     let members = locals.len();
@@ -33,16 +32,12 @@ pub(crate) fn run(args: &AverageArgs) -> Result<Done> {
         Precision::Compact => Plan::widest(members, 4),
         Precision::Bits(bits) => bits,
     };
-    let scheme = match args.scheme {
-        SchemeChoice::Plain => SchemeKind::Plain,
-        SchemeChoice::Rlwe => SchemeKind::Rlwe,
-    };
     let most = examples.iter().copied().max().unwrap_or(1);
-    let plan = local::plan(scheme, bits, base.digest(), tensors, most);
-    let device = gpu::device(args.backend, args.adapter.as_deref())?;
     let names: Vec<String> = (1..=members).map(|i| format!("model-{i}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut federation = Federation::new(&names, None, &device, &mut Prng::from_os()?).map_err(told)?;
+    let device = gpu::device(args.backend, args.adapter.as_deref())?;
+    let (mut federation, scheme) = federation(args.scheme, &names, &device)?;
+    let plan = local::plan(scheme, bits, base.digest(), tensors, most);
     let brought: Vec<Contribution<'_>> =
         updates.iter().zip(&examples).map(|(update, &examples)| Contribution { update, examples }).collect();
     let mut average = base.clone();
@@ -55,8 +50,12 @@ pub(crate) fn run(args: &AverageArgs) -> Result<Done> {
         args.output.display(),
         done.bytes[2] / members,
     );
-    if args.scheme == SchemeChoice::Plain {
-        say!("Nothing was encrypted: --scheme plain");
+    match args.scheme {
+        SchemeChoice::Plain => say!("Nothing was encrypted: --scheme plain"),
+        SchemeChoice::Paillier => {
+            say!("The key had {PAILLIER_BITS} bits: 112-bit security; this process was its dealer")
+        }
+        SchemeChoice::Rlwe => {}
     }
     Ok(Done::Whole)
 }

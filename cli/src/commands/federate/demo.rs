@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use blindvox_engine::Device;
-use blindvox_federated::demo::{self, Trained, table};
-use blindvox_federated::plan::SchemeKind;
+use blindvox_federated::demo::{self, HOSPITALS, Trained, table};
 use blindvox_protocols::{Error, Result};
 
-use super::told;
-use crate::args_federate::FederateDemoArgs;
+use super::{PAILLIER_BITS, federation, told};
+use crate::args_federate::{FederateDemoArgs, SchemeChoice};
 use crate::input::Done;
 
 /// Where the table is.
@@ -31,9 +30,18 @@ pub(crate) fn run(args: &FederateDemoArgs) -> Result<Done> {
         dealt.held_out.len()
     );
     let mut models: Vec<(&str, Trained)> = Vec::new();
-    for (name, scheme) in [("plain", SchemeKind::Plain), ("rlwe", SchemeKind::Rlwe)] {
+    for choice in [SchemeChoice::Plain, SchemeChoice::Rlwe, SchemeChoice::Paillier] {
         let begun = Instant::now();
-        let trained = demo::together(&dealt, (scheme, args.bits), rounds, &Device::cpu()).map_err(told)?;
+        let (mut federation, scheme) = federation(choice, &HOSPITALS, &Device::cpu())?;
+        let name = choice.name();
+        if choice == SchemeChoice::Paillier {
+            let seconds = begun.elapsed().as_secs_f64();
+            say!(
+                "A dealer made a key of {PAILLIER_BITS} bits (112-bit security) in {seconds:.1} s: it could open everything."
+            );
+        }
+        let begun = Instant::now();
+        let trained = demo::together(&dealt, &mut federation, (scheme, args.bits), rounds).map_err(told)?;
         let [upload, answer, result] = trained.bytes;
         say!(
             "{name:9} {:6.2} s; in a round a hospital sends {upload} bytes of update and {answer} of answer, and gets {result}",
