@@ -21,6 +21,7 @@ pub(super) trait Line: Copy + Send + Sync + 'static {
     const LANES: usize;
     const ZERO: Self;
 
+    /// A word a lane, first of all.
     fn words(&self) -> &[u64];
     fn words_mut(&mut self) -> &mut [u64];
 
@@ -54,7 +55,29 @@ macro_rules! lines {
     )*};
 }
 
-lines!(Line1: 1 words aligned to 8, Line4: 4 words aligned to 32, Line8: 8 words aligned to 64);
+lines!(Line4: 4 words aligned to 32, Line8: 8 words aligned to 64);
+
+/// A digit of one number, or a column of 128 bits.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+pub(super) struct Line1(pub(super) [u64; 2]);
+
+impl Line for Line1 {
+    const LANES: usize = 1;
+    const ZERO: Self = Self([0; 2]);
+
+    fn words(&self) -> &[u64] {
+        &self.0
+    }
+
+    fn words_mut(&mut self) -> &mut [u64] {
+        &mut self.0
+    }
+
+    fn splat(digit: u64) -> Self {
+        Self([digit, 0])
+    }
+}
 
 /// Digits of secret numbers: cleared when dropped.
 #[derive(Clone)]

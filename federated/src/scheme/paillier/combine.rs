@@ -131,7 +131,7 @@ fn product(key: &PublicKey, parts: &[&[u8]], weights: &[i128], positive: bool) -
 fn plaintexts(key: &PublicKey, parts: &[&[u8]], weights: &[i128]) -> Integers {
     let w = key.n().len();
     let [p, n] = [true, false].map(|positive| product(key, parts, weights, positive));
-    let (p, n) = (key.ring().split(&*p?), key.ring().split(&*n?));
+    let (p, n) = (key.ring().split(&p?), key.ring().split(&n?));
     let pairs = || p.chunks_exact(2 * w).zip(n.chunks_exact(2 * w));
     if let Some(i) = pairs().position(|(p, n)| p[..w] != n[..w]) {
         return Err(i);
