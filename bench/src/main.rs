@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 mod bunet;
 mod ckks;
 mod cryptmed;
+mod federated;
 mod kernels;
 mod links;
 mod nonlinear;
@@ -25,6 +26,8 @@ enum Table {
     Ckks(ckks::Args),
     /// CryptMed's networks with a dealer, against the paper's tables.
     Cryptmed(cryptmed::Args),
+    /// Federated averaging step by step, against the paper's figures.
+    Federated(federated::Args),
     /// The engine's kernels against peers and limits.
     Kernels(kernels::Args),
     /// The demo's models over emulated links.
@@ -38,6 +41,7 @@ fn main() -> std::process::ExitCode {
         Table::Bunet(args) => bunet::run(args),
         Table::Ckks(args) => ckks::run(args),
         Table::Cryptmed(args) => cryptmed::run(args),
+        Table::Federated(args) => federated::run(args),
         Table::Kernels(args) => kernels::run(args),
         Table::Links(args) => links::run(args),
         Table::Nonlinear(args) => nonlinear::run(args),

@@ -8,6 +8,7 @@ use blindvox_protocols::gc::GatePlace;
 use blindvox_protocols::infer::LinkSpeed;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::args_federate::FederateArgs;
 use crate::args_hosts::{
     AuditArgs, EstimateArgs, FingerprintArgs, HealthArgs, KeygenArgs, ModelsArgs, RemoteArgs, ServeArgs,
 };
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Audit(AuditArgs),
     /// Say what runs of a model cost over links: bytes, waits, seconds, memory.
     Estimate(EstimateArgs),
+    /// Train one model together: nobody sees another's update.
+    Federate(FederateArgs),
     /// List CPU features, backends and adapters, and why one can't be used.
     Doctor(DoctorArgs),
 }

@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`allocator`] | what becomes of freed memory |
-//! | [`args`], [`args_hosts`] | commands and flags |
+//! | [`args`], [`args_hosts`], [`args_federate`] | commands and flags |
 //! | [`remote`] | a client's way to a service |
 //! | [`service`] | the service |
 //! | [`commands`] | a file a command: `segment` (and the demo), `predict`, `serve`, `plain`, `calibrate`, `doctor` |
@@ -17,6 +17,7 @@ mod ui;
 
 mod allocator;
 mod args;
+mod args_federate;
 mod args_hosts;
 mod commands;
 mod gpu;
@@ -89,6 +90,7 @@ fn run(cli: args::Cli) -> Result<Done> {
         Some(args::Command::Health(args)) => commands::operate::health(&args),
         Some(args::Command::Audit(args)) => commands::operate::audit(&args),
         Some(args::Command::Estimate(args)) => commands::estimate::run(&args),
+        Some(args::Command::Federate(args)) => commands::federate::run(&args),
         Some(args::Command::Doctor(args)) => commands::doctor::run(&args),
     }
 }

@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use blindvox_engine::Prng;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::audit;
 use crate::codec::Target;
 use crate::error::{Error, Result};
 use crate::message::{self, Close, Digest, Kind, Outcome, Place, Ready, Receipt, hash};
@@ -24,6 +26,8 @@ use crate::store::Store;
 
 /// The file of the state.
 const STATE: &str = "aggregator";
+/// The file of the log.
+const LOG: &str = "audit.jsonl";
 
 fn upload_name(member: MemberId) -> String {
     format!("upload-{member}")
@@ -42,6 +46,8 @@ struct State {
     closed: bool,
     answers: BTreeMap<MemberId, Vec<u8>>,
     receipts: BTreeMap<MemberId, Receipt>,
+    /// All rounds so far: written with the state, and then to its own file.
+    log: String,
 }
 
 /// Where a round is.
@@ -103,13 +109,42 @@ impl Aggregator {
             plan => Some(Round::open(roster, plan, (state.round, state.attempt), means)?),
         };
         let (roster, means, sum, summed) = (roster.clone(), means.clone(), Vec::new(), Vec::new());
-        Ok(Self { roster, signer, store, means, prng, state, round, sum, summed })
+        let mut aggregator = Self { roster, signer, store, means, prng, state, round, sum, summed };
+        aggregator.write_log()?;
+        Ok(aggregator)
     }
 
     fn save(&mut self) -> Result<()> {
         let bytes = postcard::to_allocvec(&self.state).map(Zeroizing::new);
         let bytes = bytes.map_err(|_| Error::input(format!("{STATE}: can't be written down")))?;
         self.store.put(STATE, &bytes)
+    }
+
+    /// Writes the log's file where it lags behind the state.
+    fn write_log(&mut self) -> Result<()> {
+        let there = self.store.get(LOG)?.unwrap_or_default();
+        if there == self.state.log.as_bytes() { Ok(()) } else { self.store.put(LOG, self.state.log.as_bytes()) }
+    }
+
+    /// The log, each line signed and hashed with the one before.
+    pub fn log(&self) -> &str {
+        &self.state.log
+    }
+
+    /// Appends a line about the round.
+    fn note(&mut self, event: &str, fields: &[(&str, Value)]) {
+        let place = [("round", self.state.round.into()), ("attempt", self.state.attempt.into())];
+        audit::append(&mut self.state.log, &self.signer, event, &[&place, fields].concat());
+    }
+
+    /// Saves, and writes the log after that.
+    fn save_noted(&mut self) -> Result<()> {
+        self.save()?;
+        self.write_log()
+    }
+
+    fn names<'a>(&'a self, ids: impl Iterator<Item = &'a MemberId>) -> Value {
+        ids.map(|id| Value::from(self.roster.name(*id))).collect()
     }
 
     /// The round and the attempt; zeros before the first.
@@ -141,9 +176,14 @@ impl Aggregator {
         for member in std::mem::take(&mut self.state.uploads).into_keys() {
             self.store.remove(&upload_name(member))?;
         }
-        self.state = State { round, attempt, ..State::default() };
+        if self.state.closed && self.state.answers.len() < self.roster.threshold {
+            // One answer and t - 1 holders may have opened its sum.
+            self.note("given up", &[("answers", self.names(self.state.answers.keys()))]);
+        }
+        let log = std::mem::take(&mut self.state.log);
+        self.state = State { round, attempt, log, ..State::default() };
         (self.round, self.sum, self.summed) = (None, Vec::new(), Vec::new());
-        self.save()?;
+        self.save_noted()?;
         Ok((round, attempt))
     }
 
@@ -191,8 +231,18 @@ impl Aggregator {
             let sealed = plan.seal(&self.roster, &self.signer, round, attempt);
             let (bytes, _) = sealed.map_err(|e| self.missing(e, |state, id| state.ready.contains_key(&id)))?;
             self.round = Some(Round::open(&self.roster, &bytes, (round, attempt), &self.means)?);
+            let planned = message::open(&self.roster, &bytes)?.digest;
             (self.state.plan, self.state.answer_key) = (bytes, key);
-            self.save()?;
+            let scheme = format!("{:?}", wish.scheme).split('(').next().unwrap_or_default().to_lowercase();
+            let fields = [
+                ("plan", audit::digest(&planned)),
+                ("base", audit::digest(&wish.base)),
+                ("scheme", scheme.into()),
+                ("bits", wish.bits.into()),
+                ("members", self.names(self.state.ready.keys())),
+            ];
+            self.note("plan", &fields);
+            self.save_noted()?;
         }
         Ok(self.state.plan.clone())
     }
@@ -279,8 +329,15 @@ impl Aggregator {
             return Err(self.missing(e, |state, id| state.uploads.contains_key(&id)));
         }
         self.catch_up()?;
-        self.state.closed = true;
-        self.save()
+        if !self.state.closed {
+            let set = self.planned()?.set(&self.heads())?;
+            let uploads =
+                set.uploads.iter().map(|(id, digest, _)| (self.roster.name(*id).to_owned(), audit::digest(digest)));
+            let fields = [("set", audit::digest(&set.digest)), ("uploads", Value::Object(uploads.collect()))];
+            self.state.closed = true;
+            self.note("close", &fields);
+        }
+        self.save_noted()
     }
 
     fn heads(&self) -> Vec<Vec<u8>> {
@@ -382,11 +439,18 @@ impl Aggregator {
         let message = message::open(&self.roster, bytes)?;
         let body: Receipt = message.body(&self.roster, Kind::Receipt, &self.planned()?.planned.place)?;
         if let Some((other, _)) = self.state.receipts.iter().find(|(_, receipt)| **receipt != body) {
-            let [a, b] = [*other, message.from].map(|id| self.roster.name(id));
-            return Err(Error::Round(format!("the new models of {a} and {b} differ: the run ends")));
+            let [a, b] = [*other, message.from].map(|id| self.roster.name(id).to_owned());
+            let what = format!("the new models of {a} and {b} differ: the run ends");
+            self.note("differ", &[("members", vec![Value::from(a), b.into()].into())]);
+            self.save_noted()?;
+            return Err(Error::Round(what));
         }
-        self.state.receipts.insert(message.from, body.clone());
-        self.save()?;
+        if !self.state.receipts.contains_key(&message.from) {
+            let (member, model) = (Value::from(self.roster.name(message.from)), audit::digest(&body.model));
+            self.state.receipts.insert(message.from, body.clone());
+            self.note("receipt", &[("member", member), ("model", model)]);
+            self.save_noted()?;
+        }
         Ok((message.from, body))
     }
 }

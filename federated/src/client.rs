@@ -37,7 +37,7 @@ impl Member {
             return Ok(Sent { message, warning: None });
         }
         if round.planned.plan.base != *base {
-            let [found, expected] = [*base, round.planned.plan.base].map(|d| blake3::Hash::from(d).to_hex());
+            let [found, expected] = [*base, round.planned.plan.base].map(|d| message::shown(&d));
             return Err(Error::Input(format!("the base model: found {found}, expected {expected}")));
         }
         let encoder = Encoder::new(&round.planned.plan, update, examples)?;

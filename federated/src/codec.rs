@@ -36,14 +36,14 @@ pub trait Target {
 }
 
 /// Whole tensors in order.
-impl Update for [Vec<f64>] {
+impl Update for Vec<Vec<f64>> {
     fn read(&self, tensor: usize, first: usize, out: &mut [f64]) {
         out.copy_from_slice(&self[tensor][first..first + out.len()]);
     }
 }
 
 /// Whole tensors in order, each as long as it is.
-impl Target for [Vec<f64>] {
+impl Target for Vec<Vec<f64>> {
     fn write(&mut self, tensor: usize, first: usize, averages: &[f64]) {
         self[tensor][first..first + averages.len()].copy_from_slice(averages);
     }
@@ -76,7 +76,7 @@ impl<'p> Places<'p> {
                 let first = at - self.first[tensor];
                 let count = (self.tensors[tensor].elements as usize).saturating_sub(first).min(end - at);
                 let piece = (tensor, first, count);
-                if first + count == self.tensors[tensor].elements as usize {
+                if first + count >= self.tensors[tensor].elements as usize {
                     tensor += 1;
                 }
                 at += count;

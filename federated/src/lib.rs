@@ -15,6 +15,7 @@
 //! | [`round`] | a Plan with its scheme: what all parties check and compute alike |
 //! | [`member`], [`client`], [`holder`] | a member's state, and what it does as either |
 //! | [`aggregator`] | who adds what it can't read |
+//! | [`audit`] | the aggregator's log |
 //! | [`store`] | where parties keep their state |
 //! | [`model`] | models as files |
 //! | [`local`] | a whole federation in one process |
@@ -22,6 +23,7 @@
 //! | [`error`] | what can go wrong |
 
 pub mod aggregator;
+pub mod audit;
 pub mod client;
 pub mod codec;
 pub mod demo;

@@ -6,12 +6,13 @@ use blindvox_engine::{Device, Prng};
 
 use crate::aggregator::Aggregator;
 use crate::codec::{Target, Update};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::member::Member;
 use crate::message::Digest;
 use crate::plan::{Audience, Averaged, Plan, Privacy, SchemeKind};
 use crate::roster::{Person, Roster};
 use crate::round::{Means, Opened};
+use crate::scheme::paillier::keys::{KeyShare, PublicKey};
 use crate::signing::Signer;
 use crate::store::Memory;
 
@@ -52,24 +53,50 @@ pub fn plan(scheme: SchemeKind, bits: u32, base: Digest, tensors: Vec<Averaged>,
 }
 
 impl Federation {
-    /// Parties with fresh keys and a roster of their own.
+    /// Parties with fresh keys and a roster of their own; all members hold, up to 16.
     ///
     /// # Errors
-    /// [`Error::Input`] for names or a threshold that a roster refuses.
+    /// [`Error::Input`](crate::Error::Input) for names or a threshold that a roster refuses.
     pub fn new(names: &[&str], threshold: Option<usize>, device: &Device, prng: &mut Prng) -> Result<Self> {
-        let signers: Vec<Signer> = (0..=names.len()).map(|_| Signer::from_seed(&prng.seed())).collect();
+        Self::with(names, threshold, &Means::new(device), &[], prng)
+    }
+
+    /// The same under a dealer's key, with the shares for points 1, 2, ..
+    ///
+    /// # Errors
+    /// Those of [`Self::new`].
+    pub fn dealt(
+        names: &[&str],
+        device: &Device,
+        key: PublicKey,
+        shares: Vec<KeyShare>,
+        prng: &mut Prng,
+    ) -> Result<Self> {
+        let threshold = Some(key.threshold());
+        let means = Means { dealt: Some(Arc::new(key)), ..Means::new(device) };
+        let shares: Vec<_> = shares.into_iter().map(Arc::new).collect();
+        Self::with(names, threshold, &means, &shares, prng)
+    }
+
+    fn with(
+        names: &[&str],
+        threshold: Option<usize>,
+        means: &Means,
+        shares: &[Arc<KeyShare>],
+        prng: &mut Prng,
+    ) -> Result<Self> {
+        let aggregator = Signer::from_seed(&prng.seed());
+        let signers: Vec<Signer> = names.iter().map(|_| Signer::from_seed(&prng.seed())).collect();
         let person =
             |name: &str, signer: &Signer| Person { name: name.to_owned(), key: signer.public(), holder: false };
-        let members = names.iter().zip(&signers[1..]).map(|(name, signer)| person(name, signer)).collect();
-        let roster = Arc::new(Roster::new(person("aggregator", &signers[0]), members, threshold, 3)?);
-        let means = Means { device: device.clone() };
-        let mut signers = signers.into_iter();
-        let missing = || Error::input("no key for the aggregator");
-        let signer = signers.next().ok_or_else(missing)?;
+        let members = names.iter().zip(&signers).map(|(name, signer)| person(name, signer)).collect();
+        let roster = Arc::new(Roster::new(person("aggregator", &aggregator), members, threshold, 3)?);
         let store = Box::new(Memory::default());
-        let aggregator = Aggregator::open(&roster, signer, store, &means, prng.fork("aggregator"))?;
-        let members = signers
-            .map(|signer| Member::open(&roster, signer, Box::new(Memory::default()), &means, prng.fork("member")));
+        let aggregator = Aggregator::open(&roster, aggregator, store, means, prng.fork("aggregator"))?;
+        let members = signers.into_iter().enumerate().map(|(i, signer)| {
+            let means = Means { share: shares.get(i).cloned(), ..means.clone() };
+            Member::open(&roster, signer, Box::new(Memory::default()), &means, prng.fork("member"))
+        });
         let members = members.collect::<Result<Vec<_>>>()?;
         Ok(Self { roster, aggregator, members })
     }

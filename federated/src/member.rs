@@ -61,6 +61,8 @@ pub struct Member {
     pub(crate) means: Means,
     pub(crate) state: State,
     pub(crate) prng: Prng,
+    /// The round of the state's Plan, once it was checked.
+    checked: Option<Arc<Round>>,
 }
 
 impl fmt::Debug for Member {
@@ -89,7 +91,7 @@ impl Member {
             Some(bytes) => postcard::from_bytes(&bytes)
                 .map_err(|_| Error::input(format!("{STATE}: found another form, expected a member's state")))?,
         };
-        Ok(Self { roster: roster.clone(), id, signer, store, means: means.clone(), state, prng })
+        Ok(Self { roster: roster.clone(), id, signer, store, means: means.clone(), state, prng, checked: None })
     }
 
     /// Who it is.
@@ -133,6 +135,7 @@ impl Member {
         let (answered, finished) = (self.state.answered.take(), self.state.finished.take());
         let answer_key = Some(answer_key);
         self.state = State { round, attempt, share_key, answer_key, ready, plan: Vec::new(), answered, finished };
+        self.checked = None;
         self.save()?;
         Ok(self.state.ready.clone())
     }
@@ -141,17 +144,20 @@ impl Member {
     ///
     /// # Errors
     /// [`Error::Message`] for a Plan that is wrong, or doesn't have this member's Ready; [`Error::Round`].
-    pub fn plan(&mut self, plan: &[u8]) -> Result<Round> {
-        let round = Round::open(&self.roster, plan, self.place(), &self.means)?;
-        if self.state.plan.is_empty() {
-            if !round.planned.plan.ready.contains(&self.state.ready) {
-                return Err(Error::Round("this member is not in the plan: it was ready too late".to_owned()));
+    pub fn plan(&mut self, plan: &[u8]) -> Result<Arc<Round>> {
+        if !self.state.plan.is_empty() {
+            if self.state.plan != plan {
+                return Err(Error::message("a second plan for one attempt of a round"));
             }
-            plan.clone_into(&mut self.state.plan);
-            self.save()?;
-        } else if self.state.plan != plan {
-            return Err(Error::message("a second plan for one attempt of a round"));
+            return self.round();
         }
+        let round = Arc::new(Round::open(&self.roster, plan, self.place(), &self.means)?);
+        if !round.planned.plan.ready.contains(&self.state.ready) {
+            return Err(Error::Round("this member is not in the plan: it was ready too late".to_owned()));
+        }
+        plan.clone_into(&mut self.state.plan);
+        self.save()?;
+        self.checked = Some(round.clone());
         Ok(round)
     }
 
@@ -159,10 +165,13 @@ impl Member {
     ///
     /// # Errors
     /// [`Error::Round`] before there is one.
-    pub fn round(&self) -> Result<Round> {
+    pub fn round(&self) -> Result<Arc<Round>> {
         if self.state.plan.is_empty() {
             return Err(Error::Round("there is no plan of this round yet".to_owned()));
         }
-        Round::open(&self.roster, &self.state.plan, self.place(), &self.means)
+        match &self.checked {
+            Some(round) => Ok(round.clone()),
+            None => Ok(Arc::new(Round::open(&self.roster, &self.state.plan, self.place(), &self.means)?)),
+        }
     }
 }

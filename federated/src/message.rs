@@ -173,6 +173,11 @@ pub struct Receipt {
     pub clips: Vec<f64>,
 }
 
+/// A digest in hexadecimal digits.
+pub fn shown(digest: &Digest) -> String {
+    blake3::Hash::from(*digest).to_hex().to_string()
+}
+
 /// The digest of an attachment.
 pub fn hash(bytes: &[u8]) -> Digest {
     blake3::hash(bytes).into()
@@ -194,12 +199,25 @@ pub fn set_digest(uploads: &[Digest]) -> Digest {
 /// [`Error::Message`] for a body that is too long.
 pub fn seal<T: Serialize>(
     signer: &Signer,
-    (kind, place, from): (Kind, Place, MemberId),
+    what: (Kind, Place, MemberId),
     body: &T,
     attachments: &[&[u8]],
 ) -> Result<Vec<u8>> {
+    let body = postcard::to_allocvec(body).map_err(|e| Error::message(format!("{}: {e}", what.0.name())))?;
+    seal_bytes(signer, what, body, attachments)
+}
+
+/// Makes a message of a body's bytes, whatever they are.
+///
+/// # Errors
+/// [`Error::Message`] for a body that is too long.
+pub fn seal_bytes(
+    signer: &Signer,
+    (kind, place, from): (Kind, Place, MemberId),
+    body: Vec<u8>,
+    attachments: &[&[u8]],
+) -> Result<Vec<u8>> {
     let long = || Error::message(format!("{} of more than {MOST_HEADER} bytes", kind.name()));
-    let body = postcard::to_allocvec(body).map_err(|_| long())?;
     let header = postcard::to_allocvec(&Header { kind, place, from, body }).map_err(|_| long())?;
     if header.len() > MOST_HEADER {
         return Err(long());
@@ -256,6 +274,11 @@ pub fn open<'a>(roster: &Roster, bytes: &'a [u8]) -> Result<Message<'a>> {
 }
 
 impl<'a> Message<'a> {
+    /// The bytes of its body.
+    pub fn body_bytes(&self) -> &[u8] {
+        &self.body
+    }
+
     /// Its body, if it is of this kind and belongs there.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! A Plan with its scheme: what all parties of a round check and compute alike.
 
+use std::fmt;
 use std::sync::Arc;
 
 use blindvox_engine::{Device, Prng};
@@ -12,6 +13,8 @@ use crate::error::{Error, Result};
 use crate::message::{self, Answer, Digest, Kind, Message, Outcome, Upload, hash, set_digest};
 use crate::plan::{Planned, SchemeKind};
 use crate::roster::{MemberId, Roster};
+use crate::scheme::dealt::Dealt;
+use crate::scheme::paillier::keys::{KeyShare, PublicKey};
 use crate::scheme::plain::Plain;
 use crate::scheme::rlwe::{Rlwe, Terms};
 use crate::scheme::{Lengths, Scheme};
@@ -23,10 +26,27 @@ const TAG: usize = 16;
 const KEY: usize = 32;
 
 /// What this party computes with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Means {
     /// Where the engine's kernels run.
     pub device: Device,
+    /// The dealer's key, where there was a ceremony.
+    pub dealt: Option<Arc<PublicKey>>,
+    /// This party's share of it, where it is a holder.
+    pub share: Option<Arc<KeyShare>>,
+}
+
+impl fmt::Debug for Means {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Means({})", self.device.describe())
+    }
+}
+
+impl Means {
+    /// Without a dealer's key.
+    pub fn new(device: &Device) -> Self {
+        Self { device: device.clone(), dealt: None, share: None }
+    }
 }
 
 /// A round.
@@ -37,6 +57,12 @@ pub struct Round {
     pub planned: Planned,
     /// How its sums are hidden.
     pub scheme: Box<dyn Scheme>,
+}
+
+impl fmt::Debug for Round {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Round({}, attempt {})", self.planned.place.round, self.planned.place.attempt)
+    }
 }
 
 /// The updates of a sum, their headers checked.
@@ -81,8 +107,18 @@ impl Round {
                     seed: planned.seed(),
                 },
             )?),
-            SchemeKind::Paillier(_) => {
-                return Err(Error::message("the plan's scheme: found paillier, which is not known here"));
+            SchemeKind::Paillier(digest) => {
+                let wrong = |what: &str| Error::input(format!("the plan's scheme is paillier: {what}"));
+                let key = means.dealt.as_ref().ok_or_else(|| wrong("found no dealer's key here, expected one"))?;
+                if hash(&key.to_bytes()) != digest {
+                    return Err(wrong("it is for another dealer's key than the one here"));
+                }
+                if (key.threshold(), key.holders()) != (planned.threshold, planned.points) {
+                    return Err(wrong(
+                        "the dealer's key is for another threshold or number of holders than the roster's",
+                    ));
+                }
+                Box::new(Dealt::new(key, means.share.as_ref(), planned.plan.width(members), fields)?)
             }
         };
         Ok(Self { roster: roster.clone(), planned, scheme })

@@ -3,6 +3,8 @@
 //!
 //! A target may refuse its bytes. It may not panic, hang, or take memory that the bytes don't pay for.
 
+mod federated;
+
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -34,7 +36,7 @@ pub struct Target {
 }
 
 /// Every reader.
-pub static TARGETS: [Target; 9] = [
+pub static TARGETS: [Target; 10] = [
     Target { name: "frames", run: frames, seeds: framed },
     Target { name: "hello", run: hello, seeds: hellos },
     Target { name: "architecture", run: architectures, seeds: encoded_architectures },
@@ -43,6 +45,7 @@ pub static TARGETS: [Target; 9] = [
     Target { name: "nifti", run: nifti, seeds: volumes },
     Target { name: "bundle", run: bundle, seeds: bundles },
     Target { name: "onnx", run: onnx, seeds: exports },
+    Target { name: "federated", run: federated::run, seeds: federated::seeds },
     Target { name: "bristol", run: circuits, seeds: written_circuits },
 ];
 

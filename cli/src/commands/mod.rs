@@ -3,6 +3,7 @@
 pub(crate) mod calibrate;
 pub(crate) mod doctor;
 pub(crate) mod estimate;
+pub(crate) mod federate;
 pub(crate) mod identity;
 pub(crate) mod import;
 pub(crate) mod operate;

@@ -8,7 +8,7 @@
 pub mod network;
 pub mod table;
 
-use blindvox_engine::{Device, Prng};
+use blindvox_engine::Prng;
 
 use crate::error::Result;
 use crate::local::{self, Contribution, Federation};
@@ -48,12 +48,19 @@ fn training(hospital: usize, round: usize) -> Prng {
     Prng::from_seed_for_tests(seed)
 }
 
+/// The hospitals' names.
+pub const HOSPITALS: [&str; 3] = ["north", "south", "west"];
+
 /// Trains together for some rounds of a scheme with so many bits. Only training repeats: keys and noise are the system's.
 ///
 /// # Errors
 /// Those of the parties.
-pub fn together(dealt: &Dealt, (scheme, bits): (SchemeKind, u32), rounds: usize, device: &Device) -> Result<Trained> {
-    let mut federation = Federation::new(&["north", "south", "west"], None, device, &mut Prng::from_os()?)?;
+pub fn together(
+    dealt: &Dealt,
+    federation: &mut Federation,
+    (scheme, bits): (SchemeKind, u32),
+    rounds: usize,
+) -> Result<Trained> {
     let mut model = Model::from_bytes(start().to_file(None)?, "the model")?;
     let (mut tensors, mut bytes) = (model.layout(CLIP), [0; 3]);
     for round in 0..rounds {

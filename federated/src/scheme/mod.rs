@@ -4,13 +4,15 @@
 //! |---|---|
 //! | [`plain`] | not at all: the definition |
 //! | [`rlwe`] | additive RLWE encryption under one-time keys, shared among holders |
-//! | [`paillier`] | threshold Paillier under a dealer's key |
+//! | [`paillier`] | threshold Paillier under a dealer's key: keys, ciphertexts, answers |
+//! | [`dealt`] | that as a scheme of rounds |
 
 use blindvox_engine::Prng;
 use zeroize::Zeroizing;
 
 use crate::error::Result;
 
+pub mod dealt;
 pub mod paillier;
 pub mod plain;
 pub mod rlwe;

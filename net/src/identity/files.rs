@@ -18,6 +18,8 @@ use crate::error::{Error, Result};
 const MAX_FILE: u64 = 1 << 20;
 /// How much a clock may be late, so that a new certificate is valid at once elsewhere.
 const CLOCK_SKEW: Duration = Duration::hours(1);
+/// A SubjectPublicKeyInfo of an Ed25519 key (RFC 8410), up to the key.
+const ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// The text of an identity's two files.
 pub struct Generated {
@@ -89,6 +91,12 @@ impl Certificate {
             .map_err(|e| Error::Identity(format!("{shown}: a certificate that can't be read: {e}")))?;
         let pin = Pin::of(&parsed.subject_public_key_info());
         Ok(Self { der, pin })
+    }
+
+    /// The key itself, where it is one of Ed25519.
+    pub fn ed25519(&self) -> Option<[u8; 32]> {
+        let parsed = EndEntityCert::try_from(&self.der).ok()?;
+        parsed.subject_public_key_info().strip_prefix(&ED25519)?.try_into().ok()
     }
 
     /// DNS names that it states.
@@ -189,6 +197,9 @@ mod tests {
         let identity = Identity::load(&pem).unwrap();
         assert_eq!((identity.certificate.pin, Certificate::load(&crt).unwrap().pin), (made.pin, made.pin));
         assert_eq!(identity.certificate.names(), ["hospital-a"]);
+        let key = identity.certificate.ed25519().unwrap();
+        assert_eq!(Certificate::load(&crt).unwrap().ed25519(), Some(key));
+        assert_eq!(Pin::of(&[&ED25519[..], &key].concat()), made.pin);
         assert!(!made.public.contains("PRIVATE"));
         let error = |path: &Path| Identity::load(path).err().unwrap().to_string();
         assert!(error(&write(folder.path(), "b.pem", &made.private, 0o640)).contains("mode 0640"));

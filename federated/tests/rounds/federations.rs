@@ -1,18 +1,20 @@
 //! Whole federations: what is opened equals the sums without encryption to the bit, by any t answers and by no fewer,
 //! whoever drops out, dies and comes back.
 
-mod common;
-
+use crate::common::{Death, Parties, Script};
 use blindvox_engine::Prng;
+use blindvox_federated::audit;
+use blindvox_federated::message::hash;
 use blindvox_federated::plan::{Plan, SchemeKind};
-use common::{Death, Parties, Script};
+use blindvox_federated::scheme::paillier::dealer::{ceremony, insecure_for_tests};
+use blindvox_federated::scheme::paillier::keys::{KeyShare, PublicKey};
 
 fn same(a: &[Vec<f64>], b: &[Vec<f64>]) -> bool {
     a.iter().flatten().map(|x| x.to_bits()).eq(b.iter().flatten().map(|x| x.to_bits()))
 }
 
 /// A federation by its number: members, holders, threshold, drop-outs, clips, weights and tensors are drawn.
-fn one(number: u64) {
+fn one(number: u64, paillier: Option<usize>) {
     let mut seed = [7; 32];
     seed[..8].copy_from_slice(&number.to_le_bytes());
     let mut prng = Prng::from_seed_for_tests(seed);
@@ -22,7 +24,8 @@ fn one(number: u64) {
     let threshold = holders / 2 + 1 + below(holders - holders / 2);
     let fields = 3 + below(2) as u32;
     let bits = Plan::widest(members, fields) - below(4) as u32;
-    let elements: Vec<usize> = (0..1 + below(4)).map(|_| below(5000)).chain([1]).collect();
+    let most = if paillier.is_some() { 150 } else { 5000 };
+    let elements: Vec<usize> = (0..1 + below(4)).map(|_| below(most)).chain([1]).collect();
     let late = below(members - 2);
     let silent = below(holders - threshold + 1);
     let (mut order, mut who): (Vec<usize>, Vec<u16>) = ((0..members).collect(), (0..holders as u16).collect());
@@ -31,13 +34,23 @@ fn one(number: u64) {
     let mut script = Script::random(SchemeKind::Rlwe, bits, members, &elements, &mut prng);
     script.late = order[..late].to_vec();
     script.silent = who[..silent].to_vec();
-    let run = |script: &Script| {
-        let mut parties = Parties::new(members, holders, threshold, Default::default());
+    let run = |script: &mut Script, key: Option<(PublicKey, Vec<KeyShare>)>| {
+        let mut parties = match key {
+            Some(dealt) => {
+                script.plan.scheme = SchemeKind::Paillier(hash(&dealt.0.to_bytes()));
+                Parties::dealt(dealt, members)
+            }
+            None => Parties::new(members, holders, threshold, Default::default()),
+        };
         script.run(&mut parties).unwrap_or_else(|e| panic!("federation {number}: {e}"))
     };
-    let encrypted = run(&script);
+    let key = paillier.map(|bits| match bits {
+        512 => insecure_for_tests(number as usize % 4, threshold, holders, &mut prng).unwrap(),
+        _ => ceremony(bits, threshold, holders, &mut prng).unwrap(),
+    });
+    let encrypted = run(&mut script, key);
     script.plan.scheme = SchemeKind::Plain;
-    let plain = run(&script);
+    let plain = run(&mut script, None);
     assert_eq!(encrypted.len(), members - late);
     assert!(encrypted.iter().chain(&plain).all(|m| same(m, &plain[0])), "federation {number}");
     // Averages are those of real numbers within what the integers can tell.
@@ -61,7 +74,20 @@ fn one(number: u64) {
 #[test]
 fn a_hundred_random_federations_equal_plain_to_the_bit() {
     let count = std::env::var("BLINDVOX_FEDERATIONS").map_or(100, |n| n.parse().expect("a number"));
-    (0..count).for_each(one);
+    (0..count).for_each(|number| one(number, None));
+}
+
+#[test]
+fn a_hundred_random_federations_under_a_dealers_key_equal_plain_to_the_bit() {
+    let count = std::env::var("BLINDVOX_FEDERATIONS").map_or(100, |n| n.parse().expect("a number"));
+    (0..count).for_each(|number| one(number, Some(512)));
+}
+
+/// With keys as long as a ceremony makes them: one in every run, as making a key takes seconds.
+#[test]
+fn federations_under_keys_of_2048_bits_equal_plain_to_the_bit() {
+    let count = std::env::var("BLINDVOX_CEREMONIES").map_or(1, |n| n.parse().expect("a number"));
+    (0..count).for_each(|number| one(number + 1_000_000, Some(2048)));
 }
 
 /// Every write of every party is once the last before its death, and once the one that death prevents.
@@ -78,6 +104,10 @@ fn killing_any_party_at_any_write_ends_in_the_same_model() {
             let opened = script(SchemeKind::Rlwe).run(&mut parties).unwrap_or_else(|e| panic!("write {write}: {e}"));
             assert!(opened.len() == 3 && opened.iter().all(|m| same(m, &expected[0])), "write {write}");
             writes = parties.death.writes();
+            let log = parties.aggregator.log();
+            let lines = audit::verify(log, &parties.roster.aggregator.key).unwrap();
+            assert_eq!(lines, 5, "write {write}: {log}");
+            assert_eq!(parties.kept("audit.jsonl"), log.as_bytes(), "write {write}");
         }
         write += 1;
     }

@@ -1,7 +1,6 @@
 //! What is wrong is found out, named and refused, and nothing is opened that should not be.
 
-mod common;
-
+use crate::common::{BASE, Parties, Script};
 use blindvox_engine::Prng;
 use blindvox_federated::aggregator::Stage;
 use blindvox_federated::message::{self, Close, Kind};
@@ -10,7 +9,6 @@ use blindvox_federated::roster::AGGREGATOR;
 use blindvox_federated::scheme::rlwe::{Rlwe, Terms};
 use blindvox_federated::scheme::{Fields, Scheme};
 use blindvox_federated::signing::Signer;
-use common::{BASE, Parties, Script};
 
 fn script(members: usize) -> Script {
     Script::random(SchemeKind::Rlwe, 20, members, &[50], &mut Prng::from_seed_for_tests([6; 32]))
@@ -24,8 +22,9 @@ fn uploaded(parties: &mut Parties, script: &Script, who: &[usize]) -> Vec<u8> {
         parties.aggregator.ready(&ready).unwrap();
     }
     let plan = parties.aggregator.plan(&script.plan).unwrap();
+    parties.members.iter_mut().for_each(|member| drop(member.plan(&plan).unwrap()));
     for &id in who {
-        let sent = parties.members[id].upload(&plan, &BASE, &script.updates[id][..], script.examples[id]).unwrap();
+        let sent = parties.members[id].upload(&plan, &BASE, &script.updates[id], script.examples[id]).unwrap();
         parties.aggregator.upload(&sent.message).unwrap();
     }
     plan
@@ -95,9 +94,9 @@ fn an_attempt_that_nobody_closed_is_tried_again_with_fresh_keys() {
     parties.aggregator.close().unwrap();
     (0..3).for_each(|holder| answer(&mut parties, holder));
     let result = parties.aggregator.result().unwrap();
-    assert_eq!(parties.members[1].open_result(&result, &mut target()[..]).unwrap().uploads, 3);
+    assert_eq!(parties.members[1].open_result(&result, &mut target()).unwrap().uploads, 3);
     // Who came too late is told so, and opens nothing.
-    let error = parties.members[3].open_result(&result, &mut target()[..]).unwrap_err().to_string();
+    let error = parties.members[3].open_result(&result, &mut target()).unwrap_err().to_string();
     assert!(error.contains("sent no update"), "{error}");
 }
 
@@ -123,15 +122,15 @@ fn what_is_wrong_is_named() {
     assert!(parties.aggregator.plan(&script.plan).unwrap_err().to_string().contains("missing: h0, h1, h2"));
     parties.aggregator.begin(false).unwrap();
     let plan = uploaded(&mut parties, &script, &[0, 1]);
-    let update = &script.updates[2][..];
-    let mut upload = |base, update: &[Vec<f64>], examples| {
+    let update = &script.updates[2];
+    let mut upload = |base, update: &Vec<Vec<f64>>, examples| {
         parties.members[2].upload(&plan, base, update, examples).unwrap_err().to_string()
     };
     assert!(upload(&[1; 32], update, 1).contains("the base model: found 0101"));
     assert!(upload(&BASE, update, script.plan.most_examples + 1).starts_with("examples: found"));
     assert!(upload(&BASE, update, 0).starts_with("examples: found 0"));
     for wrong in [f64::NAN, f64::INFINITY] {
-        let mut update = update.to_vec();
+        let mut update = update.clone();
         update[0][7] = wrong;
         assert!(upload(&BASE, &update, 1).starts_with("tensor \"t0\": element 7: found"));
     }
@@ -170,7 +169,7 @@ fn models_that_differ_end_the_run() {
     parties.aggregator.close().unwrap();
     (0..3).for_each(|holder| answer(&mut parties, holder));
     let result = parties.aggregator.result().unwrap();
-    let opened = parties.members[0].open_result(&result, &mut target()[..]).unwrap();
+    let opened = parties.members[0].open_result(&result, &mut target()).unwrap();
     let receipts = [[1; 32], [2; 32]].map(|model| (model, opened.clone()));
     let first = parties.members[0].receipt(receipts[0].0, &receipts[0].1).unwrap();
     let second = parties.members[1].receipt(receipts[1].0, &receipts[1].1).unwrap();
@@ -178,7 +177,7 @@ fn models_that_differ_end_the_run() {
     let error = parties.aggregator.receipt(&second).unwrap_err().to_string();
     assert!(error.contains("the new models of h0 and h1 differ"), "{error}");
     // The round's keys are gone.
-    assert!(parties.members[0].open_result(&result, &mut target()[..]).unwrap_err().to_string().contains("erased"));
+    assert!(parties.members[0].open_result(&result, &mut target()).unwrap_err().to_string().contains("erased"));
 }
 
 #[test]
@@ -192,8 +191,8 @@ fn the_aggregator_opens_only_where_it_is_of_the_audience() {
         (0..2).for_each(|holder| answer(&mut parties, holder));
         let result = parties.aggregator.result().unwrap();
         let (mut by_client, mut by_aggregator) = (target(), target());
-        parties.members[0].open_result(&result, &mut by_client[..]).unwrap();
-        let opened = parties.aggregator.open_result(&result, &mut by_aggregator[..]);
+        parties.members[0].open_result(&result, &mut by_client).unwrap();
+        let opened = parties.aggregator.open_result(&result, &mut by_aggregator);
         assert_eq!(opened.is_ok(), audience == Audience::Everyone);
         assert_eq!(by_client == by_aggregator, audience == Audience::Everyone);
     }
