@@ -12,10 +12,10 @@
 //! | `equal(a, b)`, `pick(s, mask, x)` | all ones where a = b; s or (mask and x) |
 //! | `nothing(s)` | checks that a carry is zero, where ranges are tested |
 //!
-//! Columns are 64 bits. In all one takes 3 digits whole products, or 6 digits halves of them: below 2^61 for numbers of
-//! up to 4096 bits with digits of 26 or 52 bits, and so no sum wraps around.
+//! With n of up to 4096 bits, a column is the sum of at most 3 digits whole products, or 6 digits halves of them: below
+//! 2^61 with digits of 26 or 52 bits in columns of 64, below 2^124 with 58 in 128. No sum wraps around.
 //!
-//! Eight columns at a time are in registers. A tile is the rows that reach all its columns, and triangles of those that
+//! K columns at a time are in registers. A tile is the rows that reach all its columns, and triangles of those that
 //! reach some.
 
 macro_rules! kernels {

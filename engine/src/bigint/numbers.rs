@@ -1,15 +1,15 @@
 //! What a body offers: several numbers modulo n^2 side by side, one a lane, as pairs in Montgomery form.
 //!
-//! A pair (x0, x1) of `digits` digits each stands for x0 + n x1 modulo n^2; with R = 2^(BITS digits), its Montgomery form
-//! for that times R. [`Numbers::multiply`] computes, of x and y whose four halves are each below 8n,
+//! A pair (x0, x1) of `digits` digits each stands for x0 + n x1 modulo n^2, and with R = 2^(BITS digits) the Montgomery
+//! form of x for x R. `Numbers::multiply` computes, of x and y whose four halves are each below 8n,
 //!
 //! ```text
 //! x0 y0 + mu n = R r0,  mu < R                                     r0 < (1 + 2^-26) n
-//! r1 = REDC(x0 y1 + x1 y0 + R - mu) + n - 1                        r1 < (2 + 2^-25) n          (r0, r1) = x y / R
+//! r1 = REDC(x0 y1 + x1 y0 + R - mu) + n - 1                        r1 < (2 + 2^-25) n        (r0, r1) = x y / R
 //! ```
 //!
-//! as n < 2^-32 R. The first line is x0 y0 = R r0 - mu n, so the second divides x0 y1 + x1 y0 - mu by R, plus the 1 that
-//! R stands for. The canonical form, r0 and r1 below n, takes one conditional subtraction of n from r0, which carries 1
+//! as n < 2^-32 R. The first line is x0 y0 = R r0 - mu n, so the second divides x0 y1 + x1 y0 - mu by R, plus the 1
+//! that R stands for. The canonical form, r0 and r1 below n, takes one conditional subtraction of n from r0, which carries 1
 //! into r1, then two from r1. Products of canonical pairs have n <= r0 about once in 2^32.
 
 use zeroize::Zeroize;

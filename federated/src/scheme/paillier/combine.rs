@@ -1,7 +1,8 @@
 //! Opening a sum by the answers of t holders.
 //!
 //! ```text
-//! mu_j = Delta prod l / (l - j) over the others l,   P = prod of c_j^(2 mu_j), mu_j > 0,   N = prod of c_j^(2 |mu_j|), mu_j < 0
+//! mu_j = Delta prod l / (l - j) over the others l
+//! P = prod of c_j^(2 mu_j), mu_j > 0,   N = prod of c_j^(2 |mu_j|), mu_j < 0
 //! P = u + n p1,  N = u' + n q1;  u != u' means that an answer is wrong
 //! m = (p1 - q1) / (4 Delta^2 theta u) modulo n
 //! ```

@@ -102,7 +102,7 @@ fn a_wrong_word_is_detected_wherever_it_is() {
     assert!(open(&key, &packing, &parts, sums.len()).unwrap_err().to_string().starts_with("1 answers"));
 }
 
-/// An answer times (1 + n)^x has the same u: combining does not see that it is wrong where x is a packed sum, proofs do.
+/// An answer times (1 + n)^x has the same u: combining does not see it where x is a packed sum, proofs do.
 #[test]
 fn a_holder_that_lies_is_found_by_its_proof() {
     let (key, shares) = key(3, 2, 3);
