@@ -1,9 +1,9 @@
 //! Integers modulo the square of an odd n, many at a time, in time that depends on lengths alone.
 //!
 //! A residue is a pair x0 + n x1: a product takes five products of half its length, a square three and a half, where
-//! one modulo n^2 as it stands takes eight. `numbers` has the formulas, `pair` their definition. Three bodies give the same
-//! integers: eight numbers side by side on AVX-512 IFMA, four on AVX2, and one in 64-bit words. Their kernels are one
-//! text, `lanes`, which tests also run on emulated vectors.
+//! one modulo n^2 as it stands takes eight. `numbers` has the formulas, `pair` their definition. Three bodies give the
+//! same integers: eight numbers side by side on AVX-512 IFMA, four on AVX2, and one in 64-bit words. Their kernels are
+//! one text, `lanes`, which tests also run on emulated vectors.
 
 mod batch;
 mod fixed_base;

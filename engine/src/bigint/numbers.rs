@@ -9,8 +9,8 @@
 //! ```
 //!
 //! as n < 2^-32 R. The first line is x0 y0 = R r0 - mu n, so the second divides x0 y1 + x1 y0 - mu by R, plus the 1
-//! that R stands for. The canonical form, r0 and r1 below n, takes one conditional subtraction of n from r0, which carries 1
-//! into r1, then two from r1. Products of canonical pairs have n <= r0 about once in 2^32.
+//! that R stands for. The canonical form, r0 and r1 below n, takes one conditional subtraction of n from r0, which
+//! carries 1 into r1, then two from r1. Products of canonical pairs have n <= r0 about once in 2^32.
 
 use zeroize::Zeroize;
 
