@@ -2,6 +2,7 @@
 
 use blindvox_models::testing as common;
 
+mod federate;
 mod hosts;
 mod import;
 mod predict;

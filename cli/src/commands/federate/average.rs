@@ -33,6 +33,7 @@ pub(crate) fn run(args: &AverageArgs) -> Result<Done> {
         Precision::Bits(bits) => bits,
     };
     let most = examples.iter().copied().max().unwrap_or(1);
+    check(args, bits, &examples)?;
     let names: Vec<String> = (1..=members).map(|i| format!("model-{i}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let device = gpu::device(args.backend, args.adapter.as_deref())?;
@@ -58,6 +59,27 @@ pub(crate) fn run(args: &AverageArgs) -> Result<Done> {
         SchemeChoice::Rlwe => {}
     }
     Ok(Done::Whole)
+}
+
+/// What the numbers of a plan may be.
+fn check(args: &AverageArgs, bits: u32, examples: &[u64]) -> Result<()> {
+    let most_bits = 31 - args.models.len().next_power_of_two().ilog2();
+    if !(2..=most_bits).contains(&bits) {
+        let models = args.models.len();
+        return Err(Error::Input(format!(
+            "--precision: found {bits} bits, expected 2 to {most_bits} for {models} models"
+        )));
+    }
+    let most = 1u64 << (bits - 1);
+    if let Some(found) = examples.iter().find(|n| !(1..=most).contains(*n)) {
+        return Err(Error::Input(format!("examples: found {found}, expected 1 to {most} at {bits} bits")));
+    }
+    match args.clip {
+        Some(clip) if !(clip.is_finite() && clip > 0.0) => {
+            Err(Error::Input(format!("--clip: found {clip}, expected a number above 0")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Each model's number of examples: all say it, or none does.
