@@ -10,7 +10,10 @@ draw = random.Random(2048)
 for bits in (256, 512, 2048):
     n = draw.getrandbits(bits) | 1 | 1 << (bits - 1)
     top = n * n - 1
-    cases = [(draw.randrange(n * n), draw.randrange(n * n), draw.getrandbits(bits // 2), draw.randrange(n)) for _ in range(2)]
+    square, half = n * n, bits // 2
+    random_case = lambda: (draw.randrange(square), draw.randrange(square), draw.getrandbits(half), draw.randrange(n))
+    cases = [random_case() for _ in range(2)]
     edges = [(top, top, (1 << bits // 2) - 1, n - 1), (n - 1, n + 1, 1, 1), (n, top - n, 2, 0), (0, top, 0, n - 1)]
     for x, y, e, m in cases + edges:
-        print(*(f"{v:x}" for v in (n, x, y, e, m, x * y % n**2, pow(x, e, n**2), (1 + m * n) * pow(y, e, n**2) % n**2)))
+        blinded = (1 + m * n) * pow(y, e, n**2) % n**2
+        print(*(f"{v:x}" for v in (n, x, y, e, m, x * y % n**2, pow(x, e, n**2), blinded)))

@@ -101,7 +101,7 @@ fn pick(s: V, mask: V, x: V) -> V {
 #[target_feature(enable = "avx2")]
 fn nothing(_: V) {}
 
-kernels!(#[target_feature(enable = "avx2")]);
+kernels!(8 columns 0 1 2 3 4 5 6 7; #[target_feature(enable = "avx2")]);
 body!(
     /// Four numbers in digits of 26 bits.
     Avx2, 26, Line

@@ -12,6 +12,7 @@ use crate::stack::{SHALLOW, with_cleared_stack};
 /// A body, whatever its numbers are. Lengths are the caller's promise: integers of twice the limbs of n each.
 pub(super) trait Operations: Send + Sync {
     fn products(&self, x: &[u64], y: &[u64]) -> Zeroizing<Vec<u64>>;
+    fn repeated(&self, x: &[u64], y: &[u64], times: usize) -> Zeroizing<Vec<u64>>;
     fn powers(&self, x: &[u64], exponents: &Exponents) -> Zeroizing<Vec<u64>>;
     fn pairs(&self, x: &[u64]) -> Zeroizing<Vec<u64>>;
     fn fixed_base(&self, base: &[u64], bits: usize) -> FixedBase;
@@ -35,11 +36,15 @@ fn in_lanes<N: Numbers>(
 
 impl<N: Numbers> Operations for N {
     fn products(&self, x: &[u64], y: &[u64]) -> Zeroizing<Vec<u64>> {
+        self.repeated(x, y, 1)
+    }
+
+    fn repeated(&self, x: &[u64], y: &[u64], times: usize) -> Zeroizing<Vec<u64>> {
         let limbs = 2 * self.constants().limbs.len();
         in_lanes(self, x.len() / limbs, |worker, first, out| {
             let at = first * limbs..first * limbs + out.len();
             let (mut x, y) = (worker.enter(&x[at.clone()]), worker.enter(&y[at]));
-            worker.multiply_by(&mut x, &y);
+            (0..times).for_each(|_| worker.multiply_by(&mut x, &y));
             worker.leave(&mut x);
             worker.integers(&x, out);
         })

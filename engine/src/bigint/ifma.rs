@@ -102,7 +102,7 @@ fn pick(s: V, mask: V, x: V) -> V {
 #[target_feature(enable = "avx512f")]
 fn nothing(_: V) {}
 
-kernels!(#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]);
+kernels!(8 columns 0 1 2 3 4 5 6 7; #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]);
 body!(
     /// Eight numbers in digits of 52 bits.
     Ifma, 52, Line

@@ -12,20 +12,20 @@
 //! | `equal(a, b)`, `pick(s, mask, x)` | all ones where a = b; s or (mask and x) |
 //! | `nothing(s)` | checks that a carry is zero, where ranges are tested |
 //!
-//! Columns are 64 bits. In all one takes 3 digits whole products, or 6 digits halves of them: below 2^61 for numbers of
-//! up to 4096 bits with digits of 26 or 52 bits, and so no sum wraps around.
+//! With n of up to 4096 bits, a column is the sum of at most 3 digits whole products, or 6 digits halves of them: below
+//! 2^61 with digits of 26 or 52 bits in columns of 64, below 2^124 with 58 in 128. No sum wraps around.
 //!
-//! Eight columns at a time are in registers. A tile is the rows that reach all its columns, and triangles of those that
+//! K columns at a time are in registers. A tile is the rows that reach all its columns, and triangles of those that
 //! reach some.
 
 macro_rules! kernels {
-    ($($(#[$features:meta])+)?) => {
+    ($k:literal columns $($j:literal)+ $(; $(#[$features:meta])+)?) => {
         use std::ops::Range;
 
         use $crate::bigint::numbers::{Constants, Scratch};
 
         /// Columns of a tile.
-        const K: usize = 8;
+        const K: usize = $k;
 
         /// Sums of a tile: low halves, and high halves of the products one column below.
         struct Tile {
@@ -41,24 +41,36 @@ macro_rules! kernels {
 
         $($(#[$features])+)?
         #[inline]
-        fn eight(x: &[Line], at: usize) -> &[Line; K] {
+        fn stretch(x: &[Line], at: usize) -> &[Line; K] {
             x[at..].first_chunk().expect("a tile of digits")
         }
 
-        /// Adds a b to column k.
+        /// Adds a b_0, a b_1, .. to columns FROM to TO - 1: a part of a row, unrolled as its length is a constant.
         $($(#[$features])+)?
         #[inline]
-        fn put(tile: &mut Tile, k: usize, a: V, b: V) {
-            tile.low[k] = lo(tile.low[k], a, b);
-            tile.high[k] = hi(tile.high[k], a, b);
+        fn part<const FROM: usize, const TO: usize>(tile: &mut Tile, a: &Line, b: &[Line]) {
+            let (a, b) = (load(a), &b[..TO.saturating_sub(FROM)]);
+            for k in FROM..TO {
+                let b = load(&b[k - FROM]);
+                tile.low[k] = lo(tile.low[k], a, b);
+                tile.high[k] = hi(tile.high[k], a, b);
+            }
         }
 
-        /// Rows i of x times y that reach columns c to c + 7.
+        /// What the last rows add to columns c to c + K - 1, c >= digits, of which they reach the first.
+        $($(#[$features])+)?
+        #[inline]
+        fn last_rows(tile: &mut Tile, x: &[Line], y: &[Line], c: usize) {
+            let (x, y) = (stretch(x, c - x.len()), stretch(y, y.len() - K));
+            $(part::<0, $j>(tile, &x[$j], &y[K - $j..]);)+
+        }
+
+        /// Rows i of x times y that reach columns c to c + K - 1.
         $($(#[$features])+)?
         #[inline]
         fn rows(tile: &mut Tile, x: &[Line], y: &[Line], c: usize, rows: Range<usize>) {
             for i in rows {
-                let (a, b) = (load(&x[i]), eight(y, c - i));
+                let (a, b) = (load(&x[i]), stretch(y, c - i));
                 let mut digits = [zero(); K];
                 for k in 0..K {
                     digits[k] = load(&b[k]);
@@ -72,7 +84,7 @@ macro_rules! kernels {
             }
         }
 
-        /// Adds a tile to columns c to c + 8, twice it if DOUBLE.
+        /// Adds a tile to columns c to c + K, twice it if DOUBLE.
         $($(#[$features])+)?
         #[inline]
         fn fold<const DOUBLE: bool>(tile: &Tile, c: usize, columns: &mut [Line]) {
@@ -86,7 +98,7 @@ macro_rules! kernels {
             }
         }
 
-        /// Adds columns c to c + 7 of x y.
+        /// Adds columns c to c + K - 1 of x y.
         $($(#[$features])+)?
         #[inline(never)]
         fn product_tile<const DOUBLE: bool>(x: &[Line], y: &[Line], c: usize, columns: &mut [Line]) {
@@ -94,19 +106,10 @@ macro_rules! kernels {
             let mut tile = new_tile();
             if c < digits {
                 rows(&mut tile, x, y, c, 0..c);
-                let (x, y) = (eight(x, c), eight(y, 0));
-                for j in 0..K {
-                    for k in j..K {
-                        put(&mut tile, k, load(&x[j]), load(&y[k - j]));
-                    }
-                }
+                let (x, y) = (stretch(x, c), stretch(y, 0));
+                $(part::<$j, K>(&mut tile, &x[$j], y);)+
             } else {
-                let (top, last) = (eight(x, c - digits), eight(y, digits - K));
-                for j in 1..K {
-                    for k in 0..j {
-                        put(&mut tile, k, load(&top[j]), load(&last[K + k - j]));
-                    }
-                }
+                last_rows(&mut tile, x, y, c);
                 rows(&mut tile, x, y, c, c + K - digits..digits);
             }
             fold::<DOUBLE>(&tile, c, columns);
@@ -120,36 +123,28 @@ macro_rules! kernels {
             }
         }
 
-        /// Adds twice the products x_i x_j, i < j, to columns c to c + 7.
+        /// Adds twice the products x_i x_j, i < j, to columns c to c + K - 1.
         $($(#[$features])+)?
         #[inline(never)]
         fn square_tile(x: &[Line], c: usize, columns: &mut [Line]) {
             let digits = x.len();
             let mut tile = new_tile();
             if c + K == 2 * digits {
-                let last = eight(x, digits - K);
-                for k in 0..K {
-                    for j in k + 1..(K + k).div_ceil(2) {
-                        put(&mut tile, k, load(&last[j]), load(&last[K + k - j]));
-                    }
-                }
+                let x = stretch(x, digits - K);
+                // Row j reaches column k where j < K + k - j.
+                $(part::<{ (2 * $j + 1_usize).saturating_sub(K) }, $j>(
+                    &mut tile,
+                    &x[$j],
+                    &x[K + (2 * $j + 1_usize).saturating_sub(K) - $j..],
+                );)+
             } else {
                 if c >= digits {
-                    let (top, last) = (eight(x, c - digits), eight(x, digits - K));
-                    for j in 1..K {
-                        for k in 0..j {
-                            put(&mut tile, k, load(&top[j]), load(&last[K + k - j]));
-                        }
-                    }
+                    last_rows(&mut tile, x, x, c);
                 }
                 rows(&mut tile, x, x, c, (c + K).saturating_sub(digits)..c / 2);
-                // Rows half + s have columns above 2 s only.
-                let middle = eight(x, c / 2);
-                for s in 0..K / 2 {
-                    for k in 2 * s + 1..K {
-                        put(&mut tile, k, load(&middle[s]), load(&middle[k - s]));
-                    }
-                }
+                // Row c / 2 + s reaches columns above 2 s.
+                let x = stretch(x, c / 2);
+                $(part::<{ 2 * $j + 1 }, K>(&mut tile, &x[$j], &x[$j + 1..]);)+
             }
             fold::<true>(&tile, c, columns);
         }
@@ -168,7 +163,23 @@ macro_rules! kernels {
             }
         }
 
-        /// Quotient digits c to c + 7: those that make columns c to c + 7 zero.
+        /// Quotient digit J of a tile, and what it adds to the tile's columns.
+        $($(#[$features])+)?
+        #[inline]
+        fn quotient_digit<const J: usize>(t: &mut [V; K + 1], n: &[Line; K], inverse: V, digit: &mut Line) {
+            let q = quotient(t[J], inverse);
+            store(digit, q);
+            let b = load(&n[0]);
+            let whole = lo(t[J], q, b);
+            t[J + 1] = add(hi(t[J + 1], q, b), carry(whole));
+            for k in 1..K - J {
+                let b = load(&n[k]);
+                t[J + k] = lo(t[J + k], q, b);
+                t[J + k + 1] = hi(t[J + k + 1], q, b);
+            }
+        }
+
+        /// Quotient digits c to c + K - 1: those that make columns c to c + K - 1 zero.
         $($(#[$features])+)?
         #[inline(never)]
         fn quotient_tile(constants: &Constants<Line>, c: usize, scratch: &mut Scratch<Line>) {
@@ -177,23 +188,13 @@ macro_rules! kernels {
             rows(&mut tile, &scratch.quotients, n, c, 0..c);
             fold::<false>(&tile, c, &mut scratch.columns);
             let columns: &mut [Line; K + 1] = scratch.columns[c..].first_chunk_mut().expect("a tile of columns");
-            let (n, inverse) = (eight(n, 0), splat(constants.inverse));
+            let (n, inverse) = (stretch(n, 0), splat(constants.inverse));
             let mut t = [zero(); K + 1];
             for k in 0..=K {
                 t[k] = load(&columns[k]);
             }
-            for j in 0..K {
-                let q = quotient(t[j], inverse);
-                store(&mut scratch.quotients[c + j], q);
-                let b = load(&n[0]);
-                let whole = lo(t[j], q, b);
-                t[j + 1] = add(hi(t[j + 1], q, b), carry(whole));
-                for k in 1..K - j {
-                    let b = load(&n[k]);
-                    t[j + k] = lo(t[j + k], q, b);
-                    t[j + k + 1] = hi(t[j + k + 1], q, b);
-                }
-            }
+            let quotients: &mut [Line; K] = scratch.quotients[c..].first_chunk_mut().expect("a tile of digits");
+            $(quotient_digit::<$j>(&mut t, n, inverse, &mut quotients[$j]);)+
             store(&mut columns[K], t[K]);
         }
 
@@ -278,7 +279,7 @@ macro_rules! kernels {
             for (block, out) in out.as_chunks_mut::<K>().0.iter_mut().enumerate() {
                 let mut found = [zero(); K];
                 for (j, entry) in table.chunks_exact(width).enumerate() {
-                    let (mask, entry) = (equal(index, splat(j as u64)), eight(entry, K * block));
+                    let (mask, entry) = (equal(index, splat(j as u64)), stretch(entry, K * block));
                     for k in 0..K {
                         found[k] = pick(found[k], mask, load(&entry[k]));
                     }

@@ -1,216 +1,121 @@
-//! One number on 64-bit limbs, for any processor: products and quotients column by column, three limbs of sum.
+//! One number in 64-bit words, for any processor: digits of 58 bits, whose products are added up whole, in 128 bits.
+
+// Lanes of a tile are indices into several arrays at once.
+#![allow(clippy::needless_range_loop)]
 
 use super::natural::mask;
-use super::numbers::{Constants, Line1, Numbers, Scratch};
+use super::numbers::Line1 as Line;
 
-/// A sum of products of two limbs: below 2^192 for any that fit memory.
-#[derive(Clone, Copy)]
-struct Sum {
-    low: u128,
-    high: u64,
-}
+type V = u128;
 
-impl Sum {
-    const ZERO: Self = Self { low: 0, high: 0 };
+/// Of a digit: with 58, a column of 3 * 72 products stays below 2^124.
+const BITS: u32 = 58;
 
-    #[inline(always)]
-    fn add(&mut self, x: u128) {
-        let (low, over) = self.low.overflowing_add(x);
-        (self.low, self.high) = (low, self.high + u64::from(over));
-    }
-
-    /// Adds the sum of `x[i] y[c - i]` for i in `first..=last`.
-    #[inline(always)]
-    fn add_column(&mut self, x: &[Line1], y: &[Line1], c: usize, (first, last): (usize, usize)) {
-        let (x, y) = (&x[first..=last], &y[c - last..=c - first]);
-        for (a, b) in x.iter().zip(y.iter().rev()) {
-            self.add(u128::from(a.0[0]) * u128::from(b.0[0]));
-        }
-    }
-
-    /// Adds another sum twice.
-    #[inline(always)]
-    fn add_twice(&mut self, other: Self) {
-        for _ in 0..2 {
-            self.add(other.low);
-            self.high += other.high;
-        }
-    }
-
-    /// The low limb, which is taken off.
-    #[inline(always)]
-    fn shift(&mut self) -> u64 {
-        let limb = self.low as u64;
-        *self = Self { low: self.low >> 64 | u128::from(self.high) << 64, high: 0 };
-        limb
-    }
-}
-
-/// One number in digits of 64 bits.
-pub(super) struct Limbs {
-    constants: Constants<Line1>,
-    /// Whether this processor has the multiplication that leaves flags alone.
-    #[cfg(target_arch = "x86_64")]
-    bmi2: bool,
-}
-
-impl Limbs {
-    pub(super) fn new(n: &[u64]) -> Self {
-        Self {
-            constants: Constants::new(n, 64, 1),
-            #[cfg(target_arch = "x86_64")]
-            bmi2: is_x86_feature_detected!("bmi2"),
-        }
-    }
-
-    /// Reduces the columns that `column(sum, c)` adds, 2 digits of them.
-    #[inline(always)]
-    fn reduce(&self, quotients: &mut [Line1], out: &mut [Line1], column: impl Fn(&mut Sum, usize)) {
-        let (digits, n) = (self.constants.digits, &self.constants.n);
-        let mut sum = Sum::ZERO;
-        for c in 0..digits {
-            column(&mut sum, c);
-            if c > 0 {
-                sum.add_column(quotients, n, c, (0, c - 1));
-            }
-            let q = (sum.low as u64).wrapping_mul(self.constants.inverse);
-            quotients[c].0[0] = q;
-            sum.add(u128::from(q) * u128::from(n[0].0[0]));
-            sum.shift();
-        }
-        for c in digits..2 * digits {
-            column(&mut sum, c);
-            if c < 2 * digits - 1 {
-                sum.add_column(quotients, n, c, (c + 1 - digits, digits - 1));
-            }
-            out[c - digits].0[0] = sum.shift();
-        }
-        debug_assert!(sum.low == 0, "a number below R");
-    }
-
-    /// R - 1 - mu and n - 1, a limb for each column.
-    #[inline(always)]
-    fn complement(&self, scratch: &mut Scratch<Line1>) {
-        let (lower, upper) = scratch.columns.split_at_mut(self.constants.digits);
-        lower.iter_mut().zip(scratch.quotients.iter()).for_each(|(rest, q)| rest.0[0] = !q.0[0]);
-        upper[..lower.len()].copy_from_slice(&self.constants.n_minus_one);
-    }
-
-    #[inline(always)]
-    fn multiply_anywhere(&self, x: &[Line1], y: &[Line1], scratch: &mut Scratch<Line1>, out: &mut [Line1]) {
-        let digits = self.constants.digits;
-        let ((x0, x1), (y0, y1)) = (x.split_at(digits), y.split_at(digits));
-        let (out0, out1) = out.split_at_mut(digits);
-        self.reduce(&mut scratch.quotients, out0, |sum, c| {
-            if let Some(rows) = reach(c, digits) {
-                sum.add_column(x0, y0, c, rows);
-            }
-        });
-        self.complement(scratch);
-        let rest = &scratch.columns;
-        self.reduce(&mut scratch.quotients, out1, |sum, c| {
-            sum.add(u128::from(rest[c].0[0]) + u128::from(c == 0));
-            if let Some(rows) = reach(c, digits) {
-                sum.add_column(x0, y1, c, rows);
-                sum.add_column(x1, y0, c, rows);
-            }
-        });
-    }
-
-    #[inline(always)]
-    fn square_anywhere(&self, x: &[Line1], scratch: &mut Scratch<Line1>, out: &mut [Line1]) {
-        let digits = self.constants.digits;
-        let ((x0, x1), (out0, out1)) = (x.split_at(digits), out.split_at_mut(digits));
-        self.reduce(&mut scratch.quotients, out0, |sum, c| {
-            let Some((first, _)) = reach(c, digits) else { return };
-            // Each pair of different limbs once, doubled.
-            let mut pairs = Sum::ZERO;
-            if let Some(last) = c.div_ceil(2).checked_sub(1).filter(|&last| last >= first) {
-                pairs.add_column(x0, x0, c, (first, last));
-            }
-            sum.add_twice(pairs);
-            if c.is_multiple_of(2) {
-                sum.add(u128::from(x0[c / 2].0[0]) * u128::from(x0[c / 2].0[0]));
-            }
-        });
-        self.complement(scratch);
-        let rest = &scratch.columns;
-        self.reduce(&mut scratch.quotients, out1, |sum, c| {
-            sum.add(u128::from(rest[c].0[0]) + u128::from(c == 0));
-            if let Some(rows) = reach(c, digits) {
-                let mut half = Sum::ZERO;
-                half.add_column(x0, x1, c, rows);
-                sum.add_twice(half);
-            }
-        });
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "bmi2")]
-    fn multiply_by_bmi2(&self, x: &[Line1], y: &[Line1], scratch: &mut Scratch<Line1>, out: &mut [Line1]) {
-        self.multiply_anywhere(x, y, scratch, out);
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "bmi2")]
-    fn square_by_bmi2(&self, x: &[Line1], scratch: &mut Scratch<Line1>, out: &mut [Line1]) {
-        self.square_anywhere(x, scratch, out);
-    }
-}
-
-/// The rows that reach column c.
 #[inline(always)]
-fn reach(c: usize, digits: usize) -> Option<(usize, usize)> {
-    (c < 2 * digits - 1).then(|| (c.saturating_sub(digits - 1), c.min(digits - 1)))
+fn load(line: &Line) -> V {
+    u128::from(line.0[0]) | u128::from(line.0[1]) << 64
 }
 
-impl Numbers for Limbs {
-    type Line = Line1;
-    const BITS: u32 = 64;
+#[inline(always)]
+fn store(line: &mut Line, v: V) {
+    line.0 = [v as u64, (v >> 64) as u64];
+}
 
-    fn constants(&self) -> &Constants<Line1> {
-        &self.constants
-    }
+#[inline(always)]
+fn splat(x: u64) -> V {
+    x.into()
+}
 
-    fn multiply(&self, x: &[Line1], y: &[Line1], scratch: &mut Scratch<Line1>, out: &mut [Line1]) {
-        #[cfg(target_arch = "x86_64")]
-        if self.bmi2 {
-            // SAFETY: the processor has the feature.
-            return unsafe { self.multiply_by_bmi2(x, y, scratch, out) };
-        }
-        self.multiply_anywhere(x, y, scratch, out);
-    }
+#[inline(always)]
+fn zero() -> V {
+    0
+}
 
-    fn square(&self, x: &[Line1], scratch: &mut Scratch<Line1>, out: &mut [Line1]) {
-        #[cfg(target_arch = "x86_64")]
-        if self.bmi2 {
-            // SAFETY: the processor has the feature.
-            return unsafe { self.square_by_bmi2(x, scratch, out) };
-        }
-        self.square_anywhere(x, scratch, out);
-    }
+#[inline(always)]
+fn add(a: V, b: V) -> V {
+    a + b
+}
 
-    fn select(&self, table: &[Line1], index: &Line1, out: &mut [Line1]) {
-        out.fill(Line1([0]));
-        for (j, entry) in table.chunks_exact(out.len()).enumerate() {
-            let mask = equal(j as u64, index.0[0]);
-            out.iter_mut().zip(entry).for_each(|(out, entry)| out.0[0] |= entry.0[0] & mask);
-        }
-    }
+/// Whole products.
+#[inline(always)]
+fn lo(s: V, a: V, b: V) -> V {
+    s + u128::from(a as u64) * u128::from(b as u64)
+}
 
-    fn look_up(&self, table: &[u64], index: &Line1, out: &mut [Line1]) {
-        out.fill(Line1([0]));
-        for (j, entry) in table.chunks_exact(out.len()).enumerate() {
-            let mask = equal(j as u64, index.0[0]);
-            out.iter_mut().zip(entry).for_each(|(out, entry)| out.0[0] |= entry & mask);
-        }
-    }
+#[inline(always)]
+fn hi(s: V, _: V, _: V) -> V {
+    s
+}
+
+#[inline(always)]
+fn quotient(t: V, inverse: V) -> V {
+    low((t as u64).wrapping_mul(inverse as u64).into())
+}
+
+#[inline(always)]
+fn low(s: V) -> V {
+    (s as u64 & mask(BITS)).into()
+}
+
+#[inline(always)]
+fn carry(s: V) -> V {
+    s >> BITS
+}
+
+#[inline(always)]
+fn complement(digit: V) -> V {
+    (mask(BITS) - digit as u64).into()
 }
 
 /// All ones where two small numbers are equal, else zero; no branch.
 #[inline(always)]
-fn equal(a: u64, b: u64) -> u64 {
-    let different = a ^ b;
-    debug_assert!(different <= mask(63));
-    std::hint::black_box(different.wrapping_sub(1) >> 63).wrapping_neg()
+fn equal(a: V, b: V) -> V {
+    std::hint::black_box(((a ^ b) as u64).wrapping_sub(1) >> 63).wrapping_neg().into()
+}
+
+/// s or (mask and x), of digits.
+#[inline(always)]
+fn pick(s: V, mask: V, x: V) -> V {
+    (s as u64 | mask as u64 & x as u64).into()
+}
+
+#[inline(always)]
+fn nothing(s: V) {
+    debug_assert_eq!(s, 0, "a carry beyond R");
+}
+
+/// For any processor: none of its functions is unsafe.
+#[allow(unused_unsafe)]
+pub(super) mod portable {
+    use super::super::lanes::{body, kernels};
+    use super::super::numbers::Line as _;
+    use super::*;
+
+    fn runs_here() -> bool {
+        true
+    }
+
+    kernels!(4 columns 0 1 2 3);
+    body!(
+        /// One number in digits of 58 bits.
+        Limbs, 58, Line
+    );
+}
+
+/// With the multiplication that leaves flags alone.
+#[cfg(target_arch = "x86_64")]
+pub(super) mod bmi2 {
+    use super::super::lanes::{body, kernels};
+    use super::super::numbers::Line as _;
+    use super::*;
+
+    fn runs_here() -> bool {
+        is_x86_feature_detected!("bmi2")
+    }
+
+    kernels!(4 columns 0 1 2 3; #[target_feature(enable = "bmi2")]);
+    body!(
+        /// One number in digits of 58 bits.
+        Limbs, 58, Line
+    );
 }

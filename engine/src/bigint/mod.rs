@@ -1,9 +1,9 @@
 //! Integers modulo the square of an odd n, many at a time, in time that depends on lengths alone.
 //!
-//! A residue is a pair x0 + n x1: a product takes five products of half its length, where one modulo n^2 as it stands
-//! takes eight, and three where both factors are equal but for one. [`numbers`] has the formulas, [`pair`] their
-//! definition. Three bodies give the same integers: eight numbers side by side on AVX-512 IFMA, four on AVX2, and one on
-//! 64-bit limbs. The vectors' kernels are one text ([`lanes`]), which tests also run on emulated vectors.
+//! A residue is a pair x0 + n x1: a product takes five products of half its length, a square three and a half, where
+//! one modulo n^2 as it stands takes eight. `numbers` has the formulas, `pair` their definition. Three bodies give the
+//! same integers: eight numbers side by side on AVX-512 IFMA, four on AVX2, and one in 64-bit words. Their kernels are
+//! one text, `lanes`, which tests also run on emulated vectors.
 
 mod batch;
 mod fixed_base;
@@ -62,7 +62,13 @@ impl Body {
             Self::Avx2 => avx2::Avx2::new(n).map(|numbers| Box::new(numbers) as _),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Ifma | Self::Avx2 => None,
-            Self::Limbs => Some(Box::new(limbs::Limbs::new(n))),
+            Self::Limbs => {
+                #[cfg(target_arch = "x86_64")]
+                if let Some(numbers) = limbs::bmi2::Limbs::new(n) {
+                    return Some(Box::new(numbers));
+                }
+                limbs::portable::Limbs::new(n).map(|numbers| Box::new(numbers) as _)
+            }
         }
     }
 }
@@ -135,6 +141,17 @@ impl Ring {
         self.check(y);
         assert_eq!(x.len(), y.len(), "a factor for each integer");
         self.numbers.products(x, y)
+    }
+
+    /// `x[i] y[i]^times`, one product after the other: what a product costs.
+    ///
+    /// # Panics
+    /// As [`Self::multiply`].
+    pub fn multiply_repeatedly(&self, x: &[u64], y: &[u64], times: usize) -> Zeroizing<Vec<u64>> {
+        self.check(x);
+        self.check(y);
+        assert_eq!(x.len(), y.len(), "a factor for each integer");
+        self.numbers.repeated(x, y, times)
     }
 
     /// `x[i]` to the exponent number i, or all to the only one. Neither shows in the time.

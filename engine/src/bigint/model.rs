@@ -84,7 +84,7 @@ macro_rules! model {
                 assert_eq!(s, [0; 4], "a carry beyond R");
             }
 
-            kernels!();
+            kernels!(8 columns 0 1 2 3 4 5 6 7);
             body!(
                 /// Four numbers on emulated vectors.
                 Model, $bits, Line

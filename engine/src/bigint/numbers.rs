@@ -1,16 +1,16 @@
 //! What a body offers: several numbers modulo n^2 side by side, one a lane, as pairs in Montgomery form.
 //!
-//! A pair (x0, x1) of `digits` digits each stands for x0 + n x1 modulo n^2; with R = 2^(BITS digits), its Montgomery form
-//! for that times R. [`Numbers::multiply`] computes, of x and y whose four halves are each below 8n,
+//! A pair (x0, x1) of `digits` digits each stands for x0 + n x1 modulo n^2, and with R = 2^(BITS digits) the Montgomery
+//! form of x for x R. `Numbers::multiply` computes, of x and y whose four halves are each below 8n,
 //!
 //! ```text
 //! x0 y0 + mu n = R r0,  mu < R                                     r0 < (1 + 2^-26) n
-//! r1 = REDC(x0 y1 + x1 y0 + R - mu) + n - 1                        r1 < (2 + 2^-25) n          (r0, r1) = x y / R
+//! r1 = REDC(x0 y1 + x1 y0 + R - mu) + n - 1                        r1 < (2 + 2^-25) n        (r0, r1) = x y / R
 //! ```
 //!
-//! as n < 2^-32 R. The first line is x0 y0 = R r0 - mu n, so the second divides x0 y1 + x1 y0 - mu by R, plus the 1 that
-//! R stands for. The canonical form, r0 and r1 below n, takes one conditional subtraction of n from r0, which carries 1
-//! into r1, then two from r1. Products of canonical pairs have n <= r0 about once in 2^32.
+//! as n < 2^-32 R. The first line is x0 y0 = R r0 - mu n, so the second divides x0 y1 + x1 y0 - mu by R, plus the 1
+//! that R stands for. The canonical form, r0 and r1 below n, takes one conditional subtraction of n from r0, which
+//! carries 1 into r1, then two from r1. Products of canonical pairs have n <= r0 about once in 2^32.
 
 use zeroize::Zeroize;
 
@@ -21,6 +21,7 @@ pub(super) trait Line: Copy + Send + Sync + 'static {
     const LANES: usize;
     const ZERO: Self;
 
+    /// A word a lane, first of all.
     fn words(&self) -> &[u64];
     fn words_mut(&mut self) -> &mut [u64];
 
@@ -54,7 +55,29 @@ macro_rules! lines {
     )*};
 }
 
-lines!(Line1: 1 words aligned to 8, Line4: 4 words aligned to 32, Line8: 8 words aligned to 64);
+lines!(Line4: 4 words aligned to 32, Line8: 8 words aligned to 64);
+
+/// A digit of one number, or a column of 128 bits.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+pub(super) struct Line1(pub(super) [u64; 2]);
+
+impl Line for Line1 {
+    const LANES: usize = 1;
+    const ZERO: Self = Self([0; 2]);
+
+    fn words(&self) -> &[u64] {
+        &self.0
+    }
+
+    fn words_mut(&mut self) -> &mut [u64] {
+        &mut self.0
+    }
+
+    fn splat(digit: u64) -> Self {
+        Self([digit, 0])
+    }
+}
 
 /// Digits of secret numbers: cleared when dropped.
 #[derive(Clone)]

@@ -60,7 +60,7 @@ impl<const BITS: u32> Numbers for Definition<BITS> {
         let ((x0, x1), (y0, y1)) = (x.split_at(digits), y.split_at(digits));
         let (mu, r0) = self.reduce(Self::product(x0, y0));
         let mut z = Self::product(x0, y1);
-        let one = [Line1([1])];
+        let one = [Line1::splat(1)];
         for (i, (x1, mu)) in x1.iter().zip(&mu).enumerate() {
             Self::add_product(&mut z, i, x1.0[0], y0);
             Self::add_product(&mut z, i, mask(BITS) - mu, &one);
@@ -68,7 +68,7 @@ impl<const BITS: u32> Numbers for Definition<BITS> {
         Self::add_product(&mut z, 0, 1, &one);
         Self::add_product(&mut z, digits, 1, &self.0.n_minus_one);
         let (_, r1) = self.reduce(z);
-        out.iter_mut().zip(r0[..digits].iter().chain(&r1)).for_each(|(out, r)| *out = Line1([*r]));
+        out.iter_mut().zip(r0[..digits].iter().chain(&r1)).for_each(|(out, r)| *out = Line1::splat(*r));
     }
 
     fn square(&self, x: &[Line1], scratch: &mut Scratch<Line1>, out: &mut [Line1]) {

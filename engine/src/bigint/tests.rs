@@ -1,7 +1,7 @@
 use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
 use crypto_bigint::{BoxedUint, NonZero, Odd};
 
-use super::limbs::Limbs;
+use super::limbs::portable::Limbs;
 use super::model::{of26, of52};
 use super::natural::{add, add_product, digit, less, put_digit, reduce_once};
 use super::numbers::{Line, Line1, Numbers, Scratch};
@@ -32,7 +32,7 @@ fn boxed(x: &[u64]) -> BoxedUint {
 }
 
 fn limbs(x: &BoxedUint, count: usize) -> Vec<u64> {
-    let mut words: Vec<u64> = x.as_words().iter().copied().collect();
+    let mut words: Vec<u64> = x.as_words().to_vec();
     assert!(words.iter().skip(count).all(|&word| word == 0), "more than {count} limbs");
     words.resize(count, 0);
     words
@@ -132,7 +132,7 @@ fn compare<N: Numbers, const BITS: u32>(body: &N, definition: &Definition<BITS>,
             body.square(&x, &mut scratch, &mut xx);
         }
         for (lane, [a, b]) in cases.iter().enumerate() {
-            let [mut u, mut v, mut uv] = [(); 3].map(|()| vec![Line1([0]); 2 * digits]);
+            let [mut u, mut v, mut uv] = [(); 3].map(|()| vec![Line1::ZERO; 2 * digits]);
             put::<Definition<BITS>>(&mut u, 0, a, digits);
             put::<Definition<BITS>>(&mut v, 0, b, digits);
             definition.multiply(&u, &v, &mut other, &mut uv);
@@ -164,11 +164,12 @@ fn is_the_definition<N: Numbers, const BITS: u32>(body: &N, step: usize, n: &[u6
 
 /// Every body of this processor, and the kernels of vectors on emulated ones, whose sums are checked.
 fn all_are_the_definition(n: &[u64]) {
-    is_the_definition::<_, 64>(&Limbs::new(n), 1, n);
+    is_the_definition::<_, 58>(&Limbs::new(n).unwrap(), 4, n);
     is_the_definition::<_, 52>(&of52::Model::new(n).unwrap(), 8, n);
     is_the_definition::<_, 26>(&of26::Model::new(n).unwrap(), 8, n);
     #[cfg(target_arch = "x86_64")]
     {
+        super::limbs::bmi2::Limbs::new(n).iter().for_each(|body| is_the_definition::<_, 58>(body, 4, n));
         avx2::Avx2::new(n).iter().for_each(|body| is_the_definition::<_, 26>(body, 8, n));
         ifma::Ifma::new(n).iter().for_each(|body| is_the_definition::<_, 52>(body, 8, n));
     }
@@ -230,6 +231,8 @@ fn is_the_oracle(body: Body, n: &[u64]) {
         let expected: Vec<_> = (0..count).flat_map(|i| oracle.multiply(&of(&x, i), &of(&y, i))).collect();
         assert!(*ring.multiply(&x, &y) == expected, "{body:?} products, turn {turn}");
     }
+    let cubes: Vec<_> = (0..count).flat_map(|i| oracle.power(&of(&x, i), &[3])).collect();
+    assert!(*ring.multiply_repeatedly(&x, &x, 2) == cubes, "{body:?} cubes");
     let pairs: Vec<_> = (0..count).flat_map(|i| oracle.pair(&of(&x, i), n).concat()).collect();
     assert!(*ring.split(&x) == pairs, "{body:?} pairs");
     // Exponents: 0, 1, all ones, random; each its own, then one for all.
@@ -336,7 +339,7 @@ fn rare_subtractions<N: Numbers>(body: &N, n: &[u64]) {
 fn rare_conditional_subtractions_are_right() {
     for bits in [256, 512, 2048] {
         let n = &modulus(bits, &mut prng(4));
-        rare_subtractions(&Limbs::new(n), n);
+        rare_subtractions(&Limbs::new(n).unwrap(), n);
         rare_subtractions(&of52::Model::new(n).unwrap(), n);
         rare_subtractions(&of26::Model::new(n).unwrap(), n);
         #[cfg(target_arch = "x86_64")]

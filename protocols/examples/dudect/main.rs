@@ -14,6 +14,7 @@ mod measure;
 
 use blindvox_engine::bfv::{Decoder, Encoder};
 use blindvox_engine::bfv::{Params, SecretKey};
+use blindvox_engine::bigint::{self, Exponents};
 use blindvox_engine::garble::{
     AndInputs, Garbled, GateHash, GateKey, GateKeys, add_selected, evaluate_with, garble_with,
 };
@@ -41,6 +42,7 @@ fn main() {
         for body in Body::available() {
             polynomials(&mut timer, body);
         }
+        bigint::Body::available().into_iter().for_each(|body| integers(&mut timer, body));
         gates(&mut timer);
         protocols(&mut timer);
     });
@@ -115,6 +117,29 @@ fn polynomials(timer: &mut Timer, body: Body) {
 
     let secret = classes(8, vec![0; N], || sampler::ternary(&mut Prng::from_os().expect("randomness"), N));
     timer.words("transform a secret key", &name, 10, &secret, ntt);
+}
+
+/// Powers modulo n^2 of secret exponents, and encryption of secret numbers, n of 512 bits.
+fn integers(timer: &mut Timer, body: bigint::Body) {
+    let (mut prng, name) = (Prng::from_os().expect("randomness"), format!("{body:?}"));
+    let mut n = prng.fill::<u64>(8);
+    (n[0], n[7]) = (n[0] | 1, n[7] | 1 << 63);
+    let ring = bigint::Ring::with_body(&n, body).expect("a modulus");
+    let mut x = prng.fill::<u64>(16 * 8);
+    x.chunks_exact_mut(16).for_each(|x| x[15] >>= 3);
+    let exponents = classes(16, vec![0; 4], || prng.fill::<u64>(4));
+    timer.words("power modulo n^2", &name, 20, &exponents, |e| ring.power(&x, &Exponents { limbs: e, bits: 256 })[0]);
+    let table = ring.fixed_base(&x[..16], 256);
+    // Each number's exponent, then its message below n.
+    let secrets = classes(16, vec![0; 8 * 12], || {
+        let mut all = prng.fill::<u64>(8 * 12);
+        all[8 * 4..].chunks_exact_mut(8).for_each(|m| m[7] >>= 1);
+        all
+    });
+    timer.words("(1 + m n) base^e", &name, 20, &secrets, |secrets| {
+        let (limbs, messages) = secrets.split_at(8 * 4);
+        ring.blind(&table, &Exponents { limbs, bits: 256 }, messages)[0]
+    });
 }
 
 /// An AND of a wire with itself.

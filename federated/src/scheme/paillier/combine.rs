@@ -1,7 +1,8 @@
 //! Opening a sum by the answers of t holders.
 //!
 //! ```text
-//! mu_j = Delta prod l / (l - j) over the others l,   P = prod of c_j^(2 mu_j), mu_j > 0,   N = prod of c_j^(2 |mu_j|), mu_j < 0
+//! mu_j = Delta prod l / (l - j) over the others l
+//! P = prod of c_j^(2 mu_j), mu_j > 0,   N = prod of c_j^(2 |mu_j|), mu_j < 0
 //! P = u + n p1,  N = u' + n q1;  u != u' means that an answer is wrong
 //! m = (p1 - q1) / (4 Delta^2 theta u) modulo n
 //! ```
@@ -131,7 +132,7 @@ fn product(key: &PublicKey, parts: &[&[u8]], weights: &[i128], positive: bool) -
 fn plaintexts(key: &PublicKey, parts: &[&[u8]], weights: &[i128]) -> Integers {
     let w = key.n().len();
     let [p, n] = [true, false].map(|positive| product(key, parts, weights, positive));
-    let (p, n) = (key.ring().split(&*p?), key.ring().split(&*n?));
+    let (p, n) = (key.ring().split(&p?), key.ring().split(&n?));
     let pairs = || p.chunks_exact(2 * w).zip(n.chunks_exact(2 * w));
     if let Some(i) = pairs().position(|(p, n)| p[..w] != n[..w]) {
         return Err(i);

@@ -7,9 +7,9 @@
 //! hs = (-y^2)^n mod n^2, y random;   v a random square modulo n^2, v_j = v^(Delta s_j)
 //! ```
 //!
-//! Fouque, Poupard, Stern: "Sharing decryption in the context of voting or lotteries", 2000, with f of degree t - 1, and
+//! Fouque, Poupard, Stern: "Sharing decryption in the context of voting or lotteries", 2000, with f of degree t - 1 and
 //! theta as beta n' itself. hs is that of Damgard, Jurik and Nielsen: "A generalization of Paillier's public-key system
-//! with applications to electronic voting", 2010. Whoever ran a ceremony could have decrypted everything.
+//! with applications to electronic voting", 2010. Whoever ran a ceremony could have decrypted all under its key.
 
 use blindvox_engine::Prng;
 use blindvox_engine::bigint::{Exponents, Ring};
@@ -124,7 +124,8 @@ fn deal(primes: &Primes, cast: Cast, prng: &mut Prng) -> Result<(PublicKey, Vec<
                 let (b, again) = a.overflowing_add(u64::from(carry));
                 (*s, carry) = (b, over | again);
             }
-            value = limbs(&Zeroizing::new(boxed(&sum)).rem(&by_modulus), 2 * w);
+            let sum = Zeroizing::new(boxed(&sum));
+            value = limbs(&Zeroizing::new(sum.rem(&by_modulus)), 2 * w);
         }
         KeyShare::new(point, value)
     });

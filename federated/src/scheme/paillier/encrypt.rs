@@ -60,9 +60,9 @@ impl Packing {
             let wide = u128::from(plaintext[word]) | u128::from(next) << 64;
             *number = (wide >> shift) as u32 & u32::MAX >> (32 - self.bits);
         }
-        let mut again = vec![0; plaintext.len()];
+        let mut again = Zeroizing::new(vec![0; plaintext.len()]);
         self.pack(numbers, &mut again);
-        again == plaintext
+        again[..] == *plaintext
     }
 }
 
@@ -91,8 +91,8 @@ pub fn seal(key: &PublicKey, packing: &Packing, numbers: &[u32], prng: &mut Prng
     Ok(sealed)
 }
 
-/// Adds an upload's ciphertexts to a sum, which is empty before the first: products modulo n^2. Where that fails the sum
-/// is as it was.
+/// Adds an upload's ciphertexts to a sum, which is empty before the first: products modulo n^2. Where that fails the
+/// sum is as it was.
 ///
 /// # Errors
 /// [`Error::Message`] for bytes that are no ciphertexts, or not as many.

@@ -156,6 +156,14 @@ impl PublicKey {
         self.cast.holders
     }
 
+    /// The same key on a code path of one's choice.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] where the processor does not run it.
+    pub fn with_body(self, body: Body) -> Result<Self> {
+        Ok(Self { ring: Ring::with_body(&self.n, body)?, table: OnceLock::new(), ..self })
+    }
+
     /// The code path that computes here.
     pub fn body(&self) -> Body {
         self.ring.body()

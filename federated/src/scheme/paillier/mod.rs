@@ -9,7 +9,7 @@
 //! | [`combine`] | t parts to the sums |
 //! | [`proof`] | that a holder's part is right |
 //!
-//! Ciphertexts and answers travel as integers modulo n^2, the least byte first; all are checked to be below n^2 and not 0.
+//! Ciphertexts and answers travel as integers modulo n^2, the least byte first; all are checked: below n^2, not 0.
 
 pub mod answer;
 pub mod combine;

@@ -6,8 +6,8 @@
 //!     a = v^r, b = C^(4r), r of |n^2| + |Delta| + 256 bits;   e = H(.., a, b), 128 bits;   z = r + e Delta s_j
 //! ```
 //!
-//! (e, z) is sent; a = v^z / v_j^e and b = C^(4z) / C_j^(2e) are found again. Fouque, Poupard and Stern, after Shoup. r is 128
-//! bits longer than e Delta s_j and so hides it.
+//! (e, z) is sent; a = v^z / v_j^e and b = C^(4z) / C_j^(2e) are found again. Fouque, Poupard and Stern, after Shoup. r
+//! is 128 bits longer than e Delta s_j and so hides it. A negative answer passes: only its square is used.
 
 use blake3::Hasher;
 use blindvox_engine::Prng;
