@@ -3,6 +3,8 @@
 //!
 //! A target may refuse its bytes. It may not panic, hang, or take memory that the bytes don't pay for.
 
+mod service;
+
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -34,9 +36,10 @@ pub struct Target {
 }
 
 /// Every reader.
-pub static TARGETS: [Target; 9] = [
+pub static TARGETS: [Target; 10] = [
     Target { name: "frames", run: frames, seeds: framed },
     Target { name: "hello", run: hello, seeds: hellos },
+    Target { name: "service", run: service::service, seeds: service::messages },
     Target { name: "architecture", run: architectures, seeds: encoded_architectures },
     Target { name: "ciphertexts", run: ciphertexts, seeds: keys_and_ciphertexts },
     Target { name: "evaluation", run: evaluation, seeds: keys_and_vectors },

@@ -2,6 +2,7 @@
 
 use blindvox_models::testing as common;
 
+mod grids;
 mod hosts;
 mod import;
 mod predict;

@@ -47,21 +47,41 @@ impl FromStr for LinkSpeed {
 }
 
 /// The comparison that a run of `program`, whose plans these are, takes least time with over this link; signs by
-/// garbled circuits in one process. `ways` has the rest. Silent OT has no consistency check and is taken only where it
-/// is asked for.
+/// garbled circuits in one process. `ways` has the rest.
 ///
 /// # Errors
 /// For a program that can't be encoded.
 pub fn comparison(program: &Program, plans: &[Plan], ways: &Ways, link: Option<LinkSpeed>) -> Result<Comparison> {
     let Some(link) = link else { return Ok(Comparison::SignSelect) };
-    let mut best = (f64::INFINITY, Comparison::SignSelect);
-    for compare in [Comparison::SignSelect, Comparison::Transfers] {
-        let seconds = seconds(program, plans, &Ways { compare, ..*ways }, link)?;
-        if seconds < best.0 {
-            best = (seconds, compare);
+    let each = [Comparison::SignSelect, Comparison::Transfers].map(|compare| Ways { compare, ..*ways });
+    Ok(fastest(program, plans, each, link)?.compare)
+}
+
+/// All ways that `auto` chooses among; `base` has the rest.
+pub fn all(base: Ways) -> impl Iterator<Item = Ways> {
+    let sources = [Source::SoftSpoken, Source::Silent];
+    let compared = move |compare| sources.map(|ot| Ways { compare, ot, ..base });
+    [Comparison::SignSelect, Comparison::Transfers].into_iter().flat_map(compared)
+}
+
+/// The ways of least time over this link, of those given; the first of equal ones.
+///
+/// # Errors
+/// For a program that can't be encoded.
+pub fn fastest(
+    program: &Program,
+    plans: &[Plan],
+    among: impl IntoIterator<Item = Ways>,
+    link: LinkSpeed,
+) -> Result<Ways> {
+    let mut best = None;
+    for ways in among {
+        let seconds = seconds(program, plans, &ways, link)?;
+        if best.is_none_or(|(least, _)| seconds < least) {
+            best = Some((seconds, ways));
         }
     }
-    Ok(best.1)
+    best.map(|(_, ways)| ways).ok_or_else(|| Error::Input("no way of a run is left to choose".to_owned()))
 }
 
 /// Seconds of what the ways of a run decide, over this link.
@@ -70,7 +90,9 @@ pub fn comparison(program: &Program, plans: &[Plan], ways: &Ways, link: Option<L
 /// For a program that can't be encoded.
 pub fn seconds(program: &Program, plans: &[Plan], ways: &Ways, link: LinkSpeed) -> Result<f64> {
     let bytes = estimate(program, plans, ways, LINK_WIDTH)?.total();
-    Ok(over(link, cpu(program, ways), bytes, flights(program, ways.compare)))
+    // Two flights of each iteration's check, of both directions side by side.
+    let checks = 2 * demand::iterations(program, ways).into_iter().max().unwrap_or_default();
+    Ok(over(link, cpu(program, ways), bytes, flights(program, ways.compare) + checks))
 }
 
 /// Seconds over this link of what takes `cpu` seconds, sends so many bytes and so many flights.
