@@ -11,6 +11,7 @@ use blindvox_models::{Program, Step, TensorId};
 
 use super::demand;
 use super::estimate::estimate;
+use super::flights::flights;
 use super::presets::{Comparison, Source, Ways};
 use crate::error::{Error, Result};
 use crate::gc::arithmetic;
@@ -90,9 +91,7 @@ pub fn fastest(
 /// For a program that can't be encoded.
 pub fn seconds(program: &Program, plans: &[Plan], ways: &Ways, link: LinkSpeed) -> Result<f64> {
     let bytes = estimate(program, plans, ways, LINK_WIDTH)?.total();
-    // Two flights of each iteration's check, of both directions side by side.
-    let checks = 2 * demand::iterations(program, ways).into_iter().max().unwrap_or_default();
-    Ok(over(link, cpu(program, ways), bytes, flights(program, ways.compare) + checks))
+    Ok(over(link, cpu(program, ways), bytes, flights(program, ways)))
 }
 
 /// Seconds over this link of what takes `cpu` seconds, sends so many bytes and so many flights.
@@ -133,30 +132,6 @@ fn cpu(program: &Program, ways: &Ways) -> f64 {
         each * (n * times(step)) as f64
     });
     (compared.sum::<f64>() + each * transfers as f64) * 1e-9
-}
-
-/// One-way latencies of a run: of every layer those of its levels, each sent as a whole.
-pub fn flights(program: &Program, compare: Comparison) -> usize {
-    // Comparison and selection of a level.
-    let level = match compare {
-        Comparison::Transfers => 8,
-        Comparison::SignSelect => 4,
-        Comparison::FullCircuit => 2,
-    };
-    let levels = |of: usize| of.next_power_of_two().trailing_zeros() as usize;
-    let step = |step: &Step| match step {
-        Step::Linear(_) => 2,
-        Step::Square { .. } => 4,
-        Step::Relu { .. } => level,
-        Step::MaxPool { window, .. } => level * levels(window.iter().product()),
-        Step::Argmax { .. } => level * levels(program.classes) + 1,
-        Step::Blend { windows, .. } => (level * levels(program.classes) + 1) * windows.starts[0].len(),
-        Step::AvgPool { .. } | Step::Flatten { .. } | Step::Interleave { .. } | Step::Resize { .. } => 0,
-        // Refused before.
-        Step::Activation { .. } | Step::MinPool { .. } => 0,
-    };
-    let times = |s: &Step| if s.output().is_some() { program.passes() } else { 1 };
-    program.steps.iter().map(|s| step(s) * times(s)).sum()
 }
 
 #[cfg(test)]

@@ -62,10 +62,3 @@ fn add(a: [usize; 2], b: [usize; 2]) -> [usize; 2] {
 pub(super) fn sets(program: &Program, ways: &Ways) -> [Option<&'static Set>; 2] {
     transfers(program, ways).map(Set::for_total)
 }
-
-/// Iterations of silent OT in each direction; none where SoftSpoken is used.
-pub(super) fn iterations(program: &Program, ways: &Ways) -> [usize; 2] {
-    let (counts, sets) = (transfers(program, ways), sets(program, ways));
-    let silent = |at: usize| sets[at].filter(|_| ways.ot == Source::Silent);
-    [0, 1].map(|at| silent(at).map_or(0, |set| counts[at].div_ceil(set.usable())))
-}

@@ -22,12 +22,13 @@ pub(super) fn service(bytes: &[u8]) -> bool {
         2 => decode::<Request>(bytes, 4 << 10, "a request").is_ok(),
         3 => decode::<Reply>(bytes, MOST, "a reply").is_ok(),
         4 => ModelCard::parse(bytes).is_ok(),
-        // The end of a run: the peer's word, and that it has gone.
+        // The end of a run: the peer's word.
         _ => {
             let (mut near, mut far) = local_pair();
             far.send(bytes.to_vec()).expect("room");
+            let ended = near.pause().is_ok();
             drop(far);
-            near.pause().is_ok()
+            ended
         }
     }
 }
