@@ -19,12 +19,13 @@ use super::*;
 fn of_any_size(folder: &Path, keys: Value) {
     edit_model(folder, |model| {
         model["preparation"] = json!({"orientation": "RAS", "normalise": "z_score"});
-        // Sums over windows have ten bits more.
-        model["quantization"]["argmax_bits"] = json!(17);
         for (key, value) in keys.as_object().expect("keys") {
             model["preparation"][key] = value.clone();
         }
     });
+    // Sums of scores over windows have more bits than scores.
+    let calibrated = run_in(folder, &["calibrate", "-m", ".", "scan.nii.gz"]);
+    assert!(calibrated.status.success(), "{}", text(&calibrated.stderr));
 }
 
 fn ramp(v: usize) -> f32 {

@@ -219,7 +219,10 @@ impl Walk<'_> {
             Step::MaxPool { output, window, bits, .. } => {
                 let size = window.iter().product();
                 for n in batches(self.elements(*output), max_pool::windows_at_a_time(size)) {
-                    self.tournament([n, size], *bits, true);
+                    match self.ways.compare {
+                        Comparison::FullCircuit => self.clocks.garbled(n, *bits * size as u32),
+                        _ => self.tournament([n, size], *bits, true),
+                    }
                 }
                 self.provided(*output, 32);
             }
