@@ -55,10 +55,15 @@ impl OtPair {
             self.recv.stock.pass_all();
         }
         self.recv.offer(channel, prng, recv)?;
-        if self.send.silent.is_none() {
+        let checked = self.send.streams.checked;
+        if self.send.silent.is_none() || !checked {
             self.send.fill(channel, send)?;
         }
-        // Silent directions go on side by side: what either party sends leaves before it waits.
+        if !checked {
+            return self.recv.fill(channel, recv);
+        }
+        // An iteration that is checked has answers: both directions go on side by side, and what either party sends leaves
+        // before it waits.
         loop {
             let sent = if self.send.stock.len() < send { self.send.begin(channel)? } else { None };
             let received = if self.recv.stock.len() < recv { self.recv.begin(channel)? } else { None };
