@@ -1,7 +1,8 @@
 //! The demo's models over emulated links: every byte takes its time, and arrives after half a round trip.
 //!
 //! A time is the client's from its first message to the labels. The prediction is what the choice of a comparison rests
-//! on: the same run's time in one process, the time that all bytes take, and half a round trip for each flight.
+//! on: the same run's time in one process, the time that all bytes take, and half a round trip for each flight. Beside it
+//! is what `estimate` says before there is a run: seconds by a probe, waits, and both parties' memory.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -13,13 +14,16 @@ use blindvox_models::data::nifti::Volume;
 use blindvox_models::{Bundle, Program};
 use blindvox_net::channel::{Channel, local_pair};
 use blindvox_net::testing::link;
-use blindvox_protocols::infer::report::Total;
+use blindvox_protocols::infer::report::{Total, peak_memory_bytes};
 use blindvox_protocols::infer::session::plans;
 use blindvox_protocols::infer::{
-    Client, Comparison, LinkSpeed, Options, Outcome, Server, Source, choice, estimate, sample,
+    Client, Comparison, LinkSpeed, Options, Outcome, Server, Source, choice, estimate, flights, forecast, memory,
+    sample,
 };
 use blindvox_protocols::ot::LINK_WIDTH;
 use serde::Serialize;
+
+use crate::process::reset_peak_memory;
 
 /// Options of the table.
 #[derive(clap::Args)]
@@ -54,6 +58,12 @@ struct Row {
     megabytes_down: f64,
     /// Receives of the client that found nothing there.
     waits: u64,
+    /// What `estimate` says, by a probe of this machine just before the run.
+    estimated_waits: usize,
+    estimated_seconds: f64,
+    /// Of both parties in this process, and what `estimate` says of both.
+    peak_memory_bytes: Option<u64>,
+    estimated_memory_bytes: u64,
     /// Values of all steps that were found right.
     checked_values: usize,
 }
@@ -69,8 +79,21 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
         given => given.to_vec(),
     };
     println!(
-        "{:<14} {:<13} {:<11} {:>9} {:>7} {:>9} {:>11} {:>8} {:>8} {:>6}",
-        "model", "comparison", "ot", "Mbit/s", "RTT ms", "seconds", "predicted s", "up MB", "down MB", "waits"
+        "{:<14} {:<13} {:<11} {:>9} {:>7} {:>9} {:>11} {:>11} {:>8} {:>8} {:>6} {:>6} {:>8} {:>8}",
+        "model",
+        "comparison",
+        "ot",
+        "Mbit/s",
+        "RTT ms",
+        "seconds",
+        "predicted s",
+        "estimate s",
+        "up MB",
+        "down MB",
+        "waits",
+        "est.",
+        "peak MB",
+        "est."
     );
     let mut rows = Vec::new();
     for path in &args.model {
@@ -109,6 +132,8 @@ impl Table {
             Source::SoftSpoken => choice::comparison(&self.program, &plans, &options.ways, Some(speed))?,
         };
         let here = self.run(&options, local_pair())?.0;
+        let expected = forecast::forecast(&self.program, &plans, &options.ways, speed, &forecast::Probe::run()?)?;
+        reset_peak_memory();
         let (seconds, client, checked_values) =
             self.run(&options, link(speed.bits_per_second, speed.round_trip / 2))?;
         let bytes = estimate(&self.program, &plans, &options.ways, LINK_WIDTH)?.total();
@@ -120,14 +145,18 @@ impl Table {
             mbit_per_second: speed.bits_per_second / 1e6,
             round_trip_ms: speed.round_trip.as_secs_f64() * 1e3,
             seconds,
-            predicted_seconds: choice::over(speed, here, bytes, choice::flights(&self.program, options.ways.compare)),
+            predicted_seconds: choice::over(speed, here, bytes, flights::flights(&self.program, &options.ways)),
             megabytes_up: total.bytes_client_to_server as f64 / 1e6,
             megabytes_down: total.bytes_server_to_client as f64 / 1e6,
             waits: client.waits,
+            estimated_waits: expected.waits,
+            estimated_seconds: expected.seconds.as_secs_f64(),
+            peak_memory_bytes: peak_memory_bytes(),
+            estimated_memory_bytes: memory(&self.program, &plans, &options.ways).iter().sum(),
             checked_values,
         };
         println!(
-            "{:<14} {:<13} {:<11} {:>9.0} {:>7.1} {:>9.2} {:>11.2} {:>8.1} {:>8.1} {:>6}",
+            "{:<14} {:<13} {:<11} {:>9.0} {:>7.1} {:>9.2} {:>11.2} {:>11.2} {:>8.1} {:>8.1} {:>6} {:>6} {:>8.0} {:>8.0}",
             row.model,
             row.comparison,
             row.ot,
@@ -135,9 +164,13 @@ impl Table {
             row.round_trip_ms,
             row.seconds,
             row.predicted_seconds,
+            row.estimated_seconds,
             row.megabytes_up,
             row.megabytes_down,
-            row.waits
+            row.waits,
+            row.estimated_waits,
+            row.peak_memory_bytes.unwrap_or_default() as f64 / 1e6,
+            row.estimated_memory_bytes as f64 / 1e6
         );
         Ok(row)
     }

@@ -10,6 +10,7 @@ mod kernels;
 mod links;
 mod nonlinear;
 mod process;
+mod tls;
 
 #[derive(Parser)]
 #[command(about = "Measures blindvox; every table checks what it times.")]
@@ -34,6 +35,8 @@ enum Table {
     Links(links::Args),
     /// Non-linear protocols, both parties in this process.
     Nonlinear(nonlinear::Args),
+    /// What TLS costs, over loopback.
+    Tls(tls::Args),
 }
 
 fn main() -> std::process::ExitCode {
@@ -45,6 +48,7 @@ fn main() -> std::process::ExitCode {
         Table::Kernels(args) => kernels::run(args),
         Table::Links(args) => links::run(args),
         Table::Nonlinear(args) => nonlinear::run(args),
+        Table::Tls(args) => tls::run(args),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

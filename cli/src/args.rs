@@ -83,12 +83,12 @@ pub(crate) enum ComparisonChoice {
 /// What makes oblivious transfers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OtChoice {
-    /// SoftSpoken: silent OT has no check against a service that deviates.
+    /// What suits the link of --link at a service, else SoftSpoken.
     #[default]
     Auto,
     /// SoftSpoken: 4 bytes each over a link.
     Softspoken,
-    /// Silent OT, from LPN: a bit each, more computing, no consistency check.
+    /// Silent OT, from LPN: a bit each, more computing.
     Silent,
 }
 

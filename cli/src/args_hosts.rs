@@ -92,10 +92,30 @@ pub(crate) struct EstimateArgs {
     /// The model: a directory with model.json and weights.safetensors.
     #[arg(short, long, value_name = "BUNDLE")]
     pub model: PathBuf,
+    /// The grid that is labelled, D x H x W; the model's own unless given.
+    #[arg(long, value_name = "DxHxW")]
+    pub dims: Option<Dims>,
     /// The link, as 1Gbit,20ms; else three are shown.
     #[arg(long, value_name = "RATE,RTT")]
     pub link: Option<LinkSpeed>,
     /// Write the figures here.
     #[arg(long, value_name = "E.json")]
     pub json: Option<PathBuf>,
+}
+
+/// A grid, as 160x160x96.
+#[derive(Clone, Copy)]
+pub(crate) struct Dims(pub [usize; 3]);
+
+impl std::str::FromStr for Dims {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sides: Vec<usize> = text.split('x').filter_map(|side| side.parse().ok().filter(|d| *d > 0)).collect();
+        let whole = text.split('x').count() == 3;
+        match sides[..] {
+            [d, h, w] if whole => Ok(Self([d, h, w])),
+            _ => Err(format!("found {text}, expected three sides as in 160x160x96")),
+        }
+    }
 }

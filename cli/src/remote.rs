@@ -9,7 +9,6 @@ use blindvox_net::Channel;
 use blindvox_net::identity::{Identity, Trust};
 use blindvox_net::transport::tcp::Limits;
 use blindvox_net::transport::tls;
-use blindvox_protocols::infer::Source;
 use blindvox_protocols::service::{Accepts, Visit};
 use blindvox_protocols::{Error, Result};
 
@@ -26,7 +25,7 @@ pub(crate) struct Peer {
 
 /// What a client accepts that only asks.
 pub(crate) fn anything() -> Accepts {
-    Accepts::new(GateHash::default(), None, Source::SoftSpoken, None)
+    Accepts::new(GateHash::default(), None, None, None)
 }
 
 impl Peer {

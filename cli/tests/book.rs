@@ -117,7 +117,12 @@ fn the_book_is_whole() {
     for (source, pieces) in sources.into_iter().zip([
         &["runs wait; try again in about", "the service gives", "the service is about to end"][..],
         &["is not in the service's list", "runs of today (UTC)", "as many as it may have at once"],
-        &["not served to this client, which may ask for"],
+        &[
+            "not served to this client, which may ask for",
+            "is none that it takes (its own is",
+            "no comparison that this client accepts is made for this model",
+            "that the service gives; a smaller grid would fit",
+        ],
         &["is `blindvox serve` running there, and the port open?", "is the host up, and the port open?"],
     ]) {
         let code = fs::read_to_string(book.join("../..").join(source)).unwrap();

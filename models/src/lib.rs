@@ -28,8 +28,8 @@ pub mod windows;
 
 pub use error::{Error, Result};
 pub use format::bundle::Bundle;
-pub use format::model_card::ModelCard;
-pub use format::prepared::{Inputs, Prepared};
+pub use format::model_card::{ModelCard, Prepared};
+pub use format::prepared::Inputs;
 pub use integers::agreement::Agreement;
 pub use integers::calibrate::{calibrate, observe};
 pub use integers::calibration::Calibration;

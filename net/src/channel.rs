@@ -73,6 +73,9 @@ pub struct Stats {
     /// Receives that found nothing there, with nothing of this party's still under way to its transport: what a link's
     /// latency costs, where `rounds` is what the protocol's order could cost. It depends on how fast the parties are.
     pub waits: u64,
+    /// One-way latencies on the longest path of messages to the last one received, by their order alone, however fast the
+    /// parties are: what a link's latency costs. Between ends in one process; a wire doesn't carry it.
+    pub flights: u32,
 }
 
 /// One party's end of the connection.
@@ -129,8 +132,12 @@ pub fn local_pair() -> (Channel, Channel) {
 impl Channel {
     /// A channel over any transport: what it sends and what it receives.
     pub fn new((out, inc): (Pusher, Popper)) -> Self {
-        let stats =
-            Stats { total: Traffic::default(), phases: vec![("setup".to_owned(), Traffic::default())], waits: 0 };
+        let stats = Stats {
+            total: Traffic::default(),
+            phases: vec![("setup".to_owned(), Traffic::default())],
+            waits: 0,
+            flights: 0,
+        };
         Self {
             out,
             inc,
@@ -322,7 +329,7 @@ impl Channel {
 
     /// Queues a message.
     fn put(&mut self, message: Vec<u8>) -> Result<()> {
-        let message = Message { number: self.numbers[0], bytes: message };
+        let message = Message { number: self.numbers[0], flight: self.stats.flights, bytes: message };
         self.wait(|channel, timeout| channel.out.push(message, timeout))?;
         self.numbers[0] = self.numbers[0].wrapping_add(1);
         Ok(())
@@ -330,7 +337,8 @@ impl Channel {
 
     /// The next message, whatever it is.
     fn take(&mut self) -> Result<Vec<u8>> {
-        let Message { number, bytes: message } = self.wait(|channel, timeout| channel.inc.pop(timeout))?;
+        let Message { number, flight, bytes: message } = self.wait(|channel, timeout| channel.inc.pop(timeout))?;
+        self.stats.flights = self.stats.flights.max(flight.saturating_add(1));
         if number != self.numbers[1] {
             let expected = self.numbers[1];
             return Err(Error::protocol(format!("message number {number} where number {expected} was expected")));

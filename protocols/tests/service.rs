@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use blindvox_engine::Device;
 use blindvox_engine::garble::GateHash;
 use blindvox_models::format::bundle::{MODEL_FILE, WEIGHTS_FILE};
 use blindvox_models::{ModelCard, Program, Step, testing as common};
+use blindvox_net::channel::Canceller;
 use blindvox_net::identity::{Identity, Trust, keygen};
 use blindvox_net::transport::local;
 use blindvox_net::transport::tcp::Limits;
@@ -36,6 +38,26 @@ struct Tiny {
     card: ModelCard,
     randomness: Randomness,
     ended: Mutex<Vec<String>>,
+    /// Steps that began here.
+    begun: Steps,
+}
+
+/// Counts steps that begin, and gives the run up before one of them.
+#[derive(Clone, Default)]
+struct Steps {
+    begun: Arc<AtomicUsize>,
+    cancel: Option<(usize, Canceller)>,
+}
+
+impl Observer for Steps {
+    fn begin(&mut self, _: &str, _: &str) {
+        let at = self.begun.fetch_add(1, Ordering::SeqCst);
+        if let Some((when, canceller)) = &self.cancel
+            && at == *when
+        {
+            canceller.cancel();
+        }
+    }
 }
 
 impl Tiny {
@@ -43,7 +65,7 @@ impl Tiny {
         let bundle = common::tiny().calibrate();
         let program = bundle.program().unwrap();
         let card = ModelCard::of(&bundle, &program, "0".repeat(64));
-        Self { program: Arc::new(program), card, randomness, ended: Mutex::default() }
+        Self { program: Arc::new(program), card, randomness, ended: Mutex::default(), begun: Steps::default() }
     }
 }
 
@@ -71,12 +93,12 @@ impl Host for Tiny {
         let mut options = Options { randomness: self.randomness, ..Options::new(Device::cpu()) };
         options.gate_hash = accepts.gate_hashes().next().expect("one");
         options.ways.compare = accepts.comparisons().next().expect("one");
-        options.ways.ot = accepts.ot();
+        options.ways.ot = accepts.sources().next().expect("one");
         Ok(Admission { run: 1, program: self.program.clone(), options, permit: () })
     }
 
     fn observer(&self, _: u64) -> Box<dyn Observer + '_> {
-        Box::new(())
+        Box::new(self.begun.clone())
     }
 
     fn ended(&self, (): (), _: Duration, outcome: std::result::Result<&Outcome, &Error>) {
@@ -85,7 +107,7 @@ impl Host for Tiny {
 }
 
 fn accepts(comparison: Comparison) -> Accepts {
-    Accepts::new(GateHash::default(), Some(comparison), Source::SoftSpoken, None)
+    Accepts::new(GateHash::default(), Some(comparison), Some(Source::SoftSpoken), None)
 }
 
 fn options(randomness: Randomness) -> Options {
@@ -94,7 +116,7 @@ fn options(randomness: Randomness) -> Options {
 
 /// The input of the tiny network, prepared.
 fn order<'a>(card: &'a ModelCard, volume: &'a [i32]) -> Order<'a> {
-    Order { model: "tiny", card, volume }
+    Order { model: "tiny", card, volume, grid: card.input.dims }
 }
 
 fn input() -> Vec<i32> {
@@ -321,6 +343,71 @@ fn refusals_and_nonsense_end_the_connection_with_one_line() {
         assert!(told.contains("not of the protocol"), "{told}");
         assert!(found.unwrap().starts_with("protocol: "), "{bytes:?}");
     }
+}
+
+/// A run that is given up ends at both ends with the next message: no further step begins at the client, and at the service
+/// none beyond the one that it is at or enters, whichever step it is.
+#[test]
+fn a_cancelled_run_goes_no_further() {
+    for comparison in [Comparison::SignSelect, Comparison::Transfers] {
+        let steps = Tiny::new(Randomness::System).program.steps.len();
+        for when in 0..steps {
+            let (near, far) = hosts();
+            let host = Tiny::new(Randomness::System);
+            let (result, begun) = thread::scope(|scope| {
+                let there = scope.spawn(|| serve(far, &host));
+                let mut visit = Visit::begin(near, accepts(comparison)).unwrap();
+                let card = visit.card("tiny").unwrap();
+                let mut steps = Steps { cancel: Some((when, visit.canceller())), ..Steps::default() };
+                let begun = steps.begun.clone();
+                let result =
+                    visit.run(order(&card, &input()), options(Randomness::System), &mut |_| (), &mut steps).map(drop);
+                assert!(matches!(there.join().unwrap(), Err(Error::Cancelled)));
+                (result, begun.load(Ordering::SeqCst))
+            });
+            assert!(matches!(result, Err(Error::Cancelled)), "{:?}", result.err());
+            let there = host.begun.begun.load(Ordering::SeqCst);
+            // Steps without messages pass at once: none stand between two that have some but one.
+            assert!(begun <= when + 2 && there <= when + 3, "given up before step {when}: {begun} here, {there} there");
+            assert_eq!(*host.ended.lock().unwrap(), [Error::Cancelled.to_string()]);
+        }
+    }
+}
+
+/// A client holds the architecture to what it asked for and to the card.
+#[test]
+fn an_architecture_of_another_grid_or_of_other_classes_is_an_error() {
+    let run = |edit: &dyn Fn(&mut ModelCard), grid: [usize; 3]| {
+        let (near, far) = hosts();
+        let host = Tiny::new(Randomness::System);
+        thread::scope(|scope| {
+            scope.spawn(|| serve(far, &host).err());
+            let mut visit = Visit::begin(near, accepts(Comparison::SignSelect)).unwrap();
+            let mut card = visit.card("tiny").unwrap();
+            edit(&mut card);
+            let volume = vec![1; grid.iter().product()];
+            let order = Order { model: "tiny", card: &card, volume: &volume, grid };
+            let ended = visit.run(order, options(Randomness::System), &mut |_| (), &mut ());
+            ended.map(|(outcome, _)| outcome.labels.unwrap_or_default().len()).map_err(|e| e.to_string())
+        })
+    };
+    assert_eq!(run(&|_| (), [8; 3]), Ok(512));
+    let text = run(&|_| (), [16, 8, 8]).unwrap_err();
+    assert!(text.contains("labels a grid of [8, 8, 8], asked for was [16, 8, 8]"), "{text}");
+    for edit in [(|c| c.input.scale_bits += 1) as fn(&mut ModelCard), |c| c.input.channels = 2] {
+        assert!(run(&edit, [8; 3]).unwrap_err().contains("another input"));
+    }
+    for edit in [(|c| c.gives_class = true) as fn(&mut ModelCard), |c| drop(c.classes.pop())] {
+        assert!(run(&edit, [8; 3]).unwrap_err().contains("other classes"));
+    }
+    let windows = |card: &mut ModelCard| {
+        card.preparation = serde_json::from_value(serde_json::json!({
+            "orientation": "RAS", "normalise": "z_score",
+            "window": {"size": [8, 8, 8], "overlap": 0.5, "blend": "gaussian"},
+        }))
+        .unwrap();
+    };
+    assert!(run(&windows, [8; 3]).unwrap_err().contains("another input"));
 }
 
 /// Any bytes as a greeting or a request decode or are an error; those that decode are short.

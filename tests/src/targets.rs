@@ -4,6 +4,7 @@
 //! A target may refuse its bytes. It may not panic, hang, or take memory that the bytes don't pay for.
 
 mod federated;
+mod service;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -39,6 +40,7 @@ pub struct Target {
 pub static TARGETS: [Target; 10] = [
     Target { name: "frames", run: frames, seeds: framed },
     Target { name: "hello", run: hello, seeds: hellos },
+    Target { name: "service", run: service::service, seeds: service::messages },
     Target { name: "architecture", run: architectures, seeds: encoded_architectures },
     Target { name: "ciphertexts", run: ciphertexts, seeds: keys_and_ciphertexts },
     Target { name: "evaluation", run: evaluation, seeds: keys_and_vectors },

@@ -1,13 +1,12 @@
 //! `estimate`: what runs of a model cost over links, before there is a run.
 
-use blindvox_engine::Device;
 use blindvox_models::Bundle;
 use blindvox_protocols::infer::session::plans;
-use blindvox_protocols::infer::{Comparison, LinkSpeed, Options, choice, forecast, memory};
+use blindvox_protocols::infer::{LinkSpeed, Ways, choice, forecast, memory};
 use blindvox_protocols::{Error, Result};
 use serde::Serialize;
 
-use crate::args_hosts::EstimateArgs;
+use crate::args_hosts::{Dims, EstimateArgs};
 use crate::input::Done;
 use crate::service::admission::gib;
 use crate::ui::files;
@@ -33,6 +32,7 @@ struct Report {
 struct Row {
     link: String,
     comparison: &'static str,
+    ot: &'static str,
     bytes_client_to_server: u64,
     bytes_server_to_client: u64,
     waits: usize,
@@ -54,22 +54,26 @@ struct Layer {
 /// The `estimate` command.
 pub(crate) fn run(args: &EstimateArgs) -> Result<Done> {
     let bundle = Bundle::load(&args.model)?;
-    let program = bundle.program()?;
+    let program = match args.dims {
+        Some(Dims(dims)) => bundle.program_for(dims)?,
+        None => bundle.program()?,
+    };
     let plans = plans(&program)?;
     let probe = forecast::Probe::run()?;
-    let voxels = program.tensors[program.input].voxels();
+    let voxels: usize = program.grid().iter().product();
     let links = match args.link {
         Some(link) => vec![(format!("{:.0} Mbit/s, {:?}", link.bits_per_second / 1e6, link.round_trip), link)],
         None => LINKS.iter().map(|text| Ok(((*text).to_owned(), text.parse::<LinkSpeed>()?))).collect::<Result<_>>()?,
     };
-    let (mut rows, mut options) = (Vec::new(), Options::new(Device::cpu()));
+    let (mut rows, mut ways) = (Vec::new(), Ways::BUNET);
     for (name, link) in links {
-        options.ways.compare = choice::comparison(&program, &plans, &options.ways, Some(link))?;
-        let cost = forecast::forecast(&program, &plans, &options.ways, link, &probe)?;
+        ways = choice::fastest(&program, &plans, choice::all(Ways::BUNET), link)?;
+        let cost = forecast::forecast(&program, &plans, &ways, link, &probe)?;
         let scale = LARGE / voxels as f64;
         rows.push(Row {
             link: name,
-            comparison: if options.ways.compare == Comparison::Transfers { "transfers" } else { "sign-select" },
+            comparison: ways.compare.name(),
+            ot: ways.ot.name(),
             bytes_client_to_server: cost.bytes.total().up,
             bytes_server_to_client: cost.bytes.total().down,
             waits: cost.waits,
@@ -79,15 +83,14 @@ pub(crate) fn run(args: &EstimateArgs) -> Result<Done> {
             large_seconds: (cost.seconds.as_secs_f64() - cost.waits as f64 * link.round_trip.as_secs_f64()) * scale,
         });
     }
-    let bytes =
-        blindvox_protocols::infer::estimate(&program, &plans, &options.ways, blindvox_protocols::ot::LINK_WIDTH)?;
+    let bytes = blindvox_protocols::infer::estimate(&program, &plans, &ways, blindvox_protocols::ot::LINK_WIDTH)?;
     let layers = bytes.steps.iter().map(|s| Layer {
         name: s.name.clone(),
         kind: s.kind,
         bytes_client_to_server: s.bytes.up,
         bytes_server_to_client: s.bytes.down,
     });
-    let [client, server] = memory(&program, &plans, &options.ways);
+    let [client, server] = memory(&program, &plans, &ways);
     let report = Report {
         model: bundle.name.clone(),
         voxels,
@@ -113,9 +116,10 @@ fn tell(report: &Report) {
     }
     say!();
     say!(
-        "{:<16} {:<12} {:>11} {:>11} {:>6} {:>8} {:>8} {:>20}",
+        "{:<16} {:<12} {:<11} {:>11} {:>11} {:>6} {:>8} {:>8} {:>20}",
         "link",
         "comparison",
+        "ot",
         "to server",
         "to client",
         "waits",
@@ -127,9 +131,10 @@ fn tell(report: &Report) {
         let [up, down] = [r.bytes_client_to_server, r.bytes_server_to_client].map(screen::bytes);
         let large = format!("{:.0} GB, {:.0} min", r.large_bytes / 1e9, r.large_seconds / 60.0);
         say!(
-            "{:<16} {:<12} {up:>11} {down:>11} {:>6} {:>8.1} {:>8.1} {large:>20}",
+            "{:<16} {:<12} {:<11} {up:>11} {down:>11} {:>6} {:>8.1} {:>8.1} {large:>20}",
             r.link,
             r.comparison,
+            r.ot,
             r.waits,
             r.compute_seconds,
             r.seconds

@@ -24,9 +24,6 @@ use crate::ui::files::{self, check_outputs, check_volume_name};
 use crate::ui::preview::Picture;
 use crate::ui::screen::{self, Progress};
 
-/// Bits of computational security: that of garbled gates, the least of all parts (SECURITY.md has the table).
-const SECURITY_BITS: u32 = 119;
-
 /// What `--report` writes.
 #[derive(Serialize)]
 struct Report {
@@ -165,19 +162,7 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<Done> {
         ComparisonChoice::FullCircuit => Way::FullCircuit,
         ComparisonChoice::Transfers => Way::Transfers,
     };
-    let comparison_name = match comparison {
-        Way::SignSelect => "sign by garbled circuit, selection by OT",
-        Way::FullCircuit => "full garbled circuit",
-        Way::Transfers => "tables, ANDs and selection by OT",
-    };
     options.ways.compare = comparison;
-    let mut warnings = job.prepared.warnings.clone();
-    if options.ways.ot == Source::Silent {
-        let unchecked =
-            "silent OT was used, which has no consistency check: nothing is claimed against a service that deviates";
-        screen::warn(unchecked);
-        warnings.push(unchecked.to_owned());
-    }
     options.gate_hash = args.gate_hash.into();
     options.gate_place = args.garble.into();
     options.randomness = args.insecure_test_seed.map_or(Randomness::System, Randomness::FixedForTests);
@@ -208,10 +193,10 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<Done> {
         parameters: Parameters {
             convolutions: Params::hom_conv().describe(),
             square_pairs: Params::square_pairs().describe(),
-            comparison: comparison_name,
+            comparison: comparison.in_words(),
             ot: options.ways.ot.name(),
             garbling: options.garbling().to_string(),
-            security_bits: SECURITY_BITS,
+            security_bits: options.ways.security_bits(),
             hiding_bits: outcome.client.hiding_bits,
         },
         total: Total {
@@ -229,7 +214,7 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<Done> {
         union,
         seen: SeenReport { share: job.seen.share, millimetres: job.seen.millimetres.then_some(job.seen.bounds) },
         peak_memory_bytes: peak_memory_bytes(),
-        warnings,
+        warnings: job.prepared.warnings.clone(),
         transcript: outcome.client.transcript.zip(outcome.server.transcript).map(|(c, s)| [hex(&c), hex(&s)]),
     };
     let mut outputs = vec![map.stage(&args.output)?];

@@ -11,7 +11,7 @@ use blindvox_models::data::nifti::Volume;
 use blindvox_models::{ModelCard, Prepared, atomic};
 use blindvox_net::channel::Canceller;
 use blindvox_protocols::infer::report::{LayerReport, StepCost, Total, peak_memory_bytes};
-use blindvox_protocols::infer::{Comparison, Observer, Options, Outcome, Source};
+use blindvox_protocols::infer::{Comparison, Observer, Options, Outcome, Source, Ways};
 use blindvox_protocols::service::{Accepts, Order, Visit};
 use blindvox_protocols::{Error, Result};
 
@@ -37,6 +37,8 @@ struct Job {
 /// What a run gave, and what its connection counted.
 struct Ran {
     outcome: Outcome,
+    /// As the service chose.
+    ways: Ways,
     waits: u64,
     service: String,
     seconds: f64,
@@ -98,7 +100,11 @@ fn accepts(args: &SegmentArgs) -> Accepts {
         ComparisonChoice::FullCircuit => Some(Comparison::FullCircuit),
         ComparisonChoice::Transfers => Some(Comparison::Transfers),
     };
-    let ot = if args.ot == OtChoice::Silent { Source::Silent } else { Source::SoftSpoken };
+    let ot = match args.ot {
+        OtChoice::Auto => None,
+        OtChoice::Softspoken => Some(Source::SoftSpoken),
+        OtChoice::Silent => Some(Source::Silent),
+    };
     Accepts::new(args.gate_hash.into(), comparison, ot, args.link)
 }
 
@@ -121,11 +127,6 @@ fn load(args: &SegmentArgs, card: ModelCard) -> Result<Job> {
             "{}: larger than the network's grid: looked at {seen}; the rest is not labelled (--crop, if that is meant)",
             args.input[0].display()
         ));
-    }
-    if args.ot == OtChoice::Silent {
-        let unchecked =
-            "silent OT is used, which has no consistency check: nothing is claimed against a service that deviates";
-        prepared.warnings.push(unchecked.to_owned());
     }
     Ok(Job { card, volume, prepared })
 }
@@ -237,17 +238,19 @@ fn once(
     };
     let model = name(args);
     let mut watching = Watching(&mut progress, reached);
-    let order = Order { model: &model, card: &job.card, volume: &job.prepared.integers };
+    let grid = job.prepared.placement.grid();
+    let order = Order { model: &model, card: &job.card, volume: &job.prepared.integers, grid };
     let result = visit.run(order, options.clone(), &mut queued, &mut watching);
     progress.finish();
     drop(interrupts.0);
     let (outcome, mut visit): (Outcome, Visit) = result?;
     let waits = visit.stats().waits;
-    Ok(Ran { outcome, waits, service, seconds: start.elapsed().as_secs_f64() })
+    let ways = visit.ways().unwrap_or(options.ways);
+    Ok(Ran { outcome, ways, waits, service, seconds: start.elapsed().as_secs_f64() })
 }
 
 fn write(args: &SegmentArgs, job: &Job, options: &Options, ran: Ran) -> Result<()> {
-    let Ran { outcome, waits, service, seconds } = ran;
+    let Ran { outcome, ways, waits, service, seconds } = ran;
     let labels = outcome.labels.clone().unwrap_or_default();
     let map = job.prepared.placement.restore(&labels, &job.volume);
     let layers: Vec<_> = outcome.preparation.iter().chain(&outcome.steps).map(LayerReport::of_client).collect();
@@ -260,7 +263,8 @@ fn write(args: &SegmentArgs, job: &Job, options: &Options, ran: Ran) -> Result<(
     };
     let mut outputs = vec![map.stage(&args.output)?];
     if let Some(path) = &args.report {
-        let costs = Costs { layers: &layers, total: &total, preprocessing: &preprocessing, online: &online, waits };
+        let costs =
+            Costs { layers: &layers, total: &total, preprocessing: &preprocessing, online: &online, ways, waits };
         let report = report(args, job, options, &outcome, &costs, &service);
         let json = serde_json::to_vec_pretty(&report).map_err(|e| Error::Input(format!("{}: {e}", path.display())))?;
         outputs.push(files::stage(path, &json)?);
@@ -282,6 +286,7 @@ struct Costs<'a> {
     total: &'a Total,
     preprocessing: &'a Total,
     online: &'a Total,
+    ways: Ways,
     waits: u64,
 }
 
@@ -304,7 +309,9 @@ fn report(
         "parameters": {
             "convolutions": Params::hom_conv().describe(),
             "square_pairs": Params::square_pairs().describe(),
-            "security_bits": 119,
+            "comparison": costs.ways.compare.in_words(),
+            "ot": costs.ways.ot.name(),
+            "security_bits": costs.ways.security_bits(),
             "hiding_bits": outcome.hiding_bits,
         },
         "total": costs.total,

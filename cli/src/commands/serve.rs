@@ -14,7 +14,8 @@ use crate::input::Done;
 use crate::service::admin;
 use crate::service::admission::gib;
 use crate::service::config::Config;
-use crate::service::connections::{self, Service};
+use crate::service::connections;
+use crate::service::state::Service;
 
 /// The `serve` command.
 pub(crate) fn run(args: &ServeArgs) -> Result<Done> {
@@ -22,7 +23,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Done> {
     let (admin_at, memory, sessions) = (config.admin, config.memory, config.sessions);
     let service = Arc::new(Service::load(config)?);
     for model in &service.models {
-        say!("model {:?}: {}, a run takes about {}", model.name, &model.digest[..16], gib(model.memory));
+        say!("model {:?}: {}, a run takes about {}", model.name, &model.digest[..16], gib(model.own.memory));
     }
     if args.check {
         say!("{}: all is well; nothing was served", args.config.display());

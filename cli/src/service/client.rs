@@ -1,19 +1,21 @@
 //! What one client gets: its models, its runs, and what is written down of them.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use blindvox_engine::Device;
 use blindvox_net::identity::Pin;
 use blindvox_net::{Code, Refusal};
-use blindvox_protocols::infer::{Comparison, Observer, Options, Outcome, choice};
+use blindvox_protocols::infer::{Observer, Options, Outcome, Ways, choice};
 use blindvox_protocols::service::{Accepts, Admission, Host, Listed, RunRequest};
 use blindvox_protocols::{Error, Result};
 
-use super::admission::Place;
+use super::admission::{Place, gib};
 use super::audit::Record;
 use super::clients::Client;
-use super::connections::Service;
-use super::models::Served;
+use super::config::Preset;
+use super::models::{Job, Served};
+use super::state::Service;
 
 /// One client's connection.
 pub(crate) struct Guest<'a> {
@@ -27,7 +29,7 @@ pub(crate) struct Permit<'a> {
     _place: Place,
     _counted: Counted<'a>,
     record: Record,
-    model: &'a Served,
+    coefficients: u64,
 }
 
 /// A run that counts against its client's quotas.
@@ -55,26 +57,64 @@ impl Guest<'_> {
         })
     }
 
-    /// How a run is made, among what the client accepts.
-    fn options(&self, model: &Served, accepts: &Accepts) -> Result<Options> {
+    /// Whether a request may be looked at more closely, which takes time.
+    fn shape(&self, model: &Served, request: &RunRequest) -> Result<()> {
+        let refuse =
+            |code, text: String| Err(Error::Refused(Refusal::new(code, format!("model {:?}: {text}", model.name))));
+        let (channels, [a, b, c]) = (model.own.program.channels(), model.own.grid());
+        let [d, h, w] = request.grid;
+        let fixed = !model.is_of_any_size() && request.grid.map(|d| d as usize) != model.own.grid();
+        let fixed = fixed || request.grid.contains(&0);
+        if request.channels as usize != channels || fixed {
+            let found = request.channels;
+            return refuse(
+                Code::Request,
+                format!("found {found} channels of {d}x{h}x{w}, it takes {channels} of {a}x{b}x{c}"),
+            );
+        }
+        // No run takes less than its input's shares.
+        let least = request.grid.iter().try_fold(4 * u64::from(request.channels), |n, &d| n.checked_mul(d.into()));
+        let given = self.service.config.memory;
+        if least.is_none_or(|least| least > given) {
+            let given = gib(given);
+            let text = format!(
+                "{d}x{h}x{w} voxels need more than the {given} that the service gives; a smaller grid would fit"
+            );
+            return refuse(Code::TooLarge, text);
+        }
+        Ok(())
+    }
+
+    fn job(&self, model: &Served, grid: [u32; 3]) -> Result<Arc<Job>> {
+        model.job(grid.map(|d| d as usize)).map_err(|e| {
+            // What is wrong may name files of this host.
+            self.service.log("run", &format!("model {:?}: {e}", model.name));
+            let ([d, h, w], [a, b, c]) = (grid, model.own.grid());
+            let text =
+                format!("model {:?}: a grid of {d}x{h}x{w} is none that it takes (its own is {a}x{b}x{c})", model.name);
+            Error::Refused(Refusal::new(Code::Request, text))
+        })
+    }
+
+    /// How a run is made, among what the client accepts and the model's presets let.
+    fn options(&self, model: &Served, job: &Job, accepts: &Accepts) -> Result<Options> {
         let refuse = |what: &str| Error::Refused(Refusal::new(Code::Choices, what));
         let mut options = Options::new(Device::cpu());
         options.gate_hash =
             accepts.gate_hashes().next().ok_or_else(|| refuse("no gate hash of this client's is known here"))?;
-        options.ways.ot = accepts.ot();
-        let offered: Vec<Comparison> = accepts.comparisons().collect();
-        let suits = choice::comparison(&model.program, &model.plans, &options.ways, accepts.link())?;
-        let first = offered.first().ok_or_else(|| refuse("no comparison of this client's is known here"))?;
-        options.ways.compare = if offered.contains(&suits) { suits } else { *first };
+        let base = options.ways;
+        let comparisons: Vec<_> = accepts.comparisons().filter(|c| model.presets.contains(&Preset::of(*c))).collect();
+        let ways: Vec<Ways> = comparisons
+            .into_iter()
+            .flat_map(|compare| accepts.sources().map(move |ot| Ways { compare, ot, ..base }))
+            .collect();
+        let first =
+            *ways.first().ok_or_else(|| refuse("no comparison that this client accepts is made for this model"))?;
+        options.ways = match accepts.link() {
+            Some(link) => choice::fastest(&job.program, &job.plans, ways, link)?,
+            None => first,
+        };
         Ok(options)
-    }
-}
-
-fn name(comparison: Comparison) -> &'static str {
-    match comparison {
-        Comparison::SignSelect => "sign-select",
-        Comparison::FullCircuit => "full-circuit",
-        Comparison::Transfers => "transfers",
     }
 }
 
@@ -98,23 +138,15 @@ impl<'a> Host for &'a Guest<'a> {
     ) -> Result<Admission<Permit<'a>>> {
         let guest: &'a Guest<'a> = self;
         let model = guest.model(&request.model).map_err(Error::Refused)?;
-        let input = &model.program.tensors[model.program.input];
-        let [d, h, w] = request.grid;
-        let asked = (request.channels as usize, request.grid.map(|d| d as usize));
-        if asked != (input.channels, input.dims) {
-            let [a, b, c] = input.dims;
-            let text = format!(
-                "model {:?}: found {} channels of {d}x{h}x{w}, it takes {} of {a}x{b}x{c}",
-                model.name, asked.0, input.channels
-            );
-            return Err(Error::Refused(Refusal::new(Code::Request, text)));
-        }
-        let options = guest.options(model, accepts)?;
+        guest.shape(model, request)?;
         let told = |e: &Error| guest.service.log("clients", &e.to_string());
         guest.service.clients.begin(&guest.client, &told).map_err(Error::Refused)?;
         let counted = Counted(guest);
+        let job = guest.job(model, request.grid)?;
+        let options = guest.options(model, &job, accepts)?;
+        let [d, h, w] = request.grid;
         let what = format!("model {:?}: {d}x{h}x{w} voxels", model.name);
-        let place = guest.service.places.enter(&what, model.memory, queued)?;
+        let place = guest.service.places.enter(&what, job.memory, queued)?;
         let run = guest.service.next_run();
         let record = Record {
             run,
@@ -123,13 +155,14 @@ impl<'a> Host for &'a Guest<'a> {
             model: model.name.clone(),
             digest: model.digest.clone(),
             grid: request.grid,
-            comparison: name(options.ways.compare).to_owned(),
+            comparison: options.ways.compare.name().to_owned(),
             ot: options.ways.ot.name().to_owned(),
             ..Record::default()
         };
         guest.service.log("run", &format!("{run} begins: client {:?}, model {:?}", record.client, record.model));
-        let permit = Permit { _place: place, _counted: counted, record, model };
-        Ok(Admission { run, program: model.program.clone(), options, permit })
+        let program = job.program.clone();
+        let permit = Permit { _place: place, _counted: counted, record, coefficients: job.coefficients };
+        Ok(Admission { run, program, options, permit })
     }
 
     fn observer(&self, _: u64) -> Box<dyn Observer + '_> {
@@ -137,7 +170,7 @@ impl<'a> Host for &'a Guest<'a> {
     }
 
     fn ended(&self, permit: Permit<'a>, seconds: Duration, outcome: std::result::Result<&Outcome, &Error>) {
-        let Permit { _place, _counted, mut record, model } = permit;
+        let Permit { _place, _counted, mut record, coefficients } = permit;
         record.time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         record.seconds = seconds.as_secs_f64();
         record.outcome = match outcome {
@@ -154,7 +187,7 @@ impl<'a> Host for &'a Guest<'a> {
             Err(_) => "failure".to_owned(),
         };
         // A run that ended early may have had all replies: the whole of them counts.
-        record.reply_coefficients = model.coefficients;
+        record.reply_coefficients = coefficients;
         let metrics = &self.service.metrics;
         metrics.run(&record.model, &record.outcome, record.seconds, [record.bytes_received, record.bytes_sent]);
         metrics.coefficients(&record.client, record.reply_coefficients);

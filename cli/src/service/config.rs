@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use blindvox_protocols::infer::Comparison;
 use blindvox_protocols::{Error, Result};
 use serde::Deserialize;
 
@@ -63,6 +64,33 @@ pub(crate) struct Model {
     pub name: String,
     /// The bundle.
     pub path: PathBuf,
+    /// How runs of it may be made; in any way where it isn't said.
+    #[serde(default = "presets")]
+    pub presets: Vec<Preset>,
+}
+
+/// A named way to make runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Preset {
+    /// Comparisons by signs and selection, or by transfers.
+    Default,
+    /// Whole in garbled circuits, as published.
+    Paper,
+}
+
+impl Preset {
+    /// The preset that makes comparisons so.
+    pub(crate) fn of(comparison: Comparison) -> Self {
+        match comparison {
+            Comparison::SignSelect | Comparison::Transfers => Self::Default,
+            Comparison::FullCircuit => Self::Paper,
+        }
+    }
+}
+
+fn presets() -> Vec<Preset> {
+    vec![Preset::Default, Preset::Paper]
 }
 
 /// The form of log lines.
@@ -138,6 +166,9 @@ impl Config {
         if config.model.is_empty() {
             return Err(wrong("found no [[model]], expected one or more".to_owned()));
         }
+        if let Some(model) = config.model.iter().find(|m| m.presets.is_empty()) {
+            return Err(wrong(format!("model {:?}: presets: found none, expected default, paper or both", model.name)));
+        }
         if config.silence < 20 {
             return Err(wrong(format!(
                 "silence: found {}, expected 20 or more: clients show life every 15 s",
@@ -190,6 +221,8 @@ mod tests {
             (good.replace("12GiB\"", "12GiB\"\nsessions = 0"), "sessions"),
             (good.replace("12GiB\"", "12GiB\"\nadmin = \"0.0.0.0:1\""), "admin_remote"),
             ("listen = 3".to_owned(), "listen"),
+            (good.to_owned() + "presets = []\n", "presets: found none"),
+            (good.to_owned() + "presets = [\"fast\"]\n", "fast"),
         ] {
             let text = load(&bad).unwrap_err().to_string();
             assert!(text.contains(expected) && !text.contains('\n') && text.contains("service.toml"), "{text}");

@@ -9,6 +9,7 @@
 //! | [`audit`] | the log of runs, each line hashed with the one before |
 //! | [`metrics`] | counters, as Prometheus reads them |
 //! | [`admin`] | health and metrics over HTTP, for this machine alone |
+//! | [`state`] | what connections share |
 //! | [`connections`] | sockets in, conversations, the end |
 //! | [`client`] | what one client gets |
 
@@ -21,3 +22,4 @@ pub(crate) mod config;
 pub(crate) mod connections;
 pub(crate) mod metrics;
 pub(crate) mod models;
+pub(crate) mod state;

@@ -6,7 +6,6 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::bundle::{Bundle, Card, check_names};
-use super::prepared::Prepared;
 use crate::data::nifti::Volume;
 use crate::data::placement::Placement;
 use crate::data::prepare::Preparation;
@@ -16,6 +15,7 @@ use crate::integers::calibration;
 use crate::integers::program::{Program, TensorInfo};
 use crate::integers::quantize::quantize_input;
 use crate::network::Shape;
+use crate::windows::Windows;
 
 /// The largest card that is read, in bytes.
 pub const MAX_CARD: usize = 256 << 10;
@@ -45,6 +45,19 @@ pub struct ModelCard {
     pub calibration: Option<calibration::Input>,
     /// Licence and use.
     pub card: Option<Card>,
+}
+
+/// A volume ready for the network.
+#[derive(Clone)]
+pub struct Prepared {
+    /// In real numbers, `[channels, D, H, W]`.
+    pub real: Vec<f32>,
+    /// In integers of the program's input tensor.
+    pub integers: Vec<i32>,
+    /// Where the labelled grid lies in the volume's.
+    pub placement: Placement,
+    /// In words, one line each, what makes the labels doubtful.
+    pub warnings: Vec<String>,
 }
 
 impl ModelCard {
@@ -102,20 +115,22 @@ impl ModelCard {
         Shape { channels: self.input.channels, dims: self.input.dims }
     }
 
-    /// Prepares a scan; `path` is the scan's and `origin` the model's, for messages.
+    /// Windows over a grid, where the network runs in such.
     ///
     /// # Errors
-    /// [`Error::Input`] naming the file, if the scan doesn't suit the model, or makes a grid that the service doesn't run.
+    /// [`Error::Input`] for a grid that takes too many.
+    pub fn windows(&self, grid: [usize; 3]) -> Result<Option<Windows>> {
+        self.preparation.sliding().map(|sliding| sliding.over(self.input.dims, grid)).transpose()
+    }
+
+    /// Prepares a scan, on a grid of its own where the model takes such; `path` is the scan's and `origin` the model's, for
+    /// messages.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the file, if the scan doesn't suit the model or takes too many windows.
     pub fn prepare(&self, scan: &[Volume], path: &Path, origin: &str) -> Result<Prepared> {
         let (real, placement) = self.preparation.prepare(scan, (self.input.dims, self.planar), path)?;
-        if placement.grid() != self.input.dims {
-            let (found, expected) = (placement.grid(), self.input.dims);
-            return Err(Error::Input(format!(
-                "{}: found a grid of {found:?}, expected {expected:?}: services run the model's own grid; other sizes run where \
-                 the model is",
-                path.display()
-            )));
-        }
+        self.windows(placement.grid()).map_err(|e| Error::Input(format!("{}: {e}", path.display())))?;
         Ok(self.finished(&scan[0], (real, placement), path, origin))
     }
 
@@ -129,7 +144,7 @@ impl ModelCard {
     ) -> Prepared {
         let integers = quantize_input(&real, &self.input);
         let doubts = self.preparation.doubts(volume, &placement).into_iter();
-        let doubts = doubts.chain(self.foreign(&real));
+        let doubts = doubts.chain(self.foreign(&real, placement.grid()));
         let mut warnings: Vec<_> = doubts.map(|doubt| format!("{}: {doubt}", path.display())).collect();
         if self.preparation.orientation.is_none() {
             warnings.push(format!(
@@ -147,8 +162,8 @@ impl ModelCard {
     }
 
     /// How a prepared volume differs from those of the calibration, if it does and it is known what those were like.
-    fn foreign(&self, real: &[f32]) -> Option<String> {
-        let differences = self.calibration.as_ref()?.differences(real, self.input.dims);
+    fn foreign(&self, real: &[f32], grid: [usize; 3]) -> Option<String> {
+        let differences = self.calibration.as_ref()?.differences(real, grid);
         (!differences.is_empty()).then(|| {
             format!(
                 "outside of what the scales of {:?} were calibrated on ({}): values may leave their ranges, which a \

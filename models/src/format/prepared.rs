@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::bundle::{Bundle, MODEL_FILE};
 use super::fold;
-use super::model_card::ModelCard;
+use super::model_card::{ModelCard, Prepared};
 use crate::data::nifti::Volume;
 use crate::data::placement::Placement;
 use crate::data::scan;
@@ -15,19 +15,6 @@ use crate::integers::program::Program;
 use crate::integers::quantize;
 use crate::network::Network;
 use crate::windows::Windows;
-
-/// A volume ready for the network.
-#[derive(Clone)]
-pub struct Prepared {
-    /// In real numbers, `[channels, D, H, W]`.
-    pub real: Vec<f32>,
-    /// In integers of the program's input tensor.
-    pub integers: Vec<i32>,
-    /// Where the labelled grid lies in the volume's.
-    pub placement: Placement,
-    /// In words, one line each, what makes the labels doubtful.
-    pub warnings: Vec<String>,
-}
 
 /// Inputs of one grid, in real numbers.
 #[derive(Clone)]

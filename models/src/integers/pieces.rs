@@ -228,8 +228,12 @@ mod tests {
                 let p = piece.expect("no gaps");
                 let wanted = p.c + at * (p.b + at * p.a);
                 let found = pieces.apply(i64::from(x)) as f64 / f64::from(1 << g);
-                // The floor takes a unit, coefficients that are no fractions of 10 bits half a unit each.
-                let rounded = if function == Function::TanhPla { 0.5 * (at * at + at.abs() + 1.0) } else { 1.6 };
+                // The floor takes a unit; beside it every coefficient that its bits don't hold is half of their last one off.
+                let half = |v: f64, bits: i32| {
+                    if (v * 2f64.powi(bits)).fract() == 0.0 { 0.0 } else { 0.5 * 2f64.powi(g - bits) }
+                };
+                let (e, of_constant) = (MAX_COEFFICIENT_BITS as i32, if is_whole(p) { g } else { 2 * g });
+                let rounded = half(p.a, e) * at * at + half(p.b, e + g) * at.abs() + half(p.c, of_constant);
                 let bound = (1.0 + rounded) / f64::from(1 << g);
                 assert!((found - wanted).abs() < bound, "{function:?} at {at}: {found}, {wanted}");
             }

@@ -10,8 +10,8 @@ use time::{Duration, OffsetDateTime};
 use webpki::EndEntityCert;
 use zeroize::Zeroizing;
 
+use super::checks::{Usage, in_words, self_signed};
 use super::pin::Pin;
-use super::trust::{self, Usage};
 use crate::error::{Error, Result};
 
 /// The largest file that is read as an identity or a certificate, in bytes.
@@ -134,8 +134,7 @@ impl Identity {
         let own = chain.first().ok_or_else(|| wrong("found no certificate beside the key, expected both"))?;
         let certificate = Certificate::from_der(own.clone(), &path.display().to_string())?;
         if chain.len() == 1 {
-            trust::self_signed(own, now(), Usage::Client)
-                .map_err(|e| wrong(&format!("its certificate {}", trust::in_words(&e))))?;
+            self_signed(own, now(), Usage::Client).map_err(|e| wrong(&format!("its certificate {}", in_words(&e))))?;
         }
         Ok(Self { certificate, chain, key, path: path.to_owned() })
     }

@@ -7,9 +7,11 @@
 //! | module | what |
 //! |---|---|
 //! | [`pin`] | fingerprints of public keys |
+//! | `checks` | what is checked of any certificate |
 //! | [`files`] | making, writing and reading identities |
 //! | [`trust`] | what is held against a peer's certificate |
 
+pub(crate) mod checks;
 pub mod files;
 pub mod pin;
 pub mod trust;

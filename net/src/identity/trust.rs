@@ -13,12 +13,12 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use webpki::{EndEntityCert, KeyUsage};
 
+use super::checks::{Usage, provider, self_signed};
 use super::files::Certificate;
 use super::pin::Pin;
 use crate::error::{Error, Result};
-use crate::transport::tls::provider;
 
 /// Whom a client trusts to be its service.
 #[derive(Clone, Debug)]
@@ -68,37 +68,6 @@ pub fn authorities(path: &Path) -> Result<Arc<RootCertStore>> {
     Ok(Arc::new(store))
 }
 
-/// What a certificate is presented as.
-#[derive(Clone, Copy)]
-pub(crate) enum Usage {
-    Client,
-    Server,
-}
-
-/// Checks a certificate that signed itself: its form, its dates, its signature.
-pub(crate) fn self_signed(
-    der: &CertificateDer<'_>,
-    now: UnixTime,
-    usage: Usage,
-) -> std::result::Result<(), webpki::Error> {
-    let anchor = anchor_from_trusted_cert(der)?;
-    let usage = match usage {
-        Usage::Client => KeyUsage::client_auth(),
-        Usage::Server => KeyUsage::server_auth(),
-    };
-    let algorithms = provider().signature_verification_algorithms.all;
-    EndEntityCert::try_from(der)?.verify_for_usage(algorithms, &[anchor], &[], now, usage, None, None).map(drop)
-}
-
-/// What is wrong with a certificate.
-pub(crate) fn in_words(e: &webpki::Error) -> String {
-    match e {
-        webpki::Error::CertExpired { .. } => "has expired (`blindvox keygen` makes a new one)".to_owned(),
-        webpki::Error::CertNotValidYet { .. } => "is not valid yet (is a clock wrong?)".to_owned(),
-        e => format!("is not one of `blindvox keygen`: {e}"),
-    }
-}
-
 fn refused(e: webpki::Error) -> rustls::Error {
     rustls::Error::InvalidCertificate(match e {
         webpki::Error::CertExpired { .. } => CertificateError::Expired,
@@ -111,6 +80,33 @@ fn refused(e: webpki::Error) -> rustls::Error {
 fn pin_of(der: &CertificateDer<'_>) -> std::result::Result<Pin, rustls::Error> {
     let parsed = EndEntityCert::try_from(der).map_err(refused)?;
     Ok(Pin::of(&parsed.subject_public_key_info()))
+}
+
+/// How a peer proves that it holds its certificate's key: the same for either side.
+macro_rules! signatures {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+            verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+            verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.provider.signature_verification_algorithms.supported_schemes()
+        }
+    };
 }
 
 /// What a client holds against its service's certificate.
@@ -140,27 +136,7 @@ impl ServerCertVerifier for PinnedServer {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
+    signatures!();
 }
 
 /// What a service holds against a client's certificate: that it signed itself or that an authority did. Whether the client
@@ -209,27 +185,7 @@ impl ClientCertVerifier for AnyClient {
         Ok(ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
+    signatures!();
 }
 
 /// The verifier of a client that trusts so.

@@ -68,7 +68,7 @@ pub fn read_frame(stream: &mut impl Read) -> Result<Frame, String> {
     bytes.resize(length, 0);
     stream.read_exact(&mut bytes).map_err(|e| describe(&e))?;
     Ok(match kind {
-        0 => Frame::Message(Message { number, bytes }),
+        0 => Frame::Message(Message { number, flight: 0, bytes }),
         1 => Frame::KeepAlive,
         2 => Frame::End(End::Cancelled),
         _ => Frame::End(End::Refused(Refusal::from_bytes(&bytes))),
@@ -119,7 +119,7 @@ mod tests {
         ];
         let bytes = all.concat();
         let mut stream = &bytes[..];
-        let expected = Message { number: 7, bytes: b"abc".to_vec() };
+        let expected = Message { number: 7, flight: 0, bytes: b"abc".to_vec() };
         assert!(matches!(read_frame(&mut stream), Ok(Frame::Message(m)) if m == expected));
         assert!(matches!(read_frame(&mut stream), Ok(Frame::KeepAlive)));
         assert!(matches!(read_frame(&mut stream), Ok(Frame::End(End::Cancelled))));

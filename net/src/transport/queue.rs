@@ -16,6 +16,8 @@ pub const CAPACITY: usize = 48 << 20;
 pub struct Message {
     /// Counts from 0, modulo 2^32.
     pub number: u32,
+    /// When it left, in latencies by its sender's clock; 0 where it came over a wire, which doesn't carry that.
+    pub flight: u32,
     /// What is sent.
     pub bytes: Vec<u8>,
 }
@@ -240,7 +242,7 @@ mod tests {
     use super::*;
 
     fn message(len: usize) -> Message {
-        Message { number: 0, bytes: vec![0; len] }
+        Message { number: 0, flight: 0, bytes: vec![0; len] }
     }
 
     #[test]

@@ -6,11 +6,10 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::NoServerSessionStorage;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig,
@@ -21,6 +20,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use super::tcp::{Seal, Wire};
 use crate::error::{Error, Result};
 use crate::identity::Pin;
+use crate::identity::checks::provider;
 use crate::identity::files::{Certificate, Identity, now};
 use crate::identity::trust::{self, AnyClient, Trust};
 
@@ -30,16 +30,6 @@ const ALPN: &[u8] = b"blindvox/3";
 const EXPORTER: &[u8] = b"EXPORTER-blindvox-3";
 /// Bytes that are read from a socket at a time.
 const READ: usize = 256 << 10;
-
-/// The ciphers of TLS 1.3, the fastest first.
-pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
-    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    PROVIDER.get_or_init(|| {
-        use ring::cipher_suite::{TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256};
-        let cipher_suites = vec![TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256];
-        Arc::new(CryptoProvider { cipher_suites, ..ring::default_provider() })
-    })
-}
 
 fn unusable(identity: &Identity, e: &rustls::Error) -> Error {
     Error::Identity(format!("{}: an identity that can't be used: {e}", identity.path.display()))

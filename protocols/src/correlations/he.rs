@@ -91,6 +91,17 @@ fn missing(count: usize, stock: usize, n: usize) -> usize {
     count.saturating_sub(stock).next_multiple_of(n)
 }
 
+/// Square pairs that are made where so many are asked for and so many in stock.
+pub(crate) fn missing_pairs(count: usize, stock: usize) -> usize {
+    missing(count, stock, Params::square_pairs().n())
+}
+
+/// Messages of the client's for so many square pairs, which are whole ciphertexts; the second leaves before the first is
+/// answered.
+pub(crate) fn messages(pairs: usize) -> usize {
+    pairs.div_ceil(Params::square_pairs().n() * BATCH)
+}
+
 /// One party's half of the source. What is left of a ciphertext that was not used up is kept for the next request.
 pub struct HeSource {
     maker: Maker,

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::end::End;
 use super::items::{Item, Material};
-use super::lanes::{LANES, Plane, WORDS, ZERO, blocks, planes, unpack, xor};
+use super::lanes::{LANES, Nodes, Plane, Planes, WORDS, ZERO, blocks, planes, unpack, xor};
 use super::masks::{MaskSpec, Masks};
 use super::opening::climb;
 use super::streams::Words;
@@ -89,7 +89,7 @@ impl Published {
     /// The peer's and the channel's.
     pub fn evaluate(&self, end: &mut End, x: &[u32], ready: &mut VecDeque<Material>) -> Result<Words> {
         let (n, first) = (x.len(), end.first());
-        let below = if self.thresholds.is_empty() { Vec::new() } else { self.below(end, x, ready)? };
+        let below = if self.thresholds.is_empty() { Planes::default() } else { self.below(end, x, ready)? };
         // Bits of pieces to words: a + b - 2ab of the parties' shares a and b.
         let one = [if first { u32::MAX } else { 0 }; WORDS];
         let place = |t: Option<i32>| t.and_then(|t| self.thresholds.binary_search(&t).ok());
@@ -158,9 +158,9 @@ impl Published {
     }
 
     /// Shares of \[x < t\], \[block\]\[threshold\]: the sign of x - t.
-    fn below(&self, end: &mut End, x: &[u32], ready: &mut VecDeque<Material>) -> Result<Vec<Plane>> {
+    fn below(&self, end: &mut End, x: &[u32], ready: &mut VecDeque<Material>) -> Result<Planes> {
         let (first, count) = (end.first(), self.thresholds.len());
-        let mut own = Vec::with_capacity(blocks(x.len()) * count);
+        let mut own = Zeroizing::new(Vec::with_capacity(blocks(x.len()) * count));
         for x in x.chunks(LANES) {
             for &t in &self.thresholds {
                 let mut less = Zeroizing::new([0; LANES]);
@@ -171,18 +171,20 @@ impl Published {
         }
         // e·f of each bit: each party knows one factor.
         let pair = |bit: &Plane| if first { [*bit, ZERO] } else { [ZERO, *bit] };
-        let asked = |own: &[Plane; 32]| own[..BITS].iter().map(pair).collect::<Vec<_>>();
+        let asked = |own: &[Plane; 32]| Nodes::new(own[..BITS].iter().map(pair).collect());
         let mut g = ands(end, ready, x.len(), count, own.iter().map(asked).collect())?;
-        let mut p: Vec<Vec<Plane>> = own.iter().map(|own| own[..BITS].to_vec()).collect();
+        let mut p: Vec<Planes> = own.iter().map(|own| Planes::new(own[..BITS].to_vec())).collect();
         while g[0].len() > 1 {
             let odd = g[0].len() % 2;
-            let asked = |(g, p): (&Vec<Plane>, &Vec<Plane>)| {
+            let asked = |(g, p): (&Planes, &Planes)| {
                 let nodes = g[odd..].chunks_exact(2).zip(p[odd..].chunks_exact(2));
-                nodes.flat_map(|(g, p)| [[p[1], g[0]], [p[1], p[0]]]).collect::<Vec<_>>()
+                let mut all = Nodes::new(Vec::with_capacity(g.len()));
+                nodes.for_each(|(g, p)| all.extend([[p[1], g[0]], [p[1], p[0]]]));
+                all
             };
             let joined = ands(end, ready, x.len(), count, g.iter().zip(&p).map(asked).collect())?;
             for ((g, p), joined) in g.iter_mut().zip(&mut p).zip(joined) {
-                let high: Vec<Plane> = g[odd..].chunks_exact(2).map(|g| g[1]).collect();
+                let high = Planes::new(g[odd..].chunks_exact(2).map(|g| g[1]).collect());
                 // An odd lowest node goes on as it is.
                 g.truncate(odd);
                 p.truncate(odd);
@@ -190,7 +192,7 @@ impl Published {
                 p.extend(joined.chunks_exact(2).map(|j| j[1]));
             }
         }
-        Ok(g.iter().zip(&own).map(|(g, own)| xor(&g[0], &own[BITS])).collect())
+        Ok(Planes::new(g.iter().zip(&*own).map(|(g, own)| xor(&g[0], &own[BITS])).collect()))
     }
 }
 
@@ -200,15 +202,16 @@ fn ands(
     ready: &mut VecDeque<Material>,
     n: usize,
     thresholds: usize,
-    pairs: Vec<Vec<[Plane; 2]>>,
-) -> Result<Vec<Vec<Plane>>> {
+    pairs: Vec<Nodes>,
+) -> Result<Vec<Planes>> {
     let Some(Material::Masks(masks)) = ready.pop_front() else { return Err(missing("bit triples")) };
     let masks: Masks = masks;
     let width = pairs[0].len();
-    let leaves = pairs.iter().flatten().map(|[a, b]| vec![[ZERO, *b], [ZERO, *a]]).collect();
+    let leaves = pairs.iter().flat_map(|pairs| pairs.iter());
+    let leaves = leaves.map(|[a, b]| Nodes::new(vec![[ZERO, *b], [ZERO, *a]])).collect();
     debug_assert_eq!(masks.elements(), n);
     let products = climb(end, &MaskSpec::ands(thresholds * width), &masks, leaves)?;
-    Ok(products.chunks_exact(width).map(|p| p.iter().map(|[_, p]| *p).collect()).collect())
+    Ok(products.chunks_exact(width).map(|p| Planes::new(p.iter().map(|[_, p]| *p).collect())).collect())
 }
 
 fn always(p: &Piece) -> bool {

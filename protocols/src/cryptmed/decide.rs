@@ -12,7 +12,7 @@ use blindvox_net::channel::Party;
 use zeroize::Zeroizing;
 
 use super::end::{End, to_bytes, to_words};
-use super::lanes::{self, LANES, Plane, Reader, Writer, ZERO, blocks, filled};
+use super::lanes::{self, LANES, Nodes, Plane, Planes, Reader, Writer, ZERO, blocks, filled};
 use super::masks::{MaskSpec, Masks};
 use super::opening::climb;
 use super::streams::Words;
@@ -37,17 +37,12 @@ pub fn differences(scores: &[u32], classes: usize) -> Words {
 ///
 /// # Errors
 /// The peer's and the channel's.
-pub fn largest(
-    end: &mut End,
-    masks: Option<&Masks>,
-    negative: &[Plane],
-    classes: usize,
-    n: usize,
-) -> Result<Vec<Plane>> {
+pub fn largest(end: &mut End, masks: Option<&Masks>, negative: &[Plane], classes: usize, n: usize) -> Result<Planes> {
     let bit = |at: usize| negative[at / LANES][at % LANES / 32] >> (at % 32) & 1;
     let all: Vec<_> = pairs(classes).collect();
     let first = u32::from(end.first());
-    let mut leaves = vec![vec![[ZERO; 2]; classes - 1]; blocks(classes * n)];
+    let of_block = |_| Nodes::new(vec![[ZERO; 2]; classes - 1]);
+    let mut leaves: Vec<Nodes> = (0..blocks(classes * n)).map(of_block).collect();
     for class in 0..classes {
         let others = all.iter().enumerate().filter(|(_, (i, j))| *i == class || *j == class);
         for (leaf, (pair, (i, _))) in others.enumerate() {
@@ -60,9 +55,10 @@ pub fn largest(
         }
     }
     match masks {
-        None => Ok(leaves.into_iter().map(|l| l[0][1]).collect()),
+        None => Ok(Planes::new(leaves.iter().map(|l| l[0][1]).collect())),
         Some(masks) => {
-            Ok(climb(end, &MaskSpec::all(classes - 1), masks, leaves)?.into_iter().map(|[_, p]| p).collect())
+            let climbed = climb(end, &MaskSpec::all(classes - 1), masks, leaves)?;
+            Ok(Planes::new(climbed.iter().map(|[_, p]| *p).collect()))
         }
     }
 }
@@ -82,7 +78,7 @@ pub fn tell(end: &mut End, shares: &[Plane], classes: usize, n: usize) -> Result
     })?;
     let Some(message) = message else { return Ok(None) };
     let mut reader = Reader::new(&message, length)?;
-    let theirs: Vec<Plane> = (0..blocks(elements)).map(|block| reader.plane(kept(block))).collect();
+    let theirs = Planes::new((0..blocks(elements)).map(|block| reader.plane(kept(block))).collect());
     let bit = |at: usize| {
         let word = |planes: &[Plane]| planes[at / LANES][at % LANES / 32];
         (word(&theirs) ^ word(shares)) >> (at % 32) & 1

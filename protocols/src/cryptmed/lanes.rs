@@ -1,5 +1,7 @@
 //! Bits of many elements side by side: 512 elements a block, a bit of each in a plane.
 
+use zeroize::Zeroizing;
+
 use crate::error::{Error, Result};
 
 /// Elements of a block.
@@ -8,6 +10,10 @@ pub const LANES: usize = 512;
 pub const WORDS: usize = LANES / 32;
 /// A bit of each element of a block.
 pub type Plane = [u32; WORDS];
+/// Planes that are cleared when dropped.
+pub type Planes = Zeroizing<Vec<Plane>>;
+/// Of nodes or leaves of a tree: greater, and equal.
+pub type Nodes = Zeroizing<Vec<[Plane; 2]>>;
 /// No bit set.
 pub const ZERO: Plane = [0; WORDS];
 

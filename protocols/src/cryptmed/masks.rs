@@ -13,7 +13,9 @@
 
 use zeroize::Zeroizing;
 
-use super::lanes::{self, LANES, Plane, Reader, WORDS, Writer, ZERO, add_product, and, blocks, filled, planes, xor};
+use super::lanes::{
+    self, LANES, Plane, Planes, Reader, WORDS, Writer, ZERO, add_product, and, blocks, filled, planes, xor,
+};
 use super::prefix::Tree;
 use super::streams::{Part, Streams, Words};
 use crate::error::Result;
@@ -233,7 +235,7 @@ impl MaskSpec {
         let free = |at: usize| xor(theirs.free(self, block, at), ours.free(self, block, at));
         let mut first = 0;
         for node in self.trees.iter().flat_map(Tree::nodes) {
-            let bits: Vec<Plane> = (0..node.variables).map(|v| free(first + v)).collect();
+            let bits = Planes::new((0..node.variables).map(|v| free(first + v)).collect());
             for &monomial in &node.monomials {
                 let members = bits.iter().enumerate().filter(|(v, _)| monomial >> v & 1 == 1);
                 let product = members.fold([u32::MAX; WORDS], |product, (_, bit)| and(&product, bit));
@@ -334,8 +336,8 @@ impl Masks {
 
     /// Shares of mask bits from `at` on.
     #[inline(always)]
-    pub fn free_from(&self, spec: &MaskSpec, block: usize, at: usize, count: usize) -> Vec<Plane> {
-        (at..at + count).map(|at| *self.free(spec, block, at)).collect()
+    pub fn free_from(&self, spec: &MaskSpec, block: usize, at: usize, count: usize) -> Planes {
+        Planes::new((at..at + count).map(|at| *self.free(spec, block, at)).collect())
     }
 
     /// Share of dealt plane `at`.
@@ -346,8 +348,8 @@ impl Masks {
 
     /// Shares of dealt planes from `at` on.
     #[inline(always)]
-    pub fn dealt_from(&self, spec: &MaskSpec, block: usize, at: usize, count: usize) -> Vec<Plane> {
-        (at..at + count).map(|at| *self.dealt(spec, block, at)).collect()
+    pub fn dealt_from(&self, spec: &MaskSpec, block: usize, at: usize, count: usize) -> Planes {
+        Planes::new((at..at + count).map(|at| *self.dealt(spec, block, at)).collect())
     }
 
     fn dealt_mut(&mut self, spec: &MaskSpec, block: usize, at: usize) -> &mut [u32] {

@@ -19,7 +19,7 @@ use blindvox_net::channel::Party;
 use zeroize::Zeroizing;
 
 use super::end::{End, to_bytes, to_words};
-use super::lanes::{self, LANES, Plane, Reader, WORDS, Writer, ZERO, blocks, filled, planes, xor};
+use super::lanes::{self, LANES, Nodes, Plane, Planes, Reader, WORDS, Writer, ZERO, blocks, filled, planes, xor};
 use super::masks::{DIGITS, MaskSpec, Masks, PieceSpec, Value, compare_digit, one_hot};
 use super::streams::Words;
 use crate::error::{Error, Result};
@@ -117,7 +117,7 @@ impl Activation {
     fn select(&self, end: &mut End, masks: &Masks, c: &[u32], results: &[Plane]) -> Result<[Words; 2]> {
         let (n, first, trees) = (c.len(), end.first(), self.spec.trees.len());
         let one = [if first { u32::MAX } else { 0 }; WORDS];
-        let mut mine = Vec::with_capacity(blocks(n) * self.selected());
+        let mut mine = Planes::new(Vec::with_capacity(blocks(n) * self.selected()));
         for block in 0..blocks(n) {
             let below = |t: usize| &results[block * trees + t];
             for (at, ends) in self.ends.iter().enumerate() {
@@ -328,12 +328,12 @@ pub fn masked(y: &[u32], masks: &Masks, offset: u32) -> Vec<u32> {
 ///
 /// # Errors
 /// The peer's and the channel's.
-pub fn compare(end: &mut End, spec: &MaskSpec, masks: &Masks, c: &[u32], thresholds: &[u32]) -> Result<Vec<Plane>> {
+pub fn compare(end: &mut End, spec: &MaskSpec, masks: &Masks, c: &[u32], thresholds: &[u32]) -> Result<Planes> {
     if c.len() != masks.elements() {
         return Err(Error::Model(format!("{} values, masks for {}", c.len(), masks.elements())));
     }
     let (first, trees) = (end.first(), spec.trees.len());
-    let mut signs = vec![ZERO; blocks(c.len()) * trees];
+    let mut signs = Planes::new(vec![ZERO; blocks(c.len()) * trees]);
     let mut leaves = Vec::with_capacity(signs.len());
     for (block, c) in c.chunks(LANES).enumerate() {
         widest(|| {
@@ -355,12 +355,12 @@ pub fn compare(end: &mut End, spec: &MaskSpec, masks: &Masks, c: &[u32], thresho
                     let left = if threshold.is_some() { 31 } else { spec.shift } - 4 * d as u32;
                     compare_digit(&digits[d], &public, DIGITS[d], left.min(DIGITS[d]))
                 };
-                leaves.push((0..spec.trees[tree].leaves).map(leaf).collect::<Vec<_>>());
+                leaves.push(Nodes::new((0..spec.trees[tree].leaves).map(leaf).collect()));
             }
         });
     }
     let climbed = climb(end, spec, masks, leaves)?;
-    Ok(climbed.iter().zip(signs).map(|([g, _], sign)| xor(g, &sign)).collect())
+    Ok(Planes::new(climbed.iter().zip(&*signs).map(|([g, _], sign)| xor(g, sign)).collect()))
 }
 
 /// Bytes each way of [`climb`].
@@ -373,17 +373,12 @@ pub fn climbed_bytes(spec: &MaskSpec, elements: usize) -> usize {
 ///
 /// # Errors
 /// The peer's and the channel's.
-pub fn climb(
-    end: &mut End,
-    spec: &MaskSpec,
-    masks: &Masks,
-    mut nodes: Vec<Vec<[Plane; 2]>>,
-) -> Result<Vec<[Plane; 2]>> {
+pub fn climb(end: &mut End, spec: &MaskSpec, masks: &Masks, mut nodes: Vec<Nodes>) -> Result<Nodes> {
     let (first, n, trees) = (end.first(), masks.elements(), spec.trees.len());
     let levels = spec.trees.iter().map(|t| t.levels.len()).max().unwrap_or(0);
     for level in 0..levels {
         let width: usize = spec.trees.iter().map(|t| t.opened(level)).sum();
-        let mut mine = Vec::with_capacity(blocks(n) * width);
+        let mut mine = Planes::new(Vec::with_capacity(blocks(n) * width));
         for (at, children) in nodes.iter().enumerate() {
             let (block, tree) = (at / trees, at % trees);
             each_node(spec, tree, level, children, |node, group, [free, _]| {
@@ -399,7 +394,8 @@ pub fn climb(
             if level >= spec.trees[tree].levels.len() {
                 continue;
             }
-            let mut joined = Vec::new();
+            // As much room as there may be: growing would leave copies behind.
+            let mut joined = Nodes::new(Vec::with_capacity(children.len()));
             let singles: Vec<_> = spec.trees[tree].levels[level].iter().map(|n| n.children).collect();
             each_node(spec, tree, level, children, |node, group, [free, product]| {
                 let opened = &opened[next..next + node.variables];
@@ -414,7 +410,7 @@ pub fn climb(
             *children = joined;
         }
     }
-    Ok(nodes.into_iter().map(|n| n[0]).collect())
+    Ok(Nodes::new(nodes.iter().map(|n| n[0]).collect()))
 }
 
 /// Calls `f` with each node of a level that opens something, its children, the highest first, and the places of its
@@ -434,7 +430,7 @@ fn each_node(
                 let (group, after) = rest.split_at(node.children);
                 rest = after;
                 if node.children > 1 {
-                    let group: Vec<_> = group.iter().rev().copied().collect();
+                    let group = Nodes::new(group.iter().rev().copied().collect());
                     f(node, &group, [free, product]);
                 }
             }

@@ -2,7 +2,7 @@
 
 use blindvox_net::channel::Party;
 
-use super::stream::LABEL_WORDS;
+use super::stream::{AHEAD, LABEL_WORDS};
 use super::{Circuit, INSTANCES};
 use crate::ot::{extension_bytes, setup_from_bytes};
 use crate::traffic::{Bytes, batches};
@@ -10,6 +10,13 @@ use crate::traffic::{Bytes, batches};
 /// Of [`Half::setup_from`](super::Half::setup_from), at a block width of transfers.
 pub fn setup_bytes(width: usize) -> Bytes {
     setup_from_bytes(Party::Client, width)
+}
+
+/// Messages of labels of as many instances with so many bits of the evaluator's, and how many of them leave before the
+/// first tables are waited for.
+pub fn label_messages(instances: usize, bits: usize) -> [usize; 2] {
+    let words = bits * instances.div_ceil(INSTANCES) * INSTANCES / 128;
+    [words.div_ceil(LABEL_WORDS), AHEAD + 1]
 }
 
 /// Of as many instances of a circuit: choices of the evaluator's labels, for whole chunks of [`INSTANCES`], and tables.

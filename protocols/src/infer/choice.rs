@@ -13,6 +13,7 @@ use blindvox_models::{Program, Step, TensorId};
 
 use super::demand;
 use super::estimate::estimate;
+use super::flights::flights;
 use super::presets::{Comparison, Source, Ways};
 use crate::error::{Error, Result};
 use crate::gc::arithmetic;
@@ -49,21 +50,41 @@ impl FromStr for LinkSpeed {
 }
 
 /// The comparison that a run of `program`, whose plans these are, takes least time with over this link; signs by
-/// garbled circuits in one process. `ways` has the rest. Silent OT has no consistency check and is taken only where it
-/// is asked for.
+/// garbled circuits in one process. `ways` has the rest.
 ///
 /// # Errors
 /// For a program that can't be encoded.
 pub fn comparison(program: &Program, plans: &[Plan], ways: &Ways, link: Option<LinkSpeed>) -> Result<Comparison> {
     let Some(link) = link else { return Ok(Comparison::SignSelect) };
-    let mut best = (f64::INFINITY, Comparison::SignSelect);
-    for compare in [Comparison::SignSelect, Comparison::Transfers] {
-        let seconds = seconds(program, plans, &Ways { compare, ..*ways }, link)?;
-        if seconds < best.0 {
-            best = (seconds, compare);
+    let each = [Comparison::SignSelect, Comparison::Transfers].map(|compare| Ways { compare, ..*ways });
+    Ok(fastest(program, plans, each, link)?.compare)
+}
+
+/// All ways that `auto` chooses among; `base` has the rest.
+pub fn all(base: Ways) -> impl Iterator<Item = Ways> {
+    let sources = [Source::SoftSpoken, Source::Silent];
+    let compared = move |compare| sources.map(|ot| Ways { compare, ot, ..base });
+    [Comparison::SignSelect, Comparison::Transfers].into_iter().flat_map(compared)
+}
+
+/// The ways of least time over this link, of those given; the first of equal ones.
+///
+/// # Errors
+/// For a program that can't be encoded.
+pub fn fastest(
+    program: &Program,
+    plans: &[Plan],
+    among: impl IntoIterator<Item = Ways>,
+    link: LinkSpeed,
+) -> Result<Ways> {
+    let mut best = None;
+    for ways in among {
+        let seconds = seconds(program, plans, &ways, link)?;
+        if best.is_none_or(|(least, _)| seconds < least) {
+            best = Some((seconds, ways));
         }
     }
-    Ok(best.1)
+    best.map(|(_, ways)| ways).ok_or_else(|| Error::Input("no way of a run is left to choose".to_owned()))
 }
 
 /// Seconds of what the ways of a run decide, over this link.
@@ -72,7 +93,7 @@ pub fn comparison(program: &Program, plans: &[Plan], ways: &Ways, link: Option<L
 /// For a program that can't be encoded.
 pub fn seconds(program: &Program, plans: &[Plan], ways: &Ways, link: LinkSpeed) -> Result<f64> {
     let bytes = estimate(program, plans, ways, LINK_WIDTH)?.total();
-    Ok(over(link, cpu(program, ways), bytes, flights(program, ways.compare)))
+    Ok(over(link, cpu(program, ways), bytes, flights(program, ways)))
 }
 
 /// Seconds over this link of what takes `cpu` seconds, sends so many bytes and so many flights.
@@ -113,30 +134,6 @@ fn cpu(program: &Program, ways: &Ways) -> f64 {
         each * (n * times(step)) as f64
     });
     (compared.sum::<f64>() + each * transfers as f64) * 1e-9
-}
-
-/// One-way latencies of a run: of every layer those of its levels, each sent as a whole.
-pub fn flights(program: &Program, compare: Comparison) -> usize {
-    // Comparison and selection of a level.
-    let level = match compare {
-        Comparison::Transfers => 8,
-        Comparison::SignSelect => 4,
-        Comparison::FullCircuit => 2,
-    };
-    let levels = |of: usize| of.next_power_of_two().trailing_zeros() as usize;
-    let step = |step: &Step| match step {
-        Step::Linear(_) => 2,
-        Step::Square { .. } => 4,
-        Step::Relu { .. } => level,
-        Step::MaxPool { window, .. } => level * levels(window.iter().product()),
-        Step::Argmax { .. } => level * levels(program.classes) + 1,
-        Step::Blend { windows, .. } => (level * levels(program.classes) + 1) * windows.starts[0].len(),
-        Step::AvgPool { .. } | Step::Flatten { .. } | Step::Interleave { .. } | Step::Resize { .. } => 0,
-        // Refused before.
-        Step::Activation { .. } | Step::MinPool { .. } => 0,
-    };
-    let times = |s: &Step| if s.output().is_some() { program.passes() } else { 1 };
-    program.steps.iter().map(|s| step(s) * times(s)).sum()
 }
 
 #[cfg(test)]

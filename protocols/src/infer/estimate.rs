@@ -120,8 +120,10 @@ fn silent_bytes(program: &Program, ways: &Ways, width: usize) -> Bytes {
     let counts = demand::transfers(program, ways);
     let [server, client] = [0, 1].map(|at| match demand::sets(program, ways)[at] {
         Some(set) => {
-            let start = ot::extension_bytes(set.base().div_ceil(128), width) as u64;
-            (start, (counts[at].div_ceil(set.usable()) * set.message()) as u64)
+            let iterations = counts[at].div_ceil(set.usable());
+            let [asked, sent] = set.bytes(width == ot::LINK_WIDTH);
+            let start = ot::extension_bytes(set.base().div_ceil(128), width);
+            ((start + iterations * asked) as u64, (iterations * sent) as u64)
         }
         None => (ot::extension_bytes(counts[at].div_ceil(128), width) as u64, 0),
     });

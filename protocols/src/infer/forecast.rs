@@ -4,11 +4,12 @@
 use std::time::{Duration, Instant};
 
 use blindvox_engine::Prng;
-use blindvox_models::{Program, Step};
+use blindvox_models::Program;
 
 use super::choice::{LinkSpeed, comparisons};
 use super::demand;
 use super::estimate::{Estimate, estimate};
+use super::flights::flights;
 use super::presets::{Comparison, Source, Ways};
 use super::shares::preprocess::squares;
 use crate::error::{Error, Result};
@@ -74,7 +75,7 @@ impl Probe {
 pub struct Forecast {
     /// Exact.
     pub bytes: Estimate,
-    /// How often a party waits for the other with nothing of its own under way.
+    /// Round trips on the longest path of messages.
     pub waits: usize,
     /// Computing of both parties, on this machine's threads.
     pub compute: Duration,
@@ -90,7 +91,7 @@ pub fn forecast(program: &Program, plans: &[Plan], ways: &Ways, link: LinkSpeed,
     let bytes = estimate(program, plans, ways, LINK_WIDTH)?;
     let compute = SETUP.as_secs_f64() + work(program, plans, ways) * 1e-9 * probe.slowness / probe.threads;
     let carried = bytes.total().total() as f64 * 8.0 / link.bits_per_second;
-    let waits = waits(program, ways);
+    let waits = flights(program, ways).div_ceil(2);
     let seconds = compute.max(carried) + waits as f64 * link.round_trip.as_secs_f64();
     Ok(Forecast { bytes, waits, compute: Duration::from_secs_f64(compute), seconds: Duration::from_secs_f64(seconds) })
 }
@@ -121,21 +122,4 @@ fn work(program: &Program, plans: &[Plan], ways: &Ways) -> f64 {
             }
     });
     linear + each * transfers as f64 + compared.sum::<f64>() + PAIR.ns * squares(program) as f64
-}
-
-/// Receives that find nothing there, with nothing of this party's own under way: one where a step's first message answers
-/// the last one's, more where levels follow each other.
-fn waits(program: &Program, ways: &Ways) -> usize {
-    let level = if ways.compare == Comparison::Transfers { 4 } else { 2 };
-    let levels = |of: usize| of.next_power_of_two().trailing_zeros() as usize;
-    let steps = program.steps.iter().map(|step| match step {
-        Step::Linear(_) => 2,
-        Step::Square { .. } => 2,
-        Step::Relu { .. } => level,
-        Step::MaxPool { window, .. } => level * levels(window.iter().product()),
-        Step::Argmax { .. } => level * levels(program.classes) + 1,
-        Step::Blend { .. } => level * levels(program.classes) + 1,
-        _ => 0,
-    });
-    8 + steps.sum::<usize>()
 }

@@ -26,7 +26,12 @@ pub fn memory(program: &Program, plans: &[Plan], ways: &Ways) -> [u64; 2] {
     let last_uses = program.last_uses();
     let mut live = vec![false; program.tensors.len()];
     live[program.input] = true;
-    let mut peak = 0;
+    // In windows: the volume's shares, and sums of scores until a slab of them is done and compared.
+    let (scans, slab) = program.windows().map_or((0, 0), |windows| {
+        let held = program.classes * windows.voxels(windows.size()[0]);
+        (4 * (program.channels() * windows.grid.iter().product::<usize>() + held) as u64, held as u64)
+    });
+    let mut peak = ROOM * slab;
     for (at, step) in program.steps.iter().enumerate() {
         step.output().into_iter().for_each(|t| live[t] = true);
         let kept: u64 = live.iter().enumerate().filter(|(_, live)| **live).map(|(t, _)| shares(t)).sum();
@@ -44,6 +49,6 @@ pub fn memory(program: &Program, plans: &[Plan], ways: &Ways) -> [u64; 2] {
         2 * size_of::<u64>() * encoding.n() * encoding.out_groups() * encoding.in_groups()
     });
     let sent = super::estimate(program, plans, ways, LINK_WIDTH).map_or(QUEUES, |e| e.total().total());
-    let common = BASE + peak + QUEUES.min(sent);
+    let common = BASE + scans + peak + QUEUES.min(sent);
     [common, common + weights.max().unwrap_or_default() as u64]
 }

@@ -9,6 +9,7 @@
 //! | [`hello`] | how parties meet |
 //! | [`shares`] | the phases of a run on shares, and its steps |
 //! | [`mod@estimate`] | what a run will send |
+//! | [`mod@flights`] | how many latencies its messages take |
 //! | [`forecast`] | what it takes of time, over a link |
 //! | [`mod@memory`] | what it takes of memory |
 //! | [`choice`] | which comparison suits a link |
@@ -18,6 +19,7 @@
 pub mod choice;
 mod demand;
 pub mod estimate;
+pub mod flights;
 pub mod forecast;
 pub mod hello;
 pub mod local;

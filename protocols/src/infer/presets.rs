@@ -1,6 +1,9 @@
 //! Which protocols a run is made of, by name; a published system is a choice of them.
 
+use blindvox_engine::aes::INSTANCES_PER_KEY;
+
 pub use crate::nonlinear::Comparison;
+use crate::ot::silent::Set;
 
 /// What both parties must choose alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +65,7 @@ pub enum Source {
     /// SoftSpoken.
     #[default]
     SoftSpoken,
-    /// [Silent OT](crate::ot::silent), in each direction that is used enough; without a consistency check.
+    /// [Silent OT](crate::ot::silent), in each direction that is used enough.
     Silent,
 }
 
@@ -87,6 +90,16 @@ impl Ways {
     };
     /// BUNET as it is published: ReLU, max pooling and argmax whole in garbled circuits.
     pub const BUNET_PUBLISHED: Self = Self { compare: Comparison::FullCircuit, ..Self::BUNET };
+
+    /// Bits of computational security, the least of all parts (SECURITY.md has the table).
+    pub fn security_bits(&self) -> u32 {
+        // Inputs of a hash key lie at a distance of Delta, which has 127 secret bits.
+        let hashes = 127 - INSTANCES_PER_KEY.ilog2();
+        match self.ot {
+            Source::SoftSpoken => hashes,
+            Source::Silent => Set::least_bits().min(hashes),
+        }
+    }
 
     /// Whether anything is garbled.
     pub(super) fn garbles(&self) -> bool {

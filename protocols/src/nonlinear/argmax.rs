@@ -99,7 +99,7 @@ pub(super) fn labels_bytes([voxels, classes]: [usize; 2], index: impl Fn(usize) 
 }
 
 /// Voxels in flight at a time.
-fn voxels_at_a_time(classes: usize) -> usize {
+pub(crate) fn voxels_at_a_time(classes: usize) -> usize {
     (BATCH / classes).next_multiple_of(INSTANCES)
 }
 

@@ -52,7 +52,7 @@ pub fn bytes(compare: &dyn Compare, [count, window]: [usize; 2], ring: Ring, wid
 }
 
 /// Windows in flight at a time.
-pub(super) fn windows_at_a_time(window: usize) -> usize {
+pub(crate) fn windows_at_a_time(window: usize) -> usize {
     (BATCH / window).max(1)
 }
 

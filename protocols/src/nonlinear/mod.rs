@@ -47,6 +47,15 @@ pub enum Comparison {
 }
 
 impl Comparison {
+    /// What it is made of, in words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::SignSelect => "sign by garbled circuit, selection by OT",
+            Self::FullCircuit => "full garbled circuit",
+            Self::Transfers => "tables, ANDs and selection by OT",
+        }
+    }
+
     /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {

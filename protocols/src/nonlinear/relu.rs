@@ -17,7 +17,7 @@ use crate::share::{Ring, Shares};
 use crate::traffic::{Bytes, batches};
 
 /// Elements in flight at a time: bounds memory at any tensor size.
-pub(super) const BATCH: usize = 1 << 20;
+pub(crate) const BATCH: usize = 1 << 20;
 
 /// Shares of max(x, 0), exactly. For `Ring::Pow2(k)` from shares mod 2^32 of |x| < 2^(k - 1), whose low k bits are
 /// compared, to shares mod 2^32; for `Ring::Prime(p)` from shares mod p of residues read as signed, to shares mod p.

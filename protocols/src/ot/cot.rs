@@ -210,6 +210,11 @@ fn add_chosen(ring: Ring, shares: &mut [u32], received: &[u32], choices: &[u8]) 
     }
 }
 
+/// Messages of choices of a COT of `n` transfers; the second leaves before the first is answered.
+pub(crate) fn messages(n: usize) -> usize {
+    n.div_ceil(CHUNK)
+}
+
 /// Bytes of a COT of `n` transfers at a block width, of which this party chooses.
 pub fn bytes(n: usize, ring: Ring, width: usize, chooser: Party) -> Bytes {
     let (choices, corrections) = cot_bytes(n, ring, width);

@@ -35,6 +35,7 @@ mod softspoken;
 mod stock;
 mod tree;
 
+pub(crate) use cot::messages;
 pub use cot::{bytes, cot_bytes};
 pub(crate) use setup::setup_from_bytes;
 pub(crate) use softspoken::extension_bytes;

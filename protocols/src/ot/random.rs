@@ -6,6 +6,7 @@
 //! |---|---|---|---|---|
 //! | 1 | receiver -> sender | SoftSpoken: extension by random choices | 16·ceil(128/k)·ceil(n/128) | ahead |
 //! | 2 | sender -> receiver | silent: iterations' messages | [`Set::message`] for every [`Set::usable`] begun | ahead |
+//! | 3, 4 | receiver -> sender, back | silent, between hosts: an iteration's check, before it serves | 16, 32 | ahead |
 //!
 //! A silent direction makes its chosen transfers of random ones as well: the receiver sends b xor its choice, a bit
 //! each.
@@ -54,8 +55,24 @@ impl OtPair {
             self.recv.stock.pass_all();
         }
         self.recv.offer(channel, prng, recv)?;
-        self.send.fill(channel, send)?;
-        self.recv.fill(channel, recv)
+        let checked = self.send.streams.checked;
+        if self.send.silent.is_none() || !checked {
+            self.send.fill(channel, send)?;
+        }
+        if !checked {
+            return self.recv.fill(channel, recv);
+        }
+        // An iteration that is checked has answers: both directions go on side by side, and what either party sends leaves
+        // before it waits.
+        loop {
+            let sent = if self.send.stock.len() < send { self.send.begin(channel)? } else { None };
+            let received = if self.recv.stock.len() < recv { self.recv.begin(channel)? } else { None };
+            if sent.is_none() && received.is_none() {
+                return Ok(());
+            }
+            sent.map_or(Ok(()), |labels| self.send.end(channel, labels))?;
+            received.map_or(Ok(()), |labels| self.recv.end(channel, labels))?;
+        }
     }
 }
 
@@ -63,7 +80,8 @@ impl OtSender {
     fn go_silent(&mut self, channel: &mut Channel, prng: &mut Prng, set: &'static Set) -> Result<()> {
         let mut base = self.fresh(channel, set.base().div_ceil(128))?;
         base.truncate(set.base());
-        self.silent = Some(Sender::new(set, self.session(), base, prng.fork("silent OT roots")));
+        let checked = self.streams.checked;
+        self.silent = Some(Sender::new(set, self.session(), checked, base, prng.fork("silent OT roots")));
         Ok(())
     }
 
@@ -78,20 +96,34 @@ impl OtSender {
     /// Stocks up to `count`; the peer calls [`OtReceiver::offer`] and [`OtReceiver::fill`].
     pub(super) fn fill(&mut self, channel: &mut Channel, count: usize) -> Result<()> {
         while self.stock.len() < count {
-            let delta = self.delta();
-            let (labels, spent) = match &mut self.silent {
-                Some(silent) => {
-                    let mut labels = self.stock.buffer(silent.set().outputs());
-                    silent.iterate(delta, channel, &mut labels)?;
-                    (labels, silent.set().base())
-                }
+            match self.begin(channel)? {
+                Some(labels) => self.end(channel, labels)?,
                 None => {
                     let words = chunks((count - self.stock.len()).div_ceil(128)).next().unwrap_or_default();
-                    (self.fresh(channel, words)?, 0)
+                    let labels = self.fresh(channel, words)?;
+                    self.stock.push(labels, 0);
                 }
-            };
-            self.stock.push(labels, spent);
+            }
         }
+        Ok(())
+    }
+
+    /// Sends a silent iteration's message; nothing where the direction isn't silent.
+    fn begin(&mut self, channel: &mut Channel) -> Result<Option<Zeroizing<Vec<u128>>>> {
+        let delta = self.delta();
+        let Some(silent) = &mut self.silent else { return Ok(None) };
+        let mut labels = self.stock.buffer(silent.set().outputs());
+        silent.begin(delta, channel, &mut labels)?;
+        Ok(Some(labels))
+    }
+
+    /// Ends the iteration of these labels, which are then in stock.
+    fn end(&mut self, channel: &mut Channel, labels: Zeroizing<Vec<u128>>) -> Result<()> {
+        let delta = self.delta();
+        let Some(silent) = &mut self.silent else { return Ok(()) };
+        silent.end(delta, channel)?;
+        let spent = silent.set().base();
+        self.stock.push(labels, spent);
         Ok(())
     }
 
@@ -119,7 +151,7 @@ impl OtReceiver {
     fn go_silent(&mut self, channel: &mut Channel, prng: &mut Prng, set: &'static Set) -> Result<()> {
         let mut base = self.fresh(channel, prng, set.base().div_ceil(128))?;
         base.truncate(set.base());
-        self.silent = Some(Receiver::new(set, self.session(), base));
+        self.silent = Some(Receiver::new(set, self.session(), self.streams.checked, base));
         Ok(())
     }
 
@@ -149,12 +181,27 @@ impl OtReceiver {
 
     /// What comes to this party for `count` in stock: silent iterations.
     pub(super) fn fill(&mut self, channel: &mut Channel, count: usize) -> Result<()> {
-        let Some(silent) = &mut self.silent else { return Ok(()) };
         while self.stock.len() < count {
-            let mut labels = self.stock.buffer(silent.set().outputs());
-            silent.iterate(channel, &mut labels)?;
-            self.stock.push(labels, silent.set().base());
+            let Some(labels) = self.begin(channel)? else { return Ok(()) };
+            self.end(channel, labels)?;
         }
+        Ok(())
+    }
+
+    /// Takes a silent iteration's message; nothing where the direction isn't silent.
+    fn begin(&mut self, channel: &mut Channel) -> Result<Option<Zeroizing<Vec<u128>>>> {
+        let Some(silent) = &mut self.silent else { return Ok(None) };
+        let mut labels = self.stock.buffer(silent.set().outputs());
+        silent.begin(channel, &mut labels)?;
+        Ok(Some(labels))
+    }
+
+    /// As the sender's.
+    fn end(&mut self, channel: &mut Channel, labels: Zeroizing<Vec<u128>>) -> Result<()> {
+        let Some(silent) = &mut self.silent else { return Ok(()) };
+        silent.end(channel)?;
+        let spent = silent.set().base();
+        self.stock.push(labels, spent);
         Ok(())
     }
 

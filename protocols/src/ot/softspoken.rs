@@ -49,8 +49,8 @@ pub(super) fn widths(k: usize) -> impl Iterator<Item = usize> + Clone {
 /// The streams of all leaves, and room for as many threads as there are.
 pub(super) struct Streams {
     pub(super) k: usize,
-    /// Whether the receiver proves that it keeps to the protocol.
-    checked: bool,
+    /// Whether parties prove that they keep to the protocol.
+    pub(super) checked: bool,
     leaves: Vec<Aes128>,
     /// Words of 128 transfers used so far.
     pub(super) used: u64,

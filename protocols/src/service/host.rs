@@ -8,8 +8,8 @@ use blindvox_net::{Channel, Code, Party, Refusal};
 
 use super::Line;
 use super::messages::{
-    Accepts, Choice, Hello, Listed, MAGIC, REPLY, REQUEST, Reply, Request, RunRequest, SHORT, VERSIONS, Welcome,
-    decode, encode, recv, send,
+    Accepts, Choice, Hello, Listed, REPLY, REQUEST, Reply, Request, RunRequest, SHORT, VERSIONS, Welcome, decode,
+    encode, recv, send,
 };
 use crate::error::{Error, Result};
 use crate::infer::session::Role;
@@ -84,7 +84,7 @@ pub fn serve<H: Host>(channel: Channel, host: &H) -> Result<()> {
 
 fn converse<H: Host>(line: &mut Option<Line>, host: &H) -> Result<()> {
     let gone = || Error::Connection("the connection has ended".to_owned());
-    let accepts = greet(line.as_mut().ok_or_else(gone)?.channel())?;
+    let mut accepts = greet(line.as_mut().ok_or_else(gone)?.channel())?;
     loop {
         let channel = line.as_mut().ok_or_else(gone)?.channel();
         channel.set_phase("setup");
@@ -102,7 +102,11 @@ fn converse<H: Host>(line: &mut Option<Line>, host: &H) -> Result<()> {
             }
             Request::Run(request) => {
                 let admission = admitted(channel, host, &request, &accepts)?;
-                *line = Some(run(line.take().ok_or_else(gone)?, host, admission)?);
+                let session = run(line.take().ok_or_else(gone)?, host, admission)?;
+                // Keys and transfers are kept, and so is how they are used.
+                let (hash, ways) = (session.options().gate_hash, session.options().ways);
+                accepts = Accepts::new(hash, Some(ways.compare), Some(ways.ot), accepts.link());
+                *line = Some(Line::Met(Box::new(session)));
             }
         }
     }
@@ -111,7 +115,7 @@ fn converse<H: Host>(line: &mut Option<Line>, host: &H) -> Result<()> {
 fn greet(channel: &mut Channel) -> Result<Accepts> {
     channel.set_phase("setup");
     let hello: Hello = recv(channel, SHORT, "a hello")?;
-    if hello.magic != MAGIC {
+    if !hello.is_sound() {
         return Err(Error::protocol("a hello that is not blindvox's"));
     }
     let ([first, last], [oldest, newest]) = (hello.versions, VERSIONS);
@@ -147,12 +151,12 @@ fn admitted<H: Host>(
     })
 }
 
-fn run<H: Host>(line: Line, host: &H, admission: Admission<H::Permit>) -> Result<Line> {
+fn run<H: Host>(line: Line, host: &H, admission: Admission<H::Permit>) -> Result<Session> {
     let Admission { run, program, options, permit } = admission;
     let start = Instant::now();
     let result = begun(line, host, run, program, options);
     host.ended(permit, start.elapsed(), result.as_ref().map(|(outcome, _)| outcome));
-    Ok(Line::Met(Box::new(result?.1)))
+    Ok(result?.1)
 }
 
 fn begun<H: Host>(

@@ -27,26 +27,31 @@ pub struct Accepts {
     gate_hashes: Vec<u8>,
     /// 0 by sign and selection, 1 by full circuits, 2 by transfers.
     comparisons: Vec<u8>,
-    /// Whether silent transfers are asked for.
-    silent: bool,
+    /// What makes transfers: 0 SoftSpoken, 1 silent OT.
+    sources: Vec<u8>,
     /// The link, where the client knows it: bits a second and round trip in seconds.
     link: Option<(f64, f64)>,
 }
 
 const COMPARISONS: [Comparison; 3] = [Comparison::SignSelect, Comparison::FullCircuit, Comparison::Transfers];
+const SOURCES: [Source; 2] = [Source::SoftSpoken, Source::Silent];
 
 fn code(comparison: Comparison) -> u8 {
     COMPARISONS.iter().position(|c| *c == comparison).unwrap_or_default() as u8
 }
 
+fn source_code(source: Source) -> u8 {
+    SOURCES.iter().position(|s| *s == source).unwrap_or_default() as u8
+}
+
 impl Accepts {
-    /// One gate hash and source of transfers, and one comparison or, where it is left to the service, what suits the link.
-    pub fn new(hash: GateHash, comparison: Option<Comparison>, ot: Source, link: Option<LinkSpeed>) -> Self {
+    /// One gate hash, and one comparison and source of transfers or, where it is left to the service, what suits the link.
+    pub fn new(hash: GateHash, comparison: Option<Comparison>, ot: Option<Source>, link: Option<LinkSpeed>) -> Self {
         let any = [Comparison::SignSelect, Comparison::Transfers];
         Self {
             gate_hashes: vec![hash.code()],
             comparisons: comparison.map_or_else(|| any.map(code).to_vec(), |c| vec![code(c)]),
-            silent: ot == Source::Silent,
+            sources: ot.map_or_else(|| SOURCES.map(source_code).to_vec(), |source| vec![source_code(source)]),
             link: link.map(|l| (l.bits_per_second, l.round_trip.as_secs_f64())),
         }
     }
@@ -61,9 +66,9 @@ impl Accepts {
         self.comparisons.iter().filter_map(|&code| COMPARISONS.get(usize::from(code)).copied())
     }
 
-    /// Whether silent transfers are asked for, which are taken only then.
-    pub fn ot(&self) -> Source {
-        if self.silent { Source::Silent } else { Source::SoftSpoken }
+    /// Sources of transfers.
+    pub fn sources(&self) -> impl Iterator<Item = Source> {
+        self.sources.iter().filter_map(|&code| SOURCES.get(usize::from(code)).copied())
     }
 
     /// The link as the client knows it.
@@ -77,7 +82,7 @@ impl Accepts {
     pub(super) fn allows(&self, choice: &Choice) -> bool {
         self.gate_hashes.contains(&choice.gate_hash)
             && self.comparisons.contains(&choice.comparison)
-            && choice.silent == self.silent
+            && self.sources.contains(&choice.source)
     }
 }
 
@@ -91,6 +96,13 @@ pub struct Hello {
     pub(super) accepts: Accepts,
     /// The program's version, for logs.
     pub(super) program: String,
+}
+
+impl Hello {
+    /// Whether it is one of this program's, whatever versions it names.
+    pub fn is_sound(&self) -> bool {
+        self.magic == MAGIC
+    }
 }
 
 /// Message 2.
@@ -137,18 +149,18 @@ pub struct Listed {
 pub struct Choice {
     gate_hash: u8,
     comparison: u8,
-    silent: bool,
+    source: u8,
 }
 
 impl Choice {
     pub(super) fn new(hash: GateHash, ways: &Ways) -> Self {
-        Self { gate_hash: hash.code(), comparison: code(ways.compare), silent: ways.ot == Source::Silent }
+        Self { gate_hash: hash.code(), comparison: code(ways.compare), source: source_code(ways.ot) }
     }
 
     /// As a run's options; `None` for numbers that mean nothing.
     pub(super) fn ways(&self) -> Option<(GateHash, Ways)> {
         let compare = *COMPARISONS.get(usize::from(self.comparison))?;
-        let ot = if self.silent { Source::Silent } else { Source::SoftSpoken };
+        let ot = *SOURCES.get(usize::from(self.source))?;
         let products = Products::He(PairSupply::AsUsed);
         Some((GateHash::from_code(self.gate_hash)?, Ways { compare, ot, products, ..Ways::BUNET }))
     }
@@ -172,8 +184,11 @@ pub enum Reply {
     },
 }
 
-/// A message's bytes.
-pub(super) fn encode(message: &impl Serialize, most: usize) -> Result<Vec<u8>> {
+/// A message's bytes, so many at most.
+///
+/// # Errors
+/// [`Error::Protocol`] for one that is longer.
+pub fn encode(message: &impl Serialize, most: usize) -> Result<Vec<u8>> {
     let bytes =
         postcard::to_allocvec(message).map_err(|e| Error::protocol(format!("a message of this party's: {e}")))?;
     if bytes.len() > most {

@@ -1,6 +1,6 @@
 //! A client's side of its connection to a service.
 
-use blindvox_models::ModelCard;
+use blindvox_models::{ModelCard, Program};
 use blindvox_net::Channel;
 
 use super::Line;
@@ -10,7 +10,7 @@ use super::messages::{
 };
 use crate::error::{Error, Result};
 use crate::infer::session::Role;
-use crate::infer::{Observer, Options, Outcome, Session};
+use crate::infer::{Observer, Options, Outcome, Session, Ways};
 
 /// A client that a service has welcomed.
 pub struct Visit {
@@ -29,6 +29,38 @@ pub struct Order<'a> {
     pub card: &'a ModelCard,
     /// Prepared as the card says, in its integers.
     pub volume: &'a [i32],
+    /// The grid that is labelled, D, H, W.
+    pub grid: [usize; 3],
+}
+
+impl Order<'_> {
+    fn request(&self) -> Result<RunRequest> {
+        let side = |d: usize| u32::try_from(d).map_err(|_| Error::Input(format!("a side of {d} voxels is too long")));
+        let [d, h, w] = self.grid;
+        let grid = [side(d)?, side(h)?, side(w)?];
+        Ok(RunRequest { model: self.model.to_owned(), channels: side(self.card.input.channels)?, grid })
+    }
+
+    /// Whether an architecture is one that the card lets expect on this grid.
+    fn check(&self, program: &Program) -> Result<()> {
+        let (input, card) = (&program.tensors[program.input], self.card);
+        if program.grid() != self.grid {
+            let (found, expected) = (program.grid(), self.grid);
+            return Err(Error::protocol(format!(
+                "the architecture labels a grid of {found:?}, asked for was {expected:?}"
+            )));
+        }
+        if (input.channels, input.scale_bits) != (card.input.channels, card.input.scale_bits)
+            || program.windows() != card.windows(self.grid)?.as_ref()
+        {
+            return Err(Error::protocol("the architecture takes another input than the model's card says"));
+        }
+        let labels = if card.gives_class { 1 } else { self.grid.iter().product() };
+        if (program.classes, program.labelled()) != (card.classes.len(), labels) {
+            return Err(Error::protocol("the architecture has other classes or labels than the model's card"));
+        }
+        Ok(())
+    }
 }
 
 impl Visit {
@@ -92,16 +124,12 @@ impl Visit {
     /// Those of [`Self::begin`] and of [`Client::run`](crate::infer::Client::run).
     pub fn run(
         mut self,
-        Order { model, card, volume }: Order<'_>,
+        order: Order<'_>,
         mut options: Options,
         queued: &mut dyn FnMut(u32),
         observer: &mut dyn Observer,
     ) -> Result<(Outcome, Self)> {
-        let side = |d: usize| u32::try_from(d).map_err(|_| Error::Input(format!("a side of {d} voxels is too long")));
-        let [d, h, w] = card.input.dims;
-        let grid = [side(d)?, side(h)?, side(w)?];
-        let request = RunRequest { model: model.to_owned(), channels: side(card.input.channels)?, grid };
-        let mut reply = self.ask(&Request::Run(request))?;
+        let mut reply = self.ask(&Request::Run(order.request()?))?;
         let choice = loop {
             match reply {
                 Reply::Queued(place) => queued(place),
@@ -127,17 +155,17 @@ impl Visit {
                 return Err(Error::protocol("the service chose otherwise than for this session's first run"));
             }
         };
-        let input = &session.program().tensors[session.program().input];
-        if (input.channels, input.dims, input.scale_bits)
-            != (card.input.channels, card.input.dims, card.input.scale_bits)
-        {
-            return Err(Error::protocol("the architecture takes another input than the model's card says"));
-        }
-        if session.program().classes != card.classes.len() {
-            return Err(Error::protocol("the architecture has other classes than the model's card"));
-        }
-        let (outcome, session) = session.preprocess()?.run_client_on(volume, observer)?;
+        order.check(session.program())?;
+        let (outcome, session) = session.preprocess()?.run_client_on(order.volume, observer)?;
         Ok((outcome, Self { line: Line::Met(Box::new(session)), ..self }))
+    }
+
+    /// How runs over this connection are made, once one was.
+    pub fn ways(&self) -> Option<Ways> {
+        match &self.line {
+            Line::Fresh(_) => None,
+            Line::Met(session) => Some(session.options().ways),
+        }
     }
 
     /// Gives a run up from another thread.

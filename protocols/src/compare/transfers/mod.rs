@@ -42,7 +42,7 @@ use crate::share::{BitShares, Ring, Shares};
 use crate::traffic::{Bytes, batches};
 
 /// Elements in flight at a time: transfers made ahead take 16 bytes each.
-const BATCH: usize = 1 << 18;
+pub(crate) const BATCH: usize = 1 << 18;
 
 /// Comparison by transfers. What it does follows from the peer's source; estimates follow from `silent`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,6 +93,11 @@ fn compared(ring: Ring) -> u32 {
 pub(crate) fn of_signs(ring: Ring, digit: u32) -> [usize; 2] {
     let joins = digits(compared(ring), digit).count() - 1;
     [compared(ring) as usize + joins, joins]
+}
+
+/// Flights of the tree over the digits of a comparison.
+pub(crate) fn depth(ring: Ring, digit: u32) -> usize {
+    Tree::new(digits(compared(ring), digit).count()).depth()
 }
 
 /// Makes so many transfers an element ready: of the server's sending, of the client's.

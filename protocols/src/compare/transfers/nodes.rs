@@ -139,7 +139,6 @@ impl Tree {
     }
 
     /// Flights.
-    #[cfg(test)]
     pub(super) fn depth(&self) -> usize {
         self.0.len()
     }

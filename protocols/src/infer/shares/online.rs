@@ -63,6 +63,8 @@ pub struct Outcome {
     pub samples: Option<Samples>,
     /// Receives that found nothing there: what a link's latency costs each time.
     pub waits: u64,
+    /// Latencies of the longest path of messages to its labels, between ends in one process.
+    pub flights: u32,
     /// Digest of everything this party sent, where the channel recorded it.
     pub transcript: Option<[u8; 32]>,
     /// -log2 of the statistical distance at which the replies of this run hide the weights ([`hiding`]).
@@ -220,6 +222,7 @@ impl<'a> Online<'a> {
             trace: self.trace,
             samples: self.samples,
             waits: self.session.peer.channel.stats().waits,
+            flights: self.session.peer.channel.stats().flights,
             transcript: self.session.peer.channel.transcript_digest(),
             hiding_bits: -hiding::distance_bits(&program, &self.session.plans)?,
             device: self.session.options.device.describe(),

@@ -5,6 +5,8 @@
 //! degree 2 to 5. Fewer trees are a part of the larger instance, so a lower count makes no attack easier; the table
 //! must stay well above 2^depth·sqrt(trees), so counts are upper limits.
 
+use super::check::{CHECK, DIGEST, MASKED};
+
 /// A parameter set of silent OT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Set {
@@ -34,9 +36,6 @@ pub const B13: Set = Set { name: "b13", trees: 960, log_table: 19, depth: 13, es
 /// All of them; nothing else is accepted.
 pub const SETS: [Set; 4] = [B10, B11, B12, B13];
 
-/// Base transfers kept for a consistency check.
-const CHECK: usize = 128;
-
 impl Set {
     /// Columns of the public matrix.
     pub(super) fn table(&self) -> usize {
@@ -63,9 +62,24 @@ impl Set {
         self.outputs() - self.base()
     }
 
-    /// Bytes of an iteration's one message.
+    /// Bytes of an iteration's message of trees.
     pub fn message(&self) -> usize {
         16 * self.trees * self.depth
+    }
+
+    /// Bytes of an iteration from the receiver, and from the sender, held to the protocol where `checked`.
+    pub fn bytes(&self, checked: bool) -> [usize; 2] {
+        if checked { [MASKED, self.message() + DIGEST] } else { [0, self.message()] }
+    }
+
+    /// Bits of security: of LPN, and of a tree's hash key and check, which 2^depth nodes share.
+    pub fn bits(&self) -> u32 {
+        self.estimators.min(self.sparse).min(128 - self.depth as u32)
+    }
+
+    /// The least of the sets that [`Self::for_total`] chooses among.
+    pub fn least_bits() -> u32 {
+        B10.bits().min(B11.bits())
     }
 
     /// What serves `count` transfers of a direction best: none below 2^17, where SoftSpoken takes fewer bytes than the
@@ -94,6 +108,7 @@ mod tests {
             // The margin of the table over the noise.
             assert!(set.table() as f64 > 2.0 * set.leaves() as f64 * (set.trees as f64).sqrt(), "{set:?}");
             assert!(set.estimators.min(set.sparse) >= 128);
+            assert_eq!(set.bits(), 128 - set.depth as u32);
         }
         assert_eq!(Set::for_total((1 << 17) - 1), None);
         assert_eq!(Set::for_total(1 << 17), Some(&B10));

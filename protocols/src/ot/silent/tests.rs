@@ -1,15 +1,19 @@
 //! Silent OT against a slow reference and against its definition.
 
+use std::sync::{Barrier, Mutex};
+
 use blindvox_engine::Prng;
 use blindvox_engine::aes::{Aes128, KeySequence};
 use blindvox_engine::stack::leaving_nothing;
 use blindvox_net::channel::{Channel, Party, local_pair};
+use blindvox_net::testing::{Fault, Harm, Relay};
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use super::super::OtPair;
+use super::check::{DIGEST, MASKED};
 use super::*;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::memory::{Pattern, find};
 use crate::share::Ring;
 
@@ -75,15 +79,15 @@ fn check(set: &'static Set) {
     let b = prng.fill::<u8>(set.base());
     let w: Vec<u128> = v.iter().zip(&b).map(|(v, b)| v ^ (delta * u128::from(b & 1))).collect();
     let seed = [5; 32];
-    let mut sender = Sender::new(set, &session, v.clone().into(), Prng::from_seed_for_tests(seed));
-    let mut receiver = Receiver::new(set, &session, w.into());
+    let mut sender = Sender::new(set, &session, false, v.clone().into(), Prng::from_seed_for_tests(seed));
+    let mut receiver = Receiver::new(set, &session, false, w.into());
     let (mut here, mut there) = local_pair();
     let mut roots = Prng::from_seed_for_tests(seed);
     let mut base = v;
     for iteration in 0..3 {
         let (mut sent, mut received) = (vec![1; set.outputs()], vec![2; set.outputs()]);
-        sender.iterate(delta, &mut here, &mut sent).unwrap();
-        receiver.iterate(&mut there, &mut received).unwrap();
+        sender.begin(delta, &mut here, &mut sent).unwrap();
+        receiver.begin(&mut there, &mut received).unwrap();
         assert_eq!(there.stats().total.received as usize, set.message() * (iteration + 1));
         let expected = reference(set, &session, iteration, &roots.fill(set.trees), &base, delta);
         assert!(sent == expected, "{} of {}", iteration, set.name);
@@ -118,10 +122,10 @@ fn threads_give_the_same_stream() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let set = &B10;
         let base = Prng::from_seed_for_tests([1; 32]).fill::<u128>(set.base());
-        let mut sender = Sender::new(set, &[7; 32], base.into(), Prng::from_seed_for_tests([2; 32]));
+        let mut sender = Sender::new(set, &[7; 32], false, base.into(), Prng::from_seed_for_tests([2; 32]));
         let (mut here, _there) = local_pair();
         let mut out = vec![0; set.outputs()];
-        pool.install(|| sender.iterate(1, &mut here, &mut out).unwrap());
+        pool.install(|| sender.begin(1, &mut here, &mut out).unwrap());
         out
     };
     assert!(run(1) == run(2));
@@ -260,4 +264,66 @@ fn no_label_is_left_in_memory() {
     rayon::broadcast(|_| ());
     let Some(counts) = find(&patterns) else { return };
     assert!(counts.iter().all(|(_, count)| *count == 0), "{counts:?}");
+}
+
+/// Two draws in both directions as between hosts, a message harmed after the start; what each party made of the second.
+fn between_hosts(harm: Option<Harm>) -> [Result<[Vec<u128>; 2]>; 2] {
+    let (relay, client, server) = Relay::between(None);
+    let (ready, relay) = (Barrier::new(2), Mutex::new(relay));
+    let half = |party: Party, mut channel: Channel| {
+        let mut prng = Prng::from_os().unwrap();
+        let mut ot = OtPair::setup(party, &mut channel, &mut prng).unwrap();
+        ot.go_silent(party, &mut channel, &mut prng, [Some(&B10), Some(&B10)]).unwrap();
+        channel.send(vec![1]).and_then(|()| channel.recv_exact(1)).unwrap();
+        ready.wait();
+        if let (Party::Client, Some(harm)) = (party, &harm) {
+            relay.lock().unwrap().plan(*harm);
+        }
+        ready.wait();
+        let mut before = channel.stats().total;
+        for n in [1000, B10.usable() + 1000] {
+            ot.reserve(&mut channel, &mut prng, n, n)?;
+            let now = channel.stats().total;
+            let gone = now - before;
+            let each = (B10.message() + MASKED + DIGEST) as u64;
+            assert_eq!((gone.sent, gone.received), (each, each));
+            before = now;
+        }
+        let mut drawn = [vec![0; 600_000], vec![0; 600_000]];
+        ot.send.stock.draw(&mut drawn[0]);
+        ot.recv.stock.draw(&mut drawn[1]);
+        drawn[0].push(ot.send.delta());
+        Ok(drawn)
+    };
+    std::thread::scope(|scope| {
+        let there = scope.spawn(|| half(Party::Server, server));
+        [half(Party::Client, client), there.join().unwrap()]
+    })
+}
+
+#[test]
+fn checked_transfers_are_right_and_take_the_bytes_of_the_table() {
+    let [client, server] = between_hosts(None).map(Result::unwrap);
+    for (sent, received) in [(&client[0], &server[1]), (&server[0], &client[1])] {
+        let delta = sent[600_000];
+        assert!(sent.iter().zip(received).all(|(v, w)| v ^ w == delta * (w & 1)));
+    }
+}
+
+/// A tree that is changed anywhere, a masked value, a proof: whoever receives transfers gives up, in either direction and
+/// iteration.
+#[test]
+fn senders_that_deviate_are_noticed() {
+    let of_trees = 8 * B10.message() - 1;
+    // Of each iteration a party sends its trees, what it asks the other for, and its proof.
+    let harms = [(0, 0), (0, of_trees), (0, of_trees / 3), (1, 7), (2, 0), (2, 255), (3, 128 * 10 * 40 + 3), (5, 9)];
+    for from in [Party::Client, Party::Server] {
+        for (pass, bit) in harms {
+            let [client, server] = between_hosts(Some(Harm { from, pass, fault: Fault::Turned { bit } }));
+            // Of a changed question the answer is wrong for who asked.
+            let notices = if (from == Party::Client) == (pass % 3 == 1) { client } else { server };
+            let text = notices.expect_err("a deviation").to_string();
+            assert!(text.contains("contradict each other"), "{from:?}, message {pass}: {text}");
+        }
+    }
 }
