@@ -9,6 +9,7 @@ mod kernels;
 mod links;
 mod nonlinear;
 mod process;
+mod slots;
 
 #[derive(Parser)]
 #[command(about = "Measures blindvox; every table checks what it times.")]
@@ -25,6 +26,10 @@ enum Table {
     Ckks(ckks::Args),
     /// CryptMed's networks with a dealer, against the paper's tables.
     Cryptmed(cryptmed::Args),
+    /// CryptoUNets' kind of network wholly under CKKS.
+    Cryptounets(slots::Args),
+    /// Imagia's networks wholly under CKKS, beside the paper's times.
+    Imagia(slots::Args),
     /// The engine's kernels against peers and limits.
     Kernels(kernels::Args),
     /// The demo's models over emulated links.
@@ -38,6 +43,8 @@ fn main() -> std::process::ExitCode {
         Table::Bunet(args) => bunet::run(args),
         Table::Ckks(args) => ckks::run(args),
         Table::Cryptmed(args) => cryptmed::run(args),
+        Table::Cryptounets(args) => slots::cryptounets(&args),
+        Table::Imagia(args) => slots::imagia(&args),
         Table::Kernels(args) => kernels::run(args),
         Table::Links(args) => links::run(args),
         Table::Nonlinear(args) => nonlinear::run(args),

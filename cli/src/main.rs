@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`allocator`] | what becomes of freed memory |
-//! | [`args`], [`args_hosts`] | commands and flags |
+//! | [`args`], [`args_hosts`], [`args_slots`] | commands and flags |
 //! | [`remote`] | a client's way to a service |
 //! | [`service`] | the service |
 //! | [`commands`] | a file a command: `segment` (and the demo), `predict`, `serve`, `plain`, `calibrate`, `doctor` |
@@ -18,6 +18,7 @@ mod ui;
 mod allocator;
 mod args;
 mod args_hosts;
+mod args_slots;
 mod commands;
 mod gpu;
 mod input;
@@ -78,6 +79,8 @@ fn run(cli: args::Cli) -> Result<Done> {
     match cli.command {
         None => commands::segment::demo(),
         Some(args::Command::Segment(args)) => commands::segment::run(&args),
+        Some(args::Command::Classify(args)) => commands::classify::run(&args),
+        Some(args::Command::Ckks(command)) => commands::ckks::run(&command),
         Some(args::Command::Predict(args)) => commands::predict::run(&args),
         Some(args::Command::Plain(args)) => commands::plain::run(&args),
         Some(args::Command::Import(args)) => commands::import::run(&args),

@@ -18,11 +18,13 @@
 //! | [`model`] | a service's model, and its evaluation |
 //! | [`error_model`] | the error of a run, predicted |
 //! | [`client`], [`service`] | both halves |
+//! | [`files`] | what goes by files |
 //! | [`guards`] | what makes a result doubtful |
 //! | [`session`], [`local`] | both halves over a channel, and in one process |
 
 pub mod client;
 pub mod error_model;
+pub mod files;
 pub mod guards;
 pub mod local;
 pub mod model;

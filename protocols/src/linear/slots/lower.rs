@@ -102,7 +102,8 @@ pub fn lower(network: &Network) -> Result<Lowered> {
     let mut values: Vec<Value> = Vec::new();
     for node in &network.nodes {
         let inputs: Vec<&Value> = node.inputs.iter().map(|&i| &values[i]).collect();
-        let value = lowering.value(node, &inputs)?;
+        let before = node.inputs.first().map_or("", |&i| &network.nodes[i].name);
+        let value = lowering.value((node, before), &inputs)?;
         values.push(value);
     }
     let scores = &network.nodes[network.scores];
@@ -111,7 +112,8 @@ pub fn lower(network: &Network) -> Result<Lowered> {
 }
 
 impl Lowering {
-    fn value(&mut self, node: &Node, inputs: &[&Value]) -> Result<Value> {
+    /// `before` is the name of the first input.
+    fn value(&mut self, (node, before): (&Node, &str), inputs: &[&Value]) -> Result<Value> {
         let shape = node.shape;
         let first = inputs.first().copied();
         let refuse = |what: &str| {
@@ -144,14 +146,14 @@ impl Lowering {
             }
             (Op::Activation(Activation::Square), Some(x)) => {
                 let n = shape.channels;
-                self.activated(node, x, [&vec![1.0; n], &vec![0.0; n], &vec![0.0; n]])?
+                self.activated(before, x, [&vec![1.0; n], &vec![0.0; n], &vec![0.0; n]])?
             }
             (Op::Activation(Activation::Quadratic { a, b, c }), Some(x)) => {
                 let [a, b, c] = [a, b, c].map(|v| v.iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
                 if a.iter().any(|a| a.abs() < 1e-6) {
                     return Err(refuse("a quadratic function with a coefficient of the square under 1e-6"));
                 }
-                self.activated(node, x, [&a, &b, &c])?
+                self.activated(before, x, [&a, &b, &c])?
             }
             (Op::AvgPool(window), Some(x)) => self.pooled(x, *window, shape)?,
             (Op::Concat, Some(_)) => concatenated(inputs, shape),
@@ -199,10 +201,9 @@ impl Lowering {
     }
 
     /// a·x^2 + b·x + c.
-    fn activated(&mut self, node: &Node, x: &Value, [a, b, c]: [&Vec<f64>; 3]) -> Result<Value> {
+    fn activated(&mut self, name: &str, x: &Value, [a, b, c]: [&Vec<f64>; 3]) -> Result<Value> {
         let shift: Vec<f64> = a.iter().zip(b).map(|(a, b)| b / (2.0 * a)).collect();
-        let name = node.name.clone();
-        let tensor = self.linear(x, &name, Some(&shift))?;
+        let tensor = self.linear(x, name, Some(&shift))?;
         let each = x.shape.voxels();
         let rest = a.iter().zip(b).zip(c).map(|((a, b), c)| c - b * b / (4.0 * a));
         let constant = rest.flat_map(|rest| std::iter::repeat_n(rest, each)).collect();
