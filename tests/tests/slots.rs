@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
-use blindvox_engine::Device;
+use blindvox_engine::ckks::{Evaluator, Seeded};
+use blindvox_engine::rlwe::EvalKeys;
+use blindvox_engine::{Device, Prng};
 use blindvox_models::Bundle;
 use blindvox_models::data::npy::Array;
 use blindvox_models::plain::float;
 use blindvox_protocols::infer::Randomness;
-use blindvox_protocols::infer::slots::{Choice, Model, Models, Source, local};
+use blindvox_protocols::infer::slots::{Choice, Client, Model, Models, Public, Source, error_model, local};
 use blindvox_protocols::linear::slots::{Plan, clear, lower};
-use blindvox_tests::{bundle, demo};
+use blindvox_tests::{bundle, demo, gpu_devices};
 
 fn array(path: &str) -> Array {
     Array::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
@@ -123,4 +125,99 @@ fn secure(name: &str, preset: &str, (input, count): (&str, usize), device: Devic
 fn cnn2_is_right_under_encryption() {
     let (worst, agree, _) = secure("pneumonia_cnn2", "fast", ("synthetic112", 1), Device::cpu());
     assert!(worst < 2e-2 && agree == 1.0, "{worst} {agree}");
+}
+
+#[test]
+fn cnn3_is_right_under_encryption() {
+    let (worst, agree, _) = secure("pneumonia_cnn3", "fast", ("synthetic112", 1), Device::cpu());
+    assert!(worst < 5e-2 && agree == 1.0, "{worst} {agree}");
+}
+
+#[test]
+fn a_u_net_is_right_under_encryption() {
+    let (worst, agree, _) = secure("mni_unet1s", "fast", ("mni_slices", 1), Device::cpu());
+    assert!(worst < 5e-2 && agree > 0.9999, "{worst} {agree}");
+}
+
+/// Errors without a flood, as predicted from weights and parameters.
+#[test]
+fn errors_are_as_predicted() {
+    for (name, input) in [("pneumonia_cnn2", "synthetic112"), ("mni_unet1s", "mni_slices")] {
+        let bundle = bundle(name);
+        let (lowered, plan) = plan(&bundle, "fast");
+        let ckks = bundle.ckks.as_ref().unwrap();
+        let model = model(&bundle, "fast");
+        let preset = ckks.preset("m", "fast").unwrap();
+        let predicted = error_model::predict(&lowered, &plan, ckks, preset, model.params()).unwrap();
+        let (device, mut prng) = (Device::cpu(), Prng::from_seed_for_tests([9; 32]));
+        // The client has what a service sends.
+        let public = Public::from_bytes(&model.public().to_bytes().unwrap()).unwrap();
+        let client = Client::new(public, &device, &mut prng).unwrap();
+        let keys = client.keys(&mut prng).unwrap();
+        let evaluation = EvalKeys::from_bytes(model.params(), &device, &keys.evaluation).unwrap();
+        let evaluator = Evaluator::new(model.params(), &device, evaluation).unwrap();
+        let image = &images(input)[0];
+        let sent = client.encrypt(image, &mut prng).unwrap();
+        let x = sent
+            .iter()
+            .map(|bytes| Seeded::from_bytes(model.params(), bytes).unwrap().expand(model.params(), &device).unwrap());
+        let results = model.evaluate(&evaluator, x.collect(), 1, |_| {}).unwrap();
+        let results: Vec<_> = results.iter().map(|x| x.to_bytes(model.params()).unwrap()).collect();
+        let found = client.decrypt(&results).unwrap();
+        let expected = float::run(&bundle.network().unwrap(), image).logits;
+        let squares: f64 = found.values.iter().zip(&expected).map(|(a, b)| (a - f64::from(*b)).powi(2)).sum();
+        let rms = (squares / expected.len() as f64).sqrt();
+        println!("{name}: rms error {rms:.2e}, predicted {predicted:.2e}, imaginary {:.2e}", found.imaginary);
+        let coefficient = predicted * f64::from(model.public().ring.delta).exp2() / (model.params().n() as f64).sqrt();
+        println!("{name}: predicted 2^{:.2} a coefficient", coefficient.log2());
+        assert!(predicted < 8.0 * rms && rms < 2.0 * predicted, "{name}: rms {rms:.2e}, predicted {predicted:.2e}");
+    }
+}
+
+/// What is computed does not depend on the weights: a network of zeros has the plan of any other.
+#[test]
+fn terms_come_from_shapes_and_not_from_weights() {
+    let bundle = bundle("pneumonia_cnn2");
+    let mut network = bundle.network().unwrap();
+    let preset = bundle.ckks.as_ref().unwrap().preset("m", "fast").unwrap();
+    let shapes = |network: &blindvox_models::Network| {
+        let plan = Plan::new(&lower(network).unwrap(), preset).unwrap();
+        plan.linear().map(|step| step.sparse.clone()).collect::<Vec<_>>()
+    };
+    let dense = shapes(&network);
+    for node in &mut network.nodes {
+        if let blindvox_models::network::Op::Linear(linear) = &mut node.op {
+            linear.weights.fill(0.0);
+            linear.bias.fill(0.0);
+        }
+    }
+    assert_eq!(dense, shapes(&network));
+}
+
+/// The same bytes on a GPU.
+#[test]
+fn backends_give_the_same_results() {
+    let Some(gpu) = gpu_devices(true).into_iter().next() else { return };
+    let on = |device| secure("pneumonia_cnn2", "fast", ("synthetic112", 1), device).2;
+    assert_eq!(on(Device::cpu()), on(gpu));
+}
+
+/// Squares amplify what is unlike the images that a network was trained on: the client notices, and it alone.
+#[test]
+fn wild_inputs_are_noticed() {
+    let bundle = bundle("mni_unet1s");
+    let models = Models::new([model(&bundle, "fast")]);
+    let mut prng = Prng::from_seed_for_tests([5; 32]);
+    let noise: Vec<f32> = (0..4096).map(|_| if prng.next_u64() & 1 == 0 { -2.0 } else { 2.5 }).collect();
+    let choice = Choice { device: Device::cpu(), randomness: Randomness::FixedForTests(8) };
+    let outcome = local::run(&models, "fast", &[&noise], &choice, |_| {}).unwrap();
+    let doubts = &outcome.client.scores[0].doubts;
+    println!("{doubts:?}");
+    assert!(!doubts.is_empty());
+}
+
+#[test]
+fn flooded_scores_are_right() {
+    let (worst, agree, _) = secure("pneumonia_cnn2", "balanced", ("synthetic112", 1), Device::cpu());
+    assert!(worst < 0.2 && agree == 1.0, "{worst} {agree}");
 }

@@ -9,7 +9,6 @@ use blindvox_protocols::infer::Randomness;
 use blindvox_protocols::infer::report::{LayerReport, StepCost, Total, peak_memory_bytes};
 use blindvox_protocols::infer::slots::local::{self, LocalOutcome};
 use blindvox_protocols::infer::slots::{Choice, Model, Models, Source};
-use blindvox_protocols::linear::slots::Plan;
 use blindvox_protocols::{Error, Result};
 use serde::Serialize;
 
@@ -281,23 +280,6 @@ pub(crate) fn tell(report: &Report, seed: Option<u64>, verbose: bool) {
             c.label_disagreements_vs_float,
             c.voxels,
             c.largest_score_error
-        );
-    }
-}
-
-/// A plan in a few lines: layers with their levels, rotations and terms.
-pub(crate) fn tell_plan(plan: &Plan) {
-    say!("{:<16} {:>6} {:>8} {:>8} {:>8} {:>8}", "layer", "level", "dropped", "babies", "giants", "terms");
-    for step in plan.linear() {
-        let c = step.counts;
-        say!(
-            "{:<16} {:>6} {:>8} {:>8} {:>8} {:>8}",
-            step.name,
-            step.level.level,
-            step.level.dropped,
-            c.babies,
-            c.giants,
-            c.terms
         );
     }
 }

@@ -117,7 +117,7 @@ mod tests {
     fn parts_come_back_and_others_are_named() {
         let digest = [7; 32];
         let bytes = write(Kind::Input, &digest, &[b"abc", b"", b"de"]);
-        let parts = |kind, digest, bytes: &[u8]| {
+        let parts = |kind, digest: Option<&[u8; 32]>, bytes: &[u8]| {
             let parts = read("f", kind, digest, bytes).map(|p| p.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>());
             parts.map_err(|e| e.to_string())
         };

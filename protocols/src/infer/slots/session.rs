@@ -1,7 +1,7 @@
 //! Both halves over a channel: one round trip a run.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use blindvox_engine::{Device, Prng};
 use blindvox_net::channel::{Channel, Party};
@@ -19,6 +19,8 @@ const MAGIC: [u8; 8] = *b"bvslots1";
 pub const MAX_IMAGES: usize = 64;
 /// Bytes of a preset's name at most.
 const MAX_NAME: usize = 32;
+/// How long a client waits for an evaluation, which is one silence.
+const PATIENCE: Duration = Duration::from_secs(3600);
 /// Bytes of an input at most; of keys as many as the model takes.
 const MAX_INPUT: usize = 1 << 31;
 
@@ -93,6 +95,7 @@ impl Visit {
         if let Randomness::FixedForTests(_) = choice.randomness {
             channel.record_transcript();
         }
+        channel.set_timeout(PATIENCE);
         let mut prng = choice.randomness.prng(Party::Client)?;
         let mut costs = Costs::new(&channel);
         channel.set_phase("setup");
@@ -182,6 +185,7 @@ pub fn serve(
     if let Randomness::FixedForTests(_) = choice.randomness {
         channel.record_transcript();
     }
+    channel.set_timeout(PATIENCE);
     let mut prng = choice.randomness.prng(Party::Server)?;
     let hello = channel.recv()?;
     let (Some(rest), true) = (hello.strip_prefix(&MAGIC), hello.len() <= MAGIC.len() + 4 + MAX_NAME) else {
