@@ -65,6 +65,20 @@ impl Places {
         this
     }
 
+    /// The level that each tensor is read at last.
+    fn lowest(&self, plan: &Plan) -> Vec<usize> {
+        let mut lowest = self.levels.clone();
+        for (at, step) in plan.steps.iter().enumerate().rev() {
+            match step {
+                PlannedStep::Linear(step) => {
+                    step.sources.iter().for_each(|s| lowest[s.tensor] = lowest[s.tensor].min(step.level.level));
+                }
+                PlannedStep::Sum { source, .. } => lowest[*source] = lowest[*source].min(lowest[at + 1]),
+            }
+        }
+        lowest
+    }
+
     /// The scale of the plaintexts that multiply a tensor in a layer.
     pub(super) fn omega(&self, params: &Params, step: &PlannedLinear, tensor: usize) -> f64 {
         let level = step.level;
@@ -99,11 +113,16 @@ impl Model {
         };
         let params = public.params()?;
         let places = Places::new(&plan, preset);
-        let pairs = lowered.steps.iter().zip(&plan.steps).filter_map(|pair| match pair {
-            (Step::Linear(step), PlannedStep::Linear(planned)) => Some((step, planned)),
+        let lowest = places.lowest(&plan);
+        let all = lowered.steps.iter().zip(&plan.steps).zip(&lowest[1..]);
+        let pairs = all.filter_map(|(pair, &lowest)| match pair {
+            (Step::Linear(step), PlannedStep::Linear(planned)) => Some((step, planned, lowest)),
             _ => None,
         });
-        let prepare = |(step, planned)| prepared((&params, &places), &plan, (step, planned), public.logit_bound);
+        let prepare = |(step, planned, lowest): (&LinearStep, &PlannedLinear, usize)| {
+            let bound = bound(&params, planned, lowest, public.logit_bound)?;
+            prepared((&params, &places), &plan, (step, planned), bound)
+        };
         let layers = pairs.map(prepare).collect::<Result<Vec<_>>>()?;
         super::error_model::check(&lowered, &plan, source.ckks, preset, &params)?;
         Ok(Self { public, params, plan, layers })
@@ -247,22 +266,21 @@ impl Model {
     }
 }
 
-/// What no value of a layer's output is taken to exceed: as much as its level holds, after a square and a sum. Nothing
-/// of the weights is in it.
-fn bound(params: &Params, step: &PlannedLinear, logit_bound: f64) -> Result<f64> {
+/// What no value of a layer's output is taken to exceed: as much as the lowest level that it is read at holds, after a
+/// square and a sum. Nothing of the weights is in it.
+fn bound(params: &Params, step: &PlannedLinear, lowest: usize, logit_bound: f64) -> Result<f64> {
     if !step.square {
         return Ok(logit_bound);
     }
-    let level = step.level.level - step.level.dropped;
-    let bits = (params.basis().level(level)?.log2_q() - 1.0 - SUM_BITS) / 2.0;
-    Ok((bits.floor()).exp2() / step.level.target)
+    let bits = (params.basis().level(lowest)?.log2_q() - 1.0 - SUM_BITS) / 2.0;
+    Ok(bits.floor().exp2() / step.level.target)
 }
 
 fn prepared(
     (params, places): (&Params, &Places),
     plan: &Plan,
     (step, planned): (&LinearStep, &PlannedLinear),
-    logit_bound: f64,
+    bound: f64,
 ) -> Result<Layer> {
     let plains = planned.plaintexts(plan, step);
     let mut tensor = vec![0; plains.len()];
@@ -276,12 +294,7 @@ fn prepared(
     };
     let encoded = plains.par_iter().zip(&tensor).map(encode).collect::<blindvox_engine::Result<Vec<_>>>();
     let encoded = encoded.map_err(|e| Error::Model(format!("node {:?}: {e}", planned.name)))?;
-    let to = Target {
-        scale: planned.level.target,
-        dropped: planned.level.dropped,
-        bound: bound(params, planned, logit_bound)?,
-        error: 0.0,
-    };
+    let to = Target { scale: planned.level.target, dropped: planned.level.dropped, bound, error: 0.0 };
     let map = PreparedSparse::new(params, planned.sparse.clone(), encoded, planned.level.level, to)?;
     Ok(Layer { map, bias: planned.bias(step) })
 }
