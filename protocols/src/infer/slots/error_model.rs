@@ -15,7 +15,7 @@ use blindvox_engine::ckks::Params;
 use blindvox_engine::rlwe::gadget::{rounding_variance, switching_variance};
 use blindvox_models::levels::{Ckks, Preset};
 
-use super::model::Places;
+use super::places::Places;
 use crate::error::{Error, Result};
 use crate::linear::slots::{LinearStep, Lowered, Plan, PlannedLinear, PlannedStep, Step};
 

@@ -16,6 +16,7 @@
 //! |---|---|
 //! | [`public`] | what a client must know |
 //! | [`model`] | a service's model, and its evaluation |
+//! | `places` | scales and levels of tensors |
 //! | [`error_model`] | the error of a run, predicted |
 //! | [`client`], [`service`] | both halves |
 //! | [`files`] | what goes by files |
@@ -28,6 +29,7 @@ pub mod files;
 pub mod guards;
 pub mod local;
 pub mod model;
+mod places;
 pub mod public;
 pub mod service;
 pub mod session;
