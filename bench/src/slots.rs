@@ -23,7 +23,7 @@ type Done<T> = Result<T, Box<dyn Error>>;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Sets of parameters.
-    #[arg(long, value_delimiter = ',', default_value = "fast,balanced")]
+    #[arg(long, value_delimiter = ',', default_value = "fast")]
     preset: Vec<String>,
     /// Inputs of a run.
     #[arg(long, default_value_t = 1)]
