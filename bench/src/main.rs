@@ -10,6 +10,7 @@ mod kernels;
 mod links;
 mod nonlinear;
 mod process;
+mod slots;
 mod tls;
 
 #[derive(Parser)]
@@ -27,6 +28,10 @@ enum Table {
     Ckks(ckks::Args),
     /// CryptMed's networks with a dealer, against the paper's tables.
     Cryptmed(cryptmed::Args),
+    /// CryptoUNets' kind of network wholly under CKKS.
+    Cryptounets(slots::Args),
+    /// Imagia's networks wholly under CKKS, beside the paper's times.
+    Imagia(slots::Args),
     /// Federated averaging step by step, against the paper's figures.
     Federated(federated::Args),
     /// The engine's kernels against peers and limits.
@@ -44,6 +49,8 @@ fn main() -> std::process::ExitCode {
         Table::Bunet(args) => bunet::run(args),
         Table::Ckks(args) => ckks::run(args),
         Table::Cryptmed(args) => cryptmed::run(args),
+        Table::Cryptounets(args) => slots::cryptounets(&args),
+        Table::Imagia(args) => slots::imagia(&args),
         Table::Federated(args) => federated::run(args),
         Table::Kernels(args) => kernels::run(args),
         Table::Links(args) => links::run(args),

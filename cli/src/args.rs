@@ -12,6 +12,7 @@ use crate::args_federate::FederateArgs;
 use crate::args_hosts::{
     AuditArgs, EstimateArgs, FingerprintArgs, HealthArgs, KeygenArgs, ModelsArgs, RemoteArgs, ServeArgs,
 };
+use crate::args_slots::{CkksCommand, CkksPreset, ClassifyArgs, SystemChoice};
 
 /// blindvox: a hospital gets a scan segmented by a service; the service never sees the scan, the hospital never sees
 /// the model. Without a command: the demo
@@ -28,6 +29,11 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Segment a volume by the two-party protocol, both parties in this process or with --server.
     Segment(Box<SegmentArgs>),
+    /// Classify images under homomorphic encryption (CKKS), both parties in this process.
+    Classify(ClassifyArgs),
+    /// A run under CKKS by files.
+    #[command(subcommand)]
+    Ckks(CkksCommand),
     /// Classify the rows of a table on secret shares, all parties in this process.
     Predict(PredictArgs),
     /// Run the same fixed-point network without cryptography.
@@ -177,6 +183,15 @@ pub(crate) struct SegmentArgs {
     /// The label map to write, NIfTI on the input's grid.
     #[arg(short, long, value_name = "OUT.nii.gz")]
     pub output: PathBuf,
+    /// The system: `bunet` on shares where the model has scales for it, else `ckks`.
+    #[arg(long, value_enum)]
+    pub system: Option<SystemChoice>,
+    /// The set of parameters of ckks: `balanced` where it isn't said.
+    #[arg(long, value_enum)]
+    pub preset: Option<CkksPreset>,
+    /// With ckks: write labels that are not to be trusted, too.
+    #[arg(long)]
+    pub force: bool,
     /// Where the engine's kernels run.
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendChoice,

@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`allocator`] | what becomes of freed memory |
-//! | [`args`], [`args_hosts`], [`args_federate`] | commands and flags |
+//! | [`args`], [`args_hosts`], [`args_federate`], [`args_slots`] | commands and flags |
 //! | [`remote`] | a client's way to a service |
 //! | [`service`] | the service |
 //! | [`commands`] | a file a command: `segment` (and the demo), `predict`, `serve`, `plain`, `calibrate`, `doctor` |
@@ -19,6 +19,7 @@ mod allocator;
 mod args;
 mod args_federate;
 mod args_hosts;
+mod args_slots;
 mod commands;
 mod gpu;
 mod input;
@@ -79,6 +80,8 @@ fn run(cli: args::Cli) -> Result<Done> {
     match cli.command {
         None => commands::segment::demo(),
         Some(args::Command::Segment(args)) => commands::segment::run(&args),
+        Some(args::Command::Classify(args)) => commands::classify::run(&args),
+        Some(args::Command::Ckks(command)) => commands::ckks::run(&command),
         Some(args::Command::Predict(args)) => commands::predict::run(&args),
         Some(args::Command::Plain(args)) => commands::plain::run(&args),
         Some(args::Command::Import(args)) => commands::import::run(&args),

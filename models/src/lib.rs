@@ -7,6 +7,7 @@
 //! | [`format`](mod@format) | a model's files: graph, weights, bundle |
 //! | [`network`] | the network in real numbers that they make |
 //! | [`integers`] | that network as an integer program, and how its scales are chosen |
+//! | [`levels`] | levels and scales of the network under CKKS |
 //! | [`plain`] | both executed in the clear |
 //! | [`windows`] | windows over a larger grid, and the blending of their scores |
 //! | [`atomic`] | files that appear whole or not at all |
@@ -19,6 +20,7 @@ pub mod data;
 pub mod error;
 pub mod format;
 pub mod integers;
+pub mod levels;
 pub mod network;
 pub mod plain;
 mod reading;

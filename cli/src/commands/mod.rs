@@ -1,6 +1,8 @@
 //! One file a command: it parses nothing and prints through [`crate::ui`].
 
 pub(crate) mod calibrate;
+pub(crate) mod ckks;
+pub(crate) mod classify;
 pub(crate) mod doctor;
 pub(crate) mod estimate;
 pub(crate) mod federate;
@@ -12,4 +14,6 @@ pub(crate) mod predict;
 mod results;
 pub(crate) mod segment;
 mod segment_remote;
+mod segment_slots;
 pub(crate) mod serve;
+pub(crate) mod slots;

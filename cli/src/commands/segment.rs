@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::args::{BackendChoice, ComparisonChoice, GarbleChoice, GateHashChoice, OtChoice, ReadingArgs, SegmentArgs};
 use crate::args_hosts::RemoteArgs;
-use crate::commands::{results, segment_remote};
+use crate::commands::{results, segment_remote, segment_slots};
 use crate::gpu;
 use crate::input::{Done, Input};
 use crate::ui::files::{self, check_outputs, check_volume_name};
@@ -137,6 +137,9 @@ fn load(args: &SegmentArgs) -> Result<Input> {
 pub(crate) fn run(args: &SegmentArgs) -> Result<Done> {
     if args.remote.server.is_some() {
         return segment_remote::run(args);
+    }
+    if segment_slots::wanted(args)? {
+        return segment_slots::run(args);
     }
     let folder = args.masks.as_deref().map(files::Folder::make).transpose()?;
     let job = load(args)?;
@@ -344,6 +347,9 @@ pub(crate) fn demo() -> Result<Done> {
         input: vec![folder.join("volumes/images").join(volume)],
         reading: ReadingArgs::default(),
         output: out.join("demo_labels.nii.gz"),
+        system: None,
+        preset: None,
+        force: false,
         backend: BackendChoice::Cpu,
         adapter: None,
         comparison: ComparisonChoice::default(),

@@ -83,6 +83,12 @@ impl Progress {
         self.layers.tick();
     }
 
+    /// A layer is done.
+    pub(crate) fn step(&mut self, name: &str) {
+        self.layers.inc(1);
+        self.start(format!("after {name}"));
+    }
+
     /// Takes everything away.
     pub(crate) fn finish(&self) {
         self.layer.finish_and_clear();

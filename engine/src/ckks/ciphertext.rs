@@ -80,6 +80,15 @@ impl Ciphertext {
         self.with(self.pair.duplicate()?)
     }
 
+    /// The same with another bound and predicted error, where more is known of them than operations can tell, or less
+    /// is to be said.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`] where values of that bound may wrap around.
+    pub fn restated(self, bound: f64, error: f64) -> Result<Self> {
+        Self { bound, error, ..self }.checked()
+    }
+
     /// The same with other polynomials.
     pub(crate) fn with(&self, pair: PolyBatch<Rows>) -> Result<Self> {
         let Self { scale, slots, bound, error, flood, .. } = *self;

@@ -91,6 +91,12 @@ impl Decrypted {
         self.values.iter().fold(0.0, |most, z| most.max(z.im.abs()))
     }
 
+    /// The largest coefficient's absolute value, as a part of the first prime's half.
+    pub fn largest_coefficient(&self) -> f64 {
+        let half = self.params.basis().modulus(0).value() as f64 / 2.0;
+        self.coefficients.iter().fold(0.0, |most: f64, c| most.max(c.abs())) / half
+    }
+
     /// Statistics of the precision, where the values should be known.
     ///
     /// # Errors

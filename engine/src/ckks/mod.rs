@@ -9,6 +9,7 @@
 //! | [`evaluator`] | sums, products, rescaling |
 //! | [`rotation`] | rotations, conjugation, sums over slots |
 //! | [`linear`] | linear maps |
+//! | [`sparse`] | sparse maps between lists of ciphertexts |
 //! | [`polynomial`] | polynomials in Chebyshev's basis |
 //! | [`decrypted`] | values, and the way to publish them |
 //! | [`stats`] | statistics of precision |
@@ -37,6 +38,8 @@ pub mod polynomial;
 #[doc(hidden)]
 pub mod rotation;
 #[doc(hidden)]
+pub mod sparse;
+#[doc(hidden)]
 pub mod stats;
 
 #[doc(hidden)]
@@ -59,5 +62,7 @@ pub use polynomial::Polynomial;
 #[doc(hidden)]
 pub use rotation::HoistedCiphertext;
 pub use rotation::Rotations;
+#[doc(hidden)]
+pub use sparse::{Mirrored, PreparedSparse, Row, Sparse, Target, Term};
 #[doc(hidden)]
 pub use stats::{Precision, Spread};

@@ -69,9 +69,50 @@ impl Array {
     }
 }
 
+/// The bytes of a file of labels.
+///
+/// # Panics
+/// Unless there are as many as the dimensions say.
+pub fn labels(dims: &[usize], labels: &[u8]) -> Vec<u8> {
+    assert_eq!(dims.iter().product::<usize>(), labels.len(), "labels of {dims:?}");
+    file("|u1", dims, labels)
+}
+
+/// The bytes of a file of real numbers.
+///
+/// # Panics
+/// Unless there are as many as the dimensions say.
+pub fn reals(dims: &[usize], values: &[f32]) -> Vec<u8> {
+    assert_eq!(dims.iter().product::<usize>(), values.len(), "values of {dims:?}");
+    file("<f4", dims, &values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())
+}
+
+fn file(kind: &str, dims: &[usize], data: &[u8]) -> Vec<u8> {
+    let shape: String = dims.iter().map(|d| format!("{d}, ")).collect();
+    let mut header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}");
+    // Data starts at a multiple of 64 bytes, after a line feed.
+    header.push_str(&" ".repeat(63 - (10 + header.len()) % 64));
+    header.push('\n');
+    let length = (header.len() as u16).to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arrays_that_were_written_come_back() {
+        for count in 0..70 {
+            let values: Vec<f32> = (0..2 * count).map(|i| i as f32 - 3.5).collect();
+            let array = Array::parse(&reals(&[2, count], &values)).unwrap();
+            assert_eq!(array, Array { dims: vec![2, count], values });
+        }
+        let bytes = labels(&[1, 2, 2], &[0, 1, 2, 255]);
+        assert_eq!((bytes.len() - 4) % 64, 0);
+        let expected = Array { dims: vec![1, 2, 2], values: vec![0.0, 1.0, 2.0, 255.0] };
+        assert_eq!(Array::parse(&bytes).unwrap(), expected);
+    }
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
         [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data].concat()

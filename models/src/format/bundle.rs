@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::integers::calibration::Calibration;
 use crate::integers::calibration::Norms;
 use crate::integers::scales::Quantization;
+use crate::levels::Ckks;
 use crate::network::{Network, Shape};
 use crate::reading::{printable, read_bounded};
 
@@ -40,6 +41,9 @@ pub struct Model {
     pub graph: Graph,
     /// Widths and scales.
     pub quantization: Quantization,
+    /// How it runs under CKKS; from version 2 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ckks: Option<Ckks>,
     /// What calibration saw; from version 2 on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
@@ -87,6 +91,8 @@ pub struct Bundle {
     pub graph: Graph,
     /// Widths and scales.
     pub quantization: Quantization,
+    /// How it runs under CKKS.
+    pub ckks: Option<Ckks>,
     /// What calibration saw.
     pub calibration: Option<Calibration>,
     /// What its owner says of it.
@@ -116,6 +122,9 @@ impl Model {
         }
         model.check_grid(file, &layout)?;
         model.quantization.check(file)?;
+        if let Some(ckks) = &model.ckks {
+            ckks.check(file)?;
+        }
         if let Some(calibration) = &model.calibration {
             calibration.check(file)?;
         }
@@ -129,6 +138,7 @@ impl Model {
     fn newer_key(&self) -> Option<&'static str> {
         let channels = self.quantization.tensors.values().any(|s| !s.channel_bits.is_empty());
         let keys = [
+            (self.ckks.is_some(), "ckks"),
             (self.calibration.is_some(), "calibration"),
             (channels, "quantization.tensors.channel_bits"),
             (self.reveal.is_some(), "reveal"),
@@ -221,8 +231,21 @@ impl Bundle {
     }
 
     pub(crate) fn new(directory: PathBuf, model: Model, layout: Layout, weights: Weights) -> Self {
-        let Model { name, classes, reveal, preparation, graph, quantization, calibration, card } = model;
-        Self { name, classes, reveal, preparation, graph, quantization, calibration, card, directory, layout, weights }
+        let Model { name, classes, reveal, preparation, graph, quantization, ckks, calibration, card } = model;
+        Self {
+            name,
+            classes,
+            reveal,
+            preparation,
+            graph,
+            quantization,
+            ckks,
+            calibration,
+            card,
+            directory,
+            layout,
+            weights,
+        }
     }
 
     /// The directory it was read from.
@@ -284,6 +307,7 @@ impl Bundle {
             preparation: self.preparation.clone(),
             graph: self.graph.clone(),
             quantization: self.quantization.clone(),
+            ckks: self.ckks.clone(),
             calibration: self.calibration.clone(),
             card: self.card.clone(),
         };

@@ -1,13 +1,14 @@
 //! Secure inference of any program of [`blindvox_models`]: U-Nets of any depth and width, planar or volumetric.
 //!
-//! [`Server`] and [`Client`] are the two ends of a run; programs, benches and tests use them. There is one kind of run,
-//! on [shares]: both parties compute.
+//! [`Server`] and [`Client`] are the two ends of a run; programs, benches and tests use them. On [shares] both
+//! parties compute; in [slots] the service alone does, on what the client encrypted.
 //!
 //! | module | what |
 //! |---|---|
 //! | [`options`], [`presets`] | what parties choose; which protocols a run is made of |
 //! | [`hello`] | how parties meet |
 //! | [`shares`] | the phases of a run on shares, and its steps |
+//! | [`slots`] | a run under encryption |
 //! | [`mod@estimate`] | what a run will send |
 //! | [`mod@flights`] | how many latencies its messages take |
 //! | [`forecast`] | what it takes of time, over a link |
@@ -28,6 +29,7 @@ pub mod options;
 pub mod presets;
 pub mod report;
 pub mod shares;
+pub mod slots;
 
 pub use choice::LinkSpeed;
 pub use estimate::{Estimate, estimate};

@@ -7,12 +7,14 @@
 //! | [`plan`], [`planner`] | how a layer is computed, and what that costs |
 //! | [`tensor`] | tensors under encryption |
 //! | [`coefficients`] | voxels as coefficients: encoding, search, and [`hom_conv`], the protocol |
+//! | [`slots`] | elements as slots: whole networks under CKKS |
 
 pub mod coefficients;
 pub mod layout;
 pub mod op;
 pub mod plan;
 pub mod planner;
+pub mod slots;
 pub mod tensor;
 
 pub use coefficients::hom_conv::{self, Bias, Model};

@@ -138,6 +138,7 @@ pub fn import(path: &Path, options: &Options) -> Result<Imported> {
         preparation,
         graph,
         quantization: Quantization::default(),
+        ckks: None,
         calibration: None,
         card: approximate.then(|| Card { approximate, ..Card::default() }),
     };
