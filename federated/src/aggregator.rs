@@ -5,6 +5,7 @@
 //! to close.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
@@ -389,8 +390,8 @@ impl Aggregator {
         }
         let body = round.answer(&message, &self.set()?)?;
         message.attached(&self.roster, &[(round.part_len(), body.part)])?;
-        if !self.state.answers.contains_key(&message.from) {
-            self.state.answers.insert(message.from, bytes.to_vec());
+        if let Entry::Vacant(place) = self.state.answers.entry(message.from) {
+            place.insert(bytes.to_vec());
             self.save()?;
         }
         Ok(message.from)

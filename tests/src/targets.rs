@@ -37,7 +37,7 @@ pub struct Target {
 }
 
 /// Every reader.
-pub static TARGETS: [Target; 10] = [
+pub static TARGETS: [Target; 11] = [
     Target { name: "frames", run: frames, seeds: framed },
     Target { name: "hello", run: hello, seeds: hellos },
     Target { name: "service", run: service::service, seeds: service::messages },

@@ -165,12 +165,13 @@ impl Sparse {
 
     /// Rows together where little of their union is missing of each.
     fn groups(&self) -> Vec<Group> {
-        let mut sets: Vec<(BTreeSet<(usize, usize)>, Vec<usize>, usize)> = Vec::new();
+        // The union, the rows, and the terms of all of them.
+        type Set = (BTreeSet<(usize, usize)>, Vec<usize>, usize);
+        let mut sets: Vec<Set> = Vec::new();
         for (at, row) in self.rows.iter().enumerate() {
             let own: BTreeSet<_> = row.terms.iter().map(|t| (t.source, t.baby)).collect();
-            let fits = |(set, rows, terms): &(BTreeSet<_>, Vec<usize>, usize)| {
-                4 * set.union(&own).count() * (rows.len() + 1) <= 5 * (terms + own.len())
-            };
+            let fits =
+                |(set, rows, terms): &Set| 4 * set.union(&own).count() * (rows.len() + 1) <= 5 * (terms + own.len());
             match sets.iter_mut().find(|group| fits(group)) {
                 Some((set, rows, terms)) => {
                     *terms += own.len();
@@ -183,7 +184,7 @@ impl Sparse {
                 }
             }
         }
-        let group = |(set, rows, _): (BTreeSet<(usize, usize)>, Vec<usize>, usize)| {
+        let group = |(set, rows, _): Set| {
             let inner: Vec<_> = set.into_iter().collect();
             let plains = |at: usize| {
                 let of: HashMap<_, _> = self.rows[at].terms.iter().map(|t| ((t.source, t.baby), t.plain)).collect();

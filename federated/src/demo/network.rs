@@ -177,7 +177,7 @@ mod tests {
         };
         let mut gradient: Vec<Dense> = network.0.iter().map(|l| Dense::zeros(l.inputs, l.bias.len())).collect();
         network.backward(&row, &mut gradient);
-        for layer in 0..2 {
+        for (layer, gradient) in gradient.iter().enumerate() {
             for i in [0, 3, 12] {
                 let before = network.0[layer].weights[i];
                 let mut at = |x: f32| {
@@ -186,7 +186,7 @@ mod tests {
                 };
                 let slope = (at(before + 1e-2) - at(before - 1e-2)) / 2e-2;
                 at(before);
-                assert!((slope - f64::from(gradient[layer].weights[i])).abs() < 1e-3, "layer {layer}, weight {i}");
+                assert!((slope - f64::from(gradient.weights[i])).abs() < 1e-3, "layer {layer}, weight {i}");
             }
         }
     }

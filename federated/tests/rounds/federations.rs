@@ -63,9 +63,10 @@ fn one(number: u64, paillier: Option<usize>) {
         // Weights that round to little move the average of few examples further than its numbers do.
         let weighed: f64 = there.iter().map(|&id| (weights(id) * f64::from(1 << (bits - 1))).round()).sum();
         assert!(weighed > 0.0);
-        for i in 0..tensor.elements as usize {
+        assert_eq!(plain[0][t].len(), tensor.elements as usize);
+        for (i, average) in plain[0][t].iter().enumerate() {
             let sum: f64 = there.iter().map(|&id| weights(id) * script.updates[id][t][i].clamp(-c, c)).sum();
-            let off = (plain[0][t][i] - sum / all).abs();
+            let off = (average - sum / all).abs();
             assert!(off <= bound * 1.5, "federation {number}: {off} of {bound}");
         }
     }

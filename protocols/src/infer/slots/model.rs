@@ -72,7 +72,7 @@ impl Model {
         let lowest = places.lowest(&plan);
         let all = lowered.steps.iter().zip(&plan.steps).zip(&lowest[1..]);
         let pairs = all.filter_map(|(pair, &lowest)| match pair {
-            (Step::Linear(step), PlannedStep::Linear(planned)) => Some((step, planned, lowest)),
+            (Step::Linear(step), PlannedStep::Linear(planned)) => Some((step, &**planned, lowest)),
             _ => None,
         });
         let prepare = |(step, planned, lowest): (&LinearStep, &PlannedLinear, usize)| {

@@ -16,7 +16,8 @@ impl Places {
         let mut this = Self { scales: vec![preset.fresh()], levels: vec![preset.chain.len()] };
         for step in &plan.steps {
             let (scale, level) = match step {
-                PlannedStep::Linear(PlannedLinear { level, square, .. }) => {
+                PlannedStep::Linear(step) => {
+                    let PlannedLinear { level, square, .. } = &**step;
                     let power = if *square { 2 } else { 1 };
                     (level.target.powi(power), level.level - level.dropped)
                 }

@@ -25,7 +25,7 @@ pub struct Plan {
 /// A step.
 pub enum PlannedStep {
     /// A linear map.
-    Linear(PlannedLinear),
+    Linear(Box<PlannedLinear>),
     /// Sums of windows: an element's, of the rotations by each of these steps, doubling each time, then of planes.
     Sum {
         /// The tensor.
@@ -158,7 +158,7 @@ impl Plan {
                 Step::Linear(step) => {
                     let level = levels.next().ok_or_else(|| Error::Model("more layers than levels".to_owned()))?;
                     at.push(level.level - level.dropped);
-                    PlannedStep::Linear(linear(step, &ground, &layout_of, level)?)
+                    PlannedStep::Linear(Box::new(linear(step, &ground, &layout_of, level)?))
                 }
                 Step::Sum { source, window, shape } => {
                     let from = layout_of(*source);
@@ -182,7 +182,7 @@ impl Plan {
     /// The linear maps.
     pub fn linear(&self) -> impl Iterator<Item = &PlannedLinear> {
         self.steps.iter().filter_map(|step| match step {
-            PlannedStep::Linear(step) => Some(step),
+            PlannedStep::Linear(step) => Some(&**step),
             PlannedStep::Sum { .. } => None,
         })
     }
