@@ -68,11 +68,11 @@ impl Oracle {
         self.limbs(&self.form(x).pow(&boxed(e)))
     }
 
-    /// v R / y, of R = 2^bits.
-    fn factor_for(&self, v: &[u64], y: &[u64], bits: usize) -> Vec<u64> {
-        let inverse = boxed(y).invert_odd_mod(&Odd::new(self.square.clone()).unwrap()).unwrap();
+    /// v R / y, of R = 2^bits, where y has an inverse.
+    fn factor_for(&self, v: &[u64], y: &[u64], bits: usize) -> Option<Vec<u64>> {
+        let inverse = boxed(y).invert_odd_mod(&Odd::new(self.square.clone()).unwrap()).into_option()?;
         let r = self.power(&[&[2], &vec![0; v.len() - 1][..]].concat(), &[bits as u64]);
-        self.multiply(&self.multiply(&limbs(&inverse, v.len()), v), &r)
+        Some(self.multiply(&self.multiply(&limbs(&inverse, v.len()), v), &r))
     }
 
     /// x as a canonical pair, by division.
@@ -305,10 +305,14 @@ fn rare_subtractions<N: Numbers>(body: &N, n: &[u64]) {
     let small = vec![3 + prng.next_u64() % 1000];
     for (v, rare) in [(small, 0), (below(n, prng), 1)] {
         let v = [v.clone(), vec![0; 2 * n.len() - v.len()]].concat();
-        let mut y = vec![0; 2 * n.len()];
-        y[..n.len()].copy_from_slice(&below(n, prng));
-        add_product(&mut y, n, &below(n, prng));
-        let x = oracle.factor_for(&v, &y, digits * N::BITS as usize);
+        let (x, y) = loop {
+            let mut y = vec![0; 2 * n.len()];
+            y[..n.len()].copy_from_slice(&below(n, prng));
+            add_product(&mut y, n, &below(n, prng));
+            if let Some(x) = oracle.factor_for(&v, &y, digits * N::BITS as usize) {
+                break (x, y);
+            }
+        };
         let [mut u, mut w, mut uw] = [(); 3].map(|()| vec![N::Line::ZERO; 2 * digits]);
         for lane in 0..N::Line::LANES {
             put::<N>(&mut u, lane, &oracle.pair(&x, n), digits);
