@@ -13,6 +13,7 @@ use crate::args_hosts::{
     AuditArgs, EstimateArgs, FingerprintArgs, HealthArgs, KeygenArgs, ModelsArgs, RemoteArgs, ServeArgs,
 };
 use crate::args_slots::{CkksCommand, CkksPreset, ClassifyArgs, SystemChoice};
+use crate::gpu::BackendChoice;
 
 /// blindvox: a hospital gets a scan segmented by a service; the service never sees the scan, the hospital never sees
 /// the model. Without a command: the demo
@@ -60,16 +61,6 @@ pub(crate) enum Command {
     Federate(FederateArgs),
     /// List CPU features, backends and adapters, and why one can't be used.
     Doctor(DoctorArgs),
-}
-
-/// Where the engine's kernels run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BackendChoice {
-    /// Main memory and all cores.
-    #[default]
-    Cpu,
-    /// The first usable GPU adapter, or the one of --adapter.
-    Gpu,
 }
 
 /// How ReLU and max pooling are computed.

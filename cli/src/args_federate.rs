@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::args::BackendChoice;
+use crate::gpu::BackendChoice;
 
 /// Flags of `federate`.
 #[derive(Args)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::args::BackendChoice;
+use crate::gpu::BackendChoice;
 
 /// A set of parameters of CKKS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

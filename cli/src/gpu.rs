@@ -3,8 +3,17 @@
 use blindvox_engine::gpu::{GpuOptions, adapters, why_no_gpu};
 use blindvox_engine::{Device, DeviceKind};
 use blindvox_protocols::{Error, Result};
+use clap::ValueEnum;
 
-use crate::args::BackendChoice;
+/// Where the engine's kernels run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackendChoice {
+    /// Main memory and all cores.
+    #[default]
+    Cpu,
+    /// The first usable GPU adapter, or the one of --adapter.
+    Gpu,
+}
 
 /// Opens the device of `--backend` and `--adapter`.
 ///

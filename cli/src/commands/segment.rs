@@ -15,10 +15,10 @@ use blindvox_protocols::infer::{Comparison as Way, Options, Randomness, Source, 
 use blindvox_protocols::{Error, Result};
 use serde::Serialize;
 
-use crate::args::{BackendChoice, ComparisonChoice, GarbleChoice, GateHashChoice, OtChoice, ReadingArgs, SegmentArgs};
+use crate::args::{ComparisonChoice, GarbleChoice, GateHashChoice, OtChoice, ReadingArgs, SegmentArgs};
 use crate::args_hosts::RemoteArgs;
 use crate::commands::{results, segment_remote, segment_slots};
-use crate::gpu;
+use crate::gpu::{self, BackendChoice};
 use crate::input::{Done, Input};
 use crate::ui::files::{self, check_outputs, check_volume_name};
 use crate::ui::preview::Picture;

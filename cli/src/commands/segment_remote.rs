@@ -15,9 +15,9 @@ use blindvox_protocols::infer::{Comparison, Observer, Options, Outcome, Source, 
 use blindvox_protocols::service::{Accepts, Order, Visit};
 use blindvox_protocols::{Error, Result};
 
-use crate::args::{BackendChoice, ComparisonChoice, OtChoice, SegmentArgs};
+use crate::args::{ComparisonChoice, OtChoice, SegmentArgs};
 use crate::commands::results;
-use crate::gpu;
+use crate::gpu::{self, BackendChoice};
 use crate::input::{Done, read_scan};
 use crate::remote::Peer;
 use crate::ui::files::{self, check_outputs, check_volume_name};

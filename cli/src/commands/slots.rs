@@ -12,9 +12,8 @@ use blindvox_protocols::infer::slots::{Choice, Model, Models, Source};
 use blindvox_protocols::{Error, Result};
 use serde::Serialize;
 
-use crate::args::BackendChoice;
 use crate::args_slots::CkksPreset;
-use crate::gpu;
+use crate::gpu::{self, BackendChoice};
 use crate::ui::screen::{self, Progress};
 
 /// What the two commands have in common.
