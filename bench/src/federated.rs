@@ -176,8 +176,8 @@ impl Bench<'_> {
         let rows = [
             ("encrypt", encrypt, lengths.ciphertexts, Some(60.0)),
             ("aggregate", aggregate * self.members as f64, sum.len(), Some(1.0)),
-            ("answer", answer, lengths.part, None),
-            ("combine", combine, sum.len(), Some(60.0)),
+            ("answer", answer, lengths.part, Some(60.0)),
+            ("combine", combine, sum.len(), None),
         ];
         Ok(Steps { rows, averages })
     }
@@ -231,7 +231,7 @@ pub(crate) fn run(args: Args) -> Outcome<()> {
         }
     }
     println!(
-        "The paper's seconds are those of 60 threads, its decryption stands beside combine, and are scaled to the weights."
+        "The paper's seconds are those of 60 threads, scaled to the weights; its decryption is answer and combine together."
     );
     println!("Aggregate is all clients' uploads; each other step is one party's.");
     if let Some(path) = &args.json {

@@ -92,7 +92,7 @@ impl Network {
         }
     }
 
-    /// Goes through the rows `epochs` times in steps of [`BATCH`], each time in another order.
+    /// Goes through the rows `epochs` times in steps of a few rows, each time in another order.
     pub fn train(&mut self, rows: &[Row], epochs: usize, prng: &mut Prng) {
         let zeros = || self.0.iter().map(|l| Dense::zeros(l.inputs, l.bias.len())).collect::<Vec<_>>();
         let (mut speed, mut order) = (zeros(), (0..rows.len()).collect::<Vec<_>>());

@@ -74,7 +74,7 @@ pub fn write(kind: Kind, digest: &[u8; 32], parts: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// The parts of what [`write`] wrote, for the model of a digest where it is known.
+/// The parts of what [`write()`] wrote, for the model of a digest where it is known.
 ///
 /// # Errors
 /// [`Error::Input`] naming the file, what was found and what was expected.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`layout`] | where a tensor's elements lie among slots |
 //! | [`matrix`] | layers as sparse matrices between planes |
-//! | [`lower`] | a network as linear maps with squares between |
+//! | [`mod@lower`] | a network as linear maps with squares between |
 //! | [`search`] | baby and giant steps |
 //! | [`plan`], [`weights`] | terms and levels; the plaintexts |
 //! | [`clear`] | a plan in the clear, weights rounded or not |

@@ -8,7 +8,7 @@
 //! |---|---|---|---|---|
 //! | 1 | receiver -> sender | base transfers by SoftSpoken, of random choices | M of them | once |
 //! | 2 | sender -> receiver | for every level of every tree: the sum of its left nodes xor a base label v | 16·t·d | each iteration |
-//! | 3, 4 | receiver -> sender, back | between hosts: [the check](check) | 16, 32 | each iteration |
+//! | 3, 4 | receiver -> sender, back | between hosts: the check | 16, 32 | each iteration |
 //!
 //! Tree tau's hole has the turns 1 - b of its base transfers, so the receiver sends nothing for it; unmasked by w, row 2 is
 //! the sum of the side that it may know. Output i is leaf i xor ten entries of the table, the first k base labels. The
