@@ -75,6 +75,7 @@ pub(crate) struct Wire {
     pub(crate) seal: Option<Box<dyn Seal>>,
 }
 
+#[cfg(any(test, feature = "testing"))]
 impl Wire {
     /// Nothing between.
     pub(crate) fn plain(stream: &TcpStream) -> std::io::Result<Self> {
