@@ -1,7 +1,8 @@
 //! Which comparison suits a link: T = CPU of both ends + bytes / rate + flights · latency, least of all.
 //!
-//! Times add up because steps alternate: a party computes what it then sends, and the other waits for it, so neither
-//! direction hides the other nor the work (measured: `bench/results/links.md`).
+//! Times add up because steps alternate: a party computes what it then sends, and the other waits for it. Only within
+//! linear layers both directions and the work overlap, so a sum is high by 2 to 37 % there, where their maximum is low
+//! by half (measured: `bench/results/links.md`).
 //!
 //! From public sizes alone, so both parties come to the same. CPU is at the [rates](crate::rates) of one thread; only
 //! what differs among the ways is counted.
