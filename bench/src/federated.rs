@@ -159,9 +159,10 @@ impl Bench<'_> {
             shares.iter_mut().zip(&made.shares).for_each(|(all, share)| all.push(share.clone()));
         }
         let closed = scheme.close(&sum)?;
-        let part = |point: usize| {
+        let mut drawn = prng.fork("answers");
+        let mut part = |point: usize| {
             let shares: Vec<&[u8]> = shares[point - 1].iter().map(|share| &share[..]).collect();
-            Ok(self.scheme(choice, point)?.answer(point, &shares, &closed)?)
+            Ok(self.scheme(choice, point)?.answer(point, &shares, &closed, &mut drawn)?)
         };
         let (answer, _) = fastest(runs, || part(1))?;
         let parts = (1..=self.threshold).map(|point| Ok((point, part(point)?))).collect::<Outcome<Vec<_>>>()?;

@@ -113,6 +113,12 @@ pub(crate) struct AverageArgs {
     /// Each model's number of examples, in the place of what the files say.
     #[arg(long, value_name = "N,..", value_delimiter = ',')]
     pub examples: Option<Vec<u64>>,
+    /// Let holders prove that their answers are right (paillier alone).
+    #[arg(long)]
+    pub prove: bool,
+    /// Keep tensors whose whole name this regular expression matches as the base has them.
+    #[arg(long, value_name = "REGEX")]
+    pub exclude: Option<String>,
     /// Where the engine's kernels run.
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendChoice,

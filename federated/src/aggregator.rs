@@ -27,8 +27,6 @@ use crate::store::Store;
 
 /// The file of the state.
 const STATE: &str = "aggregator";
-/// The file of the log.
-const LOG: &str = "audit.jsonl";
 
 fn upload_name(member: MemberId) -> String {
     format!("upload-{member}")
@@ -123,8 +121,7 @@ impl Aggregator {
 
     /// Writes the log's file where it lags behind the state.
     fn write_log(&mut self) -> Result<()> {
-        let there = self.store.get(LOG)?.unwrap_or_default();
-        if there == self.state.log.as_bytes() { Ok(()) } else { self.store.put(LOG, self.state.log.as_bytes()) }
+        audit::keep(&mut *self.store, &self.state.log)
     }
 
     /// The log, each line signed and hashed with the one before.
@@ -317,6 +314,16 @@ impl Aggregator {
     /// Who has sent an update.
     pub fn who_uploaded(&self) -> impl Iterator<Item = MemberId> {
         self.state.uploads.keys().copied()
+    }
+
+    /// Who has answered.
+    pub fn who_answered(&self) -> impl Iterator<Item = MemberId> {
+        self.state.answers.keys().copied()
+    }
+
+    /// The Receipts that came, by member: all of one model.
+    pub fn receipts(&self) -> &BTreeMap<MemberId, Receipt> {
+        &self.state.receipts
     }
 
     /// Closes the sum: no more updates are taken. Who is in it is on the disk before anybody is told.

@@ -95,3 +95,25 @@ fn a_roster_names_certificates() {
     refused(folder.path(), &roster(&["a.crt", "b.crt", "b.crt"]), 2, &["name: found \"b\" twice"]);
     refused(folder.path(), &roster(&["a.crt", "b.crt", "none.crt"]), 2, &["none.crt"]);
 }
+
+#[test]
+fn excluded_tensors_stay_and_proofs_are_made() {
+    let folder = scratch();
+    three(folder.path());
+    let out = ["-o", "mean.st"];
+    let output = run_in(folder.path(), &[&AVERAGE[..], &["--exclude", "b|steps", "--scheme", "plain"], &out].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let plain = tensors(folder.path(), "mean.st").0;
+    assert!(plain[3] == 0.5 && text(&output.stdout).contains("of 3 numbers"), "{plain:?}");
+    let proven = [&AVERAGE[..], &["--exclude", "b", "--scheme", "paillier", "--prove"], &out].concat();
+    let output = run_in(folder.path(), &proven);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(tensors(folder.path(), "mean.st").0, plain);
+    let wrong = |args: &[&str], what: &str| {
+        let output = run_in(folder.path(), &[&AVERAGE[..], args, &["-o", "out.st"]].concat());
+        refused(folder.path(), &output, 2, &[what]);
+    };
+    wrong(&["--prove"], "--prove: found --scheme rlwe, expected paillier");
+    wrong(&["--exclude", "("], "--exclude (: expected a regular expression");
+    wrong(&["--exclude", "."], "a.st: found no tensor left to average");
+}

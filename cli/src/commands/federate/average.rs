@@ -7,7 +7,7 @@ use blindvox_federated::plan::{Averaged, Plan};
 use blindvox_models::atomic;
 use blindvox_protocols::{Error, Result};
 
-use super::{PAILLIER_BITS, federation, told};
+use super::{Exclude, PAILLIER_BITS, federation, told};
 use crate::args_federate::{AverageArgs, Precision, SchemeChoice};
 use crate::gpu;
 use crate::input::Done;
@@ -17,9 +17,10 @@ use crate::ui::files;
 pub(crate) fn run(args: &AverageArgs) -> Result<Done> {
     let inputs: Vec<_> = args.models.iter().map(|path| ("a model", path.as_path())).collect();
     files::check_outputs(&inputs, &[("-o", &args.output)])?;
-    let locals = args.models.iter().map(|path| Model::load(path).map_err(told)).collect::<Result<Vec<_>>>()?;
+    let exclude = Exclude::parse(args.exclude.as_deref())?;
+    let locals = args.models.iter().map(|path| exclude.load(path)).collect::<Result<Vec<_>>>()?;
     let base = match &args.base {
-        Some(path) => Model::load(path).map_err(told)?,
+        Some(path) => exclude.load(path)?,
         None => locals[0].clone(),
     };
     let updates = locals.iter().map(|local| Difference::new(&base, local).map_err(told));
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &AverageArgs) -> Result<Done> {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let device = gpu::device(args.backend, args.adapter.as_deref())?;
     let (mut federation, scheme) = federation(args.scheme, &names, &device)?;
-    let plan = local::plan(scheme, bits, base.digest(), tensors, most);
+    let plan = Plan { prove: args.prove, ..local::plan(scheme, bits, base.digest(), tensors, most) };
     let brought: Vec<Contribution<'_>> =
         updates.iter().zip(&examples).map(|(update, &examples)| Contribution { update, examples }).collect();
     let mut average = base.clone();
@@ -69,6 +70,10 @@ fn check(args: &AverageArgs, bits: u32, examples: &[u64]) -> Result<()> {
         return Err(Error::Input(format!(
             "--precision: found {bits} bits, expected 2 to {most_bits} for {models} models"
         )));
+    }
+    if args.prove && args.scheme != SchemeChoice::Paillier {
+        let scheme = args.scheme.name();
+        return Err(Error::Input(format!("--prove: found --scheme {scheme}, expected paillier, which alone has proofs")));
     }
     let most = 1u64 << (bits - 1);
     if let Some(found) = examples.iter().find(|n| !(1..=most).contains(*n)) {

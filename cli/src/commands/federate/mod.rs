@@ -1,19 +1,26 @@
 //! `federate`: hospitals train one model together, and nobody sees another's update.
 
+mod audit;
 mod average;
 mod demo;
 mod roster;
+
+use std::path::Path;
 
 use blindvox_engine::{Device, Prng};
 use blindvox_federated as federated;
 use blindvox_federated::local::Federation;
 use blindvox_federated::message::hash;
+use blindvox_federated::model::Model;
 use blindvox_federated::plan::SchemeKind;
 use blindvox_federated::scheme::paillier::dealer;
 use blindvox_protocols::{Error, Result};
+use regex::Regex;
 
 use crate::args_federate::{FederateArgs, FederateCommand, SchemeChoice};
 use crate::input::Done;
+
+pub(crate) use audit::run as audit;
 
 /// Bits of a dealer's key in one process.
 const PAILLIER_BITS: usize = 2048;
@@ -33,6 +40,26 @@ fn federation(choice: SchemeChoice, names: &[&str], device: &Device) -> Result<(
         }
     };
     Ok((Federation::new(names, None, device, &mut prng).map_err(told)?, scheme))
+}
+
+/// Tensors that are not averaged, by --exclude.
+struct Exclude(Option<Regex>);
+
+impl Exclude {
+    /// A regular expression of whole names.
+    fn parse(text: Option<&str>) -> Result<Self> {
+        let whole = |text: &str| {
+            let wrong = |_| Error::Input(format!("--exclude {text}: expected a regular expression of tensors' names"));
+            Regex::new(&format!("^(?:{text})$")).map_err(wrong)
+        };
+        text.map(whole).transpose().map(Self)
+    }
+
+    /// A model without them.
+    fn load(&self, path: &Path) -> Result<Model> {
+        let kept = |name: &str| self.0.as_ref().is_none_or(|excluded| !excluded.is_match(name));
+        Model::load(path).and_then(|model| model.keeping(kept)).map_err(told)
+    }
 }
 
 /// The `federate` commands.
