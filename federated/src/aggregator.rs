@@ -50,7 +50,7 @@ struct State {
 }
 
 /// Where a round is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// Members say that they take part.
     Gathering,
@@ -251,6 +251,16 @@ impl Aggregator {
         let ids = 0..self.roster.members.len() as MemberId;
         let names: Vec<&str> = ids.filter(|&id| !there(&self.state, id)).map(|id| self.roster.name(id)).collect();
         Error::Round(format!("round {}: {what}; missing: {}", self.state.round, names.join(", ")))
+    }
+
+    /// Who is in the federation.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// The Plan's bytes; none before there is one.
+    pub fn plan_bytes(&self) -> &[u8] {
+        &self.state.plan
     }
 
     fn planned(&self) -> Result<&Round> {

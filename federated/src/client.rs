@@ -79,6 +79,15 @@ impl Member {
         message::seal(&self.signer, (Kind::Upload, round.planned.place, self.id), &body, &attachments)
     }
 
+    /// The Upload of the round that it has the Plan of, if it was made.
+    ///
+    /// # Errors
+    /// [`Error::Round`] before there is a Plan; those of the store.
+    pub fn kept_upload(&self) -> Result<Option<Vec<u8>>> {
+        let round = self.round()?;
+        self.uploaded(&round)
+    }
+
     /// The Upload for this Plan, if it was made.
     fn uploaded(&self, round: &Round) -> Result<Option<Vec<u8>>> {
         let Some(bytes) = self.store.get(UPLOAD)? else { return Ok(None) };

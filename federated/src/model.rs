@@ -100,7 +100,10 @@ impl Model {
     pub fn keeping(mut self, kept: impl Fn(&str) -> bool) -> Result<Self> {
         self.tensors.retain(|t| kept(&t.name));
         if self.tensors.iter().all(|t| t.elements == 0) {
-            return Err(Error::Input(format!("{}: found no tensor left to average, expected one at least", self.shown)));
+            return Err(Error::Input(format!(
+                "{}: found no tensor left to average, expected one at least",
+                self.shown
+            )));
         }
         Ok(self)
     }

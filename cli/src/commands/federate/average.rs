@@ -7,8 +7,8 @@ use blindvox_federated::plan::{Averaged, Plan};
 use blindvox_models::atomic;
 use blindvox_protocols::{Error, Result};
 
-use super::{Exclude, PAILLIER_BITS, federation, told};
-use crate::args_federate::{AverageArgs, Precision, SchemeChoice};
+use super::{Exclude, PAILLIER_BITS, bits, check_clip, check_proofs, federation, told};
+use crate::args_federate::{AverageArgs, SchemeChoice};
 use crate::gpu;
 use crate::input::Done;
 use crate::ui::files;
@@ -28,13 +28,11 @@ pub(crate) fn run(args: &AverageArgs) -> Result<Done> {
     let examples = counts(args, &locals)?;
     let tensors = tensors(args, &base, &updates);
     let members = locals.len();
-    let bits = match args.precision {
-        Precision::Fine => Plan::widest(members, 3),
-        Precision::Compact => Plan::widest(members, 4),
-        Precision::Bits(bits) => bits,
-    };
     let most = examples.iter().copied().max().unwrap_or(1);
-    check(args, bits, &examples)?;
+    let bits = bits(args.precision, members, "models")?;
+    check_proofs(args.prove, args.scheme)?;
+    check_clip(args.clip)?;
+    check_examples(bits, &examples)?;
     let names: Vec<String> = (1..=members).map(|i| format!("model-{i}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let device = gpu::device(args.backend, args.adapter.as_deref())?;
@@ -62,28 +60,11 @@ pub(crate) fn run(args: &AverageArgs) -> Result<Done> {
     Ok(Done::Whole)
 }
 
-/// What the numbers of a plan may be.
-fn check(args: &AverageArgs, bits: u32, examples: &[u64]) -> Result<()> {
-    let most_bits = 31 - args.models.len().next_power_of_two().ilog2();
-    if !(2..=most_bits).contains(&bits) {
-        let models = args.models.len();
-        return Err(Error::Input(format!(
-            "--precision: found {bits} bits, expected 2 to {most_bits} for {models} models"
-        )));
-    }
-    if args.prove && args.scheme != SchemeChoice::Paillier {
-        let scheme = args.scheme.name();
-        return Err(Error::Input(format!("--prove: found --scheme {scheme}, expected paillier, which alone has proofs")));
-    }
+fn check_examples(bits: u32, examples: &[u64]) -> Result<()> {
     let most = 1u64 << (bits - 1);
-    if let Some(found) = examples.iter().find(|n| !(1..=most).contains(*n)) {
-        return Err(Error::Input(format!("examples: found {found}, expected 1 to {most} at {bits} bits")));
-    }
-    match args.clip {
-        Some(clip) if !(clip.is_finite() && clip > 0.0) => {
-            Err(Error::Input(format!("--clip: found {clip}, expected a number above 0")))
-        }
-        _ => Ok(()),
+    match examples.iter().find(|n| !(1..=most).contains(*n)) {
+        Some(found) => Err(Error::Input(format!("examples: found {found}, expected 1 to {most} at {bits} bits"))),
+        None => Ok(()),
     }
 }
 
