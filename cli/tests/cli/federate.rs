@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{refused, run_in, scratch, text};
 
 /// A model of two tensors, and one that is not averaged.
-fn model(folder: &Path, name: &str, weights: [f32; 4], examples: Option<u32>) {
+pub(crate) fn model(folder: &Path, name: &str, weights: [f32; 4], examples: Option<u32>) {
     let metadata = examples.map_or(String::new(), |n| format!("\"__metadata__\":{{\"examples\":\"{n}\"}},"));
     let header = format!(
         "{{{metadata}\"w\":{{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]}},\
@@ -25,7 +25,7 @@ fn tensors(folder: &Path, name: &str) -> (Vec<f32>, i32) {
     (words.iter().map(|b| f32::from_le_bytes(*b)).collect(), i32::from_le_bytes(data[16..].try_into().expect("four")))
 }
 
-fn three(folder: &Path) {
+pub(crate) fn three(folder: &Path) {
     model(folder, "base.st", [0.0, 1.0, 2.0, 0.5], None);
     model(folder, "a.st", [0.25, 1.0, 1.0, 0.5], Some(100));
     model(folder, "b.st", [0.5, 0.5, 2.0, 0.5], Some(50));

@@ -126,6 +126,8 @@ impl<'a> Caller<'a> {
                 other => Err(strange(&other)),
             };
             match done {
+                // Whether its last word arrived or not, it has all.
+                Err(Error::Net(blindvox_net::Error::Connection(_))) if self.has_all()? => break,
                 // The round goes on without this member.
                 Err(Error::Round(what)) => {
                     self.tell(&what);

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often the listener and the clock are looked at.
 const TICK: Duration = Duration::from_millis(20);
 /// How long the last are waited for, who don't know yet that all is over.
-const FAREWELL: Duration = Duration::from_secs(10);
+const FAREWELL: Duration = Duration::from_secs(30);
 /// Connections beside one a member.
 const SPARE: usize = 16;
 

@@ -30,7 +30,8 @@ pub(super) fn signer(identity: &Identity) -> Result<Signer> {
         let path = identity.path.display();
         Error::Input(format!("{path}: found another kind of key, expected Ed25519 (`blindvox keygen`)"))
     };
-    Ok(Signer::from_seed(&seed.ok_or_else(other)?))
+    let seed = seed.ok_or_else(other)?;
+    Ok(Signer::from_seed(&seed))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
