@@ -8,7 +8,7 @@ use blindvox_protocols::gc::GatePlace;
 use blindvox_protocols::infer::LinkSpeed;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::args_federate::FederateArgs;
+use crate::args_federate_hosts::FederateArgs;
 use crate::args_hosts::{
     AuditArgs, EstimateArgs, FingerprintArgs, HealthArgs, KeygenArgs, ModelsArgs, RemoteArgs, ServeArgs,
 };

@@ -1,12 +1,43 @@
-//! Flags of `federate` commands that meet other hosts.
+//! Commands of `federate`, and flags of those that meet other hosts.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
-use crate::args_federate::{Precision, SchemeChoice};
+use crate::args_federate::{AverageArgs, FederateDemoArgs, Precision, RosterArgs, SchemeChoice};
 use crate::gpu::BackendChoice;
+
+/// Flags of `federate`.
+#[derive(Args)]
+pub(crate) struct FederateArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: FederateCommand,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub(crate) enum FederateCommand {
+    /// Write down who is in a federation, from certificates of `keygen`.
+    Roster(RosterArgs),
+    /// Make a dealer's keys for paillier: whoever does could decrypt everything.
+    Ceremony(CeremonyArgs),
+    /// Add what can't be read, for the members of a federation.
+    Serve(Box<FederateServeArgs>),
+    /// Take part in a federation: train in each round.
+    Join(JoinArgs),
+    /// Hand in a model that was trained from the one of `fetch`, for who trains by other means.
+    Submit(SubmitArgs),
+    /// Get the model to train, or the last one, and do what the round asks for until then.
+    Fetch(FetchArgs),
+    /// Say how the round stands.
+    Status(StatusArgs),
+    /// Average models of one base under encryption, all parties in this process.
+    Average(AverageArgs),
+    /// Three hospitals train a network on a table together, all parties in this process.
+    Demo(FederateDemoArgs),
+}
 
 /// Who a party is and what it has.
 #[derive(Args)]

@@ -296,7 +296,7 @@ impl Round {
         expected.push((self.scheme.lengths().ciphertexts, body.sum));
         let attached = message.attached(&self.roster, &expected)?;
         let (sum, sealed) = attached.split_last().ok_or_else(|| Error::message("a Result without a sum"))?;
-        let (mut parts, mut warnings): (Vec<(usize, Zeroizing<Vec<u8>>)>, Vec<String>) = Default::default();
+        let (mut parts, mut warnings) = (Vec::<(usize, Zeroizing<Vec<u8>>)>::new(), Vec::new());
         for (i, ((from, answer), sealed)) in answers.iter().zip(sealed).enumerate() {
             let point = self.roster.point(*from).unwrap_or_default();
             let name = self.roster.name(*from);

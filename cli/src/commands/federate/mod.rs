@@ -21,7 +21,8 @@ use blindvox_federated::scheme::paillier::dealer;
 use blindvox_protocols::{Error, Result};
 use regex::Regex;
 
-use crate::args_federate::{FederateArgs, FederateCommand, Precision, SchemeChoice};
+use crate::args_federate::{Precision, SchemeChoice};
+use crate::args_federate_hosts::{FederateArgs, FederateCommand};
 use crate::input::Done;
 
 pub(crate) use audit::run as audit;
