@@ -221,18 +221,19 @@ impl<'a> Caller<'a> {
         let message = match self.member.kept_upload()? {
             Some(kept) => kept,
             None => {
-                let (base, tensors) = (self.base(&round)?, &round.planned.plan.tensors);
-                let shown = self.with_own(base.clone(), tensors)?;
+                let tensors = &round.planned.plan.tensors;
+                // Of models as large as memory one is there at a time, and then two.
+                let shown = self.base(&round).and_then(|base| self.with_own(base, tensors))?;
                 let training = Training { round: r, rounds: self.way.rounds().unwrap_or(r), base: &shown };
                 let Some(Trained { model, examples }) = trainer.train(&training)? else { return Ok(false) };
-                let base = base.planned(tensors)?;
-                let whole = model.clone();
+                drop(shown);
+                let base = self.base(&round)?.planned(tensors)?;
+                if model.layout(1.0).len() > tensors.len() {
+                    self.store.put(OWN, model.bytes())?;
+                }
                 let local = model.planned(tensors)?;
                 let update = Difference::new(&base, &local)?;
                 let sent = self.member.upload(plan, &base.digest(), &update, examples)?;
-                if whole.layout(1.0).len() > tensors.len() {
-                    self.store.put(OWN, whole.bytes())?;
-                }
                 sent.warning.iter().for_each(|what| self.tell(&format!("warning: {what}")));
                 sent.message
             }

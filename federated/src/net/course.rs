@@ -2,6 +2,7 @@
 //! holders have answered, and goes on to the next round with the model that they came to; where somebody stays away, once
 //! the time for that is up and enough are there.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -52,13 +53,13 @@ pub struct Course {
     /// When the stage began.
     since: (Stage, Instant),
     /// What members open, once it is let out.
-    result: Option<Vec<u8>>,
+    result: Option<Arc<Vec<u8>>>,
     /// Counts changes, so that who waits for one knows.
     changes: u64,
 }
 
 /// What a member is to do, and what goes with it.
-pub type Task = (Reply, Vec<u8>);
+pub type Task = (Reply, Arc<Vec<u8>>);
 
 impl Course {
     /// A run from the model in `first`, or what is left of it.
@@ -196,7 +197,7 @@ impl Course {
             }
             let result = self.aggregator.result()?;
             self.own(&result)?;
-            (self.result, self.changes) = (Some(result), self.changes + 1);
+            (self.result, self.changes) = (Some(Arc::new(result)), self.changes + 1);
             return Ok(Some(format!("round {round}: {there} of {all} holders have answered")));
         }
         let (receipts, all) = (self.aggregator.receipts(), self.aggregator.who_uploaded().count());
@@ -234,7 +235,7 @@ impl Course {
     /// Those of the aggregator.
     pub fn task(&mut self, who: MemberId) -> Result<Option<Task>> {
         if self.is_done() {
-            return Ok(Some((Reply::Done, Vec::new())));
+            return Ok(Some((Reply::Done, Arc::default())));
         }
         let place = self.aggregator.place();
         let is = |mut all: Box<dyn Iterator<Item = MemberId> + '_>| all.any(|id| id == who);
@@ -244,18 +245,18 @@ impl Course {
         let len = |bytes: &Vec<u8>| bytes.len() as u64;
         Ok(match aggregator.stage() {
             Stage::Gathering if is(Box::new(aggregator.who_is_ready())) => None,
-            Stage::Gathering => Some((Reply::Ready { place, base: self.state.base }, Vec::new())),
+            Stage::Gathering => Some((Reply::Ready { place, base: self.state.base }, Arc::default())),
             Stage::Uploading => {
                 let planned = aggregator.round()?.planned.ready.iter().any(|(id, _)| *id == who);
                 let plan = aggregator.plan_bytes().to_vec();
-                (planned && !uploaded).then(|| (Reply::Upload { place, len: len(&plan) }, plan))
+                (planned && !uploaded).then(|| (Reply::Upload { place, len: len(&plan) }, Arc::new(plan)))
             }
             Stage::Answering | Stage::Answered if self.result.is_none() => {
                 if !to_answer {
                     return Ok(None);
                 }
                 let close = self.aggregator.close_for(who)?;
-                Some((Reply::Answer { len: len(&close) }, close))
+                Some((Reply::Answer { len: len(&close) }, Arc::new(close)))
             }
             _ => {
                 let opened = self.aggregator.receipts().contains_key(&who);
@@ -306,7 +307,7 @@ impl Course {
     /// Those of the store.
     pub fn base(&mut self, digest: &Digest) -> Result<Task> {
         Ok(match models::newest(&*self.store)?.filter(|bytes| hash(bytes) == *digest) {
-            Some(model) => (Reply::Base { len: model.len() as u64 }, model),
+            Some(model) => (Reply::Base { len: model.len() as u64 }, Arc::new(model)),
             None => {
                 let round = self.state.round;
                 let what = format!(
@@ -314,7 +315,7 @@ impl Course {
                     shown(digest),
                     models::MODEL
                 );
-                (Reply::Late(what), Vec::new())
+                (Reply::Late(what), Arc::default())
             }
         })
     }

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
@@ -281,7 +281,7 @@ fn next(shared: &Shared<'_>, who: MemberId) -> Result<super::course::Task> {
         }
         let left = PATIENCE.saturating_sub(begun.elapsed());
         if left.is_zero() || gone {
-            return Ok((Reply::Wait, Vec::new()));
+            return Ok((Reply::Wait, Arc::default()));
         }
         (course, _) = shared.changed.wait_timeout(course, left).unwrap_or_else(PoisonError::into_inner);
     }

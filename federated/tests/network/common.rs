@@ -152,6 +152,8 @@ pub(crate) struct Stage {
     pub(crate) cast: Cast,
     pub(crate) rounds: u32,
     pub(crate) timeout: Duration,
+    /// Whether tensor "b" is left to each member.
+    pub(crate) excluded: bool,
     /// Members that call.
     pub(crate) present: Vec<usize>,
     pub(crate) death: Arc<Death>,
@@ -163,11 +165,11 @@ impl Stage {
         let members = cast.roster.members.len();
         let stores = (0..=members).map(|_| Memory::default()).collect();
         let timeout = Duration::from_secs(60);
-        Self { cast, rounds, timeout, present: (0..members).collect(), death: Arc::default(), stores }
+        Self { cast, rounds, timeout, excluded: false, present: (0..members).collect(), death: Arc::default(), stores }
     }
 
     pub(crate) fn plan(&self) -> Plan {
-        let first = model();
+        let first = model().keeping(|name| !self.excluded || name != "b").unwrap();
         local::plan(self.cast.scheme, 16, first.digest(), first.layout(0.5), 100)
     }
 

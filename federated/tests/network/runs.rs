@@ -122,6 +122,29 @@ fn cutting_connections_ends_in_the_same_model() {
 }
 
 #[test]
+fn tensors_that_are_left_to_members_stay_their_own() {
+    let _alone = alone();
+    let stage = Stage { excluded: true, ..Stage::new(Cast::new(3, false), 2) };
+    let (models, ended) = stage.run(|address| address);
+    ended.unwrap();
+    let models: Vec<Model> = models.into_iter().map(Result::unwrap).collect();
+    // The last twelve bytes are tensor "b".
+    let parts = |model: &Model| {
+        let (rest, own) = model.bytes().split_at(model.bytes().len() - 12);
+        (rest.to_vec(), own.to_vec())
+    };
+    for (i, found) in models.iter().enumerate() {
+        let mut own = model();
+        for round in 1..=2 {
+            own = Moves(i as u32).train(&Training { round, rounds: 2, base: &own }).unwrap().unwrap().model;
+        }
+        assert_eq!(parts(found).1, parts(&own).1);
+        assert_eq!(parts(found).0, parts(&models[0]).0);
+        assert_ne!(parts(found).0, parts(&own).0);
+    }
+}
+
+#[test]
 fn who_stays_away_costs_time_alone() {
     let _alone = alone();
     let timeout = Duration::from_secs(2);
