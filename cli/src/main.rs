@@ -44,7 +44,10 @@ const PART: u8 = 5;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    allocator::keep_freed_memory();
+    // Federations hold a few blocks as large as the model, each of another size: kept, they would lie unused.
+    if std::env::args_os().nth(1).is_none_or(|command| command != "federate") {
+        allocator::keep_freed_memory();
+    }
     watch_signals();
     threads::start();
     let done = match args::Cli::try_parse() {

@@ -11,7 +11,7 @@ use blindvox_federated::member::Member;
 use blindvox_federated::message::Kind;
 use blindvox_federated::net::caller::Caller;
 use blindvox_federated::net::way::Way;
-use blindvox_federated::net::wire::{self, Hello, Reply, Request};
+use blindvox_federated::net::wire::{self, Hello, Reply, Request, Status};
 use blindvox_federated::roster::Roster;
 use blindvox_federated::round::Means;
 use blindvox_federated::store::Memory;
@@ -91,6 +91,50 @@ fn hostile_bytes_and_strangers_are_refused_and_the_run_goes_on() {
     });
     ended.unwrap();
     models.into_iter().for_each(|model| drop(model.unwrap()));
+}
+
+/// Noise, and right words with a few bytes changed, cut or lengthened, are read or refused: a million readings.
+#[test]
+fn words_that_are_spoilt_are_read_or_refused() {
+    let status = Status {
+        place: (3, 1),
+        rounds: 20,
+        stage: Some(blindvox_federated::aggregator::Stage::Uploading),
+        members: [vec![0, 1, 2], vec![0], vec![], vec![700]],
+    };
+    let right: Vec<Vec<u8>> = [
+        postcard::to_allocvec(&Hello { version: 1, federation: [7; 32] }),
+        postcard::to_allocvec(&Request::Put { kind: Kind::Upload, len: 1 << 40 }),
+        postcard::to_allocvec(&Request::Base { digest: [9; 32] }),
+        postcard::to_allocvec(&Reply::Ready { place: (1, 2), base: [3; 32] }),
+        postcard::to_allocvec(&Reply::Late("a: too late".to_owned())),
+        postcard::to_allocvec(&Reply::Status(status)),
+    ]
+    .map(Result::unwrap)
+    .into();
+    let mut prng = Prng::from_seed_for_tests([8; 32]);
+    let (mut read, mut refused) = (0u32, 0u32);
+    for _ in 0..1_000_000 / 3 {
+        let [a, b, c] = [(); 3].map(|()| prng.next_u64() as usize);
+        let mut words = right[a % right.len()].clone();
+        match b % 4 {
+            0 => words.truncate(c % (words.len() + 1)),
+            1 => words.extend_from_slice(&c.to_le_bytes()[..1 + c % 8]),
+            2 => words = [a.to_le_bytes(), b.to_le_bytes(), c.to_le_bytes()].concat(),
+            _ => {}
+        }
+        let len = words.len().max(1);
+        words.iter_mut().skip(c % len).take(1 + b / 4 % 3).for_each(|x| *x ^= (a >> 8) as u8);
+        for passed in [
+            wire::read::<Hello>(&words).is_ok(),
+            wire::read::<Request>(&words).is_ok(),
+            wire::read::<Reply>(&words).is_ok(),
+        ] {
+            *if passed { &mut read } else { &mut refused } += 1;
+        }
+    }
+    assert!(read > 10_000 && refused > 100_000, "{read} read, {refused} refused");
+    assert!(wire::read::<Reply>(&vec![0; 1 << 20]).is_err());
 }
 
 /// An aggregator that says what it may not: an error at the member, and nothing is taken.
