@@ -154,6 +154,8 @@ pub(crate) struct Stage {
     pub(crate) timeout: Duration,
     /// Whether tensor "b" is left to each member.
     pub(crate) excluded: bool,
+    /// Whether the round is begun anew.
+    pub(crate) again: bool,
     /// Members that call.
     pub(crate) present: Vec<usize>,
     pub(crate) death: Arc<Death>,
@@ -165,7 +167,16 @@ impl Stage {
         let members = cast.roster.members.len();
         let stores = (0..=members).map(|_| Memory::default()).collect();
         let timeout = Duration::from_secs(60);
-        Self { cast, rounds, timeout, excluded: false, present: (0..members).collect(), death: Arc::default(), stores }
+        Self {
+            cast,
+            rounds,
+            timeout,
+            excluded: false,
+            again: false,
+            present: (0..members).collect(),
+            death: Arc::default(),
+            stores,
+        }
     }
 
     pub(crate) fn plan(&self) -> Plan {
@@ -186,7 +197,7 @@ impl Stage {
         let Cast { roster, identities, means, .. } = &self.cast;
         let prng = Prng::from_os()?;
         let aggregator = Aggregator::open(roster, signer(&identities[0]), self.store(0), &means[0], prng)?;
-        let run = Run { rounds: self.rounds, plan: self.plan(), timeout: self.timeout, again: false };
+        let run = Run { rounds: self.rounds, plan: self.plan(), timeout: self.timeout, again: self.again };
         let course = Course::open(aggregator, self.store(0), run, &model())?;
         let (tls, listener) = (tls::Server::new(&identities[0], None)?, listener.try_clone().unwrap());
         server::serve(Host { course, tls, listener, told: &|what| println!("{what}") })

@@ -179,7 +179,7 @@ fn a_member_holds_the_aggregator_to_the_round() {
 fn too_few_end_the_run_and_are_named() {
     let _alone = alone();
     let timeout = Duration::from_secs(3);
-    let stage = Stage { timeout, present: vec![0, 2], ..Stage::new(Cast::new(3, false), 1) };
+    let mut stage = Stage { timeout, present: vec![0, 2], ..Stage::new(Cast::new(3, false), 1) };
     let (models, ended) = stage.run(|address| address);
     let error = ended.unwrap_err().to_string();
     assert!(error.starts_with("round 1: 2 members take part, expected 3 at least"), "{error}");
@@ -188,4 +188,8 @@ fn too_few_end_the_run_and_are_named() {
         let Err(Error::Net(blindvox_net::Error::Refused(refusal))) = model else { panic!("{model:?}") };
         assert!(refusal.text.contains("the run has ended: round 1") && refusal.text.contains("h1"), "{refusal:?}");
     }
+    // Another attempt, with all of them.
+    (stage.present, stage.again) = (vec![0, 1, 2], true);
+    stage.agreed();
+    assert!(stage.log(0).contains("\"attempt\":2,") && stage.log(0).contains("\"members\":[\"h0\",\"h1\",\"h2\"]"));
 }

@@ -143,10 +143,13 @@ pub(crate) fn fetch(args: &FetchArgs) -> Result<Done> {
 struct Submitting<'a> {
     args: &'a SubmitArgs,
     store: Box<dyn Store>,
+    /// Whether the model was asked for: an update that was made before is sent again without.
+    asked: bool,
 }
 
 impl Trainer for Submitting<'_> {
     fn train(&mut self, training: &Training<'_>) -> Outcome<Option<Trained>> {
+        self.asked = true;
         if self.store.get(FETCHED)?.as_deref() != Some(&hash(training.base.bytes())) {
             let (round, path) = (training.round, self.args.model.display());
             return Err(Fault::Input(format!(
@@ -165,9 +168,17 @@ impl Trainer for Submitting<'_> {
 pub(crate) fn submit(args: &SubmitArgs) -> Result<Done> {
     trained(&args.model, args.examples).map_err(told)?;
     let party = Party::load(&args.member.party)?;
-    let mut submitting = Submitting { args, store: party.store()? };
+    let mut submitting = Submitting { args, store: party.store()?, asked: false };
     match call(&args.member, &party, &mut submitting)? {
-        End::Stopped => say!("The update is handed in: `federate fetch` waits for the new model"),
+        End::Stopped if submitting.asked => {
+            say!("The update is handed in: `federate fetch` waits for the new model");
+        }
+        End::Stopped => {
+            let model = args.model.display();
+            crate::ui::screen::warn(&format!(
+                "{model}: not used: this round's update was made before, and is handed in"
+            ));
+        }
         End::Done(_) => return Err(Error::Input(format!("{}: all rounds are over", args.model.display()))),
     }
     Ok(Done::Whole)
