@@ -16,7 +16,7 @@ use blindvox_federated::store::{Folder, Store};
 use blindvox_net::identity::Identity;
 use blindvox_protocols::{Error, Result};
 
-use super::told;
+use super::{caution, told};
 use crate::args_federate_hosts::{MemberArgs, PartyArgs};
 use crate::gpu;
 
@@ -109,6 +109,7 @@ fn means(args: &PartyArgs, roster: &Roster, signer: &Signer) -> Result<Means> {
         ceremony::public_key(roster, &read(&path)?, PublicKey::from_bytes).map_err(|e| named(&path, e))?;
     let (bits, security) = (key.bits(), key.security_bits());
     say!("{}: {bits} bits ({security}-bit security), dealt by {}", path.display(), roster.name(dealer));
+    caution(&key);
     if let Some(holder) = roster.find(&signer.public()).filter(|id| roster.point(*id).is_some()) {
         let path = folder.join(ceremony::share_name(roster, holder));
         let share = ceremony::share(roster, &key, signer, &read(&path)?).map_err(|e| named(&path, e))?;
