@@ -57,7 +57,8 @@ fn a_model_is_imported_checked_calibrated_and_run() {
 /// The 48 orders and directions of stored axes, as codes.
 fn orientations() -> impl Iterator<Item = String> {
     let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
-    let code = |order: [usize; 3], turned: usize| order.map(|w| ["RL", "AP", "SI"][w].as_bytes()[turned >> w & 1] as char);
+    let code =
+        |order: [usize; 3], turned: usize| order.map(|w| ["RL", "AP", "SI"][w].as_bytes()[turned >> w & 1] as char);
     orders.into_iter().flat_map(move |order| (0..8).map(move |turned| code(order, turned).iter().collect()))
 }
 
@@ -70,12 +71,13 @@ fn an_imported_model_labels_the_world_alike_in_all_48_orientations() {
         let output = run_in(t, args);
         assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
     };
-    let transforms = json!([{"_target_": "LoadImaged"}, {"_target_": "Orientationd", "axcodes": "PLI"}]);
-    let inferer = json!({"_target_": "SlidingWindowInferer", "roi_size": [8, 12, 8], "overlap": 0.25});
+    let transforms = json!([{"_target_": "LoadImaged"}, {"_target_": "Orientationd", "axcodes": "PLI"},
+        {"_target_": "NormalizeIntensityd"}]);
+    let inferer = json!({"_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8], "overlap": 0.25});
     let config = json!({"preprocessing": {"_target_": "Compose", "transforms": transforms}, "inferer": inferer});
     std::fs::create_dir_all(t.join("zoo/configs")).expect("a folder");
     std::fs::write(t.join("zoo/configs/inference.json"), config.to_string()).expect("a write");
-    run(&["import", &fixture("monai_unet.onnx"), "-o", "m", "--monai", "zoo"]);
+    run(&["import", &fixture("monai_unet_23.onnx"), "-o", "m", "--monai", "zoo"]);
 
     // Sides of the world: right, anterior, superior. The values are of places there.
     let (sides, mut numbers) = ([13, 8, 7], Numbers(8));
@@ -107,7 +109,8 @@ fn an_imported_model_labels_the_world_alike_in_all_48_orientations() {
         LabelMap::load(&t.join("l.nii")).expect("labels")
     };
     let expected = labelled("RAS");
-    assert!((0..3).all(|l| expected.data.contains(&l)), "all labels occur");
+    let count = |label| expected.data.iter().filter(|l| **l == label).count();
+    assert!([0, 1, 2].map(count).into_iter().all(|n| n * 10 < 9 * values.len()), "{:?}", [0, 1, 2].map(count));
     let mut stored = 0;
     for code in orientations() {
         let found = labelled(&code);

@@ -38,13 +38,7 @@ impl Aes128 {
     ///
     /// # Panics
     /// If the lengths differ.
-    pub fn half_tree_level(
-        &self,
-        nodes: &mut [u128],
-        rights: &mut [u128],
-        mends: &[Mend; 2],
-        keep: u128,
-    ) -> [u128; 2] {
+    pub fn half_tree_level(&self, nodes: &mut [u128], rights: &mut [u128], mends: &[Mend; 2], keep: u128) -> [u128; 2] {
         self.half_tree_level_with(Body::best(), nodes, rights, mends, keep)
     }
 

@@ -49,7 +49,8 @@ pub(super) fn grow_punctured(key: &Aes128, turns: impl Iterator<Item = u8>, sums
         // Left is the other side where the turn is right. Both children of the hole are H(0) so far: the one on the
         // path becomes a zero, its sibling what its side lacks.
         let sibling = sum ^ lefts ^ (all & !turn);
-        let [left, right] = [(sibling & turn) | (of_zero & !turn), (sibling & !turn) | (of_zero & turn)].map(|m| m & keep);
+        let [left, right] =
+            [(sibling & turn) | (of_zero & !turn), (sibling & !turn) | (of_zero & turn)].map(|m| m & keep);
         // All leaves add up to Delta but for its lowest bit, which is 1; left and right children to their parents.
         let missing = if level + 1 == depth { 1 ^ (all & keep) ^ left ^ right } else { 0 };
         mends = [
