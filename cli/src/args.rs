@@ -14,6 +14,7 @@ use crate::args_hosts::{
 };
 use crate::args_slots::{CkksCommand, CkksPreset, ClassifyArgs, SystemChoice};
 use crate::gpu::BackendChoice;
+use crate::memory::Size;
 
 /// blindvox: a hospital gets a scan segmented by a service; the service never sees the scan, the hospital never sees
 /// the model. Without a command: the demo
@@ -198,6 +199,10 @@ pub(crate) struct SegmentArgs {
     /// Choose for a link of this rate and round trip, as 1Gbit,20ms.
     #[arg(long, value_name = "RATE,RTT")]
     pub link: Option<LinkSpeed>,
+    /// Keep both halves of this run within so much memory, as 4GiB: a scan that needs more is labelled in slabs, to the
+    /// same labels, with more bytes and time.
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Size>,
     /// The hash of garbled gates.
     #[arg(long, value_enum, default_value_t)]
     pub gate_hash: GateHashChoice,

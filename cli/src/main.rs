@@ -8,6 +8,7 @@
 //! | [`service`] | the service |
 //! | [`commands`] | a file a command: `segment` (and the demo), `predict`, `serve`, `plain`, `calibrate`, `doctor` |
 //! | [`input`] | the model, the scan and true labels, and what is said about them |
+//! | [`memory`] | runs that keep within so much memory |
 //! | [`gpu`] | the device that the flags ask for |
 //! | [`threads`] | the thread pool |
 //! | [`ui`] | progress and tables, pictures, files to write |
@@ -23,6 +24,7 @@ mod args_slots;
 mod commands;
 mod gpu;
 mod input;
+mod memory;
 mod remote;
 mod service;
 mod threads;

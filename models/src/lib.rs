@@ -24,6 +24,7 @@ pub mod levels;
 pub mod network;
 pub mod plain;
 mod reading;
+mod slabs;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod windows;
