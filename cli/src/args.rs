@@ -8,7 +8,7 @@ use blindvox_protocols::gc::GatePlace;
 use blindvox_protocols::infer::LinkSpeed;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::args_federate::FederateArgs;
+use crate::args_federate_hosts::FederateArgs;
 use crate::args_hosts::{
     AuditArgs, EstimateArgs, FingerprintArgs, HealthArgs, KeygenArgs, ModelsArgs, RemoteArgs, ServeArgs,
 };
@@ -54,7 +54,7 @@ pub(crate) enum Command {
     Models(ModelsArgs),
     /// Say whether the service on this machine is ready.
     Health(HealthArgs),
-    /// Check that each line of a service's log follows the one before.
+    /// Check that each line of a log follows the one before; of a federation's logs also who signed them and that they agree.
     Audit(AuditArgs),
     /// Say what runs of a model cost over links: bytes, waits, seconds, memory.
     Estimate(EstimateArgs),

@@ -84,6 +84,9 @@ pub(crate) struct AuditArgs {
     /// Logs to check.
     #[arg(value_name = "LOG", required = true)]
     pub logs: Vec<PathBuf>,
+    /// They are a federation's: also check who signed them, and that they agree.
+    #[arg(long, value_name = "federation.toml")]
+    pub roster: Option<PathBuf>,
 }
 
 /// Flags of `estimate`.

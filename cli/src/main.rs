@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`allocator`] | what becomes of freed memory |
-//! | [`args`], [`args_hosts`], [`args_federate`], [`args_slots`] | commands and flags |
+//! | [`args`], [`args_hosts`], [`args_federate`], [`args_federate_hosts`], [`args_slots`] | commands and flags |
 //! | [`remote`] | a client's way to a service |
 //! | [`service`] | the service |
 //! | [`commands`] | a file a command: `segment` (and the demo), `predict`, `serve`, `plain`, `calibrate`, `doctor` |
@@ -19,6 +19,7 @@ mod ui;
 mod allocator;
 mod args;
 mod args_federate;
+mod args_federate_hosts;
 mod args_hosts;
 mod args_slots;
 mod commands;

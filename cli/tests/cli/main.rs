@@ -3,6 +3,7 @@
 use blindvox_models::testing as common;
 
 mod federate;
+mod federate_hosts;
 mod grids;
 mod hosts;
 mod import;
