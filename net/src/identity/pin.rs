@@ -23,6 +23,17 @@ impl Pin {
         hash.copy_from_slice(digest(&SHA256, public_key).as_ref());
         Self(hash)
     }
+
+    /// As it goes over a wire.
+    pub fn bytes(&self) -> [u8; 32] {
+        self.0
+    }
+}
+
+impl From<[u8; 32]> for Pin {
+    fn from(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
 }
 
 impl PartialEq for Pin {
