@@ -21,6 +21,7 @@ mod args_federate;
 mod args_hosts;
 mod args_slots;
 mod commands;
+mod dealer;
 mod gpu;
 mod input;
 mod remote;
@@ -89,6 +90,7 @@ fn run(cli: args::Cli) -> Result<Done> {
         Some(args::Command::Keygen(args)) => commands::identity::generate(&args),
         Some(args::Command::Fingerprint(args)) => commands::identity::fingerprint(&args),
         Some(args::Command::Serve(args)) => commands::serve::run(&args),
+        Some(args::Command::Deal(args)) => commands::deal::run(&args),
         Some(args::Command::Models(args)) => commands::operate::models(&args),
         Some(args::Command::Health(args)) => commands::operate::health(&args),
         Some(args::Command::Audit(args)) => commands::operate::audit(&args),

@@ -2,9 +2,10 @@
 
 use blindvox_models::testing as common;
 
+mod dealer;
 mod federate;
 mod grids;
-mod hosts;
+pub(crate) mod hosts;
 mod import;
 mod predict;
 mod process;
