@@ -3,7 +3,7 @@
 //! | # | from -> to | content | bytes |
 //! |---|---|---|---|
 //! | 1 | S -> D | [`Errand::Deal`]: a ticket, the client's fingerprint | 57 |
-//! | 2 | D -> S | [`READY`]: the ticket is known | 1 |
+//! | 2 | D -> S | one byte: the ticket is known | 1 |
 //! | 3 | S -> C | the ticket, see [`super`] | 18 to 27 |
 //! | 4 | C -> D | [`Errand::Take`]: the ticket, the service's fingerprint | 57 |
 //! | 5 | | as [`source`](crate::cryptmed::source) | |
