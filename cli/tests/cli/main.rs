@@ -2,10 +2,11 @@
 
 use blindvox_models::testing as common;
 
+mod dealer;
 mod federate;
 mod federate_hosts;
 mod grids;
-mod hosts;
+pub(crate) mod hosts;
 mod import;
 mod predict;
 mod process;

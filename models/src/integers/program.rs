@@ -366,6 +366,17 @@ impl Program {
         self.tensors[self.input].channels
     }
 
+    /// So many inputs side by side, as voxels of a line; `None` where the network's tensors have grids of their own.
+    pub fn of_rows(&self, rows: usize) -> Option<Self> {
+        let alone = self.tensors.iter().all(|t| t.dims == [1; 3]);
+        let widened = || {
+            let mut program = self.clone();
+            program.tensors.iter_mut().for_each(|t| t.dims = [1, 1, rows]);
+            program
+        };
+        if rows == 1 { Some(self.clone()) } else { alone.then(widened) }
+    }
+
     /// The same network on windows of the input's size.
     ///
     /// # Errors
