@@ -3,6 +3,7 @@
 
 use blindvox_models::{Agreement, Bundle, calibrate, observe};
 use blindvox_protocols::Result;
+use blindvox_protocols::infer::slots::choose;
 
 use crate::args::CalibrateArgs;
 use crate::input::Done;
@@ -36,8 +37,23 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Done> {
     for warning in agreements.iter().filter_map(Agreement::warning) {
         screen::warn(&warning);
     }
+    if args.ckks {
+        slots(&mut bundle)?;
+    }
     say!("Wrote {}", args.model.join("model.json").display());
     screen::check()?;
     bundle.save_model()?;
     Ok(Done::Whole)
+}
+
+/// Chooses what runs under CKKS take.
+fn slots(bundle: &mut Bundle) -> Result<()> {
+    let Some(calibration) = &bundle.calibration else { return Ok(()) };
+    let ckks = choose::section(&bundle.network()?, calibration, bundle.preparation.clamp)?;
+    for (name, preset) in &ckks.presets {
+        let primes = preset.chain.len() + preset.special.len();
+        say!("ckks {name}: n = {}, {primes} primes, flood of {} bits", preset.n, preset.flood);
+    }
+    bundle.ckks = Some(ckks);
+    Ok(())
 }

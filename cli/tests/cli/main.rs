@@ -10,6 +10,7 @@ mod predict;
 mod process;
 mod refusals;
 mod runs;
+mod slots;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
