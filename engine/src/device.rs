@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::backend::adapters::{GpuOptions, Rates};
 use crate::backend::recorded::{Items, Recorded};
 use crate::backend::{
-    Backend, DeviceKind, Domain, GaloisMaps, Gates, GemmShape, InDigits, Integers, Lift, Limbs, Memory, MirroredSums, MulShape, Part,
-    Pointwise, Product, Ran, Rns, Room, RoomSize, Run, Shape, TableUse, Transform,
+    Backend, DeviceKind, Domain, GaloisMaps, Gates, GemmShape, InDigits, Integers, Lift, Limbs, Memory, MirroredSums,
+    MulShape, Part, Pointwise, Product, Ran, Rns, Room, RoomSize, Run, Shape, TableUse, Transform,
 };
 use crate::cpu::{self, Cpu};
 use crate::error::{Error, Result};

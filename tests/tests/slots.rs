@@ -235,10 +235,40 @@ fn in_slots(bundle: &Bundle, real: &[f32]) -> (f64, Vec<f64>, [Vec<u8>; 2]) {
     (worst, margins, [labels, float.labels])
 }
 
+/// Runs that take minutes are made where they are asked for.
+fn long() -> bool {
+    let asked = std::env::var_os("BLINDVOX_LONG").is_some();
+    if !asked {
+        eprintln!("SKIPPED: BLINDVOX_LONG is not set");
+    }
+    asked
+}
+
+/// A network of volumes: planes are columns, whose plaintexts are shared.
+#[test]
+fn a_plan_of_volumes_in_the_clear_is_its_network() {
+    let bundle = bundle("hippo_square1");
+    let (lowered, plan) = plan(&bundle, "fast");
+    let counts = plan.counts();
+    println!("hippo_square1 fast: {counts:?}, {} keys", plan.rotations().0.len());
+    assert!(counts.terms <= 88_736 && counts.babies + counts.giants <= 3_800 && counts.plaintexts <= 6_872);
+    let (scan, path) = blindvox_tests::volume("colin27_left");
+    let prepared = bundle.prepare(&Arc::new(bundle.program().unwrap()), &scan, &path).unwrap();
+    let expected = float::run(&bundle.network().unwrap(), &prepared.real).logits;
+    let x: Vec<f64> = prepared.real.iter().map(|&x| x.into()).collect();
+    let slots = clear::run((&lowered, &plan), plan.input.pack(&x), &clear::exactly, |_, _| {});
+    let found = plan.output().unpack(&slots);
+    let worst = found.iter().zip(&expected).fold(0.0, |most: f64, (a, b)| most.max((a - f64::from(*b)).abs()));
+    assert!(worst < 1e-3, "{worst}");
+}
+
 /// A U-Net of volumes wholly under encryption: labels are the float network's but where two scores are closer than
 /// errors.
 #[test]
 fn a_volume_is_right_under_encryption() {
+    if !long() {
+        return;
+    }
     let bundle = bundle("hippo_square1");
     let (scan, path) = blindvox_tests::volume("colin27_left");
     let prepared = bundle.prepare(&Arc::new(bundle.program().unwrap()), &scan, &path).unwrap();
@@ -247,15 +277,13 @@ fn a_volume_is_right_under_encryption() {
     assert!(worst < 0.2 && margins.len() < 50 && margins.iter().all(|m| *m < 2.0 * worst), "{worst} {margins:?}");
 }
 
-/// Dice of the float network and of the run under encryption, on real volumes: one, or all with
-/// `BLINDVOX_ALL_VOLUMES`.
+/// Dice of the float network and of the run under encryption, on real volumes.
 #[test]
 fn dice_under_encryption_is_the_float_networks() {
-    let Some(folder) = blindvox_tests::decathlon() else { return };
+    let Some(folder) = blindvox_tests::decathlon().filter(|_| long()) else { return };
     let bundle = bundle("hippo_square1");
     let program = Arc::new(bundle.program().unwrap());
-    let all = std::env::var_os("BLINDVOX_ALL_VOLUMES").is_some();
-    for number in &blindvox_tests::VOLUMES[..if all { blindvox_tests::VOLUMES.len() } else { 1 }] {
+    for number in blindvox_tests::VOLUMES {
         let path = folder.join("images").join(format!("hippocampus_{number}.nii.gz"));
         let scan = Volume::load(&path).unwrap();
         let prepared = bundle.prepare(&program, &scan, &path).unwrap();

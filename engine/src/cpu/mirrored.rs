@@ -88,12 +88,7 @@ impl Cpu {
     }
 
     /// For each row and job of `sums` two polynomials.
-    pub(super) fn mirrored(
-        &self,
-        t: &CpuTables,
-        sums: &MirroredSums<'_>,
-        sources: &[&CpuBuffer],
-    ) -> Vec<CpuBuffer> {
+    pub(super) fn mirrored(&self, t: &CpuTables, sums: &MirroredSums<'_>, sources: &[&CpuBuffer]) -> Vec<CpuBuffer> {
         let (limbs, n) = (t.limbs.len(), t.n);
         let halves: Vec<Arc<Half>> = t.basis.primes().iter().map(|prime| self.half(prime)).collect();
         let count = sums.rows.len() * sums.jobs;

@@ -66,8 +66,8 @@ use rayon::prelude::*;
 
 use crate::backend::recorded::{Items, Recorded};
 use crate::backend::{
-    Backend, DeviceKind, Domain, GemmShape, InDigits, Integers, Lift, Limbs, Memory, MirroredSums, Product, Ran, Rns, Run, Shape,
-    TableUse,
+    Backend, DeviceKind, Domain, GemmShape, InDigits, Integers, Lift, Limbs, Memory, MirroredSums, Product, Ran, Rns,
+    Run, Shape, TableUse,
 };
 use crate::error::Result;
 use crate::ring::sampler::{PublicSeed, uniform_poly};

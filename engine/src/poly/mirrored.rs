@@ -20,9 +20,8 @@ impl PolyBatch<Rows> {
             return Err(Error::DeviceMismatch(format!("{:?} and {device:?}", x.device)));
         }
         let parts = 1..=MirroredSums::MOST_PARTS;
-        let whole = |plain: &&[Vec<i32>]| {
-            parts.contains(&plain.len()) && plain.iter().all(|part| 2 * part.len() == basis.n())
-        };
+        let whole =
+            |plain: &&[Vec<i32>]| parts.contains(&plain.len()) && plain.iter().all(|part| 2 * part.len() == basis.n());
         let terms = || sums.rows.iter().flatten();
         let known = |i: &Option<usize>| i.is_none_or(|i| i < sources.len());
         if sources.iter().any(|x| x.batch != 2 || x.basis != *basis)
