@@ -19,6 +19,11 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Done> {
         calibrate(&mut bundle, &args.volumes)?
     };
     let program = bundle.program()?;
+    if args.ckks
+        && let Some(calibration) = &bundle.calibration
+    {
+        bundle.ckks = Some(choose::section(&bundle.network()?, calibration, bundle.preparation.clamp)?);
+    }
     say!("{:<20} {:>6} {:>12} {:>6}", "tensor", "scale", "largest", "spare");
     for t in &program.tensors {
         say!("{:<20} {:>6} {:>12} {:>6}", t.name, format!("2^{}", t.scale_bits), t.max_abs, t.spare_bits);
@@ -37,23 +42,12 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Done> {
     for warning in agreements.iter().filter_map(Agreement::warning) {
         screen::warn(&warning);
     }
-    if args.ckks {
-        slots(&mut bundle)?;
+    for (name, preset) in bundle.ckks.iter().flat_map(|ckks| &ckks.presets).filter(|_| args.ckks) {
+        let primes = preset.chain.len() + preset.special.len();
+        say!("ckks {name}: n = {}, {primes} primes, flood of {} bits", preset.n, preset.flood);
     }
     say!("Wrote {}", args.model.join("model.json").display());
     screen::check()?;
     bundle.save_model()?;
     Ok(Done::Whole)
-}
-
-/// Chooses what runs under CKKS take.
-fn slots(bundle: &mut Bundle) -> Result<()> {
-    let Some(calibration) = &bundle.calibration else { return Ok(()) };
-    let ckks = choose::section(&bundle.network()?, calibration, bundle.preparation.clamp)?;
-    for (name, preset) in &ckks.presets {
-        let primes = preset.chain.len() + preset.special.len();
-        say!("ckks {name}: n = {}, {primes} primes, flood of {} bits", preset.n, preset.flood);
-    }
-    bundle.ckks = Some(ckks);
-    Ok(())
 }

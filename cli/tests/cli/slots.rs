@@ -60,14 +60,15 @@ fn one_network_runs_on_shares_and_in_slots() {
     let path = |name: &str| t.path().join(name);
     let plain = run_in(t.path(), &["plain", "-m", ".", "-i", "scan.nii.gz", "-o", "truth.nii.gz"]);
     assert!(plain.status.success(), "{}", text(&plain.stderr));
-    for (preset, hides) in [("fast", "NOT hidden"), ("balanced", "2^20")] {
+    // Flooded scores move more labels: random networks have many voxels whose scores are close.
+    for (preset, hides, most) in [("fast", "NOT hidden", 5), ("balanced", "hidden to 2^-20", 25)] {
         let more = ["--system", "ckks", "--preset", preset, "--report", "out.json", "--preview", "out.png"];
         let more = [&more[..], &["--labels", "truth.nii.gz", "--compare", "-v"]].concat();
         let output = segment(t.path(), &more);
         assert!(output.status.success(), "{}", text(&output.stderr));
         assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
         let said = text(&output.stdout);
-        for part in [hides, "Dice", "head", "out.nii.gz", "out.json", "out.png"] {
+        for part in [hides, "Dice", "evaluation", "out.nii.gz", "out.json", "out.png"] {
             assert!(said.contains(part), "{part:?} is missing in {said}");
         }
         let report: Value = serde_json::from_slice(&std::fs::read(path("out.json")).expect("a report")).expect("JSON");
@@ -75,7 +76,7 @@ fn one_network_runs_on_shares_and_in_slots() {
         assert!(report["learned"]["client"].is_string() && report["learned"]["server"].is_string(), "{report}");
         let compare = &report["compare"];
         assert_eq!(compare["voxels"], 512);
-        assert!(compare["label_disagreements_vs_float"].as_u64().is_some_and(|n| n < 6), "{compare}");
+        assert!(compare["label_disagreements_vs_float"].as_u64().is_some_and(|n| n <= most), "{compare}");
         assert!(compare["largest_score_error"].as_f64().is_some_and(|e| e < 0.1), "{compare}");
         let in_slots = labels(&path("out.nii.gz"));
         assert!(differing(&in_slots, &labels(&path("truth.nii.gz"))) < 26);
@@ -118,12 +119,14 @@ fn what_slots_can_not_do_is_one_line() {
         (Box::new(|m| m["ckks"]["rms"] = json!({})), vec!["rms", "calibrate"]),
         (Box::new(|m| drop(m["ckks"]["presets"].as_object_mut().and_then(|p| p.remove("fast")))), vec!["\"fast\""]),
         (Box::new(|m| drop(m.as_object_mut().and_then(|m| m.remove("ckks")))), vec!["found no ckks section"]),
-        (Box::new(|m| m["graph"]["nodes"][2]["op"] = json!("relu")), vec!["enc.square", "no polynomial of degree 2"]),
     ] {
         edit_model(t, edit);
         refused(t, &ckks(&["--preset", "fast"]), 2, &parts);
         std::fs::write(t.join(MODEL_FILE), &model).expect("a write");
     }
+    let relu = copy();
+    let calibrate = run_in(relu.path(), &["calibrate", "-m", ".", "--ckks", "scan.nii.gz"]);
+    refused(relu.path(), &calibrate, 2, &["\"pool.max\"", "a maximum or minimum", "ckks"]);
     let demo = |path: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo").join(path).display().to_string();
     let (net, slices) = (demo("models/mni_unet1s"), demo("images/mni_slices.npy"));
     let planar = |more: &[&str]| ckks(&[&["-m", &net, "--preset", "fast"], more].concat());

@@ -168,3 +168,75 @@ fn add_products(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Memory, MirroredTerm};
+    use crate::cpu::{Body, scalar};
+    use crate::ring::Basis;
+    use crate::ring::primes::{DEFAULT_50, DEFAULT_60};
+
+    /// Sums of whole plaintexts' products, transformed by the scalar reference.
+    #[test]
+    fn sums_are_those_of_whole_plaintexts() {
+        for (n, primes) in [(128, [DEFAULT_50[0], DEFAULT_60[0]]), (1024, [DEFAULT_50[1], DEFAULT_50[0]])] {
+            let basis = Basis::new(n, &primes).unwrap();
+            let part = |salt: i32, k: i32| (0..n as i32 / 2).map(|i| (i * 7919 + salt * 31) * (i - 40) * k).collect();
+            let texts: Vec<Vec<Vec<i32>>> =
+                (0..11).map(|p| (0..1 + p % 3).map(|k| part(p, k * 3 - 2)).collect()).collect();
+            let source = |salt: u64| -> Vec<u64> {
+                let word = |i: usize| basis.modulus(i / n % 2).reduce((i as u64 + salt) * 0x9e37_79b9_7f4a);
+                (0..4 * n).map(word).collect()
+            };
+            let term = |plain: usize, sources: [Option<usize>; 2]| MirroredTerm { plain, sources: sources.to_vec() };
+            let rows = vec![
+                (0..11).map(|p| term(p, [Some(p % 3), (p != 4).then_some(2 - p % 3)])).collect::<Vec<_>>(),
+                vec![term(3, [None, Some(1)])],
+            ];
+            let sums = MirroredSums { plains: texts.iter().map(Vec::as_slice).collect(), rows, jobs: 2 };
+            let sources = [source(1), source(2), source(3)];
+            for body in Body::available() {
+                let cpu = Cpu::with_body(body).unwrap();
+                let t = cpu.tables(&basis).unwrap();
+                let buffers = sources.each_ref().map(|words| {
+                    let mut buffer = CpuBuffer::new(words.len(), Layout::Rows);
+                    buffer.words_mut().copy_from_slice(words);
+                    buffer
+                });
+                let made = cpu.mirrored(&t, &sums, &buffers.each_ref());
+                assert_eq!(made.len(), 4);
+                for (i, made) in made.iter().enumerate() {
+                    for (at, row) in made.words().chunks_exact(n).enumerate() {
+                        let (poly, limb) = (at / 2, at % 2);
+                        let mut expected = vec![0; n];
+                        for term in &sums.rows[i / 2] {
+                            let Some(source) = term.sources[i % 2] else { continue };
+                            let points = whole(&t.limbs[limb], &texts[term.plain]);
+                            let source = &sources[source][(2 * poly + limb) * n..][..n];
+                            scalar::mul_add(basis.modulus(limb), &mut expected, &points, source);
+                        }
+                        assert!(row == expected, "{body:?}, n = {n}, sums {i}, row {at}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The points of all coefficients.
+    fn whole(limb: &Limb, parts: &[Vec<i32>]) -> Vec<u64> {
+        let (q, half) = (limb.modulus(), limb.n() / 2);
+        let value = |i: usize| {
+            let each = parts.iter().enumerate();
+            each.fold(0, |sum, (k, part)| q.add(sum, q.mul(q.from_signed(part[i].into()), shift(q, k))))
+        };
+        let mut points = vec![0; 2 * half];
+        points[0] = value(0);
+        for i in 1..half {
+            points[i] = value(i);
+            points[2 * half - i] = q.neg(value(i));
+        }
+        limb.forward(&mut points, Order::Panel);
+        points
+    }
+}
