@@ -392,6 +392,9 @@ pub(crate) struct CalibrateArgs {
     /// Keep the scales: only note what the volumes are like and compare the networks on them.
     #[arg(long, conflicts_with = "spare_bits")]
     pub keep_scales: bool,
+    /// Also choose parameters, scales and levels for runs under CKKS (--system ckks).
+    #[arg(long)]
+    pub ckks: bool,
     /// How often the largest value seen may double before it overflows.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=8))]
     pub spare_bits: u32,

@@ -12,6 +12,7 @@ mod predict;
 mod process;
 mod refusals;
 mod runs;
+mod slots;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
