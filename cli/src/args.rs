@@ -10,10 +10,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::args_federate_hosts::FederateArgs;
 use crate::args_hosts::{
-    AuditArgs, EstimateArgs, FingerprintArgs, HealthArgs, KeygenArgs, ModelsArgs, RemoteArgs, ServeArgs,
+    AuditArgs, DealArgs, EstimateArgs, FingerprintArgs, HealthArgs, KeygenArgs, ModelsArgs, RemoteArgs, ServeArgs,
 };
 use crate::args_slots::{CkksCommand, CkksPreset, ClassifyArgs, SystemChoice};
 use crate::gpu::BackendChoice;
+use crate::size::Size;
 
 /// blindvox: a hospital gets a scan segmented by a service; the service never sees the scan, the hospital never sees
 /// the model. Without a command: the demo
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Fingerprint(FingerprintArgs),
     /// Let clients run models.
     Serve(ServeArgs),
+    /// Deal correlated randomness for services and their clients: a third host, which colludes with neither.
+    Deal(DealArgs),
     /// List what a service serves to this client.
     Models(ModelsArgs),
     /// Say whether the service on this machine is ready.
@@ -198,6 +201,10 @@ pub(crate) struct SegmentArgs {
     /// Choose for a link of this rate and round trip, as 1Gbit,20ms.
     #[arg(long, value_name = "RATE,RTT")]
     pub link: Option<LinkSpeed>,
+    /// Keep both halves of this run within so much memory, as 4GiB: a scan that needs more is labelled in slabs, to the
+    /// same labels, with more bytes and time.
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Size>,
     /// The hash of garbled gates.
     #[arg(long, value_enum, default_value_t)]
     pub gate_hash: GateHashChoice,
@@ -248,9 +255,13 @@ pub(crate) enum PredictPreset {
 /// Flags of `predict`.
 #[derive(Args)]
 pub(crate) struct PredictArgs {
-    /// The model: a directory with model.json and weights.safetensors.
-    #[arg(short, long, value_name = "BUNDLE")]
-    pub model: PathBuf,
+    /// The model: a directory with model.json and weights.safetensors. With --server its name there, which may be left out
+    /// where one is served.
+    #[arg(short, long, value_name = "BUNDLE", required_unless_present = "server")]
+    pub model: Option<PathBuf>,
+    /// The service, where the model is not on this machine.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
     /// The rows: CSV with a line of names.
     #[arg(short, long, value_name = "ROWS.csv")]
     pub input: PathBuf,
@@ -269,10 +280,13 @@ pub(crate) struct PredictArgs {
     /// Rows of one run.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub batch: u32,
-    /// Who deals correlated randomness: a thread of this process. A dealer together with the hospital could read the
-    /// model, together with the service the rows.
-    #[arg(long, value_name = "local")]
+    /// Who deals correlated randomness: a thread of this process, or with --server the service's dealer, a host of a third
+    /// party. A dealer together with the hospital could read the model, together with the service the rows.
+    #[arg(long, value_name = "local|HOST:PORT")]
     pub dealer: Option<String>,
+    /// Whom this client trusts to be that dealer: its .crt or its fingerprint bv1:...
+    #[arg(long, value_name = "PEER")]
+    pub dealer_trust: Option<String>,
     /// Which protocols: `dealer` where there is one, else `silent`.
     #[arg(long, value_enum)]
     pub preset: Option<PredictPreset>,
@@ -378,6 +392,9 @@ pub(crate) struct CalibrateArgs {
     /// Keep the scales: only note what the volumes are like and compare the networks on them.
     #[arg(long, conflicts_with = "spare_bits")]
     pub keep_scales: bool,
+    /// Also choose parameters, scales and levels for runs under CKKS (--system ckks).
+    #[arg(long)]
+    pub ckks: bool,
     /// How often the largest value seen may double before it overflows.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=8))]
     pub spare_bits: u32,

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use blindvox_protocols::infer::LinkSpeed;
 use clap::Args;
 
+use crate::size::Size;
+
 /// Where a service is, who this client is, and whom it trusts.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct RemoteArgs {
@@ -60,6 +62,26 @@ pub(crate) struct ServeArgs {
     /// Only read and check all of it.
     #[arg(long)]
     pub check: bool,
+}
+
+/// Flags of `deal`.
+#[derive(Args)]
+pub(crate) struct DealArgs {
+    /// Where services and their clients connect.
+    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:7444")]
+    pub listen: SocketAddr,
+    /// Who this dealer is: NAME.pem of `blindvox keygen`.
+    #[arg(long, value_name = "ID.pem", env = "BLINDVOX_IDENTITY")]
+    pub identity: PathBuf,
+    /// A service that it deals for, once for each: its .crt or its fingerprint bv1:... Clients are those that it names.
+    #[arg(long, value_name = "PEER", required = true)]
+    pub service: Vec<String>,
+    /// Sessions at a time.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub sessions: u32,
+    /// Memory that each of them may take, as 512MiB or 2GiB.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    pub memory: Size,
 }
 
 /// Flags of `models`.

@@ -8,6 +8,8 @@
 //! | [`service`] | the service |
 //! | [`commands`] | a file a command: `segment` (and the demo), `predict`, `serve`, `plain`, `calibrate`, `doctor` |
 //! | [`input`] | the model, the scan and true labels, and what is said about them |
+//! | [`size`] | numbers of bytes |
+//! | [`memory`] | runs that keep within so much memory |
 //! | [`gpu`] | the device that the flags ask for |
 //! | [`threads`] | the thread pool |
 //! | [`ui`] | progress and tables, pictures, files to write |
@@ -22,10 +24,13 @@ mod args_federate_hosts;
 mod args_hosts;
 mod args_slots;
 mod commands;
+mod dealer;
 mod gpu;
 mod input;
+mod memory;
 mod remote;
 mod service;
+mod size;
 mod threads;
 
 use std::io::Write;
@@ -93,6 +98,7 @@ fn run(cli: args::Cli) -> Result<Done> {
         Some(args::Command::Keygen(args)) => commands::identity::generate(&args),
         Some(args::Command::Fingerprint(args)) => commands::identity::fingerprint(&args),
         Some(args::Command::Serve(args)) => commands::serve::run(&args),
+        Some(args::Command::Deal(args)) => commands::deal::run(&args),
         Some(args::Command::Models(args)) => commands::operate::models(&args),
         Some(args::Command::Health(args)) => commands::operate::health(&args),
         Some(args::Command::Audit(args)) => commands::operate::audit(&args),

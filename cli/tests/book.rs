@@ -9,6 +9,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// What says that a block in the background is ready.
+const STARTED: [&str; 2] = ["serving on", "dealing on"];
+
 /// The blocks of a document, and whether each is to run in the background.
 fn blocks(document: &str) -> Vec<(bool, String)> {
     let mut all = Vec::new();
@@ -62,7 +65,10 @@ fn run(document: &str, more: &[(&str, String)]) {
             let exec = format!("exec {block}");
             let mut child = shell(folder.path(), &exec).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
             let said = std::io::BufReader::new(child.stdout.take().unwrap());
-            assert!(std::io::BufRead::lines(said).any(|l| l.unwrap().starts_with("serving on")), "{document}: {block}");
+            assert!(
+                std::io::BufRead::lines(said).any(|l| STARTED.iter().any(|s| l.as_ref().unwrap().starts_with(s))),
+                "{document}: {block}"
+            );
             background.push(Background(child));
             continue;
         }
@@ -94,6 +100,12 @@ fn serving_in_production_runs_as_it_stands() {
 }
 
 #[test]
+fn rows_with_a_dealer_run_as_they_stand() {
+    let ports = [(":7443", free_port()), (":7444", free_port()), (":9464", free_port())];
+    run("docs/book/rows.md", &ports.map(|(from, to)| (from, format!(":{to}"))));
+}
+
+#[test]
 fn estimates_run_as_they_stand() {
     run("docs/book/estimate.md", &[]);
 }
@@ -113,6 +125,8 @@ fn the_book_is_whole() {
         "cli/src/service/clients.rs",
         "cli/src/service/client.rs",
         "cli/src/remote.rs",
+        "cli/src/service/rows.rs",
+        "cli/src/dealer.rs",
     ];
     for (source, pieces) in sources.into_iter().zip([
         &["runs wait; try again in about", "the service gives", "the service is about to end"][..],
@@ -123,7 +137,13 @@ fn the_book_is_whole() {
             "no comparison that this client accepts is made for this model",
             "that the service gives; a smaller grid would fit",
         ],
-        &["is `blindvox serve` running there, and the port open?", "is the host up, and the port open?"],
+        &[" running there, and the port open?", "is the host up, and the port open?"],
+        &["this service has no dealer", "does not reach its dealer", "has this client's key: it would read the model"],
+        &[
+            "is none that the dealer deals for",
+            "no service has named this client",
+            "did not come to the dealer in time",
+        ],
     ]) {
         let code = fs::read_to_string(book.join("../..").join(source)).unwrap();
         for piece in pieces {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::backend::adapters::{GpuOptions, Rates};
 use crate::backend::recorded::{Items, Recorded};
 use crate::backend::{
-    Backend, DeviceKind, Domain, GaloisMaps, Gates, GemmShape, InDigits, Integers, Lift, Limbs, Memory, MulShape, Part,
-    Pointwise, Product, Ran, Rns, Room, RoomSize, Run, Shape, TableUse, Transform,
+    Backend, DeviceKind, Domain, GaloisMaps, Gates, GemmShape, InDigits, Integers, Lift, Limbs, Memory, MirroredSums,
+    MulShape, Part, Pointwise, Product, Ran, Rns, Room, RoomSize, Run, Shape, TableUse, Transform,
 };
 use crate::cpu::{self, Cpu};
 use crate::error::{Error, Result};
@@ -278,6 +278,23 @@ impl Run for Device {
             };
             let done = b.run(chain, &buffers, batch, items)?;
             Some(done.map(|(outputs, points)| (outputs, points.map(B::wrap))))
+        })
+    }
+
+    fn sums_of_mirrored(
+        &self,
+        t: &DeviceTables,
+        sums: &MirroredSums<'_>,
+        sources: &[&DeviceBuffer],
+    ) -> Option<Vec<DeviceBuffer>> {
+        if self.0.by_steps {
+            return None;
+        }
+        on!(self, B, b => {
+            // Places and shapes are checked by the batches that they are of.
+            let sources = sources.iter().map(|x| B::of(x)).collect::<Result<Vec<_>>>().ok()?;
+            let done = b.sums_of_mirrored(B::tables_of(t).ok()?, sums, &sources)?;
+            Some(done.into_iter().map(B::wrap).collect())
         })
     }
 }

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::ring::sampler::PublicSeed;
 use crate::ring::{Basis, Galois};
 
+mod mirrored;
 mod places;
 mod rows;
 mod view;

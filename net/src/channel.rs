@@ -4,7 +4,6 @@
 //! so both parties of a symmetric protocol may send first. A round trip is counted where a receive follows a send.
 //! Messages are numbered, so a lost, repeated or displaced one is an error at the receiver.
 
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bytemuck::Pod;
@@ -12,8 +11,7 @@ use bytemuck::Pod;
 use crate::error::{Error, Result};
 use crate::refusal::Refusal;
 use crate::transport::queue::{Closer, End, Message, Popper, Pusher};
-use crate::transport::tcp::{Limits, Link, Wire};
-use crate::transport::{local, recycle, tcp};
+use crate::transport::{local, recycle};
 
 pub use crate::transport::{CHUNK, DEFAULT_TIMEOUT, MAX_MESSAGE};
 
@@ -95,7 +93,8 @@ pub struct Channel {
     /// What only the two ends of a secured connection know.
     exporter: Option<[u8; 32]>,
     /// The connection to another process. After the queues: it is dropped when they are closed.
-    link: Option<Link>,
+    #[cfg(feature = "sockets")]
+    link: Option<crate::transport::tcp::Link>,
     /// Both ends are in this process.
     local: bool,
 }
@@ -115,6 +114,11 @@ impl Canceller {
     /// Ends it with a refusal.
     pub fn refuse(&self, refusal: Refusal) {
         self.end(&End::Refused(refusal));
+    }
+
+    /// Whether the peer, or this party, has ended it.
+    pub fn has_ended(&self) -> bool {
+        self.queues.iter().any(Closer::has_ended)
     }
 
     fn end(&self, end: &End) {
@@ -150,49 +154,10 @@ impl Channel {
             transcript: None,
             binding: [0; 32],
             exporter: None,
+            #[cfg(feature = "sockets")]
             link: None,
             local: false,
         }
-    }
-
-    /// A channel over a connected socket, with the usual limits: neither secret nor authenticated, for tests.
-    ///
-    /// # Errors
-    /// [`Error::Connection`] for a socket that is broken, [`Error::Thread`].
-    #[cfg(any(test, feature = "testing"))]
-    pub fn tcp(stream: TcpStream) -> Result<Self> {
-        Self::tcp_with(stream, Limits::default())
-    }
-
-    /// The same to a peer that is allowed this much.
-    ///
-    /// # Errors
-    /// Those of [`Self::tcp`].
-    #[cfg(any(test, feature = "testing"))]
-    pub fn tcp_with(stream: TcpStream, limits: Limits) -> Result<Self> {
-        let wire = Wire::plain(&stream).map_err(|e| Error::Connection(e.to_string()))?;
-        Self::over(stream, wire, limits)
-    }
-
-    /// A channel over a secured connection to a peer that is allowed this much. What is derived from it is bound to the
-    /// connection, see [`Self::bind_connection`].
-    ///
-    /// # Errors
-    /// [`Error::Connection`] for a socket that is broken, [`Error::Thread`].
-    #[cfg(feature = "tls")]
-    pub fn tls(secured: crate::transport::tls::Secured, limits: Limits) -> Result<Self> {
-        let (stream, wire, exporter) = secured.into_wire()?;
-        Ok(Self { exporter: Some(exporter), ..Self::over(stream, wire, limits)? })
-    }
-
-    fn over(stream: TcpStream, wire: Wire, limits: Limits) -> Result<Self> {
-        let (queues, link) = tcp::connect(stream, wire, limits)?;
-        Ok(Self { timeout: limits.wait, patience: limits.total, link: Some(link), ..Self::new(queues) })
-    }
-
-    /// Whether what is sent leaves this process.
-    pub fn leaves_process(&self) -> bool {
-        self.link.is_some()
     }
 
     /// Whether both ends are in this process, so that bytes cost next to nothing.
@@ -296,10 +261,7 @@ impl Channel {
         self.put(FAREWELL.to_vec())?;
         self.out.close("the peer ended the run");
         self.expect(FAREWELL)?;
-        match &self.link {
-            Some(link) => link.flush(self.timeout),
-            None => Ok(()),
-        }
+        self.flush()
     }
 
     /// Ends a run as [`Self::finish`] does, on a connection that goes on.
@@ -404,9 +366,24 @@ impl Channel {
     }
 }
 
+#[cfg(not(feature = "sockets"))]
+impl Channel {
+    /// Whether what is sent leaves this process.
+    pub fn leaves_process(&self) -> bool {
+        false
+    }
+
+    fn flush(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
 fn per_chunk<T>() -> usize {
     CHUNK / size_of::<T>()
 }
+
+#[cfg(feature = "sockets")]
+mod sockets;
 
 #[cfg(test)]
 mod tests;

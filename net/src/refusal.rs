@@ -46,6 +46,7 @@ const CODES: [(Code, &str); 10] = [
 ];
 
 impl Code {
+    #[cfg(feature = "sockets")]
     fn number(self) -> u16 {
         match self {
             Self::Other(number) => number,
@@ -80,6 +81,7 @@ impl Refusal {
     }
 
     /// The code in two bytes, little-endian, then the line, cut where it is too long.
+    #[cfg(feature = "sockets")]
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut end = self.text.len().min(MAX_TEXT);
         while !self.text.is_char_boundary(end) {

@@ -101,7 +101,7 @@ impl Host for Tiny {
         Box::new(self.begun.clone())
     }
 
-    fn ended(&self, (): (), _: Duration, outcome: std::result::Result<&Outcome, &Error>) {
+    fn ended(&self, (): (), _: Duration, outcome: std::result::Result<[u64; 2], &Error>) {
         self.ended.lock().unwrap().push(outcome.err().map_or_else(|| "done".to_owned(), ToString::to_string));
     }
 }

@@ -1,11 +1,15 @@
 //! Networks wholly under CKKS against the same networks in the clear.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use blindvox_engine::ckks::{Evaluator, Seeded};
 use blindvox_engine::rlwe::EvalKeys;
 use blindvox_engine::{Device, Prng};
 use blindvox_models::Bundle;
+use blindvox_models::data::dice::dice;
+use blindvox_models::data::labels::LabelMap;
+use blindvox_models::data::nifti::Volume;
 use blindvox_models::data::npy::Array;
 use blindvox_models::plain::float;
 use blindvox_protocols::infer::Randomness;
@@ -206,4 +210,89 @@ fn backends_give_the_same_results() {
 fn flooded_scores_are_right() {
     let (worst, agree, _) = secure("pneumonia_cnn2", "balanced", ("synthetic112", 1), Device::cpu());
     assert!(worst < 0.2 && agree == 1.0, "{worst} {agree}");
+}
+
+/// The largest error of a score of a volume, labels that differ from the float network's with their margins, and both
+/// label maps.
+fn in_slots(bundle: &Bundle, real: &[f32]) -> (f64, Vec<f64>, [Vec<u8>; 2]) {
+    let models = Models::new([model(bundle, "fast")]);
+    let choice = Choice { device: Device::cpu(), randomness: Randomness::FixedForTests(7) };
+    let outcome = local::run(&models, "fast", &[real], &choice, |_| {}).unwrap();
+    let scores = &outcome.client.scores[0];
+    assert_eq!(scores.doubts, Vec::<String>::new());
+    let float = float::run(&bundle.network().unwrap(), real);
+    let errors = scores.values.iter().zip(&float.logits).map(|(a, b)| (a - f64::from(*b)).abs());
+    let worst = errors.fold(0.0, f64::max);
+    let (classes, voxels) = (bundle.classes.len(), float.labels.len());
+    let best = |v: usize| {
+        let score = |c: usize| scores.values[c * voxels + v];
+        (1..classes).fold(0, |best, c| if score(c) > score(best) { c } else { best }) as u8
+    };
+    let labels: Vec<u8> = (0..voxels).map(best).collect();
+    let score = |c: u8, v: usize| f64::from(float.logits[usize::from(c) * voxels + v]);
+    let differing = (0..voxels).filter(|&v| labels[v] != float.labels[v]);
+    let margins = differing.map(|v| score(float.labels[v], v) - score(labels[v], v)).collect();
+    (worst, margins, [labels, float.labels])
+}
+
+/// Runs that take minutes are made where they are asked for.
+fn long() -> bool {
+    let asked = std::env::var_os("BLINDVOX_LONG").is_some();
+    if !asked {
+        eprintln!("SKIPPED: BLINDVOX_LONG is not set");
+    }
+    asked
+}
+
+/// A network of volumes: planes are columns, whose plaintexts are shared.
+#[test]
+fn a_plan_of_volumes_in_the_clear_is_its_network() {
+    let bundle = bundle("hippo_square1");
+    let (lowered, plan) = plan(&bundle, "fast");
+    let counts = plan.counts();
+    println!("hippo_square1 fast: {counts:?}, {} keys", plan.rotations().0.len());
+    assert!(counts.terms <= 88_736 && counts.babies + counts.giants <= 3_800 && counts.plaintexts <= 6_872);
+    let (scan, path) = blindvox_tests::volume("colin27_left");
+    let prepared = bundle.prepare(&Arc::new(bundle.program().unwrap()), &scan, &path).unwrap();
+    let expected = float::run(&bundle.network().unwrap(), &prepared.real).logits;
+    let x: Vec<f64> = prepared.real.iter().map(|&x| x.into()).collect();
+    let slots = clear::run((&lowered, &plan), plan.input.pack(&x), &clear::exactly, |_, _| {});
+    let found = plan.output().unpack(&slots);
+    let worst = found.iter().zip(&expected).fold(0.0, |most: f64, (a, b)| most.max((a - f64::from(*b)).abs()));
+    assert!(worst < 1e-3, "{worst}");
+}
+
+/// A U-Net of volumes wholly under encryption: labels are the float network's but where two scores are closer than
+/// errors.
+#[test]
+fn a_volume_is_right_under_encryption() {
+    if !long() {
+        return;
+    }
+    let bundle = bundle("hippo_square1");
+    let (scan, path) = blindvox_tests::volume("colin27_left");
+    let prepared = bundle.prepare(&Arc::new(bundle.program().unwrap()), &scan, &path).unwrap();
+    let (worst, margins, _) = in_slots(&bundle, &prepared.real);
+    println!("hippo_square1 colin27_left: worst {worst:.2e}, margins of labels that differ {margins:?}");
+    assert!(worst < 0.2 && margins.len() < 50 && margins.iter().all(|m| *m < 2.0 * worst), "{worst} {margins:?}");
+}
+
+/// Dice of the float network and of the run under encryption, on real volumes.
+#[test]
+fn dice_under_encryption_is_the_float_networks() {
+    let Some(folder) = blindvox_tests::decathlon().filter(|_| long()) else { return };
+    let bundle = bundle("hippo_square1");
+    let program = Arc::new(bundle.program().unwrap());
+    for number in blindvox_tests::VOLUMES {
+        let path = folder.join("images").join(format!("hippocampus_{number}.nii.gz"));
+        let scan = Volume::load(&path).unwrap();
+        let prepared = bundle.prepare(&program, &scan, &path).unwrap();
+        let (worst, margins, labels) = in_slots(&bundle, &prepared.real);
+        let truth = LabelMap::load(&folder.join("labels").join(path.file_name().unwrap())).unwrap();
+        let score = |labels: &[u8]| dice(&prepared.placement.restore(labels, &scan).data, &truth.data, 3);
+        let [secure, float] = labels.map(|labels| score(&labels));
+        println!("hippo_square1 {number}: worst {worst:.2e}, {} labels differ, Dice {secure:?}", margins.len());
+        assert!(margins.iter().all(|m| *m < 2.0 * worst), "{number}: {margins:?}");
+        assert!(secure.iter().zip(&float).all(|(a, b)| (a - b).abs() < 0.002), "{number}: {secure:?} {float:?}");
+    }
 }

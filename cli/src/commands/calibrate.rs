@@ -3,6 +3,7 @@
 
 use blindvox_models::{Agreement, Bundle, calibrate, observe};
 use blindvox_protocols::Result;
+use blindvox_protocols::infer::slots::choose;
 
 use crate::args::CalibrateArgs;
 use crate::input::Done;
@@ -18,6 +19,11 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Done> {
         calibrate(&mut bundle, &args.volumes)?
     };
     let program = bundle.program()?;
+    if args.ckks
+        && let Some(calibration) = &bundle.calibration
+    {
+        bundle.ckks = Some(choose::section(&bundle.network()?, calibration, bundle.preparation.clamp)?);
+    }
     say!("{:<20} {:>6} {:>12} {:>6}", "tensor", "scale", "largest", "spare");
     for t in &program.tensors {
         say!("{:<20} {:>6} {:>12} {:>6}", t.name, format!("2^{}", t.scale_bits), t.max_abs, t.spare_bits);
@@ -35,6 +41,10 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Done> {
     }
     for warning in agreements.iter().filter_map(Agreement::warning) {
         screen::warn(&warning);
+    }
+    for (name, preset) in bundle.ckks.iter().flat_map(|ckks| &ckks.presets).filter(|_| args.ckks) {
+        let primes = preset.chain.len() + preset.special.len();
+        say!("ckks {name}: n = {}, {primes} primes, flood of {} bits", preset.n, preset.flood);
     }
     say!("Wrote {}", args.model.join("model.json").display());
     screen::check()?;

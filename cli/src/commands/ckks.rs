@@ -92,7 +92,12 @@ fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let io = |source| Error::Io { path: path.to_owned(), source };
+    let io = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Error::Input(format!("--secret {}: it exists already, and keys are not overwritten", path.display()))
+        }
+        _ => Error::Io { path: path.to_owned(), source },
+    };
     let mut file = options.open(path).map_err(io)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)
 }

@@ -3,6 +3,7 @@
 pub(crate) mod calibrate;
 pub(crate) mod ckks;
 pub(crate) mod classify;
+pub(crate) mod deal;
 pub(crate) mod doctor;
 pub(crate) mod estimate;
 pub(crate) mod federate;
@@ -11,6 +12,9 @@ pub(crate) mod import;
 pub(crate) mod operate;
 pub(crate) mod plain;
 pub(crate) mod predict;
+mod predict_remote;
+mod predict_report;
+mod predict_rows;
 mod results;
 pub(crate) mod segment;
 mod segment_remote;

@@ -1,15 +1,12 @@
 //! `segment --server`: the client's half here, the model at a service.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use blindvox_engine::bfv::Params;
 use blindvox_models::data::nifti::Volume;
 use blindvox_models::{ModelCard, Prepared, atomic};
-use blindvox_net::channel::Canceller;
 use blindvox_protocols::infer::report::{LayerReport, StepCost, Total, peak_memory_bytes};
 use blindvox_protocols::infer::{Comparison, Observer, Options, Outcome, Source, Ways};
 use blindvox_protocols::service::{Accepts, Order, Visit};
@@ -19,13 +16,10 @@ use crate::args::{ComparisonChoice, OtChoice, SegmentArgs};
 use crate::commands::results;
 use crate::gpu::{self, BackendChoice};
 use crate::input::{Done, read_scan};
-use crate::remote::Peer;
+use crate::remote::{self, Interrupts, Peer};
 use crate::ui::files::{self, check_outputs, check_volume_name};
 use crate::ui::preview::Picture;
 use crate::ui::screen::{self, Progress};
-
-/// How often an interrupt is looked for.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// What is read before the run.
 struct Job {
@@ -58,7 +52,13 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<Done> {
     let card = peer.visit(accepts.clone())?.card(&model)?;
     let job = load(args, card)?;
     job.prepared.warnings.iter().for_each(|w| screen::warn(w));
-    let ran = retried(args, &peer, &accepts, &options, &job)?;
+    let ran = remote::retried(args.remote.retries, || {
+        let reached = Reached::default();
+        once(args, &peer, &accepts, &options, &job, &reached).map_err(|e| match e {
+            Error::Connection(why) => Error::Connection(reached.described(&why)),
+            e => e,
+        })
+    })?;
     write(args, &job, &options, ran)?;
     folder.into_iter().for_each(files::Folder::keep);
     let part = job.prepared.placement.seen().part && !args.reading.crop;
@@ -80,6 +80,9 @@ fn check(args: &SegmentArgs) -> Result<()> {
     }
     if args.insecure_test_seed.is_some() {
         return usage("--insecure-test-seed is for runs within one process");
+    }
+    if args.memory.is_some() {
+        return usage("--memory is for runs within one process: a service keeps to a memory of its own");
     }
     check_volume_name("--output", &args.output)?;
     let mut outputs = vec![("--output", &*args.output)];
@@ -109,6 +112,12 @@ fn accepts(args: &SegmentArgs) -> Accepts {
 }
 
 fn load(args: &SegmentArgs, card: ModelCard) -> Result<Job> {
+    if card.preparation.table.is_some() {
+        return Err(Error::Input(format!(
+            "model {:?} takes rows of a table, not scans (`blindvox predict`)",
+            card.name
+        )));
+    }
     if card.gives_class {
         return Err(Error::Input(format!(
             "model {:?} gives one class for all of a scan, expected one that labels its voxels",
@@ -129,40 +138,6 @@ fn load(args: &SegmentArgs, card: ModelCard) -> Result<Job> {
         ));
     }
     Ok(Job { card, volume, prepared })
-}
-
-/// Tries again where a connection was lost: from the start, with new keys and masks.
-fn retried(args: &SegmentArgs, peer: &Peer, accepts: &Accepts, options: &Options, job: &Job) -> Result<Ran> {
-    let attempts = args.remote.retries + 1;
-    for attempt in 1.. {
-        let reached = Reached::default();
-        let result = once(args, peer, accepts, options, job, &reached);
-        let Err(Error::Connection(why)) = result else { return result };
-        let what = reached.described(&why);
-        if attempt >= attempts {
-            return Err(Error::Connection(what));
-        }
-        // 1 s, 4 s, 16 s, and up to half as much more, so that many clients don't come at once.
-        let pause = 4f64.powi(attempt as i32 - 1).min(60.0) * (1.0 + jitter() / 2.0);
-        screen::warn(&format!(
-            "{what}; nothing of this run is used again (attempt {} of {attempts} starts in {pause:.0} s)",
-            attempt + 1
-        ));
-        let until = Instant::now() + Duration::from_secs_f64(pause);
-        while Instant::now() < until {
-            if atomic::signals().came.load(Ordering::SeqCst) {
-                return Err(Error::Cancelled);
-            }
-            thread::sleep(LOOK);
-        }
-    }
-    unreachable!("the last attempt returns")
-}
-
-/// From 0 to 1.
-fn jitter() -> f64 {
-    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.subsec_nanos());
-    f64::from(nanos % 1000) / 1000.0
 }
 
 /// How far a run got.
@@ -198,26 +173,6 @@ impl Observer for Watching<'_> {
     }
 }
 
-/// Gives the run up at an interrupt, as long as this lives.
-struct Interrupts(Arc<()>);
-
-impl Interrupts {
-    fn watch(canceller: Canceller) -> Result<Self> {
-        let alive = Arc::new(());
-        let weak = Arc::downgrade(&alive);
-        let run = move || {
-            while weak.strong_count() > 0 {
-                if atomic::signals().came.load(Ordering::SeqCst) {
-                    return canceller.cancel();
-                }
-                thread::sleep(LOOK);
-            }
-        };
-        thread::Builder::new().spawn(run).map_err(|source| Error::Thread { what: "interrupts", source })?;
-        Ok(Self(alive))
-    }
-}
-
 fn once(
     args: &SegmentArgs,
     peer: &Peer,
@@ -242,7 +197,7 @@ fn once(
     let order = Order { model: &model, card: &job.card, volume: &job.prepared.integers, grid };
     let result = visit.run(order, options.clone(), &mut queued, &mut watching);
     progress.finish();
-    drop(interrupts.0);
+    drop(interrupts);
     let (outcome, mut visit): (Outcome, Visit) = result?;
     let waits = visit.stats().waits;
     let ways = visit.ways().unwrap_or(options.ways);

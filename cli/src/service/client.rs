@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use blindvox_engine::Device;
 use blindvox_net::identity::Pin;
 use blindvox_net::{Code, Refusal};
-use blindvox_protocols::infer::{Observer, Options, Outcome, Ways, choice};
-use blindvox_protocols::service::{Accepts, Admission, Host, Listed, RunRequest};
+use blindvox_protocols::cryptmed::memory::memory;
+use blindvox_protocols::cryptmed::plan::{Plan, Preset::Paper as Published};
+use blindvox_protocols::infer::{Comparison, Observer, Options, Ways, choice};
+use blindvox_protocols::service::{Accepts, Admission, DealtAdmission, DealtRequest, Host, Listed, RunRequest, Start};
 use blindvox_protocols::{Error, Result};
 
 use super::admission::{Place, gib};
@@ -63,8 +65,8 @@ impl Guest<'_> {
             |code, text: String| Err(Error::Refused(Refusal::new(code, format!("model {:?}: {text}", model.name))));
         let (channels, [a, b, c]) = (model.own.program.channels(), model.own.grid());
         let [d, h, w] = request.grid;
-        let fixed = !model.is_of_any_size() && request.grid.map(|d| d as usize) != model.own.grid();
-        let fixed = fixed || request.grid.contains(&0);
+        let grid = request.grid.map(|d| d as usize);
+        let fixed = request.grid.contains(&0) || grid != model.own.grid() && !model.takes(grid);
         if request.channels as usize != channels || fixed {
             let found = request.channels;
             return refuse(
@@ -85,6 +87,22 @@ impl Guest<'_> {
         Ok(())
     }
 
+    /// A run that counts from now on.
+    fn counted(&self) -> Result<Counted<'_>> {
+        let told = |e: &Error| self.service.log("clients", &e.to_string());
+        self.service.clients.begin(&self.client, &told).map_err(Error::Refused)?;
+        Ok(Counted(self))
+    }
+
+    /// A run's number and what is written down of it.
+    fn begun(&self, model: &Served, grid: [u32; 3]) -> (u64, Record) {
+        let run = self.service.next_run();
+        let (client, pin) = (self.client.name.clone(), self.pin.to_string());
+        self.service.log("run", &format!("{run} begins: client {client:?}, model {:?}", model.name));
+        let (model, digest) = (model.name.clone(), model.digest.clone());
+        (run, Record { run, client, pin, model, digest, grid, ..Record::default() })
+    }
+
     fn job(&self, model: &Served, grid: [u32; 3]) -> Result<Arc<Job>> {
         model.job(grid.map(|d| d as usize)).map_err(|e| {
             // What is wrong may name files of this host.
@@ -103,7 +121,8 @@ impl Guest<'_> {
         options.gate_hash =
             accepts.gate_hashes().next().ok_or_else(|| refuse("no gate hash of this client's is known here"))?;
         let base = options.ways;
-        let comparisons: Vec<_> = accepts.comparisons().filter(|c| model.presets.contains(&Preset::of(*c))).collect();
+        let preset = |c: &Comparison| if model.rows.is_some() { Preset::Silent } else { Preset::of(*c) };
+        let comparisons: Vec<_> = accepts.comparisons().filter(|c| model.presets.contains(&preset(c))).collect();
         let ways: Vec<Ways> = comparisons
             .into_iter()
             .flat_map(|compare| accepts.sources().map(move |ot| Ways { compare, ot, ..base }))
@@ -139,45 +158,54 @@ impl<'a> Host for &'a Guest<'a> {
         let guest: &'a Guest<'a> = self;
         let model = guest.model(&request.model).map_err(Error::Refused)?;
         guest.shape(model, request)?;
-        let told = |e: &Error| guest.service.log("clients", &e.to_string());
-        guest.service.clients.begin(&guest.client, &told).map_err(Error::Refused)?;
-        let counted = Counted(guest);
+        model.runs_without_dealer().map_err(|e| {
+            Error::Refused(Refusal::new(Code::Choices, format!("model {:?}: {e} (--preset dealer)", model.name)))
+        })?;
+        let counted = guest.counted()?;
         let job = guest.job(model, request.grid)?;
         let options = guest.options(model, &job, accepts)?;
         let [d, h, w] = request.grid;
         let what = format!("model {:?}: {d}x{h}x{w} voxels", model.name);
         let place = guest.service.places.enter(&what, job.memory, queued)?;
-        let run = guest.service.next_run();
-        let record = Record {
-            run,
-            client: guest.client.name.clone(),
-            pin: guest.pin.to_string(),
-            model: model.name.clone(),
-            digest: model.digest.clone(),
-            grid: request.grid,
-            comparison: options.ways.compare.name().to_owned(),
-            ot: options.ways.ot.name().to_owned(),
-            ..Record::default()
-        };
-        guest.service.log("run", &format!("{run} begins: client {:?}, model {:?}", record.client, record.model));
+        let (run, mut record) = guest.begun(model, request.grid);
+        record.comparison = options.ways.compare.name().to_owned();
+        record.ot = options.ways.ot.name().to_owned();
         let program = job.program.clone();
         let permit = Permit { _place: place, _counted: counted, record, coefficients: job.coefficients };
         Ok(Admission { run, program, options, permit })
+    }
+
+    fn admit_dealt(
+        &self,
+        request: &DealtRequest,
+        queued: &mut dyn FnMut(u32) -> Result<()>,
+    ) -> Result<DealtAdmission<Permit<'a>>> {
+        let guest: &'a Guest<'a> = self;
+        let model = guest.model(&request.model).map_err(Error::Refused)?;
+        let dealer = guest.dealer()?;
+        let (program, terms) = guest.terms(model, request)?;
+        let counted = guest.counted()?;
+        let [_, bytes, _] = memory(&Plan::new(&program, request.batch as usize, terms)?);
+        let what = format!("model {:?}: {} rows at once", model.name, request.batch);
+        let place = guest.service.places.enter(&what, bytes, queued)?;
+        let (dealer, ticket) = guest.ordered(&dealer)?;
+        let (run, mut record) = guest.begun(model, [1, 1, request.rows]);
+        record.comparison = if terms.preset == Published { "paper" } else { "dealer" }.to_owned();
+        let permit = Permit { _place: place, _counted: counted, record, coefficients: 0 };
+        Ok(DealtAdmission { start: Start { run, program, terms, dealer, ticket }, permit })
     }
 
     fn observer(&self, _: u64) -> Box<dyn Observer + '_> {
         Box::new(())
     }
 
-    fn ended(&self, permit: Permit<'a>, seconds: Duration, outcome: std::result::Result<&Outcome, &Error>) {
+    fn ended(&self, permit: Permit<'a>, seconds: Duration, outcome: std::result::Result<[u64; 2], &Error>) {
         let Permit { _place, _counted, mut record, coefficients } = permit;
         record.time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         record.seconds = seconds.as_secs_f64();
         record.outcome = match outcome {
-            Ok(outcome) => {
-                let costs = || outcome.preparation.iter().chain(&outcome.steps);
-                record.bytes_sent = costs().map(|c| c.traffic.sent).sum();
-                record.bytes_received = costs().map(|c| c.traffic.received).sum();
+            Ok(bytes) => {
+                [record.bytes_sent, record.bytes_received] = bytes;
                 "done".to_owned()
             }
             Err(Error::Cancelled) => "cancelled".to_owned(),

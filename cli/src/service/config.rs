@@ -4,9 +4,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use blindvox_net::transport::tcp::Limits;
 use blindvox_protocols::infer::Comparison;
 use blindvox_protocols::{Error, Result};
 use serde::Deserialize;
+
+use crate::size::Size;
 
 /// All of it.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,8 +55,20 @@ pub(crate) struct Config {
     /// Seconds of a run.
     #[serde(default = "run_seconds")]
     pub run_seconds: u64,
+    /// Who deals for rows of tables.
+    pub dealer: Option<Dealer>,
     /// What is served.
     pub model: Vec<Model>,
+}
+
+/// Who deals correlated randomness: a host of a third party.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Dealer {
+    /// Where it is, HOST:PORT.
+    pub address: String,
+    /// Its .crt file or its fingerprint.
+    pub trust: String,
 }
 
 /// A model that is served.
@@ -75,8 +90,12 @@ pub(crate) struct Model {
 pub(crate) enum Preset {
     /// Comparisons by signs and selection, or by transfers.
     Default,
-    /// Whole in garbled circuits, as published.
+    /// Scans whole in garbled circuits, rows with ring triples: as published.
     Paper,
+    /// Rows without a dealer.
+    Silent,
+    /// Rows with one, by one opening.
+    Dealer,
 }
 
 impl Preset {
@@ -90,7 +109,7 @@ impl Preset {
 }
 
 fn presets() -> Vec<Preset> {
-    vec![Preset::Default, Preset::Paper]
+    vec![Preset::Default, Preset::Paper, Preset::Silent, Preset::Dealer]
 }
 
 /// The form of log lines.
@@ -130,21 +149,10 @@ fn run_seconds() -> u64 {
     24 * 3600
 }
 
-/// `12GiB`, `512MiB`.
+/// A size.
 fn bytes<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<u64, D::Error> {
     let text = String::deserialize(from)?;
-    parse_bytes(&text)
-        .ok_or_else(|| serde::de::Error::custom(format!("found {text:?}, expected a size as 12GiB or 512MiB")))
-}
-
-fn parse_bytes(text: &str) -> Option<u64> {
-    let (number, shift) = match (text.strip_suffix("GiB"), text.strip_suffix("MiB")) {
-        (Some(number), _) => (number, 30),
-        (_, Some(number)) => (number, 20),
-        _ => return None,
-    };
-    let number: u64 = number.trim().parse().ok()?;
-    number.checked_shl(shift).filter(|bytes| bytes >> shift == number && *bytes > 0)
+    text.parse().map(|Size(bytes)| bytes).map_err(serde::de::Error::custom)
 }
 
 impl Config {
@@ -163,11 +171,17 @@ impl Config {
         config.authorities.iter_mut().for_each(beside);
         config.audit.iter_mut().for_each(beside);
         config.model.iter_mut().for_each(|m| beside(&mut m.path));
+        if let Some(dealer) = config.dealer.as_mut().filter(|d| !d.trust.starts_with("bv1:")) {
+            dealer.trust = folder.join(&dealer.trust).to_string_lossy().into_owned();
+        }
         if config.model.is_empty() {
             return Err(wrong("found no [[model]], expected one or more".to_owned()));
         }
         if let Some(model) = config.model.iter().find(|m| m.presets.is_empty()) {
-            return Err(wrong(format!("model {:?}: presets: found none, expected default, paper or both", model.name)));
+            return Err(wrong(format!(
+                "model {:?}: presets: found none, expected some of default, paper, silent, dealer",
+                model.name
+            )));
         }
         if config.silence < 20 {
             return Err(wrong(format!(
@@ -187,9 +201,10 @@ impl Config {
         Ok(config)
     }
 
-    /// How long a run may take.
-    pub(crate) fn run_limit(&self) -> Duration {
-        Duration::from_secs(self.run_seconds)
+    /// What a peer is allowed, in a run at most.
+    pub(crate) fn limits(&self) -> Limits {
+        let run = Duration::from_secs(self.run_seconds);
+        Limits { silence: Duration::from_secs(self.silence), total: run, wait: run, ..Limits::between_hosts() }
     }
 }
 

@@ -1,28 +1,20 @@
-//! Sockets in, conversations, the end.
-//!
-//! One thread accepts, a few greet, so that slow ones don't hold up others; then each connection has a thread of its own
-//! beside the two of its transport. A fault of the program in one ends that one alone.
+//! Conversations: each connection has a thread of its own beside the two of its transport. A fault of the program in one ends
+//! that one alone.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
-use blindvox_net::transport::tcp::Limits;
 use blindvox_net::transport::tls;
 use blindvox_net::{Channel, Code, Refusal};
 use blindvox_protocols::service::serve;
 use blindvox_protocols::{Error, Result};
 
 use super::client::{Guest, account};
+use super::door::{self, Door, Outside, spawn};
 use super::state::{Counted, Service};
 
-/// Threads that greet.
-const GREETERS: usize = 4;
-/// Sockets that wait to be greeted.
-const UNGREETED: usize = 64;
 /// Connections beside those that run or wait: they ask what is served.
 const ASKING: usize = 16;
 
@@ -31,66 +23,38 @@ const ASKING: usize = 16;
 /// # Errors
 /// [`Error::Input`] for an address that is taken, [`Error::Thread`].
 pub(crate) fn start(service: &Arc<Service>) -> Result<SocketAddr> {
-    let listen = service.config.listen;
-    let wrong = |e: std::io::Error| Error::Input(format!("listen {listen}: {e}"));
-    let listener = TcpListener::bind(listen).map_err(wrong)?;
-    let address = listener.local_addr().map_err(wrong)?;
-    let (ungreeted, greet) = sync_channel(UNGREETED);
-    let greet = Arc::new(Mutex::new(greet));
-    for _ in 0..GREETERS {
-        let (service, greet) = (service.clone(), greet.clone());
-        spawn("greetings", move || greeter(&service, &greet))?;
+    door::open(service, service.config.listen)
+}
+
+impl Door for Service {
+    fn tls(&self) -> tls::Server {
+        self.identity()
     }
-    let accepting = service.clone();
-    spawn("the listener", move || accept(&accepting, &listener, &ungreeted))?;
-    Ok(address)
-}
 
-fn spawn(what: &'static str, run: impl FnOnce() + Send + 'static) -> Result<()> {
-    thread::Builder::new().spawn(run).map(drop).map_err(|source| Error::Thread { what, source })
-}
-
-fn accept(service: &Service, listener: &TcpListener, ungreeted: &SyncSender<TcpStream>) {
-    for stream in listener.incoming() {
-        match stream {
-            Ok(stream) => {
-                if let Err(TrySendError::Full(_)) = ungreeted.try_send(stream) {
-                    service.metrics.handshake("crowded");
-                }
-            }
-            // Out of descriptors: those in use come back.
-            Err(_) => thread::sleep(Duration::from_millis(50)),
-        }
+    fn greeting(&self) -> Duration {
+        Duration::from_secs(self.config.greeting)
     }
-}
 
-fn greeter(service: &Arc<Service>, streams: &Mutex<Receiver<TcpStream>>) {
-    loop {
-        let next = streams.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(stream) = next else { return };
-        let who = stream.peer_addr().map_or_else(|_| "somebody".to_owned(), |a| a.to_string());
-        let tls = service.tls();
-        let met = catch_unwind(AssertUnwindSafe(|| tls.meet(stream, Duration::from_secs(service.config.greeting))));
-        match met {
-            Ok(Ok(secured)) => begin(service, secured, who),
-            Ok(Err(e)) => {
+    fn outside(&self, who: &str, why: Outside) {
+        match why {
+            Outside::Crowded => self.metrics.handshake("crowded"),
+            Outside::Greeting(e) => {
                 let why = if matches!(e, blindvox_net::Error::Identity(_)) { "identity" } else { "connection" };
-                service.metrics.handshake(why);
-                service.log("greeting", &format!("{who}: {e}"));
+                self.metrics.handshake(why);
+                self.log("greeting", &format!("{who}: {e}"));
             }
-            Err(_) => service.metrics.panicked(),
+            Outside::Fault => self.metrics.panicked(),
         }
+    }
+
+    fn enter(self: &Arc<Self>, secured: tls::Secured, who: String) {
+        begin(self, secured, who);
     }
 }
 
 fn begin(service: &Arc<Service>, secured: tls::Secured, who: String) {
     let counted = Counted::begin(service);
-    let limits = Limits {
-        silence: Duration::from_secs(service.config.silence),
-        total: service.config.run_limit(),
-        wait: service.config.run_limit(),
-        ..Limits::between_hosts()
-    };
+    let limits = service.config.limits();
     let run = move || {
         let service = counted.service();
         let conversation = || -> Result<()> {

@@ -10,8 +10,8 @@
 //! | [`metrics`] | counters, as Prometheus reads them |
 //! | [`admin`] | health and metrics over HTTP, for this machine alone |
 //! | [`state`] | what connections share |
-//! | [`connections`] | sockets in, conversations, the end |
-//! | [`client`] | what one client gets |
+//! | [`door`], [`connections`] | sockets in; conversations, the end |
+//! | [`client`], `rows` | what one client gets; rows with a dealer |
 
 pub(crate) mod admin;
 pub(crate) mod admission;
@@ -20,6 +20,8 @@ pub(crate) mod client;
 pub(crate) mod clients;
 pub(crate) mod config;
 pub(crate) mod connections;
+pub(crate) mod door;
 pub(crate) mod metrics;
 pub(crate) mod models;
+mod rows;
 pub(crate) mod state;

@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use blindvox_models::format::bundle::{MODEL_FILE, WEIGHTS_FILE};
+use blindvox_models::format::bundle::{MODEL_FILE, Reveal, WEIGHTS_FILE};
 use blindvox_models::{Bundle, ModelCard, Program};
+use blindvox_protocols::cryptmed::memory::memory as dealt_memory;
+use blindvox_protocols::cryptmed::plan::{MAX_ROWS, Plan as DealtPlan, Terms};
 use blindvox_protocols::infer::session::plans;
 use blindvox_protocols::infer::shares::public;
 use blindvox_protocols::infer::{Comparison, Ways, memory};
@@ -30,6 +32,7 @@ pub(crate) struct Job {
 impl Job {
     fn new(program: Program) -> Result<Arc<Self>> {
         public::check(&program)?;
+        public::runs_without_dealer(&program)?;
         let plans = plans(&program)?;
         let of = |compare| memory(&program, &plans, &Ways { compare, ..Ways::BUNET })[1];
         let memory = [Comparison::SignSelect, Comparison::Transfers].map(of).into_iter().max().unwrap_or_default();
@@ -56,15 +59,34 @@ pub(crate) struct Served {
     pub presets: Vec<Preset>,
     /// On its own grid.
     pub own: Arc<Job>,
+    /// Of rows: what runs with a dealer.
+    pub rows: Option<Arc<Program>>,
     bundle: Bundle,
     /// Of other grids, the last used last.
     others: Mutex<VecDeque<Arc<Job>>>,
 }
 
 impl Served {
-    /// Whether grids of scans' own run.
-    pub(crate) fn is_of_any_size(&self) -> bool {
-        self.bundle.preparation.is_of_any_size()
+    /// Whether other grids than its own run: of scans, or lines of rows side by side.
+    pub(crate) fn takes(&self, grid: [usize; 3]) -> bool {
+        let side_by_side = || matches!(grid, [1, 1, 1..=MAX_ROWS]) && self.own.program.of_rows(2).is_some();
+        match &self.rows {
+            Some(_) => side_by_side(),
+            None => self.bundle.preparation.is_of_any_size(),
+        }
+    }
+
+    /// Whether clients may have its scores.
+    pub(crate) fn reveals_scores(&self) -> bool {
+        self.bundle.reveal == Some(Reveal::Scores)
+    }
+
+    /// Whether it runs with a dealer alone.
+    ///
+    /// # Errors
+    /// Why.
+    pub(crate) fn runs_without_dealer(&self) -> Result<()> {
+        public::runs_without_dealer(&self.own.program)
     }
 
     /// What runs on a grid. One at a time is planned, so that requests of many don't take all of this machine.
@@ -78,7 +100,7 @@ impl Served {
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         let job = match others.iter().position(|job| job.grid() == grid).and_then(|at| others.remove(at)) {
             Some(job) => job,
-            None => Job::new(self.bundle.program_for(grid)?)?,
+            None => Job::new(self.program_for(grid)?)?,
         };
         others.push_back(job.clone());
         if others.len() > KEPT {
@@ -86,6 +108,29 @@ impl Served {
         }
         Ok(job)
     }
+}
+
+impl Served {
+    fn program_for(&self, grid: [usize; 3]) -> Result<Program> {
+        if self.rows.is_none() {
+            return Ok(self.bundle.program_for(grid)?);
+        }
+        let program = self.own.program.of_rows(grid[2]).filter(|program| program.grid() == grid);
+        program.ok_or_else(|| Error::Input(format!("a grid of {grid:?} for rows of a table")))
+    }
+}
+
+/// What of a network of rows runs, without a dealer if it can, and with one.
+fn of_rows(bundle: &Bundle) -> Result<(Arc<Job>, Arc<Program>)> {
+    let dealt = Arc::new(bundle.whole_program()?);
+    public::check(&dealt)?;
+    let [_, memory, _] = dealt_memory(&DealtPlan::new(&dealt, 1, Terms::LABELS)?);
+    let program = bundle.program()?;
+    let own = match public::runs_without_dealer(&program) {
+        Ok(()) => Job::new(program)?,
+        Err(_) => Arc::new(Job { program: Arc::new(program), plans: Vec::new(), memory, coefficients: 0 }),
+    };
+    Ok((own, dealt))
 }
 
 /// BLAKE3 of a bundle's files, in hexadecimal digits.
@@ -116,15 +161,15 @@ pub(crate) fn load(models: &[Model]) -> Result<Vec<Served>> {
             return Err(Error::Input(format!("model {name:?}: expected a name of at most 64 bytes")));
         }
         let bundle = Bundle::load(path)?;
-        if bundle.preparation.table.is_some() {
-            return Err(Error::Input(format!("model {name:?}: found rows of a table, which are not served yet")));
-        }
-        let own = Job::new(bundle.program()?)?;
+        let (own, rows) = match bundle.preparation.table {
+            Some(_) => of_rows(&bundle).map(|(own, rows)| (own, Some(rows)))?,
+            None => (Job::new(bundle.program()?)?, None),
+        };
         let digest = digest(path)?;
         let card = serde_json::to_string(&ModelCard::of(&bundle, &own.program, digest.clone()))
             .map_err(|e| Error::Input(e.to_string()))?;
         let (presets, others) = (presets.clone(), Mutex::default());
-        all.push(Served { name: name.clone(), digest, card, presets, own, bundle, others });
+        all.push(Served { name: name.clone(), digest, card, presets, own, rows, bundle, others });
     }
     Ok(all)
 }

@@ -18,6 +18,7 @@ use super::clients::Clients;
 use super::config::{Config, Log};
 use super::metrics::Metrics;
 use super::models::{self, Served};
+use crate::remote::Peer;
 
 /// How long the end may take once all runs were told.
 const END: Duration = Duration::from_secs(10);
@@ -36,6 +37,16 @@ pub(crate) struct Service {
     live: Mutex<HashMap<u64, Canceller>>,
 }
 
+/// One line of a log, on standard error.
+pub(crate) fn line(form: Log, kind: &str, text: &str) {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match form {
+        Log::Text => eprintln!("{time} {kind}: {text}"),
+        Log::Json => eprintln!("{}", serde_json::json!({ "time": time, "kind": kind, "text": text })),
+    }
+}
+
 fn identity(config: &Config) -> Result<tls::Server> {
     let authorities = config.authorities.as_deref().map(trust::authorities).transpose()?;
     Ok(tls::Server::new(&Identity::load(&config.identity)?, authorities)?)
@@ -52,6 +63,9 @@ impl Service {
             let (needed, given) = (gib(model.own.memory), gib(config.memory));
             return Err(Error::Input(format!("model {:?}: a run takes about {needed}, memory is {given}", model.name)));
         }
+        if let Some(dealer) = &config.dealer {
+            Peer::dealer(&dealer.address, &config.identity, &dealer.trust)?;
+        }
         Ok(Self {
             tls: RwLock::new(identity(&config)?),
             clients: Clients::load(&config.clients)?,
@@ -67,7 +81,7 @@ impl Service {
     }
 
     /// Who this service is at present.
-    pub(crate) fn tls(&self) -> tls::Server {
+    pub(crate) fn identity(&self) -> tls::Server {
         self.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -78,12 +92,7 @@ impl Service {
 
     /// One line of the log, on standard error.
     pub(crate) fn log(&self, kind: &str, text: &str) {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        match self.config.log {
-            Log::Text => eprintln!("{time} {kind}: {text}"),
-            Log::Json => eprintln!("{}", serde_json::json!({ "time": time, "kind": kind, "text": text })),
-        }
+        line(self.config.log, kind, text);
     }
 
     /// Reads identity and clients anew; what is wrong leaves the old ones.

@@ -2,15 +2,17 @@
 
 use blindvox_models::testing as common;
 
+mod dealer;
 mod federate;
 mod federate_hosts;
 mod grids;
-mod hosts;
+pub(crate) mod hosts;
 mod import;
 mod predict;
 mod process;
 mod refusals;
 mod runs;
+mod slots;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

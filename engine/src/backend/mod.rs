@@ -10,7 +10,7 @@
 //! | [`Rns`] | between bases |
 //! | [`GaloisMaps`] | the automorphisms x -> x^g |
 //! | [`Gates`] | garbled gates over many instances |
-//! | [`Run`] | chains |
+//! | [`Run`] | chains, and sums of products with real plaintexts |
 //!
 //! Coefficient-domain data is `[batch, limbs, n]`, each residue in `[0, q_limb)`. In the NTT domain the *order* of
 //! points is that of [`NttTable`](crate::ring::NttTable) everywhere, while the *layout* in memory is the backend's own;
@@ -26,6 +26,7 @@ mod galois;
 pub(crate) mod gates;
 mod lift;
 mod memory;
+mod mirrored;
 mod pointwise;
 mod product;
 pub(crate) mod recorded;
@@ -39,6 +40,7 @@ pub use gates::{Colours, Pending, RoomSize};
 pub(crate) use gates::{Gates, Room};
 pub(crate) use lift::Lift;
 pub(crate) use memory::Memory;
+pub(crate) use mirrored::{MirroredSums, MirroredTerm, PART_BITS};
 pub(crate) use pointwise::Pointwise;
 pub(crate) use product::Product;
 pub(crate) use rns::Rns;

@@ -19,4 +19,15 @@ pub(crate) trait Run: Memory {
     ) -> Option<Ran<I::Output, Self::Buffer>> {
         None
     }
+
+    /// Two polynomials for each row and each job of `sums`. None where matrix products of transformed plaintexts serve
+    /// better.
+    fn sums_of_mirrored(
+        &self,
+        _t: &Self::Tables,
+        _sums: &MirroredSums<'_>,
+        _sources: &[&Self::Buffer],
+    ) -> Option<Vec<Self::Buffer>> {
+        None
+    }
 }

@@ -9,7 +9,7 @@
 //! | [`evaluator`] | sums, products, rescaling |
 //! | [`rotation`] | rotations, conjugation, sums over slots |
 //! | [`linear`] | linear maps |
-//! | [`sparse`] | sparse maps between lists of ciphertexts |
+//! | [`sparse`], `sparse_run` | sparse maps between lists of ciphertexts, and their evaluation |
 //! | [`polynomial`] | polynomials in Chebyshev's basis |
 //! | [`decrypted`] | values, and the way to publish them |
 //! | [`stats`] | statistics of precision |
@@ -39,6 +39,7 @@ pub mod polynomial;
 pub mod rotation;
 #[doc(hidden)]
 pub mod sparse;
+mod sparse_run;
 #[doc(hidden)]
 pub mod stats;
 

@@ -11,6 +11,7 @@
 //! | `transform` | batches between coefficients and points, in panels or in rows |
 //! | `rns`, `points` | conversions between bases, of integers to residues; the same of points |
 //! | `chain` | chains, item by item |
+//! | `mirrored` | sums of products with real plaintexts |
 //! | `ifma`, `dq` | arithmetic on AVX-512 registers, for primes up to 50 and 60 bits |
 //! | `twiddles`, `transform512`, `rows512`, `vec512` | the transforms and row kernels over either |
 //! | `avx2`, `rows256` | the transforms and the other kernels on AVX2 registers |
@@ -26,6 +27,7 @@ mod garble;
 mod gemm;
 mod groups;
 mod limb;
+mod mirrored;
 mod panels;
 mod points;
 mod pointwise;
@@ -64,8 +66,8 @@ use rayon::prelude::*;
 
 use crate::backend::recorded::{Items, Recorded};
 use crate::backend::{
-    Backend, DeviceKind, Domain, GemmShape, InDigits, Integers, Lift, Limbs, Memory, Product, Ran, Rns, Run, Shape,
-    TableUse,
+    Backend, DeviceKind, Domain, GemmShape, InDigits, Integers, Lift, Limbs, Memory, MirroredSums, Product, Ran, Rns,
+    Run, Shape, TableUse,
 };
 use crate::error::Result;
 use crate::ring::sampler::{PublicSeed, uniform_poly};
@@ -93,11 +95,19 @@ pub(crate) struct Cpu {
     conversions: Mutex<HashMap<(Basis, Basis), Arc<Conversion>>>,
     /// Where the points of an automorphism's image come from, by dimension and element.
     images: Mutex<HashMap<(usize, u32), Image>>,
+    /// What mirrored polynomials take of every prime that was used for them.
+    halves: Mutex<HashMap<Prime, Arc<mirrored::Half>>>,
 }
 
 impl Default for Cpu {
     fn default() -> Self {
-        Self { body: Body::best(), limbs: Mutex::default(), conversions: Mutex::default(), images: Mutex::default() }
+        Self {
+            body: Body::best(),
+            limbs: Mutex::default(),
+            conversions: Mutex::default(),
+            images: Mutex::default(),
+            halves: Mutex::default(),
+        }
     }
 }
 
@@ -360,6 +370,15 @@ impl Run for Cpu {
     ) -> Option<Ran<I::Output, CpuBuffer>> {
         let run = |t: CpuTables| chain::Runner::new(self.body, &t, chain, buffers, batch).run(items);
         Some(self.tables(&chain.basis).and_then(run))
+    }
+
+    fn sums_of_mirrored(
+        &self,
+        t: &CpuTables,
+        sums: &MirroredSums<'_>,
+        sources: &[&CpuBuffer],
+    ) -> Option<Vec<CpuBuffer>> {
+        (t.n >= mirrored::LEAST_N).then(|| self.mirrored(t, sums, sources))
     }
 }
 

@@ -43,7 +43,16 @@ impl NttTable {
             return Err(Error::Parameters(format!("n = {n}: must be a power of two in {DIMENSIONS:?}")));
         }
         let modulus = Modulus::new(q)?;
-        let psi = primitive_root(modulus, 2 * n as u64)?;
+        Ok(Self::with_root(n, modulus, primitive_root(modulus, 2 * n as u64)?))
+    }
+
+    /// Those of half the dimension whose root is the square of this one's.
+    pub(crate) fn halved(&self) -> Self {
+        let psi = self.forward[self.n / 2].value;
+        Self::with_root(self.n / 2, self.modulus, self.modulus.mul(psi, psi))
+    }
+
+    fn with_root(n: usize, modulus: Modulus, psi: u64) -> Self {
         let factor = |value| Factor { value, shoup: modulus.shoup(value) };
         let powers = |root: u64| {
             let mut table = vec![factor(1); n];
@@ -54,13 +63,18 @@ impl NttTable {
             }
             table
         };
-        Ok(Self {
+        Self {
             n,
             modulus,
             forward: powers(psi),
             inverse: powers(modulus.inv(psi)),
-            n_inv: factor(modulus.inv(n as u64 % q)),
-        })
+            n_inv: factor(modulus.inv(n as u64 % modulus.value())),
+        }
+    }
+
+    /// psi^i, of exponents below n.
+    pub(crate) fn power(&self, i: usize) -> u64 {
+        self.forward[bit_reverse(i, self.n.trailing_zeros())].value
     }
 
     /// The ring dimension.

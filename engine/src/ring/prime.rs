@@ -32,6 +32,12 @@ impl Prime {
         self.modulus().value()
     }
 
+    /// For half the ring dimension, its root the square of this one's: not the root that [`Self::new`] takes, so the two
+    /// must not be kept as one.
+    pub(crate) fn halved(&self) -> Self {
+        Self(Arc::new(self.0.halved()))
+    }
+
     /// Its roots of unity and the scalar transforms.
     pub fn roots(&self) -> &NttTable {
         &self.0

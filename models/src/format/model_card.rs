@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::bundle::{Bundle, Card, check_names};
+use super::bundle::{Bundle, Card, Reveal, check_names};
 use crate::data::nifti::Volume;
 use crate::data::placement::Placement;
 use crate::data::prepare::Preparation;
@@ -39,7 +39,10 @@ pub struct ModelCard {
     pub planar: bool,
     /// Whether it gives one class for all of a scan.
     pub gives_class: bool,
-    /// What the client does with its scan.
+    /// Whether the client may have scores.
+    #[serde(default)]
+    pub scores: bool,
+    /// What the client does with its scan, or with rows of a table.
     pub preparation: Preparation,
     /// What calibration saw of scans.
     pub calibration: Option<calibration::Input>,
@@ -71,6 +74,7 @@ impl ModelCard {
             input: program.tensors[program.input].clone(),
             planar: bundle.layout().planar,
             gives_class: program.gives_class(),
+            scores: bundle.reveal == Some(Reveal::Scores),
             preparation: bundle.preparation.clone(),
             calibration: bundle.calibration.as_ref().map(|c| c.input.clone()),
             card: bundle.card.clone(),
@@ -103,10 +107,10 @@ impl ModelCard {
         if !(2..=32).contains(&bits) || !(-64..=64).contains(&scale_bits) {
             return Err(wrong(format!("input: found {bits} bits at a scale of 2^-{scale_bits}")));
         }
-        if card.preparation.table.is_some() {
-            return Err(wrong("preparation: found rows of a table, expected a scan".to_owned()));
+        match &card.preparation.table {
+            Some(_) => card.preparation.check_table(WHERE, channels * dims.iter().product::<usize>())?,
+            None => card.preparation.check(WHERE, card.shape(), card.planar, card.version)?,
         }
-        card.preparation.check(WHERE, card.shape(), card.planar, card.version)?;
         Ok(card)
     }
 

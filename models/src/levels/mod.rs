@@ -99,8 +99,8 @@ impl Ckks {
 }
 
 impl Preset {
-    /// What is wrong with it.
-    fn fault(&self, logit_bound: f64) -> Option<String> {
+    /// What is wrong with it, for scores of so much at most.
+    pub fn fault(&self, logit_bound: f64) -> Option<String> {
         let layers = self.delta.len();
         if !(1..=MAX_LAYERS).contains(&layers) || self.omega.len() != layers {
             let omega = self.omega.len();

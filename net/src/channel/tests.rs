@@ -1,6 +1,6 @@
 //! Channels of both kinds: what they carry, count and refuse.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
 use super::*;
 

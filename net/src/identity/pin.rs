@@ -31,6 +31,17 @@ impl Pin {
     pub fn of_ed25519(key: &[u8; 32]) -> Self {
         Self::of(&[&ED25519[..], key].concat())
     }
+
+    /// As it goes over a wire.
+    pub fn bytes(&self) -> [u8; 32] {
+        self.0
+    }
+}
+
+impl From<[u8; 32]> for Pin {
+    fn from(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
 }
 
 impl PartialEq for Pin {

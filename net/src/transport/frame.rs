@@ -22,6 +22,7 @@ const _: () = assert!(MAX_MESSAGE <= MAX_LENGTH);
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
+#[cfg(feature = "sockets")]
 pub(crate) enum Kind {
     Data,
     KeepAlive,
@@ -30,6 +31,7 @@ pub(crate) enum Kind {
 }
 
 /// The header of a frame.
+#[cfg(feature = "sockets")]
 pub(crate) fn header(kind: Kind, number: u32, length: usize) -> [u8; 8] {
     assert!(length <= MAX_LENGTH, "a frame of {length} bytes");
     (u64::from(number) << 32 | u64::from(kind as u8) << 24 | length as u64).to_le_bytes()

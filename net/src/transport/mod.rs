@@ -5,7 +5,7 @@
 //! | [`queue`] | a queue bounded in bytes, the only thing a channel waits on |
 //! | [`local`] | both parties in one process: buffers are handed over, not copied |
 //! | [`frame`] | what messages look like on a wire, and what else passes there |
-//! | [`tcp`] | frames over a socket, one thread a direction |
+//! | `tcp` | frames over a socket, one thread a direction (feature `sockets`) |
 //! | `tls` | what makes such a connection secret, and its ends known (feature `tls`) |
 //! | [`pace`] | how slowly a peer may read |
 //! | [`recycle`] | buffers that serve again |
@@ -15,6 +15,7 @@ pub mod local;
 pub mod pace;
 pub mod queue;
 pub mod recycle;
+#[cfg(feature = "sockets")]
 pub mod tcp;
 #[cfg(feature = "tls")]
 pub mod tls;

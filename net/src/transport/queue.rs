@@ -144,12 +144,17 @@ impl Pusher {
 pub(crate) struct Closer(Arc<Shared>);
 
 impl Closer {
+    #[cfg(feature = "sockets")]
     pub(crate) fn close(&self, why: &str) {
         self.0.close(why);
     }
 
     pub(crate) fn end(&self, end: End) {
         self.0.end(end);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.state.lock().unwrap_or_else(|e| e.into_inner()).end.is_some()
     }
 }
 

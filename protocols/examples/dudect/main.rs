@@ -25,6 +25,7 @@ use blindvox_engine::testing::{self, Body};
 use blindvox_engine::{Coeff, GemmShape, Ntt, PolyBatch, Prng, aes};
 use blindvox_net::channel::{Party, local_pair};
 use blindvox_protocols::convert::convert;
+use blindvox_protocols::nonlinear::{Comparison, Nonlinear};
 use blindvox_protocols::peer::Peer;
 use blindvox_protocols::select::select;
 use blindvox_protocols::share::{BitShares, P, Ring, Shares};
@@ -187,6 +188,18 @@ fn gates(timer: &mut Timer) {
         GateKey::hash(&key, w, delta, &mut out);
         out[0]
     });
+    // A level of a half tree by the place of the node that is lacking.
+    let places = classes(16, vec![3], || vec![prng.fill::<u64>(1)[0] % 256]);
+    let mut nodes = prng.fill::<u128>(256);
+    timer.words("level of a half tree", "AES", 1, &places, |place| {
+        let mends = [aes::Mend { at: place[0] as usize, add: delta }, aes::Mend::default()];
+        key.half_tree_level(&mut nodes, &mut out, &mends, !0)
+    });
+    timer.words("mend two leaves", "-", 1, &places, |place| {
+        let mends = [aes::Mend { at: place[0] as usize, add: delta }, aes::Mend::default()];
+        aes::mend(&mut nodes, &mends);
+        nodes[0]
+    });
     let bits = classes(8, vec![0; 2], || prng.fill::<u128>(2));
     timer.words("add Delta where a bit says so", "-", 1, &bits, |bits| {
         add_selected(&mut out, bits, delta);
@@ -221,4 +234,8 @@ fn protocols(timer: &mut Timer) {
             both(&|peer| select(peer, &bits, &x, ring).expect("shares"))
         });
     }
+    timer.words("ReLU by transfers", "16 bits", 10, &values, |x| {
+        let x: Vec<u32> = x.iter().map(|x| x & 0xffff).collect();
+        both(&|peer| Nonlinear::new(Comparison::Transfers).relu(peer, &x, Ring::Pow2(16)).expect("shares"))
+    });
 }

@@ -7,9 +7,9 @@ use blindvox_engine::Prng;
 use blindvox_models::Program;
 use blindvox_net::channel::local_pair;
 
+use super::dealer::deal;
 use super::plan::Terms;
 use super::session::{Cost, Outcome, Session};
-use super::source::deal;
 use crate::error::{Error, Result};
 
 /// What came of a session in one process.
@@ -34,7 +34,7 @@ pub fn local(program: &Arc<Program>, terms: Terms, batches: &[Vec<Vec<i32>>], pr
     thread::scope(|scope| {
         let spawn = |what: &'static str| move |source| Error::Thread { what, source };
         let dealer = thread::Builder::new()
-            .spawn_scoped(scope, move || deal(dealer_client, dealer_server, prng, terms))
+            .spawn_scoped(scope, move || deal(dealer_client, dealer_server, prng, u64::MAX))
             .map_err(spawn("the dealer"))?;
         let server = thread::Builder::new()
             .spawn_scoped(scope, || {

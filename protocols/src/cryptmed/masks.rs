@@ -147,6 +147,13 @@ impl MaskSpec {
         lanes::bytes(self.bits(), elements)
     }
 
+    /// Bytes of a party's masks for so many elements.
+    pub fn held(&self, elements: usize) -> u64 {
+        let words =
+            if self.digits { LANES } else { 0 } + WORDS * (self.free() + self.dealt()) + LANES * self.columns.len();
+        4 * (blocks(elements) * words) as u64
+    }
+
     /// The place of a tree's first mask bit, and of its first product among all dealt planes.
     pub fn tree_at(&self, tree: usize) -> [usize; 2] {
         let before = &self.trees[..tree];

@@ -3,8 +3,10 @@
 //! | module | what |
 //! |---|---|
 //! | [`plan`] | from a program to what a run opens and what a dealer shares for it |
-//! | [`session`], [`source`] | the ends of a run; what the dealer sends |
+//! | [`session`], [`source`], [`dealer`] | the ends of a run; what the dealer sends |
+//! | [`hello`] | what all ends must have seen alike |
 //! | [`local`], `ready` | all ends in one process; what a party holds before a run |
+//! | [`memory`], [`outcome`] | what each end holds at its peak; what came of a run |
 //! | [`layer`], [`gemm`] | linear layers under fresh masks |
 //! | [`opening`] | activations, comparisons, truncation by one opening |
 //! | [`masks`], [`prefix`] | what a dealer shares for one; trees over shared bits |
@@ -16,15 +18,19 @@
 //! | [`streams`], [`lanes`], [`end`] | seeds' words; bits side by side; messages |
 
 pub mod adder;
+pub mod dealer;
 pub mod decide;
 pub mod end;
 pub mod gemm;
+pub mod hello;
 pub mod items;
 pub mod lanes;
 pub mod layer;
 pub mod local;
 pub mod masks;
+pub mod memory;
 pub mod opening;
+pub mod outcome;
 pub mod plan;
 pub mod pool;
 pub mod prefix;

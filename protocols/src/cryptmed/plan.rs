@@ -157,6 +157,23 @@ pub struct Plan {
     pub stages: Vec<Stage>,
 }
 
+impl Stage {
+    /// The tensor that it writes; none at the end.
+    pub fn output(&self) -> Option<TensorId> {
+        match self {
+            Self::Layer { then, .. } => match **then {
+                Then::Function(_, output) | Then::Published(.., output) | Then::Truncate(.., output) => Some(output),
+                Then::Decide(_) => None,
+            },
+            Self::Function { output, .. }
+            | Self::Pool { output, .. }
+            | Self::Sum { output, .. }
+            | Self::Flatten { output, .. } => Some(*output),
+            Self::Decide(..) => None,
+        }
+    }
+}
+
 impl Function {
     fn new(pieces: &Pieces, shift: u32, elements: usize, exact: bool) -> Self {
         let activation = Activation::new(pieces, shift, exact);

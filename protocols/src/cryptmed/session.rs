@@ -2,7 +2,7 @@
 //!
 //! | # | from -> to | content | phase |
 //! |---|---|---|---|
-//! | 1 | S -> C | version, what is revealed, the architecture | setup |
+//! | 1 | S -> C | [`super::hello`]: version, what is revealed, the architecture | setup |
 //! | 2 | | [`super::source`] | setup |
 //! | 3 | S -> C | W - A of each layer | model |
 //! | 4 | C -> S | number of the run, number of rows; no rows: the end | preprocessing |
@@ -12,20 +12,22 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use blindvox_models::{Program, Step};
 pub use blindvox_net::channel::Party;
-use blindvox_net::channel::{Channel, Traffic};
+use blindvox_net::channel::{Canceller, Channel};
 use zeroize::Zeroizing;
 
 use super::decide;
 use super::end::{End, receive, send, to_bytes, to_words};
+use super::hello;
 use super::items::{Item, Material};
 use super::layer::{add, sub};
 use super::masks::Masks;
 use super::opening::{compare, masked, open, open_down};
-use super::plan::{Decision, MAX_ROWS, Plan, Preset, Reveal, Stage, Terms, Then, rectifier};
+pub use super::outcome::{Answer, Cost, Outcome};
+use super::plan::{Decision, MAX_ROWS, Plan, Stage, Terms, Then, rectifier};
 use super::pool;
 use super::ready::{Ready, apart, finish, missing, sums, take_masks, take_wraps};
 use super::source::{ClientSeed, ServerSeed, Source};
@@ -33,42 +35,6 @@ use super::streams::Words;
 use super::wraps;
 use crate::error::{Error, Result};
 use crate::infer::shares::public;
-
-/// Of the messages of this file and those it names.
-const VERSION: u8 = 1;
-
-/// What the client learns of a run, one entry a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Classes, `[D, H, W]` each.
-    Labels(Vec<Vec<u8>>),
-    /// Scores at [`super::plan::SCORE_BITS`] fraction bits, `[class, D, H, W]` each.
-    Scores(Vec<Vec<i32>>),
-}
-
-/// What a phase cost.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Cost {
-    /// Wall clock.
-    pub time: Duration,
-    /// As this party saw it.
-    pub traffic: Traffic,
-    /// From the dealer, of it none on the channel to the peer.
-    pub dealt: u64,
-    /// One-way latencies.
-    pub flights: usize,
-}
-
-/// A run's result and costs.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The client's; none at the server's end.
-    pub answer: Option<Answer>,
-    /// What was made before the input was looked at.
-    pub preprocessing: Cost,
-    /// What came after.
-    pub online: Cost,
-}
 
 /// One party's end of a session.
 pub struct Session {
@@ -84,6 +50,16 @@ pub struct Session {
     pub setup: Cost,
     /// What hiding the model cost.
     pub model: Cost,
+    /// This party's share of each tensor that a stage wrote, where a test asked for them.
+    #[cfg(any(test, feature = "testing"))]
+    kept: Option<Vec<(blindvox_models::TensorId, Words)>>,
+}
+
+/// The client hears what the dealer refused.
+pub(crate) fn pass_on(client: &Canceller, e: &Error) {
+    if let Error::Refused(refusal) = e {
+        client.refuse(refusal.clone());
+    }
 }
 
 impl Session {
@@ -92,7 +68,7 @@ impl Session {
     /// # Errors
     /// What the program makes impossible; the client's, the dealer's and the channels'.
     pub fn serve(program: &Arc<Program>, terms: Terms, channel: Channel, dealer: Channel) -> Result<Self> {
-        let meet = |program: &Program| -> Result<Box<dyn Source>> { Ok(Box::new(ServerSeed::meet(dealer, program)?)) };
+        let meet = |hello: &[u8]| -> Result<Box<dyn Source>> { Ok(Box::new(ServerSeed::meet(dealer, hello)?)) };
         Self::serve_from(program, terms, channel, meet)
     }
 
@@ -100,17 +76,15 @@ impl Session {
         program: &Arc<Program>,
         terms: Terms,
         mut channel: Channel,
-        meet: impl FnOnce(&Program) -> Result<Box<dyn Source>>,
+        meet: impl FnOnce(&[u8]) -> Result<Box<dyn Source>>,
     ) -> Result<Self> {
         let start = Instant::now();
         public::check(program)?;
         let plan = Plan::new(program, 1, terms)?;
         channel.set_phase("setup");
-        let code = u8::from(terms.reveal == Reveal::Scores) | u8::from(terms.preset == Preset::Paper) << 1;
-        let mut hello = vec![VERSION, code];
-        hello.extend(public::encode(program)?);
-        channel.send(hello)?;
-        let source = meet(program)?;
+        let hello = hello::encode(program, terms)?;
+        channel.send(hello.clone())?;
+        let source = meet(&hello).inspect_err(|e| pass_on(&channel.canceller(), e))?;
         let mut session = Self::start(Party::Server, channel, source, terms, plan, start);
         session.in_phase("model", |session| {
             let layers: Vec<_> = session.plan.maps().map(|(map, linear)| (map.weights(), linear.clone())).collect();
@@ -129,28 +103,20 @@ impl Session {
     /// # Errors
     /// What the program makes impossible; the server's, the dealer's and the channels'.
     pub fn connect(channel: Channel, dealer: Channel) -> Result<Self> {
-        let meet = |program: &Program| -> Result<Box<dyn Source>> { Ok(Box::new(ClientSeed::meet(dealer, program)?)) };
+        let meet = |hello: &[u8]| -> Result<Box<dyn Source>> { Ok(Box::new(ClientSeed::meet(dealer, hello)?)) };
         Self::connect_from(channel, meet)
     }
 
     pub(crate) fn connect_from(
         mut channel: Channel,
-        meet: impl FnOnce(&Program) -> Result<Box<dyn Source>>,
+        meet: impl FnOnce(&[u8]) -> Result<Box<dyn Source>>,
     ) -> Result<Self> {
         let start = Instant::now();
         channel.set_phase("setup");
         let hello = channel.recv()?;
-        let (terms, bytes) = match hello.split_at_checked(2) {
-            Some(([VERSION, code @ 0..=3], bytes)) => {
-                let reveal = if code & 1 == 1 { Reveal::Scores } else { Reveal::Labels };
-                let preset = if code & 2 == 2 { Preset::Paper } else { Preset::Dealer };
-                (Terms { reveal, preset }, bytes)
-            }
-            _ => return Err(Error::protocol("the service runs another version of runs with a dealer")),
-        };
-        let program = Arc::new(public::decode(bytes)?);
+        let (program, terms) = hello::decode(&hello)?;
         let plan = Plan::new(&program, 1, terms)?;
-        let source = meet(&program)?;
+        let source = meet(&hello)?;
         let mut session = Self::start(Party::Client, channel, source, terms, plan, start);
         session.in_phase("model", |session| {
             let counts: Vec<usize> = session.plan.maps().map(|(map, _)| map.weights()).collect();
@@ -174,7 +140,19 @@ impl Session {
         let program = plan.program.clone();
         let setup = Cost { time: start.elapsed(), traffic: channel.stats().total, dealt: source.bytes(), flights: 1 };
         let (end, weights) = (End::new(party, channel), Vec::new());
-        Self { end, source, program, terms, weights, plan, run: 0, setup, model: Cost::default() }
+        Self {
+            end,
+            source,
+            program,
+            terms,
+            weights,
+            plan,
+            run: 0,
+            setup,
+            model: Cost::default(),
+            #[cfg(any(test, feature = "testing"))]
+            kept: None,
+        }
     }
 
     fn in_phase(&mut self, name: &str, f: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
@@ -202,9 +180,20 @@ impl Session {
         &self.program
     }
 
+    /// Keeps this party's shares from now on, for tests: both parties' together are the values.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn keep_shares(&mut self) -> &mut Vec<(blindvox_models::TensorId, Words)> {
+        self.kept.get_or_insert_default()
+    }
+
     /// The digest of what this party sent, where the channel recorded it.
     pub fn transcript(&self) -> Option<[u8; 32]> {
         self.end.channel.transcript_digest()
+    }
+
+    /// Bytes that came from the dealer so far.
+    pub fn dealt(&self) -> u64 {
+        self.source.bytes()
     }
 
     /// What the client learns, and how.
@@ -232,7 +221,7 @@ impl Session {
             session.preprocess(rows.len())
         })?;
         let (online, answer) = self.measured("online", |session| session.online(ready, Zeroizing::new(x)))?;
-        Ok(Outcome { answer, preprocessing, online })
+        Ok(Outcome { answer, rows: rows.len(), preprocessing, online })
     }
 
     /// The server's next run; none where the client has come to its end.
@@ -240,23 +229,36 @@ impl Session {
     /// # Errors
     /// [`Error::Protocol`] for a run that is not possible; the client's and the channel's.
     pub fn answer(&mut self) -> Result<Option<Outcome>> {
+        self.answer_within(MAX_ROWS)
+    }
+
+    /// The same for so many rows at most.
+    ///
+    /// # Errors
+    /// Those of [`Self::answer`].
+    pub fn answer_within(&mut self, most: usize) -> Result<Option<Outcome>> {
         let request = to_words(&self.end.channel.recv_exact(16)?)?;
         let rows = match request[..] {
             [_, _, 0, 0] => {
                 self.end.channel.finish()?;
                 return Ok(None);
             }
-            [run, 0, rows, 0] if u64::from(run) > self.run && rows as usize <= MAX_ROWS => {
+            [run, 0, rows, 0] if u64::from(run) > self.run && rows as usize <= most.min(MAX_ROWS) => {
                 self.run = run.into();
                 rows as usize
             }
-            _ => return Err(Error::protocol(format!("a request for a run after run {} that is none", self.run))),
+            _ => {
+                let run = self.run;
+                return Err(Error::protocol(format!(
+                    "a request for a run after run {run} that is none of at most {most} rows"
+                )));
+            }
         };
         let (preprocessing, ready) = self.measured("preprocessing", |session| session.preprocess(rows))?;
         let elements = self.program.tensors[self.program.input].elements() * rows;
         let zeros = Zeroizing::new(vec![0; elements]);
         let (online, answer) = self.measured("online", |session| session.online(ready, zeros))?;
-        Ok(Some(Outcome { answer, preprocessing, online }))
+        Ok(Some(Outcome { answer, rows, preprocessing, online }))
     }
 
     /// The client's last message.
@@ -349,6 +351,10 @@ impl Session {
                     result = Err(e);
                     break;
                 }
+            }
+            #[cfg(any(test, feature = "testing"))]
+            if let (Some(kept), Some(tensor)) = (&mut self.kept, stage.output()) {
+                kept.push((tensor, tensors[tensor].clone()));
             }
             if let Stage::Layer { step, .. } = stage {
                 let done = |t: &usize| last[*t] <= *step;

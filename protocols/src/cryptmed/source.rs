@@ -2,8 +2,8 @@
 //!
 //! | # | from -> to | content | when |
 //! |---|---|---|---|
-//! | 1 | S -> D | the architecture | once |
-//! | 2 | D -> C, D -> S | the architecture's digest; a seed of 16 bytes | once |
+//! | 1 | S -> D | [`super::hello`] | once |
+//! | 2 | D -> C, D -> S | its digest; a seed of 16 bytes | once |
 //! | 3 | S -> D | number of the run, number of rows | every run |
 //! | 4 | D -> S | corrections of each item, in the plan's order | every run |
 //!
@@ -13,21 +13,18 @@
 //!
 //! Runs are numbered; a number is spent when a run starts, also where that fails.
 
-use std::sync::Arc;
-
-use blindvox_models::Program;
 use blindvox_net::channel::Channel;
 use zeroize::Zeroizing;
 
-use super::end::{receive, send, to_bytes, to_words};
+use super::end::{receive, to_bytes, to_words};
+use super::hello;
 use super::items::{Item, Material};
 use super::layer::{Map, sub};
-use super::plan::{MAX_ROWS, Plan, Terms};
+use super::plan::Plan;
 use super::streams::{Part, Seed, Streams, Words};
 use super::triples::RingTriples;
 use super::wraps::{self, Wraps};
 use crate::error::{Error, Result};
-use crate::infer::shares::public;
 
 /// A source of what a run needs; both parties ask alike.
 pub trait Source: Send {
@@ -51,7 +48,7 @@ pub trait Source: Send {
 }
 
 /// The matrix A of a layer, from the server's seed.
-fn matrix(seed: &Seed, layer: usize, weights: usize) -> Words {
+pub(super) fn matrix(seed: &Seed, layer: usize, weights: usize) -> Words {
     Streams::new(seed, 0).draw(layer, Part::Factor, weights)
 }
 
@@ -63,12 +60,12 @@ pub struct ClientSeed {
 }
 
 impl ClientSeed {
-    /// Meets the dealer, which must have seen the same architecture.
+    /// Meets the dealer, which must have seen the same `hello`.
     ///
     /// # Errors
     /// [`Error::Protocol`] where it hasn't; the channel's.
-    pub fn meet(mut channel: Channel, program: &Program) -> Result<Self> {
-        let seed = met(&mut channel, program)?;
+    pub fn meet(mut channel: Channel, hello: &[u8]) -> Result<Self> {
+        let seed = met(&mut channel, hello)?;
         Ok(Self { streams: Streams::new(&seed, 0), seed, channel: Some(channel) })
     }
 
@@ -122,13 +119,13 @@ pub struct ServerSeed {
 }
 
 impl ServerSeed {
-    /// Meets the dealer and tells it the architecture.
+    /// Meets the dealer and tells it the `hello`.
     ///
     /// # Errors
     /// [`Error::Protocol`] where it understood another; the channel's.
-    pub fn meet(mut channel: Channel, program: &Program) -> Result<Self> {
-        channel.send(public::encode(program)?)?;
-        let seed = met(&mut channel, program)?;
+    pub fn meet(mut channel: Channel, hello: &[u8]) -> Result<Self> {
+        channel.send(hello.to_vec())?;
+        let seed = met(&mut channel, hello)?;
         Ok(Self { streams: Streams::new(&seed, 0), seed, channel })
     }
 }
@@ -174,7 +171,13 @@ fn server_part(at: usize, item: &Item, streams: &Streams, message: &[u8]) -> Res
 }
 
 /// An item's correction, from both parties' seeds.
-fn correction(at: usize, item: &Item, plan: &Plan, client: &Streams, server: &Streams, matrices: &[Words]) -> Vec<u8> {
+pub(super) fn correction(
+    at: usize,
+    item: &Item,
+    plan: &Plan,
+    [client, server]: [&Streams; 2],
+    matrices: &[Words],
+) -> Vec<u8> {
     match item {
         Item::Masks(spec, n) => spec.deal(*n, at, client, server),
         Item::Wraps(shift, n) => Wraps::deal(*n, *shift, at, client, server),
@@ -211,78 +214,16 @@ pub(crate) fn correction_for_tests(at: usize, item: &Item, [client, server]: &[S
     }
 }
 
-/// The digest of what all three ends must have seen alike.
-fn digest(program: &Program) -> Result<[u8; 32]> {
-    Ok(*blake3::hash(&public::encode(program)?).as_bytes())
-}
-
 /// A party's seed, once the dealer's digest is right.
-fn met(channel: &mut Channel, program: &Program) -> Result<Seed> {
+fn met(channel: &mut Channel, hello: &[u8]) -> Result<Seed> {
     let theirs = channel.recv_exact(32)?;
-    if theirs != digest(program)? {
+    if theirs != hello::digest(hello) {
         return Err(Error::protocol("the dealer deals for another architecture than this one"));
     }
     let bytes = Zeroizing::new(channel.recv_exact(16)?);
     let mut seed = Zeroizing::new([0; 16]);
     seed.copy_from_slice(&bytes);
     Ok(seed)
-}
-
-/// The dealer: until the server is gone.
-///
-/// # Errors
-/// [`Error::Protocol`] for an architecture or runs that are not possible; the channels'.
-pub fn deal(
-    mut to_client: Channel,
-    mut to_server: Channel,
-    prng: &mut blindvox_engine::Prng,
-    terms: Terms,
-) -> Result<()> {
-    let bytes = to_server.recv()?;
-    let program = Arc::new(public::decode(&bytes)?);
-    let digest = digest(&program)?;
-    let mut seed = || {
-        let mut seed = Seed::default();
-        prng.fill_bytes(&mut *seed);
-        seed
-    };
-    let (client, server) = (seed(), seed());
-    for (channel, seed) in [(&mut to_client, &client), (&mut to_server, &server)] {
-        channel.send(digest.to_vec())?;
-        channel.send(seed.to_vec())?;
-    }
-    let mut plan = Plan::new(&program, 1, terms)?;
-    let matrices: Vec<Words> =
-        plan.maps().enumerate().map(|(layer, (map, _))| matrix(&server, layer, map.weights())).collect();
-    let mut last = 0;
-    loop {
-        // The server going away is how a session ends.
-        let request = match to_server.recv() {
-            Ok(request) => request,
-            Err(blindvox_net::Error::Connection(_)) => return Ok(()),
-            Err(e) => return Err(e.into()),
-        };
-        let words = to_words(&request)?;
-        let [run, 0, rows, 0] = words[..] else {
-            return Err(Error::protocol(format!("a request of {} bytes where 16 were expected", request.len())));
-        };
-        if run <= last || !(1..=MAX_ROWS).contains(&(rows as usize)) {
-            return Err(Error::protocol(format!("run {run} of {rows} rows after run {last}")));
-        }
-        last = run;
-        if plan.rows != rows as usize {
-            plan = Plan::new(&program, rows as usize, terms)?;
-        }
-        let (theirs, ours) = (Streams::new(&client, run.into()), Streams::new(&server, run.into()));
-        for (at, item) in plan.items().iter().enumerate() {
-            let message = correction(at, item, &plan, &theirs, &ours, &matrices);
-            // A server that is gone has all it wants.
-            match send(&mut to_server, message) {
-                Err(Error::Connection(_)) => return Ok(()),
-                other => other?,
-            }
-        }
-    }
 }
 
 /// Both parties' copies of a dealer that each could play alone: **for tests**, each could work out the other's shares.
@@ -324,7 +265,7 @@ impl Source for Played {
             self.matrices = plan.maps().enumerate().map(of).collect();
         }
         let [client, server] = &self.streams;
-        let message = correction(at, item, plan, client, server, &self.matrices);
+        let message = correction(at, item, plan, [client, server], &self.matrices);
         server_part(at, item, &self.own, &message)
     }
 

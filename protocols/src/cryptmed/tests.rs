@@ -12,6 +12,7 @@ use blindvox_net::channel::{Party, local_pair};
 use zeroize::Zeroizing;
 
 use super::adder::Published;
+use super::dealer::deal;
 use super::decide;
 use super::end::End;
 use super::items::{Item, Material};
@@ -20,7 +21,7 @@ use super::masks::{MaskSpec, Masks};
 use super::opening::{Activation, compare, ideal, open};
 use super::plan::{Plan, Preset, Reveal, Terms};
 use super::session::{Answer, Outcome, Session};
-use super::source::{Played, deal};
+use super::source::Played;
 use super::source::{correction_for_tests, part_for_tests};
 use super::streams::Streams;
 use super::wraps::{self, Wraps};
@@ -368,7 +369,7 @@ fn fixed_runs_send_the_same_bytes() {
         client.record_transcript();
         server.record_transcript();
         let digests = std::thread::scope(|scope| {
-            scope.spawn(move || deal(dealer_client, dealer_server, &mut Prng::from_seed_for_tests([1; 32]), terms));
+            scope.spawn(move || deal(dealer_client, dealer_server, &mut Prng::from_seed_for_tests([1; 32]), u64::MAX));
             let server = scope.spawn(|| {
                 let mut session = Session::serve(&program, terms, server, server_dealer).unwrap();
                 session.answer().unwrap().unwrap();

@@ -7,9 +7,10 @@ use blindvox_models::Program;
 use blindvox_net::{Channel, Code, Party, Refusal};
 
 use super::Line;
+use super::dealt::{self, DealtAdmission};
 use super::messages::{
-    Accepts, Choice, Hello, Listed, REPLY, REQUEST, Reply, Request, RunRequest, SHORT, VERSIONS, Welcome, decode,
-    encode, recv, send,
+    Accepts, Choice, DealtRequest, Hello, Listed, REPLY, REQUEST, Reply, Request, RunRequest, SHORT, VERSIONS, Welcome,
+    decode, encode, recv, send,
 };
 use crate::error::{Error, Result};
 use crate::infer::session::Role;
@@ -53,11 +54,24 @@ pub trait Host {
         queued: &mut dyn FnMut(u32) -> Result<()>,
     ) -> Result<Admission<Self::Permit>>;
 
+    /// The same for rows with a dealer, which waits for the client when this returns.
+    ///
+    /// # Errors
+    /// A refusal, as by every service that has no dealer, or what `queued` said.
+    fn admit_dealt(
+        &self,
+        request: &DealtRequest,
+        queued: &mut dyn FnMut(u32) -> Result<()>,
+    ) -> Result<DealtAdmission<Self::Permit>> {
+        let _ = (request, queued);
+        Err(Error::Refused(Refusal::new(Code::Choices, "this service has no dealer")))
+    }
+
     /// Watches a run.
     fn observer(&self, run: u64) -> Box<dyn Observer + '_>;
 
-    /// A run has ended, well or not.
-    fn ended(&self, permit: Self::Permit, seconds: Duration, outcome: std::result::Result<&Outcome, &Error>);
+    /// A run has ended, well, with so many bytes sent and received, or not.
+    fn ended(&self, permit: Self::Permit, seconds: Duration, outcome: std::result::Result<[u64; 2], &Error>);
 }
 
 /// Serves one client until it leaves.
@@ -101,12 +115,22 @@ fn converse<H: Host>(line: &mut Option<Line>, host: &H) -> Result<()> {
                 send(channel, &Reply::Card(json), REPLY)?;
             }
             Request::Run(request) => {
-                let admission = admitted(channel, host, &request, &accepts)?;
+                let admission = waited(channel, |queued| host.admit(&request, &accepts, queued))?;
                 let session = run(line.take().ok_or_else(gone)?, host, admission)?;
                 // Keys and transfers are kept, and so is how they are used.
                 let (hash, ways) = (session.options().gate_hash, session.options().ways);
                 accepts = Accepts::new(hash, Some(ways.compare), Some(ways.ot), accepts.link());
                 *line = Some(Line::Met(Box::new(session)));
+            }
+            Request::Deal(request) => {
+                let admission = waited(channel, |queued| host.admit_dealt(&request, queued))?;
+                let Some(Line::Fresh(channel)) = line.take() else {
+                    return Err(Error::protocol("rows with a dealer on a connection that has had runs without one"));
+                };
+                let (start, DealtAdmission { start: with, permit }) = (Instant::now(), admission);
+                let result = dealt::answer(*channel, &request, with);
+                host.ended(permit, start.elapsed(), result.as_ref().copied());
+                return result.map(drop);
             }
         }
     }
@@ -135,14 +159,10 @@ fn greet(channel: &mut Channel) -> Result<Accepts> {
     Ok(hello.accepts)
 }
 
-fn admitted<H: Host>(
-    channel: &mut Channel,
-    host: &H,
-    request: &RunRequest,
-    accepts: &Accepts,
-) -> Result<Admission<H::Permit>> {
+/// Waits for a place; the client hears how many come first.
+fn waited<T>(channel: &mut Channel, admit: impl FnOnce(&mut dyn FnMut(u32) -> Result<()>) -> Result<T>) -> Result<T> {
     let mut told = None;
-    host.admit(request, accepts, &mut |place| {
+    admit(&mut |place| {
         channel.check()?;
         if told.replace(place) != Some(place) {
             send(channel, &Reply::Queued(place), SHORT)?;
@@ -155,7 +175,11 @@ fn run<H: Host>(line: Line, host: &H, admission: Admission<H::Permit>) -> Result
     let Admission { run, program, options, permit } = admission;
     let start = Instant::now();
     let result = begun(line, host, run, program, options);
-    host.ended(permit, start.elapsed(), result.as_ref().map(|(outcome, _)| outcome));
+    let bytes = |(outcome, _): &(Outcome, Session)| {
+        let costs = || outcome.preparation.iter().chain(&outcome.steps);
+        [costs().map(|c| c.traffic.sent).sum(), costs().map(|c| c.traffic.received).sum()]
+    };
+    host.ended(permit, start.elapsed(), result.as_ref().map(bytes));
     Ok(result?.1)
 }
 

@@ -124,6 +124,24 @@ pub struct RunRequest {
     pub grid: [u32; 3],
 }
 
+/// Rows that a client wants run with a dealer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DealtRequest {
+    /// The served name.
+    pub model: String,
+    /// In all.
+    pub rows: u32,
+    /// Of one run, at most.
+    pub batch: u32,
+    /// Whether the client wants scores, where it may have them.
+    pub scores: bool,
+    /// Whether activations are computed as published.
+    pub paper: bool,
+}
+
+/// What a dealer knows a service and its client by.
+pub type Ticket = [u8; 16];
+
 /// Message 3.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
@@ -133,6 +151,8 @@ pub enum Request {
     Describe(String),
     /// Run.
     Run(RunRequest),
+    /// Run rows with the service's dealer; the connection is for nothing else then.
+    Deal(DealtRequest),
 }
 
 /// A model that is served.
@@ -181,6 +201,13 @@ pub enum Reply {
         run: u64,
         /// How it is made.
         choice: Choice,
+    },
+    /// The run begins with what a dealer gives for this ticket.
+    Dealt {
+        /// Its number in the service's records.
+        run: u64,
+        /// For the dealer.
+        ticket: Ticket,
     },
 }
 

@@ -14,7 +14,7 @@ use crate::infer::{Observer, Options, Outcome, Session, Ways};
 
 /// A client that a service has welcomed.
 pub struct Visit {
-    line: Line,
+    pub(super) line: Line,
     accepts: Accepts,
     /// The service's program version, for records.
     pub service: String,
@@ -29,7 +29,7 @@ pub struct Order<'a> {
     pub card: &'a ModelCard,
     /// Prepared as the card says, in its integers.
     pub volume: &'a [i32],
-    /// The grid that is labelled, D, H, W.
+    /// The grid that is labelled, D, H, W; of rows of a table 1, 1 and their number.
     pub grid: [usize; 3],
 }
 
@@ -55,7 +55,8 @@ impl Order<'_> {
         {
             return Err(Error::protocol("the architecture takes another input than the model's card says"));
         }
-        let labels = if card.gives_class { 1 } else { self.grid.iter().product() };
+        let whole = card.gives_class && card.preparation.table.is_none();
+        let labels = if whole { 1 } else { self.grid.iter().product() };
         if (program.classes, program.labelled()) != (card.classes.len(), labels) {
             return Err(Error::protocol("the architecture has other classes or labels than the model's card"));
         }
@@ -86,7 +87,7 @@ impl Visit {
         Ok(Self { line: Line::Fresh(Box::new(channel)), accepts, service: printable(&welcome.program) })
     }
 
-    fn ask(&mut self, request: &Request) -> Result<Reply> {
+    pub(super) fn ask(&mut self, request: &Request) -> Result<Reply> {
         let channel = self.line.channel();
         send(channel, request, REQUEST)?;
         recv(channel, REPLY, "a reply")
@@ -179,12 +180,13 @@ impl Visit {
     }
 }
 
-fn unexpected(expected: &str, found: &Reply) -> Error {
+pub(super) fn unexpected(expected: &str, found: &Reply) -> Error {
     let found = match found {
         Reply::Models(_) => "a list of models",
         Reply::Card(_) => "a card",
         Reply::Queued(_) => "a place in a queue",
         Reply::Start { .. } => "a start",
+        Reply::Dealt { .. } => "a dealer's ticket",
     };
     Error::protocol(format!("the service answered with {found} where {expected} was expected"))
 }

@@ -1,13 +1,18 @@
 //! What passes between a service and its clients around runs: the first byte says which message it is.
 
+use std::path::Path;
 use std::time::Duration;
 
+use blindvox_engine::Prng;
 use blindvox_engine::garble::GateHash;
-use blindvox_models::{ModelCard, testing};
+use blindvox_models::{Bundle, ModelCard, testing};
 use blindvox_net::{Code, Refusal, local_pair};
-use blindvox_protocols::infer::{Observer, Outcome};
-use blindvox_protocols::service::messages::{Hello, Reply, Request, Welcome, decode, encode};
-use blindvox_protocols::service::{Accepts, Admission, Host, Listed, RunRequest, Visit, serve};
+use blindvox_protocols::cryptmed::dealer::deal;
+use blindvox_protocols::cryptmed::plan::Terms;
+use blindvox_protocols::infer::Observer;
+use blindvox_protocols::service::dealer::Errand;
+use blindvox_protocols::service::messages::{Hello, MAGIC, Reply, Request, Welcome, decode, encode};
+use blindvox_protocols::service::{Accepts, Admission, DealtRequest, Host, Listed, RunRequest, Visit, serve};
 use blindvox_protocols::{Error, Result};
 
 /// The largest message of these that is read.
@@ -16,12 +21,14 @@ const MOST: usize = 300 << 10;
 pub(super) fn service(bytes: &[u8]) -> bool {
     let [kind, bytes @ ..] = bytes else { return false };
     let bytes = &bytes[..bytes.len().min(MOST)];
-    match kind % 6 {
+    match kind % 8 {
         0 => decode::<Hello>(bytes, 256, "a hello").is_ok_and(|hello| hello.is_sound()),
         1 => decode::<Welcome>(bytes, 256, "a welcome").is_ok(),
         2 => decode::<Request>(bytes, 4 << 10, "a request").is_ok(),
         3 => decode::<Reply>(bytes, MOST, "a reply").is_ok(),
         4 => ModelCard::parse(bytes).is_ok(),
+        6 => decode::<Errand>(bytes, 256, "an errand").is_ok(),
+        7 => dealt(bytes),
         // The end of a run: the peer's word.
         _ => {
             let (mut near, mut far) = local_pair();
@@ -31,6 +38,21 @@ pub(super) fn service(bytes: &[u8]) -> bool {
             ended
         }
     }
+}
+
+/// What a service says to its dealer: a hello, then a request of 16 bytes. Whether the dealer took the hello.
+fn dealt(bytes: &[u8]) -> bool {
+    let (mut service, to_service) = local_pair();
+    let (mut client, to_client) = local_pair();
+    let (hello, request) = bytes.split_at(bytes.len().saturating_sub(16));
+    for message in [hello, request, b"no request"] {
+        service.send(message.to_vec()).expect("room");
+    }
+    let reading = std::thread::spawn(move || while service.recv().is_ok() {});
+    let ended = deal(to_client, to_service, &mut Prng::from_seed_for_tests([1; 32]), 24 << 20);
+    assert!(ended.is_err(), "the last is no request");
+    reading.join().expect("no panic");
+    client.recv().is_ok()
 }
 
 /// A service of one model that runs nothing.
@@ -55,7 +77,7 @@ impl Host for Asked {
         Box::new(())
     }
 
-    fn ended(&self, (): (), _: Duration, _: std::result::Result<&Outcome, &Error>) {}
+    fn ended(&self, (): (), _: Duration, _: std::result::Result<[u64; 2], &Error>) {}
 }
 
 pub(super) fn messages() -> Vec<Vec<u8>> {
@@ -86,6 +108,17 @@ pub(super) fn messages() -> Vec<Vec<u8>> {
     let done = far.recv().expect("the end of a run");
     far.send(done.clone()).expect("room");
     assert!(pausing.join().expect("no panic"));
+    let (ticket, known) = ([7; 16], [9; 32]);
+    let errands =
+        [Errand::Deal { magic: MAGIC, ticket, client: known }, Errand::Take { magic: MAGIC, ticket, service: known }];
+    let [order, take] = errands.map(|errand| encode(&errand, MOST).expect("bytes"));
+    let rows = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/models/breast_relu");
+    let rows = Bundle::load(&rows).and_then(|bundle| bundle.whole_program()).expect("a network of rows");
+    let agreed = |terms: Terms| blindvox_protocols::cryptmed::hello::encode(&rows, terms).expect("bytes");
+    let request = [1u64, 3].map(u64::to_le_bytes).concat();
+    let dealt = [Terms::LABELS, Terms::SCORES].map(|terms| [&agreed(terms)[..], &request].concat());
+    let deal = DealtRequest { model: "rows".to_owned(), rows: 9, batch: 4, scores: true, paper: false };
+    let deal = encode(&Request::Deal(deal), MOST).expect("bytes");
     let [list, describe, run] = requests;
     let [welcome, models, described] = answers.try_into().expect("three answers");
     let kinds = [
@@ -99,6 +132,10 @@ pub(super) fn messages() -> Vec<Vec<u8>> {
         (3, queued),
         (4, card),
         (5, done),
+        (6, order),
+        (6, take),
+        (2, deal),
     ];
-    kinds.into_iter().map(|(kind, bytes)| [&[kind][..], &bytes].concat()).collect()
+    let kinds = kinds.into_iter().chain(dealt.map(|bytes| (7, bytes)));
+    kinds.map(|(kind, bytes)| [&[kind][..], &bytes].concat()).collect()
 }

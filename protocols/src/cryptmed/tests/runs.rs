@@ -62,13 +62,13 @@ fn a_played_dealer_gives_the_same_answers_and_runs_are_numbered() {
     let (client, server) = local_pair();
     let answer = std::thread::scope(|scope| {
         let server = scope.spawn(|| {
-            let source = |_: &Program| -> crate::Result<Box<dyn super::super::source::Source>> {
+            let source = |_: &[u8]| -> crate::Result<Box<dyn super::super::source::Source>> {
                 Ok(Box::new(Played::for_tests(Party::Server, 3)))
             };
             let mut session = Session::serve_from(&program, Terms::SCORES, server, source).unwrap();
             while session.answer().unwrap().is_some() {}
         });
-        let source = |_: &Program| -> crate::Result<Box<dyn super::super::source::Source>> {
+        let source = |_: &[u8]| -> crate::Result<Box<dyn super::super::source::Source>> {
             Ok(Box::new(Played::for_tests(Party::Client, 3)))
         };
         let mut session = Session::connect_from(client, source).unwrap();
@@ -95,9 +95,7 @@ fn the_dealer_learns_the_architecture_and_the_number_of_rows_alone() {
         std::thread::scope(|scope| {
             let (dealer_client_end, dealer_client) = local_pair();
             let mut dealer_client_end = dealer_client_end;
-            scope.spawn(move || {
-                deal(dealer_client, dealer_server, &mut Prng::from_seed_for_tests([1; 32]), Terms::LABELS)
-            });
+            scope.spawn(move || deal(dealer_client, dealer_server, &mut Prng::from_seed_for_tests([1; 32]), u64::MAX));
             let program = &program;
             scope.spawn(move || {
                 let mut session = Session::serve(program, Terms::LABELS, server, server_dealer).unwrap();

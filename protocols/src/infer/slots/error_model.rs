@@ -103,21 +103,34 @@ fn linear(
     variance
 }
 
+/// Bits of the uniforms whose flood hides the predicted error as a preset says.
+///
+/// # Errors
+/// Those of [`predict`].
+pub(super) fn needed_flood(
+    lowered: &Lowered,
+    plan: &Plan,
+    ckks: &Ckks,
+    preset: &Preset,
+    params: &Params,
+) -> Result<f64> {
+    let error = predict(lowered, plan, ckks, preset, params)?;
+    let target = plan.linear().last().map_or(1.0, |step| step.level.target);
+    let coefficient = (error * target / (params.n() as f64).sqrt()).max(rounding_variance(params.n()).sqrt());
+    Ok(coefficient.log2() + f64::from(preset.hiding) + 3f64.sqrt().log2())
+}
+
 /// Holds a preset's flood to the predicted error.
 ///
 /// # Errors
 /// [`Error::Model`] where the flood hides less than the preset says.
 pub(super) fn check(lowered: &Lowered, plan: &Plan, ckks: &Ckks, preset: &Preset, params: &Params) -> Result<()> {
-    let error = predict(lowered, plan, ckks, preset, params)?;
-    let target = plan.linear().last().map_or(1.0, |step| step.level.target);
-    let coefficient = (error * target / (params.n() as f64).sqrt()).max(rounding_variance(params.n()).sqrt());
-    let needed = coefficient.log2() + f64::from(preset.hiding) + 3f64.sqrt().log2();
+    let needed = needed_flood(lowered, plan, ckks, preset, params)?;
     if needed > f64::from(preset.flood) {
         return Err(Error::Model(format!(
-            "ckks: flood: found {} bits, expected {:.0} to hide a predicted error of 2^{:.1} a coefficient by 2^{}",
+            "ckks: flood: found {} bits, expected {:.0} to hide the predicted error by 2^{}",
             preset.flood,
             needed.ceil(),
-            coefficient.log2(),
             preset.hiding
         )));
     }

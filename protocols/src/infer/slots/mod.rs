@@ -17,12 +17,13 @@
 //! | [`public`] | what a client must know |
 //! | [`model`] | a service's model, and its evaluation |
 //! | `places` | scales and levels of tensors |
-//! | [`error_model`] | the error of a run, predicted |
+//! | [`error_model`], [`choose`] | the error of a run, predicted; parameters that suit a calibrated network |
 //! | [`client`], [`service`] | both halves |
 //! | [`files`] | what goes by files |
 //! | [`guards`] | what makes a result doubtful |
 //! | [`session`], [`local`] | both halves over a channel, and in one process |
 
+pub mod choose;
 pub mod client;
 pub mod error_model;
 pub mod files;

@@ -1,6 +1,7 @@
 //! A service's model: its plan, its plaintexts, and the evaluation of a client's input.
 
-use blindvox_engine::ckks::{Ciphertext, Encoder, Evaluator, Mirrored, Params, PreparedSparse, Target};
+use blindvox_engine::DeviceKind;
+use blindvox_engine::ckks::{Ciphertext, Encoder, Evaluator, Mirrored, Params, Plaintext, PreparedSparse, Target};
 use blindvox_models::Network;
 use blindvox_models::levels::Ckks;
 use rayon::prelude::*;
@@ -26,7 +27,8 @@ pub struct Model {
 /// A linear layer with its numbers.
 struct Layer {
     map: PreparedSparse,
-    bias: Vec<Vec<f64>>,
+    /// By column and ciphertext.
+    bias: Vec<Plaintext>,
 }
 
 /// What a service is made of: a network, its names, and how it runs.
@@ -194,31 +196,27 @@ impl Model {
         let mut made = Vec::new();
         for (chunk, jobs) in jobs.chunks(together).enumerate() {
             let outputs = evaluator.sparse(&layer.map, jobs)?;
-            for (i, outputs) in outputs.into_iter().enumerate() {
-                let plane = (chunk * together + i) % step.output.columns();
-                let each = step.sparse.outputs;
-                for (o, output) in outputs.into_iter().enumerate() {
-                    let bias = &layer.bias[plane * each + o];
-                    made.push(self.finished(evaluator, step, &output, bias)?);
-                }
-            }
+            let planes = (chunk * together..).map(|job| job % step.output.columns() * step.sparse.outputs);
+            let outputs = planes.zip(outputs).flat_map(|(first, outputs)| (first..).zip(outputs));
+            made.extend(each(evaluator, outputs.collect(), |(at, output)| {
+                let (bound, error) = (output.bound(), output.error());
+                let sum = evaluator.add_plain(&output, &layer.bias[at])?.restated(bound, error)?;
+                Ok(if step.square { evaluator.square(&sum)? } else { sum })
+            })?);
         }
         Ok(made)
     }
+}
 
-    fn finished(
-        &self,
-        evaluator: &Evaluator,
-        step: &PlannedLinear,
-        output: &Ciphertext,
-        bias: &[f64],
-    ) -> Result<Ciphertext> {
-        let largest = bias.iter().fold(f64::MIN_POSITIVE, |most: f64, b| most.max(b.abs()));
-        let text = Encoder::new(&self.params).with_bound(largest * 1.000_001).real(bias, step.level.target)?;
-        let (bound, error) = (output.bound(), output.error());
-        let sum = evaluator.add_plain(output, &text)?;
-        let sum = sum.restated(bound, error)?;
-        Ok(if step.square { evaluator.square(&sum)? } else { sum })
+/// `f` of each, side by side on a CPU.
+fn each<T: Send, R: Send>(
+    evaluator: &Evaluator,
+    items: Vec<T>,
+    f: impl Fn(T) -> Result<R> + Send + Sync,
+) -> Result<Vec<R>> {
+    match evaluator.device().kind() {
+        DeviceKind::Cpu => items.into_par_iter().map(f).collect(),
+        _ => items.into_iter().map(f).collect(),
     }
 }
 
@@ -252,28 +250,29 @@ fn prepared(
     let encoded = encoded.map_err(|e| Error::Model(format!("node {:?}: {e}", planned.name)))?;
     let to = Target { scale: planned.level.target, dropped: planned.level.dropped, bound, error: 0.0 };
     let map = PreparedSparse::new(params, planned.sparse.clone(), encoded, planned.level.level, to)?;
-    Ok(Layer { map, bias: planned.bias(step) })
+    let bias = planned.bias(step);
+    let largest = bias.iter().flatten().fold(f64::MIN_POSITIVE, |most: f64, b| most.max(b.abs()));
+    let encoder = Encoder::new(params).with_bound(largest * 1.000_001);
+    let bias = bias.iter().map(|bias| encoder.real(bias, planned.level.target));
+    Ok(Layer { map, bias: bias.collect::<blindvox_engine::Result<_>>()? })
 }
 
 /// Sums of windows: of planes first, then by rotations.
 fn sums(
     evaluator: &Evaluator,
     x: &[Ciphertext],
-    (each, planes): (usize, usize),
+    (count, planes): (usize, usize),
     rotations: &[usize],
 ) -> Result<Vec<Ciphertext>> {
-    let mut made = Vec::new();
-    for window in x.chunks_exact(planes * each) {
-        for ciphertext in 0..each {
-            let mut sum = window[ciphertext].duplicate()?;
-            for z in 1..planes {
-                sum = evaluator.add(&sum, &window[z * each + ciphertext])?;
-            }
-            for &step in rotations {
-                sum = evaluator.add(&sum, &evaluator.rotate(&sum, step as i64)?)?;
-            }
-            made.push(sum);
+    let windows = x.chunks_exact(planes * count).flat_map(|window| (0..count).map(move |at| (window, at)));
+    each(evaluator, windows.collect(), |(window, at)| {
+        let mut sum = window[at].duplicate()?;
+        for z in 1..planes {
+            sum = evaluator.add(&sum, &window[z * count + at])?;
         }
-    }
-    Ok(made)
+        for &step in rotations {
+            sum = evaluator.add(&sum, &evaluator.rotate(&sum, step as i64)?)?;
+        }
+        Ok(sum)
+    })
 }

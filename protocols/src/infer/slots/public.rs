@@ -95,10 +95,15 @@ impl Ring {
     }
 }
 
+/// What no value of an input exceeds that is clamped so.
+pub(super) fn input_bound(clamp: Option<[f32; 2]>) -> f64 {
+    clamp.map_or(UNCLAMPED, |[low, high]| f64::from(low.abs().max(high.abs()))).max(f64::MIN_POSITIVE)
+}
+
 impl Public {
     /// What no value of an input exceeds.
     pub fn input_bound(&self) -> f64 {
-        self.clamp.map_or(UNCLAMPED, |[low, high]| f64::from(low.abs().max(high.abs()))).max(f64::MIN_POSITIVE)
+        input_bound(self.clamp)
     }
 
     /// The scheme's parameters.

@@ -177,23 +177,31 @@ impl Slabs {
     }
 
     fn sum_of_products(&self, other: &Self, factors: &[(usize, usize)]) -> Vec<Entry> {
+        let factors: Vec<_> = factors
+            .iter()
+            .map(|&(a, b)| [by_row(&self.classes[a], self.elements[0]), by_row(&other.classes[b], other.elements[0])])
+            .collect();
         let mut all = Vec::new();
-        for &(a, b) in factors {
-            let mut by_row: Vec<Vec<(u32, f64)>> = vec![Vec::new(); other.elements[0]];
-            other.classes[b].iter().for_each(|e| by_row[e.row as usize].push((e.col, e.weight)));
-            for e in &self.classes[a] {
-                let product = |&(col, weight): &(u32, f64)| Entry { row: e.row, col, weight: e.weight * weight };
-                all.extend(by_row[e.col as usize].iter().map(product));
+        // Of the row at hand: sums by column, which columns have one.
+        let (mut sums, mut seen) = (vec![0.0; other.elements[1]], vec![false; other.elements[1]]);
+        for row in 0..self.elements[0] {
+            let mut cols = Vec::new();
+            for [a, b] in &factors {
+                for &(middle, left) in &a[row] {
+                    for &(col, right) in &b[middle as usize] {
+                        if !std::mem::replace(&mut seen[col as usize], true) {
+                            cols.push(col);
+                        }
+                        sums[col as usize] += left * right;
+                    }
+                }
+            }
+            cols.sort_unstable();
+            for col in cols {
+                seen[col as usize] = false;
+                all.push(Entry { row: row as u32, col, weight: std::mem::take(&mut sums[col as usize]) });
             }
         }
-        all.sort_by_key(|e| (e.row, e.col));
-        all.dedup_by(|next, kept| {
-            let same = (next.row, next.col) == (kept.row, kept.col);
-            if same {
-                kept.weight += next.weight;
-            }
-            same
-        });
         all
     }
 
@@ -211,6 +219,13 @@ impl Slabs {
         }
         y
     }
+}
+
+/// (column, weight) by row.
+fn by_row(entries: &[Entry], rows: usize) -> Vec<Vec<(u32, f64)>> {
+    let mut all = vec![Vec::new(); rows];
+    entries.iter().for_each(|e| all[e.row as usize].push((e.col, e.weight)));
+    all
 }
 
 #[cfg(test)]

@@ -1,0 +1,242 @@
+//! Sums of products with real plaintexts, whose coefficients are mirrored, a_(n - i) = -a_i: their points are, too, so
+//! half of them are computed, and each plaintext is transformed where it is used, in its core's cache.
+//!
+//! The first half of the points is the transform of what remains modulo X^(n/2) - psi^(n/2). With X = Y / psi that is a
+//! negacyclic transform of half the dimension with the root psi^2, of
+//!
+//! ```text
+//! b_i = a_i psi^-i - a_(n/2 - i) psi^(n/2 - i)        a_(n/2) = 0
+//! ```
+//!
+//! and point n - 1 - i is point i, in the order of panels as well.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::buffer::{CpuBuffer, Layout};
+use super::limb::Limb;
+use super::panels::Order;
+use super::{Cpu, CpuTables};
+use crate::backend::{MirroredSums, PART_BITS};
+use crate::ring::{Modulus, Prime};
+
+/// The smallest dimension whose halves are whole blocks of panels.
+pub(super) const LEAST_N: usize = 128;
+/// Plaintexts that are transformed before products of them are summed: they stay in a core's cache.
+const TOGETHER: usize = 8;
+/// Words of rows whose sums are added up: they stay in the first cache.
+const PIECE: usize = 1024;
+
+/// What a prime needs to transform mirrored polynomials.
+pub(super) struct Half {
+    limb: Limb,
+    /// By part of the coefficients: factors of a_i and of a_(n/2 - i).
+    twists: Vec<[Vec<u64>; 2]>,
+}
+
+/// Scratch rows of a thread.
+struct Scratch {
+    /// Points of [`TOGETHER`] plaintexts.
+    points: CpuBuffer,
+    /// Parts of the coefficients, forwards and reversed.
+    lifted: CpuBuffer,
+    sums: CpuBuffer,
+}
+
+impl Half {
+    fn new(cpu: &Cpu, prime: &Prime) -> Self {
+        let (q, roots, half) = (prime.modulus(), prime.roots(), prime.n() / 2);
+        // psi^-i = -psi^(n - i).
+        let down = |i: usize| if i == 0 { 1 } else { q.neg(roots.power(2 * half - i)) };
+        let across = |i: usize| if i == 0 { 0 } else { q.neg(roots.power(half - i)) };
+        let twist = |part: usize| {
+            let factor = shift(q, part);
+            let row = |f: &dyn Fn(usize) -> u64| (0..half).map(|i| q.mul(f(i), factor)).collect();
+            [row(&down), row(&across)]
+        };
+        Self { limb: Limb::new(cpu.body, &prime.halved()), twists: (0..MirroredSums::MOST_PARTS).map(twist).collect() }
+    }
+
+    /// The points of a plaintext by the parts of its coefficients.
+    fn points(&self, parts: &[Vec<i32>], lifted: &mut [u64], out: &mut [u64]) {
+        let half = self.limb.n();
+        for (rows, part) in lifted.chunks_exact_mut(2 * half).zip(parts) {
+            let (up, down) = rows.split_at_mut(half);
+            self.limb.lift(up, part);
+            down[0] = 0;
+            down[1..].iter_mut().zip(up[1..].iter().rev()).for_each(|(d, u)| *d = *u);
+        }
+        let left: Vec<&[u64]> = lifted.chunks_exact(half).take(2 * parts.len()).collect();
+        let right: Vec<[&[u64]; 1]> = self.twists[..parts.len()].iter().flatten().map(|twist| [&twist[..]]).collect();
+        let (low, high) = out.split_at_mut(half);
+        self.limb.dots(self.limb.modulus().bits(), &left, &right, [low]);
+        self.limb.forward(low, Order::Panel);
+        high.iter_mut().zip(low.iter().rev()).for_each(|(h, l)| *h = *l);
+    }
+}
+
+/// What a part stands for.
+fn shift(q: Modulus, part: usize) -> u64 {
+    q.reduce_wide(1 << (PART_BITS * part as u32))
+}
+
+impl Cpu {
+    fn half(&self, prime: &Prime) -> Arc<Half> {
+        let mut known = self.halves.lock().unwrap_or_else(|e| e.into_inner());
+        known.entry(prime.clone()).or_insert_with(|| Arc::new(Half::new(self, prime))).clone()
+    }
+
+    /// For each row and job of `sums` two polynomials.
+    pub(super) fn mirrored(&self, t: &CpuTables, sums: &MirroredSums<'_>, sources: &[&CpuBuffer]) -> Vec<CpuBuffer> {
+        let (limbs, n) = (t.limbs.len(), t.n);
+        let halves: Vec<Arc<Half>> = t.basis.primes().iter().map(|prime| self.half(prime)).collect();
+        let count = sums.rows.len() * sums.jobs;
+        let mut out: Vec<CpuBuffer> = (0..count).map(|_| CpuBuffer::new(2 * limbs * n, Layout::Rows)).collect();
+        // By limb, then row: what reads the same limb of the sources runs at the same time.
+        let mut tasks: Vec<Vec<[&mut [u64]; 2]>> = (0..limbs * sums.rows.len()).map(|_| Vec::new()).collect();
+        for (i, pair) in out.iter_mut().enumerate() {
+            let (first, second) = pair.words_mut().split_at_mut(limbs * n);
+            let rows = first.chunks_exact_mut(n).zip(second.chunks_exact_mut(n));
+            rows.enumerate().for_each(|(limb, (a, b))| tasks[limb * sums.rows.len() + i / sums.jobs].push([a, b]));
+        }
+        let scratch = || Scratch {
+            points: CpuBuffer::new(TOGETHER * n, Layout::Rows),
+            lifted: CpuBuffer::new(MirroredSums::MOST_PARTS * n, Layout::Rows),
+            sums: CpuBuffer::new(2 * PIECE.min(n), Layout::Rows),
+        };
+        tasks.into_par_iter().enumerate().for_each_init(scratch, |scratch, (i, out)| {
+            let (limb, row) = (i / sums.rows.len(), i % sums.rows.len());
+            let row_of = |source: usize, poly: usize| &sources[source].words()[(poly * limbs + limb) * n..][..n];
+            sum_row((&t.limbs[limb], &halves[limb]), sums, row, &row_of, scratch, out);
+        });
+        out
+    }
+}
+
+/// The sums of one row in one limb, for each job.
+fn sum_row<'s>(
+    (limb, half): (&Limb, &Half),
+    sums: &MirroredSums<'_>,
+    row: usize,
+    row_of: &dyn Fn(usize, usize) -> &'s [u64],
+    scratch: &mut Scratch,
+    mut out: Vec<[&mut [u64]; 2]>,
+) {
+    let n = limb.n();
+    let mut started = vec![false; sums.jobs];
+    for terms in sums.rows[row].chunks(TOGETHER) {
+        for (term, points) in terms.iter().zip(scratch.points.words_mut().chunks_exact_mut(n)) {
+            half.points(sums.plains[term.plain], scratch.lifted.words_mut(), points);
+        }
+        let points: Vec<&[u64]> = scratch.points.words().chunks_exact(n).collect();
+        for (job, out) in out.iter_mut().enumerate() {
+            let present = terms.iter().zip(&points).filter_map(|(term, points)| Some((*points, term.sources[job]?)));
+            let (left, right): (Vec<&[u64]>, Vec<[&[u64]; 2]>) =
+                present.map(|(points, source)| (points, [row_of(source, 0), row_of(source, 1)])).unzip();
+            if !left.is_empty() {
+                add_products(limb, (&left, &right), started[job], scratch.sums.words_mut(), out);
+                started[job] = true;
+            }
+        }
+    }
+}
+
+/// `out = left right`, or `out += left right`.
+fn add_products(
+    limb: &Limb,
+    (left, right): (&[&[u64]], &[[&[u64]; 2]]),
+    add: bool,
+    sums: &mut [u64],
+    out: &mut [&mut [u64]; 2],
+) {
+    let (n, bits) = (limb.n(), limb.modulus().bits());
+    let piece = sums.len() / 2;
+    for at in (0..n).step_by(piece) {
+        let range = at..at + piece;
+        let left: Vec<&[u64]> = left.iter().map(|row| &row[range.clone()]).collect();
+        let right: Vec<[&[u64]; 2]> = right.iter().map(|pair| pair.map(|row| &row[range.clone()])).collect();
+        let [first, second] = out;
+        let (first, second) = (&mut first[range.clone()], &mut second[range]);
+        if add {
+            let (a, b) = sums.split_at_mut(piece);
+            limb.dots(bits, &left, &right, [&mut *a, &mut *b]);
+            limb.add(first, a);
+            limb.add(second, b);
+        } else {
+            limb.dots(bits, &left, &right, [first, second]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Memory, MirroredTerm};
+    use crate::cpu::{Body, scalar};
+    use crate::ring::Basis;
+    use crate::ring::primes::{DEFAULT_50, DEFAULT_60};
+
+    /// Sums of whole plaintexts' products, transformed by the scalar reference.
+    #[test]
+    fn sums_are_those_of_whole_plaintexts() {
+        for (n, primes) in [(128, [DEFAULT_50[0], DEFAULT_60[0]]), (1024, [DEFAULT_50[1], DEFAULT_50[0]])] {
+            let basis = Basis::new(n, &primes).unwrap();
+            let part = |salt: i32, k: i32| (0..n as i32 / 2).map(|i| (i * 7919 + salt * 31) * (i - 40) * k).collect();
+            let texts: Vec<Vec<Vec<i32>>> =
+                (0..11).map(|p| (0..1 + p % 3).map(|k| part(p, k * 3 - 2)).collect()).collect();
+            let source = |salt: u64| -> Vec<u64> {
+                let word = |i: usize| basis.modulus(i / n % 2).reduce((i as u64 + salt) * 0x9e37_79b9_7f4a);
+                (0..4 * n).map(word).collect()
+            };
+            let term = |plain: usize, sources: [Option<usize>; 2]| MirroredTerm { plain, sources: sources.to_vec() };
+            let rows = vec![
+                (0..11).map(|p| term(p, [Some(p % 3), (p != 4).then_some(2 - p % 3)])).collect::<Vec<_>>(),
+                vec![term(3, [None, Some(1)])],
+            ];
+            let sums = MirroredSums { plains: texts.iter().map(Vec::as_slice).collect(), rows, jobs: 2 };
+            let sources = [source(1), source(2), source(3)];
+            for body in Body::available() {
+                let cpu = Cpu::with_body(body).unwrap();
+                let t = cpu.tables(&basis).unwrap();
+                let buffers = sources.each_ref().map(|words| {
+                    let mut buffer = CpuBuffer::new(words.len(), Layout::Rows);
+                    buffer.words_mut().copy_from_slice(words);
+                    buffer
+                });
+                let made = cpu.mirrored(&t, &sums, &buffers.each_ref());
+                assert_eq!(made.len(), 4);
+                for (i, made) in made.iter().enumerate() {
+                    for (at, row) in made.words().chunks_exact(n).enumerate() {
+                        let (poly, limb) = (at / 2, at % 2);
+                        let mut expected = vec![0; n];
+                        for term in &sums.rows[i / 2] {
+                            let Some(source) = term.sources[i % 2] else { continue };
+                            let points = whole(&t.limbs[limb], &texts[term.plain]);
+                            let source = &sources[source][(2 * poly + limb) * n..][..n];
+                            scalar::mul_add(basis.modulus(limb), &mut expected, &points, source);
+                        }
+                        assert!(row == expected, "{body:?}, n = {n}, sums {i}, row {at}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The points of all coefficients.
+    fn whole(limb: &Limb, parts: &[Vec<i32>]) -> Vec<u64> {
+        let (q, half) = (limb.modulus(), limb.n() / 2);
+        let value = |i: usize| {
+            let each = parts.iter().enumerate();
+            each.fold(0, |sum, (k, part)| q.add(sum, q.mul(q.from_signed(part[i].into()), shift(q, k))))
+        };
+        let mut points = vec![0; 2 * half];
+        points[0] = value(0);
+        for i in 1..half {
+            points[i] = value(i);
+            points[2 * half - i] = q.neg(value(i));
+        }
+        limb.forward(&mut points, Order::Panel);
+        points
+    }
+}
