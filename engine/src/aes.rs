@@ -14,6 +14,7 @@ use std::sync::LazyLock;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 mod half_tree;
+mod mend;
 #[cfg(target_arch = "x86_64")]
 mod ni;
 mod portable;
@@ -22,7 +23,7 @@ pub(crate) mod vaes;
 #[cfg(target_arch = "x86_64")]
 mod vaes256;
 
-pub use half_tree::{Mend, mend};
+pub use mend::{Mend, mend};
 
 /// A code path; all give the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

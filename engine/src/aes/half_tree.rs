@@ -5,32 +5,7 @@
 //! node of a level finds out what two nodes must be only when it has added up all of them, so these are mended as the next
 //! pass reads them: every node is compared with both places, and no branch and no address depends on the places.
 
-use super::{Aes128, Body};
-
-/// What is added to the node at a place, which may be secret.
-#[derive(Clone, Copy, Default)]
-pub struct Mend {
-    /// The node's number in its level.
-    pub at: usize,
-    /// Added to it.
-    pub add: u128,
-}
-
-impl Mend {
-    /// What node number `n` gets.
-    #[inline]
-    fn of(self, n: usize) -> u128 {
-        let differs = (n ^ self.at) as u64;
-        // All ones where they are equal.
-        let here = ((differs | differs.wrapping_neg()) >> 63).wrapping_sub(1);
-        self.add & (u128::from(here) << 64 | u128::from(here))
-    }
-}
-
-/// Mends nodes of a level.
-pub fn mend(nodes: &mut [u128], mends: &[Mend; 2]) {
-    nodes.iter_mut().enumerate().for_each(|(n, node)| *node ^= mends[0].of(n) ^ mends[1].of(n));
-}
+use super::{Aes128, Body, Mend, mend};
 
 impl Aes128 {
     /// The next level of a half tree: mends `nodes`, puts their left children `& keep` in their places and their right
