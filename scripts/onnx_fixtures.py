@@ -66,10 +66,11 @@ def nnunet(kind, norm, deep=False):
     return unet.ResidualEncoderUNet(n_blocks_per_stage=(1, 2, 1), **common)
 
 
-def segresnet():
+def segresnet(norm=None):
     from monai.networks.nets import SegResNet
 
-    return SegResNet(3, 8, 1, 2, blocks_down=(1, 1), blocks_up=(1,))
+    more = {} if norm is None else {"norm": norm}
+    return SegResNet(3, 8, 1, 2, blocks_down=(1, 1), blocks_up=(1,), **more)
 
 
 class Odd(nn.Module):
@@ -125,6 +126,7 @@ FIXTURES = {
     "nnunet_resenc_batch": (lambda: nnunet("res", nn.BatchNorm3d), (4, 8, 8), "dynamo", 20, False),
     "segresnet": (segresnet, (8, 8, 8), "dynamo", 20, False),
     "segresnet_script": (segresnet, (8, 8, 8), "script", 17, False),
+    "segresnet_batch": (lambda: segresnet("batch"), (4, 6, 8), "dynamo", 20, False),
     "odd": (Odd, (4, 6, 8), "dynamo", 18, False),
     "odd_script": (Odd, (4, 6, 8), "script", 12, False),
     "bad": (Bad, (6, 6, 6), "dynamo", 20, False),

@@ -1,6 +1,8 @@
 //! Federated averaging step by step, each scheme's averages checked against `plain`'s to the bit, beside the figures of the
 //! published system: 400,000 weights, 60 threads.
 
+mod peers;
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,6 +40,9 @@ pub(crate) struct Args {
     /// Times that each step is run; the fastest counts.
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// Also other libraries that Python has: python-paillier, TenSEAL.
+    #[arg(long)]
+    peers: bool,
     /// Also writes the rows to this file.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -159,9 +164,10 @@ impl Bench<'_> {
             shares.iter_mut().zip(&made.shares).for_each(|(all, share)| all.push(share.clone()));
         }
         let closed = scheme.close(&sum)?;
-        let part = |point: usize| {
+        let mut drawn = prng.fork("answers");
+        let mut part = |point: usize| {
             let shares: Vec<&[u8]> = shares[point - 1].iter().map(|share| &share[..]).collect();
-            Ok(self.scheme(choice, point)?.answer(point, &shares, &closed)?)
+            Ok(self.scheme(choice, point)?.answer(point, &shares, &closed, &mut drawn)?)
         };
         let (answer, _) = fastest(runs, || part(1))?;
         let parts = (1..=self.threshold).map(|point| Ok((point, part(point)?))).collect::<Outcome<Vec<_>>>()?;
@@ -234,6 +240,10 @@ pub(crate) fn run(args: Args) -> Outcome<()> {
         "The paper's seconds are those of 60 threads, scaled to the weights; its decryption is answer and combine together."
     );
     println!("Aggregate is all clients' uploads; each other step is one party's.");
+    if args.peers {
+        println!("Peers: a few ciphertexts on one thread, times those of the model; neither has thresholds.");
+        rows.extend(peers::rows(args.modulus, args.weights, members)?);
+    }
     if let Some(path) = &args.json {
         std::fs::write(path, serde_json::to_vec_pretty(&rows)?)?;
     }

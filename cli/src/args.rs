@@ -8,12 +8,13 @@ use blindvox_protocols::gc::GatePlace;
 use blindvox_protocols::infer::LinkSpeed;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::args_federate::FederateArgs;
+use crate::args_federate_hosts::FederateArgs;
 use crate::args_hosts::{
     AuditArgs, DealArgs, EstimateArgs, FingerprintArgs, HealthArgs, KeygenArgs, ModelsArgs, RemoteArgs, ServeArgs,
 };
 use crate::args_slots::{CkksCommand, CkksPreset, ClassifyArgs, SystemChoice};
 use crate::gpu::BackendChoice;
+use crate::memory::Size;
 
 /// blindvox: a hospital gets a scan segmented by a service; the service never sees the scan, the hospital never sees
 /// the model. Without a command: the demo
@@ -55,7 +56,7 @@ pub(crate) enum Command {
     Models(ModelsArgs),
     /// Say whether the service on this machine is ready.
     Health(HealthArgs),
-    /// Check that each line of a service's log follows the one before.
+    /// Check that each line of a log follows the one before; of a federation's logs also who signed them and that they agree.
     Audit(AuditArgs),
     /// Say what runs of a model cost over links: bytes, waits, seconds, memory.
     Estimate(EstimateArgs),
@@ -200,6 +201,10 @@ pub(crate) struct SegmentArgs {
     /// Choose for a link of this rate and round trip, as 1Gbit,20ms.
     #[arg(long, value_name = "RATE,RTT")]
     pub link: Option<LinkSpeed>,
+    /// Keep both halves of this run within so much memory, as 4GiB: a scan that needs more is labelled in slabs, to the
+    /// same labels, with more bytes and time.
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Size>,
     /// The hash of garbled gates.
     #[arg(long, value_enum, default_value_t)]
     pub gate_hash: GateHashChoice,

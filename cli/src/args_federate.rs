@@ -1,30 +1,11 @@
-//! Flags of `federate`.
+//! Flags of `federate` commands in one process, and what all of them choose from.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 
 use crate::gpu::BackendChoice;
-
-/// Flags of `federate`.
-#[derive(Args)]
-pub(crate) struct FederateArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: FederateCommand,
-}
-
-/// What to do.
-#[derive(Subcommand)]
-pub(crate) enum FederateCommand {
-    /// Write down who is in a federation, from certificates of `keygen`.
-    Roster(RosterArgs),
-    /// Average models of one base under encryption, all parties in this process.
-    Average(AverageArgs),
-    /// Three hospitals train a network on a table together, all parties in this process.
-    Demo(FederateDemoArgs),
-}
 
 /// How sums are hidden.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -113,6 +94,12 @@ pub(crate) struct AverageArgs {
     /// Each model's number of examples, in the place of what the files say.
     #[arg(long, value_name = "N,..", value_delimiter = ',')]
     pub examples: Option<Vec<u64>>,
+    /// Let holders prove that their answers are right (paillier alone).
+    #[arg(long)]
+    pub prove: bool,
+    /// Keep tensors whose whole name this regular expression matches as the base has them.
+    #[arg(long, value_name = "REGEX")]
+    pub exclude: Option<String>,
     /// Where the engine's kernels run.
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendChoice,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use blindvox_protocols::infer::LinkSpeed;
 use clap::Args;
 
-use crate::service::config::parse_bytes;
+use crate::memory::Size;
 
 /// Where a service is, who this client is, and whom it trusts.
 #[derive(Args, Clone, Debug, Default)]
@@ -84,18 +84,6 @@ pub(crate) struct DealArgs {
     pub memory: Size,
 }
 
-/// A number of bytes, as 512MiB or 2GiB.
-#[derive(Clone, Copy)]
-pub(crate) struct Size(pub u64);
-
-impl std::str::FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        parse_bytes(text).map(Self).ok_or_else(|| format!("found {text:?}, expected a size as 2GiB or 512MiB"))
-    }
-}
-
 /// Flags of `models`.
 #[derive(Args)]
 pub(crate) struct ModelsArgs {
@@ -118,6 +106,9 @@ pub(crate) struct AuditArgs {
     /// Logs to check.
     #[arg(value_name = "LOG", required = true)]
     pub logs: Vec<PathBuf>,
+    /// They are a federation's: also check who signed them, and that they agree.
+    #[arg(long, value_name = "federation.toml")]
+    pub roster: Option<PathBuf>,
 }
 
 /// Flags of `estimate`.

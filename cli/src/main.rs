@@ -3,11 +3,12 @@
 //! | module | what |
 //! |---|---|
 //! | [`allocator`] | what becomes of freed memory |
-//! | [`args`], [`args_hosts`], [`args_federate`], [`args_slots`] | commands and flags |
+//! | [`args`], [`args_hosts`], [`args_federate`], [`args_federate_hosts`], [`args_slots`] | commands and flags |
 //! | [`remote`] | a client's way to a service |
 //! | [`service`] | the service |
 //! | [`commands`] | a file a command: `segment` (and the demo), `predict`, `serve`, `plain`, `calibrate`, `doctor` |
 //! | [`input`] | the model, the scan and true labels, and what is said about them |
+//! | [`memory`] | runs that keep within so much memory |
 //! | [`gpu`] | the device that the flags ask for |
 //! | [`threads`] | the thread pool |
 //! | [`ui`] | progress and tables, pictures, files to write |
@@ -18,12 +19,14 @@ mod ui;
 mod allocator;
 mod args;
 mod args_federate;
+mod args_federate_hosts;
 mod args_hosts;
 mod args_slots;
 mod commands;
 mod dealer;
 mod gpu;
 mod input;
+mod memory;
 mod remote;
 mod service;
 mod threads;

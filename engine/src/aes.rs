@@ -13,6 +13,7 @@ use std::sync::LazyLock;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+mod half_tree;
 #[cfg(target_arch = "x86_64")]
 mod ni;
 mod portable;
@@ -20,6 +21,8 @@ mod portable;
 pub(crate) mod vaes;
 #[cfg(target_arch = "x86_64")]
 mod vaes256;
+
+pub use half_tree::{Mend, mend};
 
 /// A code path; all give the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

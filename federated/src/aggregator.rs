@@ -27,8 +27,6 @@ use crate::store::Store;
 
 /// The file of the state.
 const STATE: &str = "aggregator";
-/// The file of the log.
-const LOG: &str = "audit.jsonl";
 
 fn upload_name(member: MemberId) -> String {
     format!("upload-{member}")
@@ -52,7 +50,7 @@ struct State {
 }
 
 /// Where a round is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// Members say that they take part.
     Gathering,
@@ -123,8 +121,7 @@ impl Aggregator {
 
     /// Writes the log's file where it lags behind the state.
     fn write_log(&mut self) -> Result<()> {
-        let there = self.store.get(LOG)?.unwrap_or_default();
-        if there == self.state.log.as_bytes() { Ok(()) } else { self.store.put(LOG, self.state.log.as_bytes()) }
+        audit::keep(&mut *self.store, &self.state.log)
     }
 
     /// The log, each line signed and hashed with the one before.
@@ -256,6 +253,16 @@ impl Aggregator {
         Error::Round(format!("round {}: {what}; missing: {}", self.state.round, names.join(", ")))
     }
 
+    /// Who is in the federation.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// The Plan's bytes; none before there is one.
+    pub fn plan_bytes(&self) -> &[u8] {
+        &self.state.plan
+    }
+
     fn planned(&self) -> Result<&Round> {
         self.round.as_ref().ok_or_else(|| Error::Round("there is no plan of this round yet".to_owned()))
     }
@@ -317,6 +324,16 @@ impl Aggregator {
     /// Who has sent an update.
     pub fn who_uploaded(&self) -> impl Iterator<Item = MemberId> {
         self.state.uploads.keys().copied()
+    }
+
+    /// Who has answered.
+    pub fn who_answered(&self) -> impl Iterator<Item = MemberId> {
+        self.state.answers.keys().copied()
+    }
+
+    /// The Receipts that came, by member: all of one model.
+    pub fn receipts(&self) -> &BTreeMap<MemberId, Receipt> {
+        &self.state.receipts
     }
 
     /// Closes the sum: no more updates are taken. Who is in it is on the disk before anybody is told.

@@ -2,6 +2,7 @@
 
 use zeroize::Zeroizing;
 
+use crate::audit;
 use crate::codec::{Encoder, Target, Update};
 use crate::error::{Error, Result};
 use crate::member::{Finished, Member, UPLOAD};
@@ -34,6 +35,7 @@ impl Member {
     ) -> Result<Sent> {
         let round = self.plan(plan)?;
         if let Some(message) = self.uploaded(&round)? {
+            self.note_upload(&message, &[])?;
             return Ok(Sent { message, warning: None });
         }
         if round.planned.plan.base != *base {
@@ -44,7 +46,19 @@ impl Member {
         let fields = Fields { len: round.planned.plan.fields(), fill: &|at, row| encoder.fill(at, row) };
         let message = self.seal(&round, &fields)?;
         self.store.put(UPLOAD, &message)?;
+        let clips = [("clipped", encoder.clipped.into()), ("entries", encoder.entries.into())];
+        self.note_upload(&message, &clips)?;
         Ok(Sent { message, warning: encoder.warning() })
+    }
+
+    /// Writes an Upload into the log, once.
+    fn note_upload(&mut self, message: &[u8], clips: &[(&str, serde_json::Value)]) -> Result<()> {
+        let digest = message::open(&self.roster, message)?.digest;
+        if self.state.logged == digest {
+            return Ok(());
+        }
+        self.state.logged = digest;
+        self.save_noted("upload", &[&[("upload", audit::digest(&digest))], clips].concat())
     }
 
     fn seal(&mut self, round: &Round, fields: &Fields<'_>) -> Result<Vec<u8>> {
@@ -63,6 +77,15 @@ impl Member {
         let mut attachments: Vec<&[u8]> = sealed.iter().map(Vec::as_slice).collect();
         attachments.push(&made.ciphertexts);
         message::seal(&self.signer, (Kind::Upload, round.planned.place, self.id), &body, &attachments)
+    }
+
+    /// The Upload of the round that it has the Plan of, if it was made.
+    ///
+    /// # Errors
+    /// [`Error::Round`] before there is a Plan; those of the store.
+    pub fn kept_upload(&self) -> Result<Option<Vec<u8>>> {
+        let round = self.round()?;
+        self.uploaded(&round)
     }
 
     /// The Upload for this Plan, if it was made.
@@ -104,7 +127,8 @@ impl Member {
         let receipt = message::seal(&self.signer, (Kind::Receipt, place, self.id), &body, &[])?;
         self.state.finished = Some(Finished { round, receipt: receipt.clone() });
         self.state.answer_key = None;
-        self.save()?;
+        let fields = [("set", opened.set), ("model", model)];
+        self.save_noted("receipt", &fields.map(|(name, digest)| (name, audit::digest(&digest))))?;
         Ok(receipt)
     }
 

@@ -99,7 +99,8 @@ pub struct Encoder<'a, U: ?Sized> {
     half: f64,
     /// Entries beyond the clip.
     pub clipped: usize,
-    entries: usize,
+    /// Entries of all tensors.
+    pub entries: usize,
 }
 
 impl<'a, U: Update + ?Sized> Encoder<'a, U> {

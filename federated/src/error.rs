@@ -20,6 +20,10 @@ pub enum Error {
     /// The engine refused an operation.
     #[error(transparent)]
     Engine(#[from] blindvox_engine::Error),
+    /// The connection to another party is not as it should be.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Net(#[from] blindvox_net::Error),
     /// Reading or writing a file failed.
     #[error("{path}: {source}")]
     Io {

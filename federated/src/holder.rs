@@ -1,5 +1,6 @@
 //! What a holder does: gives its part of one sum a round.
 
+use crate::audit;
 use crate::error::{Error, Result};
 use crate::member::{Answered, Member};
 use crate::message::{self, Close, Kind};
@@ -29,12 +30,12 @@ impl Member {
         let (round, attempt) = here;
         self.state.answered = Some(Answered { round, attempt, set: set.digest, message: answer.clone() });
         self.state.share_key = None;
-        self.save()?;
+        self.save_noted("answer", &[("set", audit::digest(&set.digest))])?;
         Ok(answer)
     }
 
     fn part(
-        &self,
+        &mut self,
         round: &Round,
         set: &Set,
         (message, body): (&message::Message<'_>, &Close),
@@ -56,6 +57,6 @@ impl Member {
             shares.push(share);
         }
         let shares: Vec<&[u8]> = shares.iter().map(|share| &share[..]).collect();
-        round.scheme.answer(round.planned.holders[place].point, &shares, closed)
+        round.scheme.answer(round.planned.holders[place].point, &shares, closed, &mut self.prng)
     }
 }

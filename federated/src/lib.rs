@@ -19,11 +19,14 @@
 //! | [`store`] | where parties keep their state |
 //! | [`model`] | models as files |
 //! | [`local`] | a whole federation in one process |
+//! | `net` | rounds between hosts (feature `net`) |
+//! | [`ceremony`] | files of a dealer's keys |
 //! | [`demo`] | a network and a table to look at one |
 //! | [`error`] | what can go wrong |
 
 pub mod aggregator;
 pub mod audit;
+pub mod ceremony;
 pub mod client;
 pub mod codec;
 pub mod demo;
@@ -33,6 +36,8 @@ pub mod local;
 pub mod member;
 pub mod message;
 pub mod model;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod plan;
 pub mod roster;
 pub mod round;

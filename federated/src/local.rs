@@ -48,8 +48,8 @@ pub struct Done {
 /// A Plan but for who takes part: a scheme, its bits, and what is averaged.
 pub fn plan(scheme: SchemeKind, bits: u32, base: Digest, tensors: Vec<Averaged>, most_examples: u64) -> Plan {
     let (audience, privacy) = (Audience::Clients, Privacy::None);
-    let (timeouts, ready, aggregator) = ([3600, 600], Vec::new(), None);
-    Plan { base, scheme, bits, most_examples, tensors, audience, privacy, timeouts, ready, aggregator }
+    let (prove, timeouts, ready, aggregator) = (false, [3600, 600], Vec::new(), None);
+    Plan { base, scheme, bits, most_examples, tensors, audience, prove, privacy, timeouts, ready, aggregator }
 }
 
 impl Federation {
@@ -132,6 +132,7 @@ impl Federation {
         let result = self.aggregator.result()?;
         bytes[5] = result.len() * self.members.len();
         let opened = self.members[0].open_result(&result, target)?;
+        warnings.extend(opened.warnings.iter().cloned());
         Ok(Done { opened, warnings, bytes })
     }
 

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use blindvox_engine::Prng;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::audit;
 use crate::error::{Error, Result};
 use crate::message::{self, Digest, Kind, Place, Ready};
 use crate::roster::{MemberId, Roster};
@@ -34,6 +36,10 @@ pub(crate) struct State {
     pub plan: Vec<u8>,
     pub answered: Option<Answered>,
     pub finished: Option<Finished>,
+    /// Of the Upload that the log has last.
+    pub logged: Digest,
+    /// All rounds so far: written with the state, and then to its own file.
+    pub log: String,
 }
 
 /// The one answer of a round.
@@ -91,7 +97,10 @@ impl Member {
             Some(bytes) => postcard::from_bytes(&bytes)
                 .map_err(|_| Error::input(format!("{STATE}: found another form, expected a member's state")))?,
         };
-        Ok(Self { roster: roster.clone(), id, signer, store, means: means.clone(), state, prng, checked: None })
+        let (roster, means) = (roster.clone(), means.clone());
+        let mut member = Self { roster, id, signer, store, means, state, prng, checked: None };
+        audit::keep(&mut *member.store, &member.state.log)?;
+        Ok(member)
     }
 
     /// Who it is.
@@ -108,6 +117,20 @@ impl Member {
         let bytes = postcard::to_allocvec(&self.state).map(Zeroizing::new);
         let bytes = bytes.map_err(|_| Error::input(format!("{STATE}: can't be written down")))?;
         self.store.put(STATE, &bytes)
+    }
+
+    /// The log of what this member was shown and has sent, each line signed and hashed with the one before.
+    pub fn log(&self) -> &str {
+        &self.state.log
+    }
+
+    /// Appends a line about the round, saves, and writes the log after that.
+    pub(crate) fn save_noted(&mut self, event: &str, fields: &[(&str, Value)]) -> Result<()> {
+        let place = [("round", self.state.round.into()), ("attempt", self.state.attempt.into())];
+        let who = [("member", self.roster.name(self.id).into())];
+        audit::append(&mut self.state.log, &self.signer, event, &[&place[..], &who, fields].concat());
+        self.save()?;
+        audit::keep(&mut *self.store, &self.state.log)
     }
 
     /// Takes part in an attempt of a round: its Ready, the same whenever it is asked for.
@@ -133,8 +156,9 @@ impl Member {
         let ready = message::seal(&self.signer, (Kind::Ready, place, self.id), &body, &[])?;
         self.store.remove(UPLOAD)?;
         let (answered, finished) = (self.state.answered.take(), self.state.finished.take());
-        let answer_key = Some(answer_key);
-        self.state = State { round, attempt, share_key, answer_key, ready, plan: Vec::new(), answered, finished };
+        let (answer_key, plan, log) = (Some(answer_key), Vec::new(), std::mem::take(&mut self.state.log));
+        let logged = Digest::default();
+        self.state = State { round, attempt, share_key, answer_key, ready, plan, answered, finished, logged, log };
         self.checked = None;
         self.save()?;
         Ok(self.state.ready.clone())
@@ -156,7 +180,8 @@ impl Member {
             return Err(Error::Round("this member is not in the plan: it was ready too late".to_owned()));
         }
         plan.clone_into(&mut self.state.plan);
-        self.save()?;
+        let fields = [("plan", round.planned.place.plan), ("base", round.planned.plan.base)];
+        self.save_noted("plan", &fields.map(|(name, digest)| (name, audit::digest(&digest))))?;
         self.checked = Some(round.clone());
         Ok(round)
     }

@@ -31,6 +31,9 @@ pub type Digest = [u8; 32];
 /// The longest header: a Plan of the most members.
 const MOST_HEADER: usize = 8 << 20;
 
+/// The longest head of a message: length, header, signature.
+pub const MOST_HEAD: usize = 4 + MOST_HEADER + SIGNATURE;
+
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {

@@ -93,6 +93,52 @@ impl Model {
         Ok(Self { bytes, tensors, examples, shown: shown.to_owned() })
     }
 
+    /// The model with fewer tensors that are averaged: those that `kept` takes. All others stay as the base has them.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the file where none is left.
+    pub fn keeping(mut self, kept: impl Fn(&str) -> bool) -> Result<Self> {
+        self.tensors.retain(|t| kept(&t.name));
+        if self.tensors.iter().all(|t| t.elements == 0) {
+            return Err(Error::Input(format!(
+                "{}: found no tensor left to average, expected one at least",
+                self.shown
+            )));
+        }
+        Ok(self)
+    }
+
+    /// The model with the tensors of a Plan alone.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the file and a tensor that it doesn't have so.
+    pub fn planned(self, tensors: &[Averaged]) -> Result<Self> {
+        for expected in tensors {
+            let (name, elements) = (&expected.name, expected.elements);
+            let found = self.tensors.iter().find(|t| t.name == *name).map_or(0, |t| t.elements as u64);
+            if found != elements {
+                let shown = &self.shown;
+                return Err(Error::Input(format!(
+                    "{shown}: tensor {name:?}: found {found} elements, expected {elements} as in the plan"
+                )));
+            }
+        }
+        self.keeping(|name| tensors.iter().any(|t| t.name == name))
+    }
+
+    /// Takes over the tensors that a Plan leaves to each member from its own model.
+    pub fn adopt(&mut self, own: &Self, averaged: &[Averaged]) {
+        for (i, tensor) in self.tensors.clone().iter().enumerate() {
+            let same = |t: &&Tensor| (&t.name, t.dtype, &t.shape) == (&tensor.name, tensor.dtype, &tensor.shape);
+            let place = own.tensors.iter().position(|t| same(&t));
+            if let Some(place) = place.filter(|_| averaged.iter().all(|a| a.name != tensor.name)) {
+                let mut values = vec![0.0; tensor.elements];
+                own.read(place, 0, &mut values);
+                Self::write(self, i, 0, &values);
+            }
+        }
+    }
+
     /// The file.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -261,6 +307,25 @@ mod tests {
         }
         assert_eq!(model.bytes().len(), base.bytes().len());
         assert_ne!(model.digest(), base.digest());
+    }
+
+    #[test]
+    fn tensors_that_are_not_averaged_stay_or_are_each_members_own() {
+        let bytes = |x: f32| x.to_le_bytes().to_vec();
+        let model = |w: f32, bn: f32| {
+            let file = file(&[("w", Dtype::F32, bytes(w)), ("bn", Dtype::F32, bytes(bn))], None);
+            Model::from_bytes(file, "m").unwrap()
+        };
+        let kept = model(1.0, 2.0).keeping(|name| name != "bn").unwrap();
+        let plan = kept.layout(1.0);
+        assert_eq!(plan.len(), 1);
+        assert_eq!(model(1.0, 2.0).planned(&plan).unwrap().layout(1.0), plan);
+        let (mut base, own) = (model(1.0, 2.0), model(3.0, 4.0));
+        base.adopt(&own, &plan);
+        assert_eq!(base.bytes(), model(1.0, 4.0).bytes());
+        assert!(model(1.0, 2.0).keeping(|_| false).unwrap_err().to_string().contains("no tensor left"));
+        let more = [Averaged { elements: 5, ..plan[0].clone() }];
+        assert!(model(1.0, 2.0).planned(&more).unwrap_err().to_string().contains("found 1 elements, expected 5"));
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub struct Plan {
     pub tensors: Vec<Averaged>,
     /// Who opens the average.
     pub audience: Audience,
+    /// Whether holders prove their answers, which those under a dealer's key can.
+    pub prove: bool,
     /// Noise for differential privacy.
     pub privacy: Privacy,
     /// Seconds until uploads, and then answers, are waited for no longer.
@@ -151,6 +153,9 @@ impl Plan {
         }
         if weights == 0 || weights > MOST_WEIGHTS {
             return wrong(format!("weights: found {weights}, expected 1 to {MOST_WEIGHTS}"));
+        }
+        if self.prove && !matches!(self.scheme, SchemeKind::Paillier(_)) {
+            return wrong("proofs of answers: found them asked for, expected none: only paillier has them".to_owned());
         }
         let key = self.aggregator.as_ref().map(Vec::len);
         if key != (self.audience == Audience::Everyone).then_some(PUBLIC) {

@@ -79,10 +79,14 @@ pub struct Set {
 pub struct Opened {
     /// Updates in it.
     pub uploads: usize,
+    /// Of the set of updates that it was opened for.
+    pub set: Digest,
     /// What the next round's clips should be.
     pub clips: Vec<f64>,
     /// The mean share of clipped entries.
     pub clipped: f64,
+    /// Whose answers were of no use, and why.
+    pub warnings: Vec<String>,
 }
 
 impl Round {
@@ -118,7 +122,10 @@ impl Round {
                         "the dealer's key is for another threshold or number of holders than the roster's",
                     ));
                 }
-                Box::new(Dealt::new(key, means.share.as_ref(), planned.plan.width(members), fields)?)
+                let dealt = Dealt::new(key, means.share.as_ref(), planned.plan.width(members), fields)?;
+                let place = &planned.place;
+                let context = [&place.federation[..], &place.plan, &round.to_le_bytes(), &attempt.to_le_bytes()];
+                Box::new(if planned.plan.prove { dealt.proving(context.concat()) } else { dealt })
             }
         };
         Ok(Self { roster: roster.clone(), planned, scheme })
@@ -289,27 +296,31 @@ impl Round {
         expected.push((self.scheme.lengths().ciphertexts, body.sum));
         let attached = message.attached(&self.roster, &expected)?;
         let (sum, sealed) = attached.split_last().ok_or_else(|| Error::message("a Result without a sum"))?;
-        let mut parts: Vec<(usize, Zeroizing<Vec<u8>>)> = Vec::new();
-        for ((from, answer), sealed) in answers.iter().zip(sealed) {
+        let (mut parts, mut warnings) = (Vec::<(usize, Zeroizing<Vec<u8>>)>::new(), Vec::new());
+        for (i, ((from, answer), sealed)) in answers.iter().zip(sealed).enumerate() {
             let point = self.roster.point(*from).unwrap_or_default();
-            if parts.iter().any(|(other, _)| *other == point) {
-                return Err(Error::message(format!("{}: Answer: it is there twice", self.roster.name(*from))));
+            let name = self.roster.name(*from);
+            if answers[..i].iter().any(|(other, _)| other == from) {
+                return Err(Error::message(format!("{name}: Answer: it is there twice")));
             }
-            // A part that can't be opened is as if it had not come: others may do.
-            if let Ok(part) = self.open_part(reader, (*from, answer), sealed) {
-                parts.push((point, part));
+            let part = self.open_part(reader, (*from, answer), sealed);
+            match part.and_then(|part| self.scheme.check(sum, point, &part).map(|()| part)) {
+                Ok(part) => parts.push((point, part)),
+                // It is as if it had not come: others may do.
+                Err(e) => warnings.push(e.of(&format!("{name}: Answer")).to_string()),
             }
         }
         let parts: Vec<(usize, &[u8])> = parts.iter().map(|(point, part)| (*point, &part[..])).collect();
         if parts.len() < self.planned.threshold {
             let (found, expected) = (parts.len(), self.planned.threshold);
-            return Err(Error::Round(format!("{found} answers can be opened, expected {expected} at least")));
+            let wrong = warnings.iter().map(|what| format!("; {what}")).collect::<String>();
+            return Err(Error::Round(format!("{found} answers can be opened, expected {expected} at least{wrong}")));
         }
         let uploads = set.uploads.len();
         let mut decoder = Decoder::new(&self.planned.plan, uploads, target);
         self.scheme.combine(sum, uploads, &parts, &mut |at, row| decoder.take(at, row))?;
         let clipped = decoder.clipped;
-        Ok(Opened { uploads, clips: decoder.finish()?, clipped })
+        Ok(Opened { uploads, set: set.digest, clips: decoder.finish()?, clipped, warnings })
     }
 
     /// Bytes of what the scheme sends.

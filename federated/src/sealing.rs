@@ -8,12 +8,13 @@ use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
-use hpke::kem::{Kem, XWing};
+use hpke::kem::{Kem, X25519HkdfSha256, XWing};
 use hpke::{Deserializable, OpModeR, OpModeS, Serializable, single_shot_open, single_shot_seal_with_rng};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::error::{Error, Result};
+use crate::signing::{PublicKey, Signer};
 
 /// Bytes of a public key.
 pub const PUBLIC: usize = 1216;
@@ -84,6 +85,52 @@ pub fn seal(public: &[u8], plain: &[u8], associated: &[u8], prng: &mut Prng) -> 
     Ok([&head.to_bytes()[..], &tail].concat())
 }
 
+/// Bytes that [`seal_to_identity`] adds.
+pub const IDENTITY_OVERHEAD: usize = 32 + 16;
+
+/// Seals `plain` to a member's own key, which outlives rounds and which a quantum computer breaks: for what is carried by
+/// hand. The same as [`seal`] with X25519 in the place of X-Wing; an Ed25519 key may serve both (Thormarker, "On using the
+/// same key pair for Ed25519 and an X25519 based KEM", 2021).
+///
+/// # Errors
+/// [`Error::Message`] for a key that is none.
+pub fn seal_to_identity(to: &PublicKey, plain: &[u8], associated: &[u8], prng: &mut Prng) -> Result<Vec<u8>> {
+    let wrong = || Error::message("a key of a roster that is no point of the curve");
+    let public = to.montgomery().ok_or_else(wrong)?;
+    let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&public).map_err(|_| wrong())?;
+    let mut rng = ChaCha20Rng::from_seed(*Zeroizing::new(prng.seed()));
+    let sealed = single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+        &OpModeS::Base,
+        &public,
+        INFO,
+        plain,
+        associated,
+        &mut rng,
+    );
+    let (head, tail) = sealed.map_err(|_| wrong())?;
+    Ok([&head.to_bytes()[..], &tail].concat())
+}
+
+/// Opens what was sealed to a member's own key, with the same associated data.
+///
+/// # Errors
+/// [`Error::Message`] for anything else.
+pub fn open_by_identity(signer: &Signer, sealed: &[u8], associated: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+    let wrong = || Error::message("can't be opened: it was sealed to another key, or changed on the way");
+    let (head, tail) = sealed.split_at_checked(IDENTITY_OVERHEAD - 16).ok_or_else(wrong)?;
+    let head = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(head).map_err(|_| wrong())?;
+    let secret = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(&*signer.montgomery()).map_err(|_| wrong())?;
+    let opened = single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+        &OpModeR::Base,
+        &secret,
+        &head,
+        INFO,
+        tail,
+        associated,
+    );
+    opened.map(Zeroizing::new).map_err(|_| wrong())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +152,15 @@ mod tests {
             assert!(key.open(&sealed[..len], b"for 3").is_err());
         }
         assert_ne!(seal(&key.public(), b"a share", b"for 3", &mut prng).unwrap(), sealed);
+        let [signer, stranger] = [3, 4].map(|seed| Signer::from_seed(&[seed; 32]));
+        let sealed = seal_to_identity(&signer.public(), b"a share", b"for 3", &mut prng).unwrap();
+        assert_eq!(sealed.len(), 7 + IDENTITY_OVERHEAD);
+        assert_eq!(*open_by_identity(&signer, &sealed, b"for 3").unwrap(), b"a share");
+        for (who, bytes, data) in
+            [(&stranger, &sealed[..], &b"for 3"[..]), (&signer, &sealed, b""), (&signer, b"x", b"")]
+        {
+            assert!(open_by_identity(who, bytes, data).is_err());
+        }
         assert!(seal(&[7; 12], b"", b"", &mut prng).is_err());
         assert_eq!(format!("{key:?}"), "RoundKey(..)");
     }

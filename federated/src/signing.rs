@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use ed25519_dalek::pkcs8::DecodePrivateKey;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::error::{Error, Result};
+use zeroize::Zeroizing;
 
 /// Bytes of a signature.
 pub const SIGNATURE: usize = 64;
@@ -42,6 +41,11 @@ impl<'de> Deserialize<'de> for PublicKey {
 }
 
 impl PublicKey {
+    /// The same point on the Montgomery curve, as X25519 has it; none for bytes that are no point.
+    pub(crate) fn montgomery(&self) -> Option<[u8; 32]> {
+        VerifyingKey::from_bytes(&self.0).ok().map(|key| key.to_montgomery().to_bytes())
+    }
+
     /// Whether it signed these bytes.
     pub fn verifies(&self, bytes: &[u8], signature: &[u8; SIGNATURE]) -> bool {
         let key = VerifyingKey::from_bytes(&self.0);
@@ -64,13 +68,9 @@ impl Signer {
         Self(SigningKey::from_bytes(seed))
     }
 
-    /// From a key in PKCS #8, DER, as an identity's file holds it.
-    ///
-    /// # Errors
-    /// [`Error::Input`] for another kind of key.
-    pub fn from_pkcs8(der: &[u8]) -> Result<Self> {
-        let key = SigningKey::from_pkcs8_der(der);
-        key.map(Self).map_err(|_| Error::input("found another kind of key, expected Ed25519 (`blindvox keygen`)"))
+    /// The same key's secret half on the Montgomery curve, as X25519 has it.
+    pub(crate) fn montgomery(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.to_scalar_bytes())
     }
 
     /// What others know of it.

@@ -24,6 +24,7 @@ pub mod levels;
 pub mod network;
 pub mod plain;
 mod reading;
+mod slabs;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod windows;
@@ -36,5 +37,5 @@ pub use integers::agreement::Agreement;
 pub use integers::calibrate::{calibrate, observe};
 pub use integers::calibration::Calibration;
 pub use integers::program::{Linear, Program, Step, TensorId, TensorInfo};
-pub use network::{LinearKind, Network};
+pub use network::{Interpolation, LinearKind, Network};
 pub use plain::{PlainRun, RangeReport, Rounding};

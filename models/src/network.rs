@@ -14,6 +14,8 @@ mod transposed;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 pub use crate::format::graph::Piece;
 pub use kind::LinearKind;
 pub use transposed::Transposed;
@@ -68,6 +70,28 @@ pub struct Node {
     pub shape: Shape,
 }
 
+/// How values of a finer grid are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interpolation {
+    /// Every voxel so many times.
+    #[default]
+    Nearest,
+    /// By straight lines between the centres of voxels, the last ones going on beyond them: twice as fine, three quarters
+    /// of a voxel and a quarter of its neighbour.
+    Linear,
+}
+
+impl Interpolation {
+    /// log2 of the whole numbers that the weights of a finer voxel add up to.
+    pub fn bits(self, factor: [usize; 3]) -> u32 {
+        match self {
+            Self::Nearest => 0,
+            Self::Linear => factor.iter().map(|&f| if f == 2 { 2 } else { 0 }).sum(),
+        }
+    }
+}
+
 /// What a node computes.
 #[derive(Clone, Debug)]
 pub enum Op {
@@ -92,8 +116,8 @@ pub enum Op {
     Add,
     /// factor·x + offset with numbers of its own for each channel.
     Scale(Scale),
-    /// Every voxel so many times along D, H, W.
-    Resize([usize; 3]),
+    /// A grid so many times finer along D, H, W.
+    Resize([usize; 3], Interpolation),
     /// (x - mean)/sqrt(variance + eps) with each channel's own mean and variance, then a factor and an offset.
     InstanceNorm {
         /// What becomes of the normalised values.

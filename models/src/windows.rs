@@ -129,7 +129,7 @@ impl Sliding {
             return Err(Error::Input(format!("windows: found a grid of {grid:?}, expected at least {size:?}")));
         }
         let starts = [0, 1, 2].map(|a| self.starts(size[a], grid[a]));
-        let windows = Windows { grid, starts, numbers: size.map(|n| self.numbers(n)) };
+        let windows = Windows { grid, starts, numbers: size.map(|n| self.numbers(n)), halo: [0; 3] };
         match windows.fault() {
             Some(what) => Err(Error::Input(format!("windows: {what}"))),
             None => Ok(windows),
@@ -146,9 +146,31 @@ pub struct Windows {
     pub starts: [Vec<usize>; 3],
     /// A number for each place of a window along each axis: weights are proportional to their products.
     pub numbers: [Vec<u16>; 3],
+    /// Places of a window that are nearer than this to an end of it inside the grid don't count: what they hold depends on
+    /// voxels beyond the window.
+    pub halo: [usize; 3],
 }
 
 impl Windows {
+    /// Windows of `size` along one axis of a grid, whole along the others, of which all places beyond a halo count alike.
+    /// Call with a size above twice the halo and at most the axis' length.
+    pub(crate) fn along(axis: usize, grid: [usize; 3], size: usize, halo: usize) -> Self {
+        let (step, last) = (size - 2 * halo, grid[axis] - size);
+        let mut starts: [Vec<usize>; 3] = Default::default();
+        starts.iter_mut().for_each(|s| s.push(0));
+        starts[axis] = (0..=last.div_ceil(step)).map(|n| (n * step).min(last)).collect();
+        let side = |a: usize| if a == axis { size } else { grid[a] };
+        let numbers = [0, 1, 2].map(|a| vec![0; side(a)]);
+        Self { grid, starts, numbers, halo: [0, 1, 2].map(|a| if a == axis { halo } else { 0 }) }
+    }
+
+    /// The places that count along an axis of a window whose first voxel lies at `first` there.
+    fn counted(&self, axis: usize, first: usize) -> Range<usize> {
+        let (size, halo) = (self.numbers[axis].len(), self.halo[axis]);
+        let from = if first == 0 { 0 } else { halo };
+        from..if first + size == self.grid[axis] { size } else { size - halo }
+    }
+
     /// A window's D, H, W.
     pub fn size(&self) -> [usize; 3] {
         [0, 1, 2].map(|a| self.numbers[a].len())
@@ -168,7 +190,8 @@ impl Windows {
         }
         for (axis, size) in self.size().into_iter().enumerate() {
             let (starts, length) = (&self.starts[axis], self.grid[axis]);
-            let joined = starts.windows(2).all(|s| s[0] < s[1] && s[1] <= s[0].saturating_add(size));
+            let counted = size.saturating_sub(self.halo[axis].saturating_mul(2));
+            let joined = starts.windows(2).all(|s| s[0] < s[1] && s[1] <= s[0].saturating_add(counted));
             let few = starts.iter().zip(starts.iter().skip(MAX_OVER)).all(|(a, b)| b.saturating_sub(*a) >= size);
             let ends = starts.last().and_then(|last| last.checked_add(size)) == Some(length);
             if size == 0 || length > MAX_SIDE || starts.first() != Some(&0) || !joined || !few || !ends {
@@ -232,15 +255,9 @@ impl Windows {
         channels.flat_map(move |c| (0..d).flat_map(move |z| (0..h).map(move |y| row(c, z, y))))
     }
 
-    /// Adds a window's scores `[classes, window]` at `[H, W]` to sums `[classes, rows of a window, H, W]`, by
+    /// Adds the scores `[classes, window]` of the window at `first` to sums `[classes, rows of a window, H, W]`, by
     /// `add(sum, weight, score)`.
-    pub fn add<T: Copy>(
-        &self,
-        sums: &mut [T],
-        [first_h, first_w]: [usize; 2],
-        scores: &[T],
-        add: impl Fn(&mut T, u32, T),
-    ) {
+    pub fn add<T: Copy>(&self, sums: &mut [T], first: [usize; 3], scores: &[T], add: impl Fn(&mut T, u32, T)) {
         let [d, h, w] = self.size();
         let mut weights = Vec::with_capacity(d * h * w);
         for z in 0..d {
@@ -249,12 +266,17 @@ impl Windows {
             }
         }
         let held = self.voxels(d);
+        let [planes, rows, places] = [0, 1, 2].map(|a| self.counted(a, first[a]));
         for (sums, scores) in sums.chunks_exact_mut(held).zip(scores.chunks_exact(d * h * w)) {
             for (row, (scores, weights)) in scores.chunks_exact(w).zip(weights.chunks_exact(w)).enumerate() {
                 let (z, y) = (row / h, row % h);
-                let to = (z * self.grid[1] + first_h + y) * self.grid[2] + first_w;
-                let sums = sums[to..to + w].iter_mut();
-                sums.zip(scores).zip(weights).for_each(|((sum, &score), &weight)| add(sum, weight, score));
+                if !planes.contains(&z) || !rows.contains(&y) {
+                    continue;
+                }
+                let to = (z * self.grid[1] + first[1] + y) * self.grid[2] + first[2];
+                let sums = sums[to + places.start..to + places.end].iter_mut();
+                let counted = scores[places.clone()].iter().zip(&weights[places.clone()]);
+                sums.zip(counted).for_each(|(sum, (&score, &weight))| add(sum, weight, score));
             }
         }
     }
@@ -289,7 +311,7 @@ pub fn run<V: Copy, T: Copy>(
     for (at, &first) in windows.starts[0].iter().enumerate() {
         for [h, w] in windows.across() {
             let patch: Vec<V> = windows.patch(values, [first, h, w]).flatten().copied().collect();
-            windows.add(&mut sums, [h, w], &scores(patch), &add);
+            windows.add(&mut sums, [first, h, w], &scores(patch), &add);
         }
         let rows = windows.done(at).len();
         done(windows.finished(&sums, rows).flatten().copied().collect());

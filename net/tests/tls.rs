@@ -93,39 +93,6 @@ fn both_ends_may_send_much_at_once() {
     assert_ne!(a, binding(other));
 }
 
-/// What is said at once comes with the end of the greeting, in one piece, and is heard without anything after it.
-#[test]
-fn the_first_message_may_come_with_the_end_of_the_greeting() {
-    let (hospital, service) = (identity("hospital"), identity("service"));
-    let client = Client::new(&hospital, &Trust::Pin(service.certificate.pin)).unwrap();
-    let server = Server::new(&service, None).unwrap();
-    let ((near, mut middle), (mut onward, far)) = (sockets(), sockets());
-    thread::scope(|scope| {
-        let (mut back, mut forth) = (onward.try_clone().unwrap(), middle.try_clone().unwrap());
-        scope.spawn(move || std::io::copy(&mut back, &mut forth));
-        scope.spawn(move || {
-            let mut bytes = [0; 1 << 14];
-            // The first flight at once, what follows together.
-            let n = middle.read(&mut bytes).unwrap();
-            onward.write_all(&bytes[..n]).unwrap();
-            thread::sleep(Duration::from_millis(300));
-            let n = middle.read(&mut bytes).unwrap();
-            onward.write_all(&bytes[..n]).unwrap();
-            let _ = std::io::copy(&mut middle, &mut onward);
-            let _ = onward.shutdown(std::net::Shutdown::Both);
-        });
-        let there = scope.spawn(move || {
-            let mut far = Channel::tls(server.meet(far, SOON).unwrap(), Limits::between_hosts()).unwrap();
-            // Less than the time to a sign of life.
-            far.set_timeout(SOON);
-            far.recv().unwrap()
-        });
-        let mut near = Channel::tls(client.meet(near, SOON).unwrap(), Limits::between_hosts()).unwrap();
-        near.send(b"at once".to_vec()).unwrap();
-        assert_eq!(there.join().unwrap(), b"at once");
-    });
-}
-
 #[test]
 fn who_is_not_expected_is_told_why() {
     let (hospital, service, other) = (identity("hospital"), identity("service"), identity("other"));
@@ -338,4 +305,47 @@ fn a_changed_byte_and_a_cut_end_the_connection_and_its_threads() {
         drop(channel);
         ways.into_iter().for_each(|way| way.join().unwrap());
     }
+}
+
+/// A client speaks right after its greeting, and the service reads the end of the one and the other at once: what was said
+/// is there, though no more bytes come.
+#[test]
+fn a_first_word_that_comes_with_the_greeting_is_heard_at_once() {
+    let (hospital, service) = (identity("hospital"), identity("service"));
+    let client = Client::new(&hospital, &Trust::Pin(service.certificate.pin)).unwrap();
+    let server = Server::new(&service, None).unwrap();
+    let ((near, relay_near), (relay_far, far)) = (sockets(), sockets());
+    let back = (relay_far.try_clone().unwrap(), relay_near.try_clone().unwrap());
+    thread::spawn(move || {
+        let (mut from, mut to) = back;
+        std::io::copy(&mut from, &mut to)
+    });
+    thread::spawn(move || {
+        let (mut from, mut to) = (relay_near, relay_far);
+        let mut bytes = vec![0; 1 << 16];
+        // The first flight, then all that comes until the client waits.
+        let n = from.read(&mut bytes).unwrap();
+        to.write_all(&bytes[..n]).unwrap();
+        from.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let mut all = Vec::new();
+        while let Ok(n @ 1..) = from.read(&mut bytes) {
+            all.extend_from_slice(&bytes[..n]);
+        }
+        to.write_all(&all).unwrap();
+        from.set_read_timeout(None).unwrap();
+        std::io::copy(&mut from, &mut to)
+    });
+    thread::scope(|scope| {
+        let speaker = scope.spawn(|| {
+            let mut channel = Channel::tls(client.meet(near, SOON).unwrap(), Limits::between_hosts()).unwrap();
+            channel.send(b"the first word".to_vec()).unwrap();
+            channel.recv().unwrap()
+        });
+        let mut channel = Channel::tls(server.meet(far, SOON).unwrap(), Limits::between_hosts()).unwrap();
+        // Before the first keep-alive.
+        channel.set_timeout(Duration::from_secs(5));
+        assert_eq!(channel.recv().unwrap(), b"the first word");
+        channel.send(b"heard".to_vec()).unwrap();
+        assert_eq!(speaker.join().unwrap(), b"heard");
+    });
 }

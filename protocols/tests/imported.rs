@@ -13,7 +13,12 @@ use blindvox_protocols::infer::{Options, Randomness, local, trace};
 
 #[test]
 fn exported_networks_run_on_shares() {
-    for (name, dims) in [("monai_unet", [8, 12, 8]), ("nnunet_resenc_batch", [4, 8, 8])] {
+    for (name, dims) in [
+        ("monai_unet", [8, 12, 8]),
+        ("nnunet_resenc_batch", [4, 8, 8]),
+        ("segresnet_batch", [4, 6, 8]),
+        ("basic_unet", [16; 3]),
+    ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../models/tests/onnx/{name}.onnx"));
         let directory = tempfile::tempdir().expect("a directory");
         import(&path, &Import::default()).expect("an import").write(directory.path()).expect("a write");

@@ -45,5 +45,8 @@ pub(crate) fn audit(args: &AuditArgs) -> Result<Done> {
         let (lines, last) = audit::verify(log)?;
         say!("{}: {lines} lines, each follows the one before; the last is {last}", log.display());
     }
-    Ok(Done::Whole)
+    match &args.roster {
+        Some(roster) => super::federate::audit(roster, &args.logs),
+        None => Ok(Done::Whole),
+    }
 }

@@ -142,7 +142,7 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<Done> {
         return segment_slots::run(args);
     }
     let folder = args.masks.as_deref().map(files::Folder::make).transpose()?;
-    let job = load(args)?;
+    let mut job = load(args)?;
     job.prepared.warnings.iter().for_each(|w| screen::warn(w));
     let device = gpu::device(args.backend, args.adapter.as_deref())?;
     if let Some(caution) = gpu::caution(&device)
@@ -166,6 +166,7 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<Done> {
         ComparisonChoice::Transfers => Way::Transfers,
     };
     options.ways.compare = comparison;
+    args.memory.map_or(Ok(()), |limit| job.keep_within(limit, &options.ways))?;
     options.gate_hash = args.gate_hash.into();
     options.gate_place = args.garble.into();
     options.randomness = args.insecure_test_seed.map_or(Randomness::System, Randomness::FixedForTests);
@@ -246,7 +247,9 @@ fn hex(digest: &[u8]) -> String {
 fn compare(job: &Input, labels: &[u8], map: &LabelMap) -> Result<Comparison> {
     let integer = plain::run(&job.program, &job.prepared.integers, Rounding::Nearest);
     let network = job.bundle.network_for(job.program.grid())?;
-    let float = float::run_in(&network, job.program.windows(), &job.prepared.real);
+    // In slabs the labels are those of one pass.
+    let windows = job.bundle.windows(job.program.grid())?;
+    let float = float::run_in(&network, windows.as_ref(), &job.prepared.real);
     let differing = |other: &[u8]| labels.iter().zip(other).filter(|(a, b)| a != b).count();
     let float_map = job.prepared.placement.restore(&float.labels, &job.volume);
     let against_truth = |map: &LabelMap| match job.score(map) {
@@ -355,6 +358,7 @@ pub(crate) fn demo() -> Result<Done> {
         comparison: ComparisonChoice::default(),
         ot: OtChoice::default(),
         link: None,
+        memory: None,
         gate_hash: GateHashChoice::default(),
         garble: GarbleChoice::default(),
         report: Some(out.join("demo_report.json")),

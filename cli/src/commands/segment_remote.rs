@@ -81,6 +81,9 @@ fn check(args: &SegmentArgs) -> Result<()> {
     if args.insecure_test_seed.is_some() {
         return usage("--insecure-test-seed is for runs within one process");
     }
+    if args.memory.is_some() {
+        return usage("--memory is for runs within one process: a service keeps to a memory of its own");
+    }
     check_volume_name("--output", &args.output)?;
     let mut outputs = vec![("--output", &*args.output)];
     outputs.extend(args.report.as_deref().map(|p| ("--report", p)));

@@ -33,6 +33,7 @@ pub(super) fn wanted(args: &SegmentArgs) -> Result<bool> {
         ("--comparison", args.comparison != ComparisonChoice::default()),
         ("--ot", args.ot != OtChoice::default()),
         ("--link", args.link.is_some()),
+        ("--memory", args.memory.is_some()),
         ("--gate-hash", args.gate_hash != GateHashChoice::default()),
         ("--garble", args.garble != GarbleChoice::default()),
     ];

@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use blindvox_protocols::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The longest line that is read.
-const MAX_LINE: u64 = 64 << 10;
+/// The longest line that is read: a set of the updates of the most members of a federation.
+const MAX_LINE: u64 = 1 << 20;
 
 /// What is written of a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

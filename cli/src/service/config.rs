@@ -9,6 +9,8 @@ use blindvox_protocols::infer::Comparison;
 use blindvox_protocols::{Error, Result};
 use serde::Deserialize;
 
+use crate::memory::Size;
+
 /// All of it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -147,22 +149,10 @@ fn run_seconds() -> u64 {
     24 * 3600
 }
 
-/// The same in a file.
+/// A size.
 fn bytes<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<u64, D::Error> {
     let text = String::deserialize(from)?;
-    parse_bytes(&text)
-        .ok_or_else(|| serde::de::Error::custom(format!("found {text:?}, expected a size as 12GiB or 512MiB")))
-}
-
-/// Bytes of `12GiB`, `512MiB`.
-pub(crate) fn parse_bytes(text: &str) -> Option<u64> {
-    let (number, shift) = match (text.strip_suffix("GiB"), text.strip_suffix("MiB")) {
-        (Some(number), _) => (number, 30),
-        (_, Some(number)) => (number, 20),
-        _ => return None,
-    };
-    let number: u64 = number.trim().parse().ok()?;
-    number.checked_shl(shift).filter(|bytes| bytes >> shift == number && *bytes > 0)
+    text.parse().map(|Size(bytes)| bytes).map_err(serde::de::Error::custom)
 }
 
 impl Config {

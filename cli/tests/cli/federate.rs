@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{refused, run_in, scratch, text};
 
 /// A model of two tensors, and one that is not averaged.
-fn model(folder: &Path, name: &str, weights: [f32; 4], examples: Option<u32>) {
+pub(crate) fn model(folder: &Path, name: &str, weights: [f32; 4], examples: Option<u32>) {
     let metadata = examples.map_or(String::new(), |n| format!("\"__metadata__\":{{\"examples\":\"{n}\"}},"));
     let header = format!(
         "{{{metadata}\"w\":{{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]}},\
@@ -25,7 +25,7 @@ fn tensors(folder: &Path, name: &str) -> (Vec<f32>, i32) {
     (words.iter().map(|b| f32::from_le_bytes(*b)).collect(), i32::from_le_bytes(data[16..].try_into().expect("four")))
 }
 
-fn three(folder: &Path) {
+pub(crate) fn three(folder: &Path) {
     model(folder, "base.st", [0.0, 1.0, 2.0, 0.5], None);
     model(folder, "a.st", [0.25, 1.0, 1.0, 0.5], Some(100));
     model(folder, "b.st", [0.5, 0.5, 2.0, 0.5], Some(50));
@@ -94,4 +94,26 @@ fn a_roster_names_certificates() {
     assert!(file.contains("threshold = 2") && file.matches("[[member]]").count() == 3);
     refused(folder.path(), &roster(&["a.crt", "b.crt", "b.crt"]), 2, &["name: found \"b\" twice"]);
     refused(folder.path(), &roster(&["a.crt", "b.crt", "none.crt"]), 2, &["none.crt"]);
+}
+
+#[test]
+fn excluded_tensors_stay_and_proofs_are_made() {
+    let folder = scratch();
+    three(folder.path());
+    let out = ["-o", "mean.st"];
+    let output = run_in(folder.path(), &[&AVERAGE[..], &["--exclude", "b|steps", "--scheme", "plain"], &out].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let plain = tensors(folder.path(), "mean.st").0;
+    assert!(plain[3] == 0.5 && text(&output.stdout).contains("of 3 numbers"), "{plain:?}");
+    let proven = [&AVERAGE[..], &["--exclude", "b", "--scheme", "paillier", "--prove"], &out].concat();
+    let output = run_in(folder.path(), &proven);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(tensors(folder.path(), "mean.st").0, plain);
+    let wrong = |args: &[&str], what: &str| {
+        let output = run_in(folder.path(), &[&AVERAGE[..], args, &["-o", "out.st"]].concat());
+        refused(folder.path(), &output, 2, &[what]);
+    };
+    wrong(&["--prove"], "--prove: found --scheme rlwe, expected paillier");
+    wrong(&["--exclude", "("], "--exclude (: expected a regular expression");
+    wrong(&["--exclude", "."], "a.st: found no tensor left to average");
 }

@@ -112,3 +112,34 @@ fn grids_beyond_what_the_service_gives_are_refused_in_one_line() {
     let log = service.end();
     assert!(log.contains("expected multiples of"), "the log says what was wrong: {log}");
 }
+
+/// A run that would take more than --memory is cut into slabs; the labels are those of one pass.
+#[test]
+fn a_run_keeps_within_the_memory_that_it_is_given() {
+    let t = copy();
+    let t = t.path();
+    save(t, [32, 32, 200], ramp);
+    of_any_size(t, json!({"divisor": [4, 4, 4], "window": "whole"}));
+    let run =
+        |memory: &str| segment(t, &["--memory", memory, "-o", "m.nii.gz", "--compare", "--report", "m.json", "-q"]);
+    refused(t, &run("12 apples"), 2, &["--memory", "12 apples", "12GiB or 512MiB"]);
+    let little = run("1MiB");
+    let parts = ["--memory: found 1048.6 kB", "expected at least", "in one pass", "in slabs"];
+    refused(t, &little, 2, &parts);
+    let said = text(&little.stderr);
+    let megabytes = |end: &str| {
+        let number = said.split(end).next().and_then(|s| s.split(' ').next_back()).expect("a number");
+        number.parse::<f64>().unwrap_or_else(|_| panic!("{said}"))
+    };
+    let [whole, slabs] = [megabytes(" MB in one pass"), megabytes(" MB in slabs")];
+    assert!(slabs < whole - 2.0, "{said}");
+    let enough = format!("{}MiB", (slabs * 1e6 / f64::from(1 << 20)).ceil() as u64);
+    let output = run(&enough);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&std::fs::read(t.join("m.json")).unwrap()).unwrap();
+    assert_eq!(report["layers"].as_array().and_then(|l| l.last()).expect("layers")["kind"], "blend");
+    let differing = report["compare"]["label_disagreements_vs_integer"].as_u64().expect("a count");
+    assert!(differing * 50 < 32 * 32 * 200, "{differing}");
+    let remote = run_in(t, &["segment", "--server", "a:1", "--memory", "1GiB", "-i", "scan.nii.gz", "-o", "r.nii.gz"]);
+    assert!(text(&remote.stderr).contains("--memory is for runs within one process") || !remote.status.success());
+}

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use blindvox_models::data::labels::LabelMap;
+use blindvox_models::data::nifti::{Header, Orientation, Volume};
 use blindvox_models::testing::Numbers;
 use serde_json::{Value, json};
 
@@ -51,6 +52,73 @@ fn a_model_is_imported_checked_calibrated_and_run() {
         assert_eq!((found["voxels"].as_u64(), found["label"].as_u64()), (Some(voxels as u64), Some(label.into())));
         assert!((found["volume_ml"].as_f64().expect("a volume") - voxels as f64 / 1000.0).abs() < 1e-6);
     }
+}
+
+/// The 48 orders and directions of stored axes, as codes.
+fn orientations() -> impl Iterator<Item = String> {
+    let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    let code =
+        |order: [usize; 3], turned: usize| order.map(|w| ["RL", "AP", "SI"][w].as_bytes()[turned >> w & 1] as char);
+    orders.into_iter().flat_map(move |order| (0..8).map(move |turned| code(order, turned).iter().collect()))
+}
+
+/// A secure run gives the same labels in the world however the scan's axes are stored: under one seed, the same bits.
+#[test]
+fn an_imported_model_labels_the_world_alike_in_all_48_orientations() {
+    let folder = scratch();
+    let t = folder.path();
+    let run = |args: &[&str]| {
+        let output = run_in(t, args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
+    };
+    let transforms = json!([{"_target_": "LoadImaged"}, {"_target_": "Orientationd", "axcodes": "PLI"},
+        {"_target_": "NormalizeIntensityd"}]);
+    let inferer = json!({"_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8], "overlap": 0.25});
+    let config = json!({"preprocessing": {"_target_": "Compose", "transforms": transforms}, "inferer": inferer});
+    std::fs::create_dir_all(t.join("zoo/configs")).expect("a folder");
+    std::fs::write(t.join("zoo/configs/inference.json"), config.to_string()).expect("a write");
+    run(&["import", &fixture("monai_unet_23.onnx"), "-o", "m", "--monai", "zoo"]);
+
+    // Sides of the world: right, anterior, superior. The values are of places there.
+    let (sides, mut numbers) = ([13, 8, 7], Numbers(8));
+    let values: Vec<f64> = (0..sides.iter().product()).map(|_| f64::from(numbers.draw())).collect();
+    let store = |code: &str| {
+        let axes: Orientation = code.parse().expect("an orientation");
+        let mut affine = axes.affine([1.0; 3]);
+        let unit = |s: usize| [0, 1, 2].map(|w| affine.0[w][s]);
+        let world: [usize; 3] = [0, 1, 2].map(|s| unit(s).iter().position(|u| *u != 0.0).expect("an axis"));
+        let dims = world.map(|w| sides[w]);
+        let forward = [0, 1, 2].map(|s| unit(s)[world[s]] > 0.0);
+        let mut data = Vec::with_capacity(values.len());
+        for v in 0..values.len() {
+            let at = [v / (dims[1] * dims[2]), v / dims[2] % dims[1], v % dims[2]];
+            let mut place = [0; 3];
+            (0..3).for_each(|s| place[world[s]] = if forward[s] { at[s] } else { dims[s] - 1 - at[s] });
+            data.push(values[(place[0] * sides[1] + place[1]) * sides[2] + place[2]]);
+        }
+        // The world's first corner is its origin.
+        (0..3).filter(|&s| !forward[s]).for_each(|s| affine.0[world[s]][3] = dims[s] as f64 - 1.0);
+        Volume { dims, data, header: Header::on(dims, &affine) }
+    };
+    let upright = store("RAS");
+    upright.save(&t.join("upright.nii")).expect("a write");
+    run(&["calibrate", "-m", "m", "upright.nii"]);
+    let labelled = |code: &str| {
+        store(code).save(&t.join("scan.nii")).expect("a write");
+        run(&["segment", "-q", "-m", "m", "-i", "scan.nii", "-o", "l.nii", "--insecure-test-seed", "48"]);
+        LabelMap::load(&t.join("l.nii")).expect("labels")
+    };
+    let expected = labelled("RAS");
+    let count = |label| expected.data.iter().filter(|l| **l == label).count();
+    assert!([0, 1, 2].map(count).into_iter().all(|n| n * 10 < 9 * values.len()), "{:?}", [0, 1, 2].map(count));
+    let mut stored = 0;
+    for code in orientations() {
+        let found = labelled(&code);
+        assert_eq!((found.dims, found.header.affine()), (store(&code).dims, store(&code).header.affine()), "{code}");
+        assert!(found.onto(&upright).expect("the same voxels").data == expected.data, "{code}");
+        stored += 1;
+    }
+    assert_eq!(stored, 48);
 }
 
 /// A folder of MONAI says what a scan is; one of another size runs in windows, and an array is the same scan.

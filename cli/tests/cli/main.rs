@@ -4,6 +4,7 @@ use blindvox_models::testing as common;
 
 mod dealer;
 mod federate;
+mod federate_hosts;
 mod grids;
 pub(crate) mod hosts;
 mod import;

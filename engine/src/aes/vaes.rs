@@ -2,9 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use super::Aes128;
+use super::{Aes128, Mend};
 
-const TILE: usize = 32;
+pub(super) const TILE: usize = 32;
 const REGISTERS: usize = TILE / 4;
 
 /// Round keys, each in all four lanes.
@@ -179,4 +179,47 @@ fn hash_tile(k: &Keys, x: &[u128; TILE], offset: __m512i, out: &mut [u128; TILE]
     for ((s, y), quad) in s.iter().zip(&y).zip(out.as_chunks_mut::<4>().0) {
         store(quad, _mm512_xor_si512(*s, *y));
     }
+}
+
+/// See [`Aes128::half_tree_level`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,vaes")]
+pub(super) fn half_tree_level(
+    key: &Aes128,
+    nodes: &mut [[u128; TILE]],
+    rights: &mut [[u128; TILE]],
+    mends: &[Mend; 2],
+    keep: u128,
+) -> [u128; 2] {
+    let (k, keep) = (broadcast_keys(key), broadcast(&keep));
+    let places = mends.map(|m| _mm512_set1_epi64(m.at as i64));
+    let adds = mends.map(|m| broadcast(&m.add));
+    // Of each node its number, in both of its halves.
+    let (mut number, four) = (_mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0), _mm512_set1_epi64(4));
+    let mut sums = [_mm512_setzero_si512(); 2];
+    for (nodes, rights) in nodes.iter_mut().zip(rights) {
+        let (nodes, rights) = (nodes.as_chunks_mut::<4>().0, rights.as_chunks_mut::<4>().0);
+        let mut p = [_mm512_setzero_si512(); REGISTERS];
+        let mut y = [_mm512_setzero_si512(); REGISTERS];
+        for ((p, y), quad) in p.iter_mut().zip(&mut y).zip(&*nodes) {
+            let mut x = load(quad);
+            for (place, add) in places.iter().zip(adds) {
+                x = _mm512_mask_xor_epi64(x, _mm512_cmpeq_epi64_mask(number, *place), x, add);
+            }
+            number = _mm512_add_epi64(number, four);
+            *p = x;
+            *y = _mm512_xor_si512(orthomorphism(x), k[0]);
+        }
+        rounds(&k, &mut y);
+        for (((p, y), left), right) in p.iter().zip(&y).zip(nodes).zip(rights) {
+            let h = _mm512_xor_si512(*y, orthomorphism(*p));
+            sums = [_mm512_xor_si512(sums[0], *p), _mm512_xor_si512(sums[1], h)];
+            store(left, _mm512_and_si512(h, keep));
+            store(right, _mm512_and_si512(_mm512_xor_si512(*p, h), keep));
+        }
+    }
+    sums.map(|sum| {
+        let mut lanes = [0; 4];
+        store(&mut lanes, sum);
+        lanes.iter().fold(0, |sum, lane| sum ^ lane)
+    })
 }

@@ -2,9 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use super::Aes128;
+use super::{Aes128, Mend};
 
-const TILE: usize = 16;
+pub(super) const TILE: usize = 16;
 const REGISTERS: usize = TILE / 2;
 
 /// Round keys, each in both lanes.
@@ -153,4 +153,47 @@ fn hash_tile(k: &Keys, x: &[u128; TILE], offset: __m256i, out: &mut [u128; TILE]
     for ((y, pair), out) in y.iter().zip(pairs).zip(out.as_chunks_mut::<2>().0) {
         store(out, _mm256_xor_si256(*y, orthomorphism(_mm256_xor_si256(load(pair), offset))));
     }
+}
+
+/// See [`Aes128::half_tree_level`]. Mended nodes are written back, as registers don't hold them and the blocks.
+#[target_feature(enable = "avx2,vaes")]
+pub(super) fn half_tree_level(
+    key: &Aes128,
+    nodes: &mut [[u128; TILE]],
+    rights: &mut [[u128; TILE]],
+    mends: &[Mend; 2],
+    keep: u128,
+) -> [u128; 2] {
+    let (k, keep) = (broadcast_keys(key), broadcast(&keep));
+    let places = mends.map(|m| _mm256_set1_epi64x(m.at as i64));
+    let adds = mends.map(|m| broadcast(&m.add));
+    // Of each node its number, in both of its halves.
+    let (mut number, two) = (_mm256_set_epi64x(1, 1, 0, 0), _mm256_set1_epi64x(2));
+    let mut sums = [_mm256_setzero_si256(); 2];
+    for (nodes, rights) in nodes.iter_mut().zip(rights) {
+        let (nodes, rights) = (nodes.as_chunks_mut::<2>().0, rights.as_chunks_mut::<2>().0);
+        let mut y = [_mm256_setzero_si256(); REGISTERS];
+        for (y, pair) in y.iter_mut().zip(&mut *nodes) {
+            let mut x = load(pair);
+            for (place, add) in places.iter().zip(adds) {
+                x = _mm256_xor_si256(x, _mm256_and_si256(_mm256_cmpeq_epi64(number, *place), add));
+            }
+            number = _mm256_add_epi64(number, two);
+            store(pair, x);
+            *y = _mm256_xor_si256(orthomorphism(x), k[0]);
+        }
+        rounds(&k, &mut y);
+        for ((y, left), right) in y.iter().zip(nodes).zip(rights) {
+            let p = load(left);
+            let h = _mm256_xor_si256(*y, orthomorphism(p));
+            sums = [_mm256_xor_si256(sums[0], p), _mm256_xor_si256(sums[1], h)];
+            store(left, _mm256_and_si256(h, keep));
+            store(right, _mm256_and_si256(_mm256_xor_si256(p, h), keep));
+        }
+    }
+    sums.map(|sum| {
+        let mut lanes = [0; 2];
+        store(&mut lanes, sum);
+        lanes[0] ^ lanes[1]
+    })
 }

@@ -114,6 +114,12 @@ impl Network {
         }
     }
 
+    /// The class with the largest score; the last of equal ones.
+    pub fn class(&self, features: &[f32]) -> usize {
+        let scores = self.forward(features).pop().unwrap_or_default();
+        scores.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(class, _)| class)
+    }
+
     /// The share of rows whose class has the largest score.
     pub fn accuracy(&self, rows: &[Row]) -> f64 {
         let right = rows.iter().filter(|row| {

@@ -71,11 +71,19 @@ pub trait Scheme: Send + Sync {
     fn close(&self, sum: &[u8]) -> Result<Vec<u8>>;
 
     /// The part of the holder at a point: from the shares that the clients of the sum have for it, or from what
-    /// [`Self::close`] gave.
+    /// [`Self::close`] gave. Only a proof of it is drawn.
     ///
     /// # Errors
     /// [`Error::Message`](crate::Error::Message) for bytes that are neither.
-    fn answer(&self, point: usize, shares: &[&[u8]], closed: &[u8]) -> Result<Zeroizing<Vec<u8>>>;
+    fn answer(&self, point: usize, shares: &[&[u8]], closed: &[u8], prng: &mut Prng) -> Result<Zeroizing<Vec<u8>>>;
+
+    /// Checks what a part of the holder at a point proves of itself; nothing where parts have no proofs.
+    ///
+    /// # Errors
+    /// [`Error::Message`](crate::Error::Message) where the proof does not hold.
+    fn check(&self, _sum: &[u8], _point: usize, _part: &[u8]) -> Result<()> {
+        Ok(())
+    }
 
     /// Opens a sum of `uploads` by the parts of at least t holders, whose points are with them: `take(i, row)` is given the
     /// sums of numbers i, i + 1, .., in order.

@@ -49,7 +49,7 @@ impl Scheme for Plain {
         Ok(Vec::new())
     }
 
-    fn answer(&self, _: usize, _: &[&[u8]], _: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+    fn answer(&self, _: usize, _: &[&[u8]], _: &[u8], _: &mut Prng) -> Result<Zeroizing<Vec<u8>>> {
         Ok(Zeroizing::default())
     }
 

@@ -92,7 +92,7 @@ impl Scheme for Rlwe {
         Ok(Vec::new())
     }
 
-    fn answer(&self, _: usize, shares: &[&[u8]], _: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+    fn answer(&self, _: usize, shares: &[&[u8]], _: &[u8], _: &mut Prng) -> Result<Zeroizing<Vec<u8>>> {
         let mut sum: Residues = Zeroizing::new(vec![0; self.n()]);
         for share in shares {
             self.field.add(&mut sum, &self.field.unpack(share, self.n())?);

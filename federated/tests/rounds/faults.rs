@@ -217,9 +217,9 @@ fn wrong_words_are_found_out() {
             scheme.accumulate(&mut sum, &made.ciphertexts).unwrap();
             shares.iter_mut().zip(made.shares).for_each(|(all, share)| all.push(share));
         }
-        let answer = |point: usize| {
+        let mut answer = |point: usize| {
             let shares: Vec<&[u8]> = shares[point - 1].iter().map(|s| &s[..]).collect();
-            scheme.answer(point, &shares, &[]).unwrap().to_vec()
+            scheme.answer(point, &shares, &[], &mut prng).unwrap().to_vec()
         };
         let answers = [answer(1), answer(2), answer(3)];
         let open = |parts: &[(usize, &[u8])]| {

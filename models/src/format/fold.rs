@@ -72,7 +72,7 @@ impl Builder<'_> {
             graph::Op::MinPool { .. } => Op::MinPool(self.layout.window(at, &node.op)),
             graph::Op::Add => Op::Add,
             graph::Op::Scale { factor, offset } => Op::Scale(self.scale(&node.name, factor, offset, channels[0])?),
-            graph::Op::Resize { factor } => Op::Resize(self.layout.repeats(factor)),
+            graph::Op::Resize { factor, mode } => Op::Resize(self.layout.repeats(factor), *mode),
             graph::Op::InstanceNorm { gamma, beta, eps, fold } => {
                 let scale = self.scale(&node.name, gamma, beta, channels[0])?;
                 Op::InstanceNorm { scale, eps: *eps, fold: *fold }

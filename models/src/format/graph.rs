@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use activation::{Activation, Function, Piece, Slope};
 
-use crate::network::{LinearKind, Shape, Transposed};
+use crate::network::{Interpolation, LinearKind, Shape, Transposed};
 
 /// The newest version of `model.json` that this crate reads and writes; it reads all from 1 on.
 pub const VERSION: u32 = 2;
@@ -192,10 +192,13 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         offset: Option<String>,
     },
-    /// Every voxel so many times along each axis. Since version 2.
+    /// A grid so many times finer along each axis. Since version 2.
     Resize {
-        /// As many as the grid has axes.
+        /// As many as the grid has axes; 1 or 2 where it is linear.
         factor: Vec<usize>,
+        /// How values are found; the nearest where it isn't said.
+        #[serde(default, skip_serializing_if = "is_nearest")]
+        mode: Interpolation,
     },
     /// gamma·(x - mean)/sqrt(variance + eps) + beta with the mean and the variance of each channel of this very tensor.
     /// Since version 2.
@@ -321,6 +324,10 @@ impl Layout {
             _ => None,
         }
     }
+}
+
+fn is_nearest(mode: &Interpolation) -> bool {
+    *mode == Interpolation::Nearest
 }
 
 impl Op {

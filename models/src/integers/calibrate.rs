@@ -23,7 +23,7 @@ use super::streams::streams;
 use crate::error::{Error, Result};
 use crate::format::bundle::Bundle;
 use crate::format::graph::VERSION;
-use crate::network::{Node, Op};
+use crate::network::{Interpolation, Node, Op};
 use crate::plain::float;
 use crate::reading::printable;
 use crate::windows::SCORE_BITS;
@@ -230,8 +230,8 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
             | RealOp::MinPool(input, _)
             | RealOp::Flatten(input)
             | RealOp::Interleave(input, _)
-            | RealOp::Resize(input, _) => scales[*input],
-            RealOp::AvgPool(input, window) => scales[*input] + window.iter().product::<usize>().ilog2() as i32,
+            | RealOp::Resize(input, ..)
+            | RealOp::AvgPool(input, _) => scales[*input] + step.op.more_bits() as i32,
         }
         .clamp(-MAX_SCALE, MAX_SCALE);
     }
@@ -240,14 +240,14 @@ fn choose(lowered: &Lowered, maxima: &[f64], wanted: &Quantization, clamped: boo
     Ok(Quantization { tensors, ..wanted.clone() })
 }
 
-/// A linear step that reads a tensor, perhaps through average poolings or flattened.
+/// A linear step that reads a tensor, perhaps through average poolings, on a finer grid or flattened.
 #[derive(Clone)]
 struct Reader {
     /// What it writes.
     output: TensorId,
     /// The largest |weight| that meets the tensor.
     weight: f64,
-    /// Bits that the poolings between add to the scale.
+    /// Bits that the sums between add to the scale.
     pooled: u32,
 }
 
@@ -261,14 +261,12 @@ fn readers(lowered: &Lowered) -> Vec<Vec<Reader>> {
                     found[t].push(Reader { output: step.output, weight, pooled: 0 });
                 }
             }
-            RealOp::AvgPool(input, window) => {
-                let log2 = window.iter().product::<usize>().ilog2();
+            RealOp::Flatten(input)
+            | RealOp::Interleave(input, _)
+            | RealOp::Resize(input, ..)
+            | RealOp::AvgPool(input, _) => {
                 let through = found[step.output].clone().into_iter();
-                found[*input].extend(through.map(|r| Reader { pooled: r.pooled + log2, ..r }));
-            }
-            RealOp::Flatten(input) | RealOp::Interleave(input, _) | RealOp::Resize(input, _) => {
-                let through = found[step.output].clone();
-                found[*input].extend(through);
+                found[*input].extend(through.map(|r| Reader { pooled: r.pooled + step.op.more_bits(), ..r }));
             }
             _ => {}
         }
@@ -276,12 +274,12 @@ fn readers(lowered: &Lowered) -> Vec<Vec<Reader>> {
     found
 }
 
-/// The average poolings that read each stream: what they write, and the bits that they add to the scale.
+/// The average poolings and linear resizes that read each stream: what they write, and the bits that they add to the scale.
 fn pools(lowered: &Lowered) -> Vec<Vec<(TensorId, u32)>> {
     let mut found = vec![Vec::new(); lowered.streams.len()];
     for step in &lowered.steps {
-        if let RealOp::AvgPool(input, window) = step.op {
-            found[input].push((step.output, window.iter().product::<usize>().ilog2()));
+        if let RealOp::AvgPool(input, _) | RealOp::Resize(input, _, Interpolation::Linear) = step.op {
+            found[input].push((step.output, step.op.more_bits()));
         }
     }
     found

@@ -53,7 +53,7 @@ fn handed_on(op: &RealOp) -> Option<(TensorId, i32)> {
         | RealOp::MinPool(input, _)
         | RealOp::AvgPool(input, _)
         | RealOp::Flatten(input)
-        | RealOp::Resize(input, _) => Some((input, 1)),
+        | RealOp::Resize(input, ..) => Some((input, 1)),
     }
 }
 

@@ -12,7 +12,7 @@ use super::program::TensorId;
 use crate::budget::Spent;
 use crate::error::{Error, Result};
 use crate::format::graph::Function;
-use crate::network::{self, Activation, LinearKind, Network, Node, Op, Output, Piece, Scale};
+use crate::network::{self, Activation, Interpolation, LinearKind, Network, Node, Op, Output, Piece, Scale};
 use crate::plain::kernels;
 
 /// The most channels for which an identity convolution is put in.
@@ -52,7 +52,19 @@ pub(crate) enum RealOp {
     AvgPool(TensorId, [usize; 3]),
     Flatten(TensorId),
     Interleave(TensorId, [usize; 3]),
-    Resize(TensorId, [usize; 3]),
+    /// Of a linear one four times the values along each axis that is twice as fine.
+    Resize(TensorId, [usize; 3], Interpolation),
+}
+
+impl RealOp {
+    /// By how many bits the output's scale exceeds the input's where the step sums without dividing.
+    pub(crate) fn more_bits(&self) -> u32 {
+        match self {
+            RealOp::AvgPool(_, window) => window.iter().product::<usize>().ilog2(),
+            RealOp::Resize(_, factor, mode) => mode.bits(*factor),
+            _ => 0,
+        }
+    }
 }
 
 /// A step and the stream it writes.
@@ -210,7 +222,9 @@ impl Lowering {
             Op::Flatten => self.flatten(at, node, inputs[0])?,
             Op::Add => Self::sum(inputs),
             Op::Scale(scale) => scaled(inputs[0], scale),
-            Op::Resize(factor) => self.each_stream(at, node, inputs[0], |s| (RealOp::Resize(s, *factor), 1))?,
+            Op::Resize(factor, mode) => {
+                self.each_stream(at, node, inputs[0], |s| (RealOp::Resize(s, *factor, *mode), 1))?
+            }
             Op::InstanceNorm { .. } => unreachable!("refused above"),
             Op::Concat => {
                 let mut value = Virtual { terms: Vec::new(), constants: Vec::new() };
@@ -312,9 +326,11 @@ impl Lowering {
             Some(
                 RealOp::Linear(_) | RealOp::Relu(_) | RealOp::Pieces(..) | RealOp::MaxPool(..) | RealOp::MinPool(..),
             ) => true,
-            Some(&(RealOp::Flatten(from) | RealOp::Interleave(from, _) | RealOp::Resize(from, _))) => {
-                self.is_narrow(from)
-            }
+            Some(
+                &(RealOp::Flatten(from)
+                | RealOp::Interleave(from, _)
+                | RealOp::Resize(from, _, Interpolation::Nearest)),
+            ) => self.is_narrow(from),
             _ => false,
         }
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pieces::Pieces;
 use crate::error::{Error, Result};
-use crate::network::LinearKind;
+use crate::network::{Interpolation, LinearKind};
 use crate::windows::{MAX_SUM_BITS, SCORE_BITS, Windows};
 
 /// The most elements all tensors may have together (8 GiB of shares, were they all alive).
@@ -183,16 +183,18 @@ pub enum Step {
         /// Along D, H, W.
         factor: [usize; 3],
     },
-    /// Every voxel `factor` times along each axis.
+    /// A grid `factor` times finer along each axis.
     Resize {
         /// The layer.
         name: String,
         /// Read.
         input: TensorId,
-        /// Written, at the input's scale.
+        /// Written; `scale_bits` exceeds the input's by [`Interpolation::bits`].
         output: TensorId,
         /// Along D, H, W.
         factor: [usize; 3],
+        /// How values are found.
+        mode: Interpolation,
     },
     /// All steps before run on each window of a larger input; their scores are summed, weighed by public numbers, and
     /// the label of the largest sum, the lowest of a tie, goes to the client.

@@ -14,6 +14,7 @@ use super::scales::{
     STREAM_BITS, Scale,
 };
 use crate::error::{Error, Result};
+use crate::network::Interpolation;
 
 /// The largest sum of |weight| of an output channel: times 2^(MAX_BITS-1) it stays below 2^53.
 const MAX_WEIGHT_SUM: u64 = 1 << 26;
@@ -78,10 +79,12 @@ pub(crate) fn required_bits(lowered: &Lowered, quantization: &Quantization) -> V
                 let to = bits[step.output].unwrap_or(STREAM_BITS).min(quantization.relu_bits);
                 narrow(&mut bits[input], to);
             }
-            RealOp::Flatten(input) | RealOp::Interleave(input, _) | RealOp::Resize(input, _) => {
+            RealOp::Flatten(input)
+            | RealOp::Interleave(input, _)
+            | RealOp::Resize(input, _, Interpolation::Nearest) => {
                 bits[step.output].into_iter().for_each(|to| narrow(&mut bits[input], to));
             }
-            RealOp::Linear(_) | RealOp::AvgPool(..) | RealOp::Pieces(..) => {}
+            RealOp::Linear(_) | RealOp::AvgPool(..) | RealOp::Resize(..) | RealOp::Pieces(..) => {}
         }
     }
     bits
@@ -201,7 +204,7 @@ impl Builder<'_> {
             }
             RealOp::AvgPool(input, window) => {
                 let volume = window.iter().product::<usize>();
-                let bits = self.same_scale(&name, input, output, volume.ilog2())?;
+                let bits = self.same_scale(&name, input, output, op.more_bits())?;
                 let bits = bits + volume.next_power_of_two().ilog2();
                 (Step::AvgPool { name, input, output, window }, bits)
             }
@@ -213,9 +216,10 @@ impl Builder<'_> {
                 let bits = self.same_scale(&name, input, output, 0)?;
                 (Step::Interleave { name, input, output, factor }, bits)
             }
-            RealOp::Resize(input, factor) => {
-                let bits = self.same_scale(&name, input, output, 0)?;
-                (Step::Resize { name, input, output, factor }, bits)
+            RealOp::Resize(input, factor, mode) => {
+                let more = op.more_bits();
+                let bits = self.same_scale(&name, input, output, more)? + more;
+                (Step::Resize { name, input, output, factor, mode }, bits)
             }
         };
         self.tensors.push(self.tensor(output, bits, true)?);

@@ -22,7 +22,7 @@ pub(crate) fn streams(lowered: &Lowered, input: &[f32]) -> Vec<Vec<f32>> {
             }
             RealOp::Flatten(t) => values[*t].clone(),
             RealOp::Interleave(t, factor) => kernels::interleave(&values[*t], dims(*t), *factor, dims(step.output)),
-            RealOp::Resize(t, factor) => kernels::repeat(&values[*t], dims(*t), *factor),
+            RealOp::Resize(t, factor, mode) => kernels::resized(&values[*t], dims(*t), *factor, *mode),
             RealOp::AvgPool(t, window) => {
                 let share = 1.0 / (1u64 << window.iter().product::<usize>().ilog2()) as f32;
                 let sums = kernels::pool(&values[*t], dims(*t), *window, 0.0, |a, b| a + b);

@@ -106,7 +106,7 @@ fn value(network: &Network, at: NodeId, values: &[Vec<f32>]) -> Vec<f32> {
             sum
         }
         Op::Scale(scale) => scaled(input, scale, voxels),
-        Op::Resize(factor) => kernels::repeat(input, dims, *factor),
+        Op::Resize(factor, mode) => kernels::resized(input, dims, *factor, *mode),
         Op::InstanceNorm { scale, eps, .. } => {
             let own = input.chunks_exact(voxels).map(moments);
             scaled(input, &scale.normalised(&own.collect::<Vec<_>>(), *eps), voxels)

@@ -180,9 +180,9 @@ pub fn before_shift(program: &Program, step: &Step, inputs: &[&[i32]]) -> (Vec<i
             let values = kernels::interleave(inputs[0], dims(input), *factor, dims(output));
             (values.into_iter().map(wide).collect(), 0)
         }
-        Step::Resize { input, factor, .. } => {
-            let values = kernels::repeat(inputs[0], dims(input), *factor);
-            (values.into_iter().map(wide).collect(), 0)
+        Step::Resize { input, factor, mode, .. } => {
+            let values: Vec<i64> = inputs[0].iter().map(|&v| wide(v)).collect();
+            (kernels::finer(&values, dims(input), *factor, *mode), 0)
         }
         Step::Argmax { .. } | Step::Blend { .. } => panic!("the last step has labels, not values"),
     }

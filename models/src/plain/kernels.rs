@@ -9,7 +9,7 @@ use std::ops::{AddAssign, Mul};
 
 use rayon::prelude::*;
 
-use crate::network::LinearKind;
+use crate::network::{Interpolation, LinearKind};
 
 /// Neighbouring outputs that are computed together.
 const LANES: usize = 16;
@@ -206,6 +206,52 @@ pub(crate) fn repeat<T: Copy>(input: &[T], dims: [usize; 3], factor: [usize; 3])
     out
 }
 
+/// A grid `factor` times finer; of a linear one 4 times the values for each axis that is twice as fine.
+pub(crate) fn finer<T: Copy + Default + From<u8> + AddAssign + Mul<Output = T>>(
+    input: &[T],
+    dims: [usize; 3],
+    factor: [usize; 3],
+    mode: Interpolation,
+) -> Vec<T> {
+    if mode == Interpolation::Nearest {
+        return repeat(input, dims, factor);
+    }
+    // What a place along an axis is made of.
+    let parts = |axis: usize, at: usize| -> [(usize, u8); 2] {
+        let (near, last) = (at / factor[axis], dims[axis] - 1);
+        match (factor[axis], at % 2) {
+            (1, _) => [(near, 1), (near, 0)],
+            (_, 0) => [(near, 3), (near.saturating_sub(1), 1)],
+            _ => [(near, 3), (last.min(near + 1), 1)],
+        }
+    };
+    let fine: [usize; 3] = std::array::from_fn(|i| dims[i] * factor[i]);
+    let mut out = Vec::with_capacity(input.len() * factor.iter().product::<usize>());
+    for channel in input.chunks_exact(dims.iter().product()) {
+        for v in 0..fine.iter().product() {
+            let [z, y, x] = [v / (fine[1] * fine[2]), v / fine[2] % fine[1], v % fine[2]];
+            let mut sum = T::default();
+            for (z, a) in parts(0, z) {
+                for (y, b) in parts(1, y) {
+                    for (x, c) in parts(2, x) {
+                        sum += channel[(z * dims[1] + y) * dims[2] + x] * T::from(a * b * c);
+                    }
+                }
+            }
+            out.push(sum);
+        }
+    }
+    out
+}
+
+/// A grid `factor` times finer, in real numbers.
+pub(crate) fn resized(input: &[f32], dims: [usize; 3], factor: [usize; 3], mode: Interpolation) -> Vec<f32> {
+    let mut out = finer(input, dims, factor, mode);
+    let share = 1.0 / (1u32 << mode.bits(factor)) as f32;
+    out.iter_mut().for_each(|v| *v *= share);
+    out
+}
+
 /// Folds windows that don't overlap: each output is `fold` over its window's values, from `start`.
 pub(crate) fn pool<T: Copy + Send + Sync>(
     input: &[T],
@@ -326,6 +372,11 @@ mod tests {
         assert_eq!(interleave(&phases, [1, 2, 2], [1, 1, 2], [1, 2, 3]), [1, 100, 2, 10, 1000, 20]);
         assert_eq!(repeat(&[1, 2, 3, 4], [1, 1, 2], [1, 2, 2]), [1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4]);
         assert_eq!(repeat(&[1, 2], [2, 1, 1], [2, 1, 1]), [1, 1, 2, 2]);
+        let fine = finer(&[0i64, 4, 8, 8], [1, 1, 4], [1, 1, 2], Interpolation::Linear);
+        assert_eq!(fine, [0, 4, 12, 20, 28, 32, 32, 32]);
+        let fine = finer(&[0i64, 1, 2, 3], [1, 2, 2], [1, 2, 2], Interpolation::Linear);
+        assert_eq!(fine, [0, 4, 12, 16, 8, 12, 20, 24, 24, 28, 36, 40, 32, 36, 44, 48]);
+        assert_eq!(resized(&[0.0, 1.0], [2, 1, 1], [2, 1, 1], Interpolation::Linear), [0.0, 0.25, 0.75, 1.0]);
     }
 
     #[test]

@@ -198,6 +198,26 @@ fn oblique_scans_keep_their_nearest_axes() {
     mentions(&prepare(&bundle, &program, &sheared).warnings.concat(), &["v.nii", "11.3 degrees", "sheared"]);
 }
 
+/// Axes and voxels come out as nibabel's canonical form and MONAI's Spacing make them.
+#[test]
+fn grids_are_those_of_nibabel_and_monai() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/geometry");
+    let wanted =
+        [("turned", [1.0; 3]), ("finer", [1.0, 1.0, 0.8]), ("coarser", [1.0, 1.5, 1.0]), ("oblique", [1.0; 3])];
+    for (name, sides) in wanted {
+        let keys = json!({"spacing": sides, "pad_to": null, "crop": null, "divisor": [1, 1, 1], "normalise": "none"});
+        let (_directory, bundle, _) = network(keys);
+        let inputs = bundle.inputs(&folder.join(format!("{name}.nii.gz"))).expect("a volume of the model's kind");
+        let expected = Volume::load(&folder.join(format!("{name}.ras.nii.gz"))).expect("a volume");
+        assert_eq!((inputs.grid, inputs.values.len()), (expected.dims, 1), "{name}");
+        let range = expected.data.iter().fold([f64::MAX, f64::MIN], |[a, b], &v| [a.min(v), b.max(v)]);
+        assert_eq!(inputs.values[0].len(), expected.data.len());
+        for (found, expected) in inputs.values[0].iter().zip(&expected.data) {
+            assert!((f64::from(*found) - expected).abs() < 1e-3 * (range[1] - range[0]), "{name}: {found}, {expected}");
+        }
+    }
+}
+
 #[test]
 fn what_the_model_or_the_file_leaves_open_is_said() {
     let (_directory, bundle, program) = network(json!({"spacing": [1.0, 1.0, 1.0], "resample": "none"}));

@@ -7,8 +7,9 @@ use blindvox_models::data::scan;
 use blindvox_models::format::bundle::MODEL_FILE;
 use blindvox_models::format::onnx::{Options, import};
 use blindvox_models::integers::program::Step;
+use blindvox_models::integers::quantize::quantize_input;
 use blindvox_models::plain::float;
-use blindvox_models::{Bundle, Rounding, calibrate, plain};
+use blindvox_models::{Bundle, PlainRun, Rounding, calibrate, plain};
 use serde_json::{Value, json};
 
 use crate::common::{Net, Numbers, Written, tiny};
@@ -112,6 +113,56 @@ fn windows_are_blended_by_their_weights() {
         let differing = float.labels.iter().zip(&run.labels).filter(|(a, b)| a != b).count();
         println!("{differing} of {voxels} labels differ from the float network's");
         assert!(differing * 50 <= voxels, "{differing} of {voxels}");
+    }
+}
+
+/// A whole pass, and the same in so many slabs as there can be: equal scores, but where two slabs both count.
+fn slabs_equal_whole(bundle: &Bundle, grid: [usize; 3]) -> usize {
+    let whole = bundle.program_for(grid).expect("a grid of the network's");
+    let mut numbers = Numbers(31);
+    let elements = whole.channels() * grid.iter().product::<usize>();
+    let real: Vec<f32> = (0..elements).map(|_| numbers.draw()).collect();
+    let input = quantize_input(&real, &whole.tensors[whole.input]);
+    let expected = plain::run(&whole, &input, Rounding::Nearest);
+    let (classes, voxels) = (whole.classes, expected.labels.len());
+    let mut count = 2;
+    while let Some(program) = bundle.program_in_slabs(grid, count).expect("a program") {
+        assert!(program.grid() == grid && (2..=count).contains(&program.passes()), "{count}");
+        let found = plain::run(&program, &input, Rounding::Nearest);
+        assert!(found.labels == expected.labels, "{count} slabs of {grid:?}");
+        let mut single = 0;
+        for v in 0..voxels {
+            let score = |run: &PlainRun, c: usize| i64::from(run.logits[c * voxels + v]);
+            let times = |n: i64| (0..classes).all(|c| score(&found, c) == n * score(&expected, c));
+            let n = (1..=3).find(|&n| times(n)).expect("a multiple of the whole pass's scores");
+            single += usize::from(n == 1);
+        }
+        assert!(single * 2 > voxels, "{single} of {voxels} in one slab");
+        count += 1;
+    }
+    count
+}
+
+/// Slabs have the halo that every kind of layer needs, along any axis.
+#[test]
+fn slabs_give_the_labels_of_one_pass() {
+    let (_written, bundle) = network(json!({"divisor": [4, 4, 4], "window": "whole"}));
+    assert!(slabs_equal_whole(&bundle, [8, 8, 96]) > 2 && slabs_equal_whole(&bundle, [96, 8, 8]) > 2);
+    // Grids too short for two, and networks in windows.
+    assert!(bundle.program_in_slabs([8, 8, 16], 2).expect("no fault").is_none());
+    let (_written, windows) = network(sliding(0.5, "gaussian"));
+    assert!(windows.program_in_slabs([8, 8, 96], 2).expect("no fault").is_none());
+    for (name, grid) in
+        [("monai_unet_23", [8, 176, 8]), ("nnunet_plain_batch", [4, 144, 8]), ("segresnet_batch", [4, 6, 144])]
+    {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/onnx/{name}.onnx"));
+        let directory = tempfile::tempdir().expect("a directory");
+        import(&path, &Options::default()).expect("an import").write(directory.path()).expect("a write");
+        let mut bundle = Bundle::load(directory.path()).expect("what was written");
+        let scan = directory.path().join("v.nii.gz");
+        volume([8, 12, 8], 3).save(&scan).expect("a write");
+        calibrate(&mut bundle, &[scan]).expect("a calibration");
+        assert!(slabs_equal_whole(&bundle, grid) > 2, "{name}");
     }
 }
 

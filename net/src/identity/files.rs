@@ -11,15 +11,15 @@ use webpki::EndEntityCert;
 use zeroize::Zeroizing;
 
 use super::checks::{Usage, in_words, self_signed};
-use super::pin::Pin;
+use super::pin::{ED25519, Pin};
 use crate::error::{Error, Result};
 
 /// The largest file that is read as an identity or a certificate, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 /// How much a clock may be late, so that a new certificate is valid at once elsewhere.
 const CLOCK_SKEW: Duration = Duration::hours(1);
-/// A SubjectPublicKeyInfo of an Ed25519 key (RFC 8410), up to the key.
-const ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+/// What precedes the 32 secret bytes of an Ed25519 key in PKCS #8 (RFC 8410), from the algorithm on.
+const ED25519_SECRET: [u8; 11] = [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
 /// The text of an identity's two files.
 pub struct Generated {
@@ -138,6 +138,13 @@ impl Identity {
         }
         Ok(Self { certificate, chain, key, path: path.to_owned() })
     }
+
+    /// The 32 bytes that its key is derived from, where it is one of Ed25519: for signatures beside those of TLS.
+    pub fn ed25519_seed(&self) -> Option<Zeroizing<[u8; 32]>> {
+        // SEQUENCE, its length, INTEGER 0 or 1, then the algorithm.
+        let rest = self.key.secret_der().get(5..)?.strip_prefix(&ED25519_SECRET)?;
+        rest.first_chunk().map(|seed| Zeroizing::new(*seed))
+    }
 }
 
 pub(crate) fn now() -> UnixTime {
@@ -198,7 +205,10 @@ mod tests {
         assert_eq!(identity.certificate.names(), ["hospital-a"]);
         let key = identity.certificate.ed25519().unwrap();
         assert_eq!(Certificate::load(&crt).unwrap().ed25519(), Some(key));
-        assert_eq!(Pin::of(&[&ED25519[..], &key].concat()), made.pin);
+        assert_eq!(Pin::of_ed25519(&key), made.pin);
+        let seed = identity.ed25519_seed().unwrap();
+        let pair = ring::signature::Ed25519KeyPair::from_seed_and_public_key(&*seed, &key);
+        assert!(pair.is_ok(), "the seed is another key's");
         assert!(!made.public.contains("PRIVATE"));
         let error = |path: &Path| Identity::load(path).err().unwrap().to_string();
         assert!(error(&write(folder.path(), "b.pem", &made.private, 0o640)).contains("mode 0640"));

@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 /// The first characters of every fingerprint.
 const PREFIX: &str = "bv1:";
 
+/// A SubjectPublicKeyInfo of an Ed25519 key (RFC 8410), up to the key.
+pub(crate) const ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
 /// A public key's fingerprint. Equality takes the same time whatever differs.
 #[derive(Clone, Copy, Debug, Eq)]
 pub struct Pin([u8; 32]);
@@ -27,6 +30,11 @@ impl Pin {
     /// As it goes over a wire.
     pub fn bytes(&self) -> [u8; 32] {
         self.0
+    }
+
+    /// Of an Ed25519 key.
+    pub fn of_ed25519(key: &[u8; 32]) -> Self {
+        Self::of(&[&ED25519[..], key].concat())
     }
 }
 

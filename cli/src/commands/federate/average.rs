@@ -7,8 +7,8 @@ use blindvox_federated::plan::{Averaged, Plan};
 use blindvox_models::atomic;
 use blindvox_protocols::{Error, Result};
 
-use super::{PAILLIER_BITS, federation, told};
-use crate::args_federate::{AverageArgs, Precision, SchemeChoice};
+use super::{Exclude, PAILLIER_BITS, bits, check_clip, check_proofs, federation, told};
+use crate::args_federate::{AverageArgs, SchemeChoice};
 use crate::gpu;
 use crate::input::Done;
 use crate::ui::files;
@@ -17,9 +17,10 @@ use crate::ui::files;
 pub(crate) fn run(args: &AverageArgs) -> Result<Done> {
     let inputs: Vec<_> = args.models.iter().map(|path| ("a model", path.as_path())).collect();
     files::check_outputs(&inputs, &[("-o", &args.output)])?;
-    let locals = args.models.iter().map(|path| Model::load(path).map_err(told)).collect::<Result<Vec<_>>>()?;
+    let exclude = Exclude::parse(args.exclude.as_deref())?;
+    let locals = args.models.iter().map(|path| exclude.load(path)).collect::<Result<Vec<_>>>()?;
     let base = match &args.base {
-        Some(path) => Model::load(path).map_err(told)?,
+        Some(path) => exclude.load(path)?,
         None => locals[0].clone(),
     };
     let updates = locals.iter().map(|local| Difference::new(&base, local).map_err(told));
@@ -27,18 +28,16 @@ pub(crate) fn run(args: &AverageArgs) -> Result<Done> {
     let examples = counts(args, &locals)?;
     let tensors = tensors(args, &base, &updates);
     let members = locals.len();
-    let bits = match args.precision {
-        Precision::Fine => Plan::widest(members, 3),
-        Precision::Compact => Plan::widest(members, 4),
-        Precision::Bits(bits) => bits,
-    };
     let most = examples.iter().copied().max().unwrap_or(1);
-    check(args, bits, &examples)?;
+    let bits = bits(args.precision, members, "models")?;
+    check_proofs(args.prove, args.scheme)?;
+    check_clip(args.clip)?;
+    check_examples(bits, &examples)?;
     let names: Vec<String> = (1..=members).map(|i| format!("model-{i}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let device = gpu::device(args.backend, args.adapter.as_deref())?;
     let (mut federation, scheme) = federation(args.scheme, &names, &device)?;
-    let plan = local::plan(scheme, bits, base.digest(), tensors, most);
+    let plan = Plan { prove: args.prove, ..local::plan(scheme, bits, base.digest(), tensors, most) };
     let brought: Vec<Contribution<'_>> =
         updates.iter().zip(&examples).map(|(update, &examples)| Contribution { update, examples }).collect();
     let mut average = base.clone();
@@ -61,24 +60,11 @@ pub(crate) fn run(args: &AverageArgs) -> Result<Done> {
     Ok(Done::Whole)
 }
 
-/// What the numbers of a plan may be.
-fn check(args: &AverageArgs, bits: u32, examples: &[u64]) -> Result<()> {
-    let most_bits = 31 - args.models.len().next_power_of_two().ilog2();
-    if !(2..=most_bits).contains(&bits) {
-        let models = args.models.len();
-        return Err(Error::Input(format!(
-            "--precision: found {bits} bits, expected 2 to {most_bits} for {models} models"
-        )));
-    }
+fn check_examples(bits: u32, examples: &[u64]) -> Result<()> {
     let most = 1u64 << (bits - 1);
-    if let Some(found) = examples.iter().find(|n| !(1..=most).contains(*n)) {
-        return Err(Error::Input(format!("examples: found {found}, expected 1 to {most} at {bits} bits")));
-    }
-    match args.clip {
-        Some(clip) if !(clip.is_finite() && clip > 0.0) => {
-            Err(Error::Input(format!("--clip: found {clip}, expected a number above 0")))
-        }
-        _ => Ok(()),
+    match examples.iter().find(|n| !(1..=most).contains(*n)) {
+        Some(found) => Err(Error::Input(format!("examples: found {found}, expected 1 to {most} at {bits} bits"))),
+        None => Ok(()),
     }
 }
 

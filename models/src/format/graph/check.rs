@@ -7,7 +7,7 @@ use super::{
     Graph, Layout, MAX_CHANNELS, MAX_ELEMENTS, MAX_KERNEL, MAX_NAME, MAX_NODES, MAX_WINDOW, Node, Op, VERSION,
 };
 use crate::error::{Error, Result};
-use crate::network::{LinearKind, Shape, Transposed};
+use crate::network::{Interpolation, LinearKind, Shape, Transposed};
 
 /// Everything wrong with a node is said in one form.
 fn wrong(file: &str, node: &str, field: &str, found: impl Display, expected: impl Display) -> Error {
@@ -147,10 +147,11 @@ impl Inference<'_> {
                 }
                 None => Ok(first),
             },
-            Op::Resize { factor } => {
-                let good = |f: &[usize; 3]| f.iter().all(|f| (1..=MAX_KERNEL).contains(f));
+            Op::Resize { factor, mode } => {
+                let most = if *mode == Interpolation::Linear { 2 } else { MAX_KERNEL };
+                let good = |f: &[usize; 3]| f.iter().all(|f| (1..=most).contains(f));
                 let wrong = || {
-                    let expected = format!("a number of 1 to {MAX_KERNEL} for each axis");
+                    let expected = format!("a number of 1 to {most} for each axis");
                     self.wrong("factor", format!("{factor:?}"), expected)
                 };
                 let factor = self.layout.three(factor, 1).filter(good).ok_or_else(wrong)?;

@@ -30,7 +30,7 @@ pub const SUPPORTED: [(&str, &str); 33] = [
     ("GlobalAveragePool", "global_avg_pool"),
     ("ReduceMean", "global_avg_pool: over all of the grid"),
     ("Concat", "concat of channels"),
-    ("Resize", "resize: nearest, by whole factors"),
+    ("Resize", "resize: nearest by whole factors, linear with half_pixel by 2"),
     ("Flatten", "flatten: of all but the batch"),
     ("Reshape", "flatten, or nothing where it changes nothing"),
     ("Pad", "nothing: zero wide"),

@@ -331,8 +331,9 @@ impl<'a> Online<'a> {
                 let y = grids::interleave(&self.tensors[*input].full, dims, *factor, grid)?;
                 self.provide(*output, y, 32)?;
             }
-            Step::Resize { input, output, factor, .. } => {
-                let y = grids::repeat(&self.tensors[*input].full, self.program.tensors[*input].dims, *factor)?;
+            Step::Resize { input, output, factor, mode, .. } => {
+                let dims = self.program.tensors[*input].dims;
+                let y = grids::finer(&self.tensors[*input].full, dims, *factor, *mode)?;
                 self.provide(*output, y, 32)?;
             }
             Step::Activation { .. } | Step::MinPool { .. } => return Err(public::needs_dealer(step)),

@@ -7,7 +7,7 @@ use blindvox_models::format::graph::MAX_KERNEL;
 use blindvox_models::integers::program::{MAX_STEPS, MAX_TOTAL_ELEMENTS};
 use blindvox_models::integers::scales::{MAX_LINEAR_SHIFT, MAX_SQUARE_SHIFT};
 use blindvox_models::windows::{MAX_SUM_BITS, Windows};
-use blindvox_models::{Linear, LinearKind, Program, Step, TensorId, TensorInfo};
+use blindvox_models::{Interpolation, Linear, LinearKind, Program, Step, TensorId, TensorInfo};
 
 use crate::error::{Error, Result};
 
@@ -139,9 +139,10 @@ fn shapes_agree(program: &Program, step: &Step) -> bool {
                 && channels.checked_mul(factor.iter().product()) == Some(parts)
                 && (0..3).all(|i| fine[i] > 0 && fine[i].div_ceil(factor[i]) == coarse[i])
         }
-        Step::Resize { input, output, factor, .. } => {
+        Step::Resize { input, output, factor, mode, .. } => {
             let ((channels, coarse), fine) = (shape(*input), shape(*output));
-            factor.iter().all(|f| (1..=MAX_KERNEL).contains(f))
+            let most = if *mode == Interpolation::Linear { 2 } else { MAX_KERNEL };
+            factor.iter().all(|f| (1..=most).contains(f))
                 && channels == fine.0
                 && (0..3).all(|i| coarse[i].checked_mul(factor[i]) == Some(fine.1[i]))
         }

@@ -4,7 +4,7 @@
 //! truncation, and of the input values that these depend on. The check computes the step from those by definition,
 //! apart from the kernels of the references. Samples hold secrets and exist for tests and benches alone.
 
-use blindvox_models::{Linear, LinearKind, Program, Step, TensorId};
+use blindvox_models::{Interpolation, Linear, LinearKind, Program, Step, TensorId};
 
 use super::trace::StepCheck;
 use crate::error::{Error, Result};
@@ -159,6 +159,10 @@ impl Window {
                 (std::array::from_fn(|d| place[d] * window[d] as isize), *window)
             }
             Step::Flatten { input, .. } => ([0; 3], program.tensors[*input].dims),
+            Step::Resize { factor, mode: Interpolation::Linear, .. } => (
+                std::array::from_fn(|d| place[d] / factor[d] as isize - (factor[d] as isize - 1)),
+                factor.map(|f| 2 * f - 1),
+            ),
             Step::Interleave { factor, .. } | Step::Resize { factor, .. } => {
                 (std::array::from_fn(|d| place[d] / factor[d] as isize), [1; 3])
             }
@@ -185,6 +189,25 @@ fn place([_, height, width]: [usize; 3], at: usize) -> [usize; 3] {
     [at / (height * width), at / width % height, at % width]
 }
 
+/// A voxel of a linear resize from its window, 3 voxels wide where the grid is twice as fine and 1 where it stays.
+fn between(window: &[i64], place: [usize; 3], factor: [usize; 3], dims: [usize; 3]) -> i64 {
+    let size = factor.map(|f| 2 * f - 1);
+    // The window's middle, and its neighbour on the nearer side unless the grid ends there.
+    let parts = |d: usize| -> [(usize, i64); 2] {
+        let (near, upper) = (place[d] / 2, place[d] % 2 == 1);
+        let ends = if upper { near + 1 == dims[d] } else { near == 0 };
+        match (factor[d], ends, upper) {
+            (1, ..) => [(0, 1), (0, 0)],
+            (_, true, _) => [(1, 3), (1, 1)],
+            (_, false, upper) => [(1, 3), (2 * usize::from(upper), 1)],
+        }
+    };
+    let at = |z: usize, y: usize, x: usize| window[(z * size[1] + y) * size[2] + x];
+    let lines = parts(0).into_iter().flat_map(|z| parts(1).map(|y| (z, y)));
+    let corners = lines.flat_map(|(z, y)| parts(2).map(|x| (z, y, x)));
+    corners.map(|(z, y, x)| z.1 * y.1 * x.1 * at(z.0, y.0, x.0)).sum()
+}
+
 /// A step at one voxel by definition, before its truncation: all output channels, or the label.
 fn value(program: &Program, step: &Step, voxel: usize, x: &[i64]) -> Vec<i64> {
     match step {
@@ -193,6 +216,11 @@ fn value(program: &Program, step: &Step, voxel: usize, x: &[i64]) -> Vec<i64> {
         Step::Relu { .. } => x.iter().map(|&x| x.max(0)).collect(),
         Step::MaxPool { window, .. } => {
             x.chunks(window.iter().product()).filter_map(|w| w.iter().copied().max()).collect()
+        }
+        Step::Resize { input, output, factor, mode: Interpolation::Linear, .. } => {
+            let place = place(program.tensors[*output].dims, voxel);
+            let size = factor.map(|f| 2 * f - 1);
+            x.chunks(size.iter().product()).map(|w| between(w, place, *factor, program.tensors[*input].dims)).collect()
         }
         Step::Flatten { .. } | Step::Resize { .. } => x.to_vec(),
         Step::MinPool { window, .. } => {

@@ -22,7 +22,7 @@ impl Online<'_> {
                 windows.patch(input, [first, h, w]).for_each(|row| patch.extend_from_slice(row));
                 self.pass(patch)?;
                 let scores = self.take_scores();
-                windows.add(&mut sums, [h, w], &scores, |sum, weight, score| {
+                windows.add(&mut sums, [first, h, w], &scores, |sum, weight, score| {
                     *sum = sum.wrapping_add(score.wrapping_mul(weight));
                 });
             }

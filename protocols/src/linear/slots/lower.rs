@@ -167,7 +167,7 @@ impl Lowering {
             (Op::MaxPool(_) | Op::MinPool(_), _) => return Err(refuse("a maximum or minimum")),
             (Op::Interleaved(..), _) => return Err(refuse("a transposed convolution other than of 2 by stride 2")),
             (Op::InstanceNorm { .. }, _) => return Err(refuse("an instance normalisation")),
-            (Op::Resize(_) | Op::Flatten, _) => return Err(refuse("a repetition of voxels, or planes flattened")),
+            (Op::Resize(..) | Op::Flatten, _) => return Err(refuse("a repetition of voxels, or planes flattened")),
         };
         Ok(value)
     }

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::check::{self, CHECK, DIGEST, Hash, MASKED};
-use super::lpn::{blocks, fold};
+use super::lpn::{ROWS, blocks, fold};
 use super::sets::Set;
 use super::trees::{grow, grow_punctured};
 use crate::error::{Error, Result};
@@ -81,17 +81,13 @@ impl State {
 
 /// What a thread works on a tree with.
 struct Room {
-    hashed: Zeroizing<Vec<u128>>,
-    hole: Zeroizing<Vec<u128>>,
     sums: Zeroizing<Vec<u128>>,
     indices: Vec<u128>,
 }
 
 impl Room {
     fn new(set: &Set) -> Self {
-        let zeros = |n| Zeroizing::new(vec![0; n]);
-        let (leaves, depth) = (set.leaves(), set.depth);
-        Self { hashed: zeros(leaves / 2), hole: zeros(leaves), sums: zeros(depth), indices: vec![0; blocks(leaves)] }
+        Self { sums: Zeroizing::new(vec![0; set.depth]), indices: vec![0; blocks(ROWS)] }
     }
 }
 
@@ -137,7 +133,7 @@ impl Sender {
         trees.enumerate().for_each_init(
             || Room::new(set),
             |room, (tree, ((leaves, masked), hash))| {
-                grow(&keys[tree], roots[tree], delta, leaves, &mut room.hashed, &mut room.sums);
+                grow(&keys[tree], roots[tree], delta, leaves, &mut room.sums);
                 let sums = room.sums.iter().zip(state.levels(tree));
                 masked.iter_mut().zip(sums).for_each(|(m, (sum, v))| *m = sum ^ v);
                 if state.checked {
@@ -205,7 +201,7 @@ impl Receiver {
                     *last &= !1;
                 }
                 let turns = levels.iter().map(|w| !*w as u8 & 1);
-                grow_punctured(&keys[tree], turns.clone(), &room.sums, leaves, &mut room.hashed, &mut room.hole);
+                grow_punctured(&keys[tree], turns.clone(), &room.sums, leaves);
                 if state.checked {
                     let hash = state.tree_hash(tree, masked);
                     *hashes = [hash.of(leaves), hash.of_one_at(turns)];

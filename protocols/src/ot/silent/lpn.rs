@@ -3,6 +3,9 @@
 
 use blindvox_engine::aes::Aes128;
 
+/// Rows whose indices are made together: they stay in the first-level cache.
+pub(super) const ROWS: usize = 256;
+
 /// Entries a row.
 pub(super) const WEIGHT: usize = 10;
 
@@ -12,10 +15,16 @@ pub(super) const fn blocks(rows: usize) -> usize {
 }
 
 /// Adds to each of `out` its row of `table`, whose length is a power of two; the rows' indices begin at block `at` of
-/// the stream. `indices` is room for the [`blocks`] of all rows.
+/// the stream. `indices` is room for the [`blocks`] of [`ROWS`] rows.
 pub(super) fn fold(matrix: &Aes128, at: u64, table: &[u128], indices: &mut [u128], out: &mut [u128]) {
-    let indices = &mut indices[..blocks(out.len())];
-    matrix.counter(0, at, indices);
+    for (i, out) in out.chunks_mut(ROWS).enumerate() {
+        let indices = &mut indices[..blocks(out.len())];
+        matrix.counter(0, at + (i * blocks(ROWS)) as u64, indices);
+        add_rows(table, indices, out);
+    }
+}
+
+fn add_rows(table: &[u128], indices: &[u128], out: &mut [u128]) {
     let rows = bytemuck::cast_slice::<_, u32>(indices).as_chunks::<WEIGHT>().0;
     // Of a known size: an index needs no check.
     match table.len().ilog2() {

@@ -6,6 +6,7 @@ use crate::format::onnx::constants::{axis, reshaped};
 use crate::format::onnx::draft::{Draft, Image, Stop};
 use crate::format::onnx::proto::Node;
 use crate::format::onnx::tensor::Tensor;
+use crate::network::Interpolation;
 
 pub(super) fn pool(draft: &mut Draft, node: &Node) -> Result<Image, Stop> {
     let axes = node.ints("kernel_shape").map_or(0, <[i64]>::len);
@@ -70,16 +71,22 @@ pub(super) fn resize(draft: &mut Draft, node: &Node) -> Result<Image, Stop> {
     let mode = node.text("mode", "nearest");
     let place = node.text("coordinate_transformation_mode", "half_pixel");
     let nearest = node.text("nearest_mode", "round_prefer_floor");
-    let copies = match place {
-        "asymmetric" => nearest == "floor",
-        "half_pixel" | "pytorch_half_pixel" | "half_pixel_symmetric" => nearest.starts_with("round"),
-        _ => false,
+    let kind = match (mode, place) {
+        ("nearest", "asymmetric") if nearest == "floor" => Some(Interpolation::Nearest),
+        ("nearest", "half_pixel" | "pytorch_half_pixel" | "half_pixel_symmetric") if nearest.starts_with("round") => {
+            Some(Interpolation::Nearest)
+        }
+        ("linear", "half_pixel" | "pytorch_half_pixel" | "half_pixel_symmetric") if node.int("antialias", 0) == 0 => {
+            Some(Interpolation::Linear)
+        }
+        _ => None,
     };
-    if mode != "nearest" || !copies {
+    let Some(kind) = kind else {
         let found = format!("found {mode} with {place}");
-        let ways = "supported: nearest by whole factors, or a transposed convolution (upsample=\"deconv\"); fine-tune with one";
+        let ways = "supported: nearest by whole factors, linear with half_pixel (align_corners=False) by 2, or a transposed \
+                    convolution (upsample=\"deconv\"); fine-tune with one";
         return Err(offence(node, found, ways));
-    }
+    };
     let image = draft.image(node, 0)?;
     let scales = draft.tensor(node, 2).map(Tensor::floats).filter(|s| !s.is_empty());
     let wanted = draft.tensor(node, 3).and_then(Tensor::as_ints);
@@ -94,12 +101,13 @@ pub(super) fn resize(draft: &mut Draft, node: &Node) -> Result<Image, Stop> {
         _ => None,
     };
     let factors = (0..image.dims.len()).map(factor).collect::<Option<Vec<_>>>().filter(|f| f[..2] == [1, 1]);
+    let factors = factors.filter(|f| kind == Interpolation::Nearest || f.iter().all(|&f| f <= 2));
     let Some(factors) = factors else {
         let found = format!("found scales {scales:?}, sizes {wanted:?} for {:?}", image.dims);
-        return Err(offence(node, found, "supported: whole factors of the grid"));
+        return Err(offence(node, found, "supported: whole factors of the grid, 2 where it is linear"));
     };
     let dims = bounded(node, image.dims.iter().zip(&factors).map(|(d, f)| d.saturating_mul(*f)).collect())?;
-    Ok(draft.emit(node.label(), Op::Resize { factor: factors[2..].to_vec() }, &[&image], dims))
+    Ok(draft.emit(node.label(), Op::Resize { factor: factors[2..].to_vec(), mode: kind }, &[&image], dims))
 }
 
 /// A reshape that flattens or changes nothing.
