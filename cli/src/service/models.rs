@@ -10,7 +10,7 @@ use blindvox_protocols::cryptmed::memory::memory as dealt_memory;
 use blindvox_protocols::cryptmed::plan::{MAX_ROWS, Plan as DealtPlan, Terms};
 use blindvox_protocols::infer::session::plans;
 use blindvox_protocols::infer::shares::public;
-use blindvox_protocols::infer::{Comparison, Ways, memory};
+use blindvox_protocols::infer::{Ways, choice, memory};
 use blindvox_protocols::linear::Plan;
 use blindvox_protocols::{Error, Result};
 
