@@ -14,7 +14,7 @@ use crate::args_hosts::{
 };
 use crate::args_slots::{CkksCommand, CkksPreset, ClassifyArgs, SystemChoice};
 use crate::gpu::BackendChoice;
-use crate::memory::Size;
+use crate::size::Size;
 
 /// blindvox: a hospital gets a scan segmented by a service; the service never sees the scan, the hospital never sees
 /// the model. Without a command: the demo

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use blindvox_protocols::infer::LinkSpeed;
 use clap::Args;
 
-use crate::memory::Size;
+use crate::size::Size;
 
 /// Where a service is, who this client is, and whom it trusts.
 #[derive(Args, Clone, Debug, Default)]

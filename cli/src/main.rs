@@ -29,6 +29,7 @@ mod input;
 mod memory;
 mod remote;
 mod service;
+mod size;
 mod threads;
 
 use std::io::Write;

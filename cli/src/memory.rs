@@ -1,6 +1,5 @@
-//! Sizes in bytes as people write them, and runs that keep within one.
+//! Runs that keep within a size.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use blindvox_models::Program;
@@ -9,25 +8,8 @@ use blindvox_protocols::infer::{Ways, memory};
 use blindvox_protocols::{Error, Result};
 
 use crate::input::Input;
+use crate::size::Size;
 use crate::ui::screen;
-
-/// `12GiB`, `512MiB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Size(pub u64);
-
-impl FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let parts =
-            [("GiB", 30), ("MiB", 20)].into_iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
-        let bytes = parts.and_then(|(number, shift)| {
-            let number: u64 = number.trim().parse().ok()?;
-            number.checked_shl(shift).filter(|bytes| bytes >> shift == number && *bytes > 0)
-        });
-        bytes.map(Self).ok_or_else(|| format!("found {text:?}, expected a size as 12GiB or 512MiB"))
-    }
-}
 
 /// What both parties' halves of a run take.
 fn needed(program: &Program, ways: &Ways) -> Result<u64> {

@@ -9,7 +9,7 @@ use blindvox_protocols::infer::Comparison;
 use blindvox_protocols::{Error, Result};
 use serde::Deserialize;
 
-use crate::memory::Size;
+use crate::size::Size;
 
 /// All of it.
 #[derive(Clone, Debug, Deserialize)]
