@@ -93,39 +93,6 @@ fn both_ends_may_send_much_at_once() {
     assert_ne!(a, binding(other));
 }
 
-/// What is said at once comes with the end of the greeting, in one piece, and is heard without anything after it.
-#[test]
-fn the_first_message_may_come_with_the_end_of_the_greeting() {
-    let (hospital, service) = (identity("hospital"), identity("service"));
-    let client = Client::new(&hospital, &Trust::Pin(service.certificate.pin)).unwrap();
-    let server = Server::new(&service, None).unwrap();
-    let ((near, mut middle), (mut onward, far)) = (sockets(), sockets());
-    thread::scope(|scope| {
-        let (mut back, mut forth) = (onward.try_clone().unwrap(), middle.try_clone().unwrap());
-        scope.spawn(move || std::io::copy(&mut back, &mut forth));
-        scope.spawn(move || {
-            let mut bytes = [0; 1 << 14];
-            // The first flight at once, what follows together.
-            let n = middle.read(&mut bytes).unwrap();
-            onward.write_all(&bytes[..n]).unwrap();
-            thread::sleep(Duration::from_millis(300));
-            let n = middle.read(&mut bytes).unwrap();
-            onward.write_all(&bytes[..n]).unwrap();
-            let _ = std::io::copy(&mut middle, &mut onward);
-            let _ = onward.shutdown(std::net::Shutdown::Both);
-        });
-        let there = scope.spawn(move || {
-            let mut far = Channel::tls(server.meet(far, SOON).unwrap(), Limits::between_hosts()).unwrap();
-            // Less than the time to a sign of life.
-            far.set_timeout(SOON);
-            far.recv().unwrap()
-        });
-        let mut near = Channel::tls(client.meet(near, SOON).unwrap(), Limits::between_hosts()).unwrap();
-        near.send(b"at once".to_vec()).unwrap();
-        assert_eq!(there.join().unwrap(), b"at once");
-    });
-}
-
 #[test]
 fn who_is_not_expected_is_told_why() {
     let (hospital, service, other) = (identity("hospital"), identity("service"), identity("other"));

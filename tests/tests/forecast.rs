@@ -13,7 +13,7 @@ use blindvox_net::testing::link;
 use blindvox_net::transport::local;
 use blindvox_protocols::infer::session::plans;
 use blindvox_protocols::infer::{
-    Client, Comparison, Estimate, LinkSpeed, Options, Outcome, Server, Source, Ways, forecast,
+    Client, Comparison, Estimate, LinkSpeed, Options, Outcome, Server, Source, Ways, forecast, memory,
 };
 use blindvox_tests::{bundle, volume};
 
@@ -90,5 +90,30 @@ fn waits_are_those_of_any_link() {
         let (client, server) = link(1e9, Duration::from_millis(2));
         assert_eq!(run(&program, &input, ways, (client, server)).flights, here);
         assert!(here > 20);
+    }
+}
+
+/// Peaks of a service and its client in processes of their own, kB as the system counts them (`bench/results/two-hosts.md`).
+#[test]
+fn memory_is_within_a_quarter_of_what_was_measured() {
+    let ways = [
+        (Comparison::SignSelect, Source::SoftSpoken),
+        (Comparison::Transfers, Source::SoftSpoken),
+        (Comparison::Transfers, Source::Silent),
+    ];
+    for (model, measured) in [
+        ("hippo_hybrid", [[91_068, 167_968], [114_804, 208_092], [196_744, 287_124]]),
+        ("hippo_relu", [[76_696, 160_276], [172_568, 268_496], [273_636, 368_676]]),
+        ("hippo_square1", [[84_564, 156_916], [94_464, 177_664], [161_400, 248_636]]),
+    ] {
+        let program = bundle(model).program().expect("a model");
+        let plans = plans(&program).expect("plans");
+        for ((compare, ot), measured) in ways.into_iter().zip(measured) {
+            let found = memory(&program, &plans, &Ways { compare, ot, ..Ways::BUNET });
+            for (found, kb) in found.into_iter().zip(measured) {
+                let ratio = found as f64 / f64::from(kb * 1024);
+                assert!((0.75..1.25).contains(&ratio), "{model}, {compare:?}, {ot:?}: {found} of {kb} kB, {ratio:.2}");
+            }
+        }
     }
 }

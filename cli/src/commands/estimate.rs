@@ -35,6 +35,8 @@ struct Row {
     ot: &'static str,
     bytes_client_to_server: u64,
     bytes_server_to_client: u64,
+    memory_bytes_client: u64,
+    memory_bytes_server: u64,
     waits: usize,
     compute_seconds: f64,
     seconds: f64,
@@ -69,6 +71,7 @@ pub(crate) fn run(args: &EstimateArgs) -> Result<Done> {
     for (name, link) in links {
         ways = choice::fastest(&program, &plans, choice::all(Ways::BUNET), link)?;
         let cost = forecast::forecast(&program, &plans, &ways, link, &probe)?;
+        let [memory_bytes_client, memory_bytes_server] = memory(&program, &plans, &ways);
         let scale = LARGE / voxels as f64;
         rows.push(Row {
             link: name,
@@ -76,6 +79,8 @@ pub(crate) fn run(args: &EstimateArgs) -> Result<Done> {
             ot: ways.ot.name(),
             bytes_client_to_server: cost.bytes.total().up,
             bytes_server_to_client: cost.bytes.total().down,
+            memory_bytes_client,
+            memory_bytes_server,
             waits: cost.waits,
             compute_seconds: cost.compute.as_secs_f64(),
             seconds: cost.seconds.as_secs_f64(),
@@ -90,12 +95,12 @@ pub(crate) fn run(args: &EstimateArgs) -> Result<Done> {
         bytes_client_to_server: s.bytes.up,
         bytes_server_to_client: s.bytes.down,
     });
-    let [client, server] = memory(&program, &plans, &ways);
     let report = Report {
         model: bundle.name.clone(),
         voxels,
-        memory_bytes_client: client,
-        memory_bytes_server: server,
+        // Of the links that are shown, whichever takes most.
+        memory_bytes_client: rows.iter().map(|r| r.memory_bytes_client).max().unwrap_or_default(),
+        memory_bytes_server: rows.iter().map(|r| r.memory_bytes_server).max().unwrap_or_default(),
         links: rows,
         layers: layers.collect(),
     };
@@ -141,7 +146,7 @@ fn tell(report: &Report) {
         );
     }
     say!(
-        "memory: {} at the client, {} at the service; no disk",
+        "memory: {} at the client, {} at the service at most; no disk",
         gib(report.memory_bytes_client),
         gib(report.memory_bytes_server)
     );

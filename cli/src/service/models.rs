@@ -10,7 +10,7 @@ use blindvox_protocols::cryptmed::memory::memory as dealt_memory;
 use blindvox_protocols::cryptmed::plan::{MAX_ROWS, Plan as DealtPlan, Terms};
 use blindvox_protocols::infer::session::plans;
 use blindvox_protocols::infer::shares::public;
-use blindvox_protocols::infer::{Comparison, Ways, memory};
+use blindvox_protocols::infer::{Ways, choice, memory};
 use blindvox_protocols::linear::Plan;
 use blindvox_protocols::{Error, Result};
 
@@ -34,8 +34,7 @@ impl Job {
         public::check(&program)?;
         public::runs_without_dealer(&program)?;
         let plans = plans(&program)?;
-        let of = |compare| memory(&program, &plans, &Ways { compare, ..Ways::BUNET })[1];
-        let memory = [Comparison::SignSelect, Comparison::Transfers].map(of).into_iter().max().unwrap_or_default();
+        let memory = choice::all(Ways::BUNET).map(|ways| memory(&program, &plans, &ways)[1]).max().unwrap_or_default();
         let once: usize = plans.iter().map(Plan::sent_coefficients).sum();
         let coefficients = (once * program.passes()) as u64;
         Ok(Arc::new(Self { program: Arc::new(program), plans, memory, coefficients }))

@@ -153,13 +153,15 @@ impl Secured {
         Ok(Self { stream, connection, exporter, peer, names })
     }
 
-    pub(crate) fn into_wire(mut self) -> Result<(TcpStream, Wire, [u8; 32])> {
-        let stream = self.stream.try_clone().map_err(|e| Error::Connection(e.to_string()))?;
-        // A peer that speaks at once may have been heard together with the end of its greeting.
-        let heard = self.connection.process_new_packets().map_err(|e| in_words(&e))?.plaintext_bytes_to_read();
-        let mut plain = vec![0; heard];
-        self.connection.reader().read_exact(&mut plain).map_err(|e| Error::Connection(e.to_string()))?;
-        let state = Arc::new(Mutex::new(self.connection));
+    pub(crate) fn into_wire(self) -> Result<(TcpStream, Wire, [u8; 32])> {
+        let broken = |e: io::Error| Error::Connection(e.to_string());
+        let stream = self.stream.try_clone().map_err(broken)?;
+        let mut connection = self.connection;
+        // What a peer that speaks first sent right after its greeting may have been read with it.
+        let early = connection.process_new_packets().map_err(|e| in_words(&e))?.plaintext_bytes_to_read();
+        let mut plain = vec![0; early];
+        connection.reader().read_exact(&mut plain).map_err(broken)?;
+        let state = Arc::new(Mutex::new(connection));
         let opened = Opened { stream, state: state.clone(), sealed: vec![0; READ], plain, taken: 0 };
         let wire = Wire { opened: Box::new(opened), seal: Some(Box::new(Sealing { state })) };
         Ok((self.stream, wire, self.exporter))

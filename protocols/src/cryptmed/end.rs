@@ -71,7 +71,7 @@ pub fn send(channel: &mut Channel, message: Vec<u8>) -> Result<()> {
     message.chunks(PART).try_for_each(|part| Ok(channel.send(part.to_vec())?))
 }
 
-/// Receives a message of this length; nothing is allocated before its first part is there.
+/// Receives a message of this length; what is allocated grows with what has come.
 pub fn receive(channel: &mut Channel, length: usize) -> Result<Vec<u8>> {
     let mut message = Vec::new();
     while message.len() < length {
@@ -79,7 +79,6 @@ pub fn receive(channel: &mut Channel, length: usize) -> Result<Vec<u8>> {
         if part.len() == length {
             return Ok(part);
         }
-        message.reserve_exact(length - message.len());
         message.extend_from_slice(&part);
     }
     Ok(message)

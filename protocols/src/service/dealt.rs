@@ -12,11 +12,14 @@ use blindvox_net::channel::Canceller;
 use super::Line;
 use super::messages::{DealtRequest, REPLY, Reply, Request, SHORT, Ticket, recv, send};
 use super::visit::{Visit, unexpected};
+use crate::cryptmed::memory::memory;
 use crate::cryptmed::outcome::{Cost, Outcome};
-use crate::cryptmed::plan::{Preset, Reveal, Terms};
+use crate::cryptmed::plan::{Plan, Preset, Reveal, Terms};
 use crate::cryptmed::session::{Session, pass_on};
 use crate::error::{Error, Result};
 
+/// Memory that a service's architecture may take of its client.
+const MOST: u64 = 32 << 30;
 /// How often who waits for the dealer looks whether the client is still there.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -91,6 +94,14 @@ impl Rows<'_> {
         }
         if (program.classes, program.labelled()) != (card.classes.len(), 1) {
             return Err(Error::protocol("the architecture has other classes than the model's card"));
+        }
+        let batch = self.batch.clamp(1, self.rows.len().max(1));
+        let [needed, ..] = memory(&Plan::new(&Arc::new(program.clone()), batch, self.terms)?);
+        if needed > MOST {
+            let [needed, most] = [needed, MOST].map(|bytes| bytes >> 30);
+            return Err(Error::Input(format!(
+                "{batch} rows at once of the service's architecture need about {needed} GiB here, at most {most} are taken"
+            )));
         }
         Ok(())
     }
