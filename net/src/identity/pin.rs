@@ -36,11 +36,6 @@ impl Pin {
     pub fn bytes(&self) -> [u8; 32] {
         self.0
     }
-
-    /// Of an Ed25519 key.
-    pub fn of_ed25519(key: &[u8; 32]) -> Self {
-        Self::of(&[&ED25519[..], key].concat())
-    }
 }
 
 impl From<[u8; 32]> for Pin {
