@@ -182,7 +182,8 @@ mod tests {
     fn sums_are_those_of_whole_plaintexts() {
         for (n, primes) in [(128, [DEFAULT_50[0], DEFAULT_60[0]]), (1024, [DEFAULT_50[1], DEFAULT_50[0]])] {
             let basis = Basis::new(n, &primes).unwrap();
-            let part = |salt: i32, k: i32| (0..n as i32 / 2).map(|i| (i * 7919 + salt * 31) * (i - 40) * k).collect();
+            let small = |i: i32, salt: i32, k: i32| (i * 7919 + salt * 31).wrapping_mul((i - 40) * k);
+            let part = |salt: i32, k: i32| (0..n as i32 / 2).map(|i| small(i, salt, k)).collect();
             let texts: Vec<Vec<Vec<i32>>> =
                 (0..11).map(|p| (0..1 + p % 3).map(|k| part(p, k * 3 - 2)).collect()).collect();
             let source = |salt: u64| -> Vec<u64> {
