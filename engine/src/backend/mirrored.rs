@@ -3,22 +3,15 @@
 /// Bits of the parts that coefficients are cut in.
 pub(crate) const PART_BITS: u32 = 24;
 
-/// A plaintext times a source.
-#[derive(Clone, Debug)]
-pub(crate) struct MirroredTerm {
-    /// The plaintext.
-    pub plain: usize,
-    /// By job the source; none counts as zeros.
-    pub sources: Vec<Option<usize>>,
-}
-
 /// For each row and each job the sum of terms, two polynomials of points in rows: those of the sources, which are two
 /// each, times a polynomial of mirrored coefficients, a_(n - i) = -a_i.
 pub(crate) struct MirroredSums<'a> {
     /// By plaintext the parts of a_0 to a_(n/2 - 1): part k counts 2^([`PART_BITS`] k).
     pub plains: Vec<&'a [Vec<i32>]>,
-    /// What is summed.
-    pub rows: Vec<Vec<MirroredTerm>>,
+    /// By term and job the source; none counts as zeros.
+    pub sources: Vec<Vec<Option<usize>>>,
+    /// By row and term the plaintext; none counts as zeros.
+    pub rows: Vec<Vec<Option<usize>>>,
     /// Jobs.
     pub jobs: usize,
 }

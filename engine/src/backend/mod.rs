@@ -40,7 +40,7 @@ pub use gates::{Colours, Pending, RoomSize};
 pub(crate) use gates::{Gates, Room};
 pub(crate) use lift::Lift;
 pub(crate) use memory::Memory;
-pub(crate) use mirrored::{MirroredSums, MirroredTerm, PART_BITS};
+pub(crate) use mirrored::{MirroredSums, PART_BITS};
 pub(crate) use pointwise::Pointwise;
 pub(crate) use product::Product;
 pub(crate) use rns::Rns;

@@ -113,9 +113,11 @@ impl Mirrored {
 pub(super) struct Group {
     /// Source and baby step.
     pub(super) inner: Vec<(usize, usize)>,
-    /// Row, and for each of `inner` its plaintext.
-    pub(super) rows: Vec<(usize, Vec<Option<usize>>)>,
+    pub(super) rows: Vec<GroupRow>,
 }
+
+/// A row, and for each source and step of its group the plaintext.
+pub(super) type GroupRow = (usize, Vec<Option<usize>>);
 
 /// A sparse map with its plaintexts, for sources of one level and results of one scale.
 pub struct PreparedSparse {

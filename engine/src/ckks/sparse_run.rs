@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 use super::ciphertext::Ciphertext;
 use super::evaluator::Evaluator;
 use super::rotation::missing;
-use super::sparse::{Group, PreparedSparse, Term};
-use crate::backend::{MirroredSums, MirroredTerm};
+use super::sparse::{GroupRow, PreparedSparse};
+use crate::backend::MirroredSums;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::poly::{PolyBatch, Rows};
@@ -23,7 +23,7 @@ use crate::{DeviceKind, GemmShape, Integers};
 /// Plaintexts and rotated sources of one matrix product at most: what a GPU binds holds them.
 const BLOCK: usize = 16;
 /// Sums that are held before they are rotated.
-const HELD: usize = 32;
+const HELD: usize = 64;
 
 /// Sources of a job.
 type Job<'a> = Vec<Option<&'a Ciphertext>>;
@@ -69,20 +69,13 @@ impl Evaluator {
         let rotated = self.rotated_sources(map, jobs)?;
         let total = || PolyBatch::<Rows>::zeros(&self.device, &extended, 2);
         let mut totals = (0..jobs.len() * map.shape.outputs).map(|_| total()).collect::<Result<Vec<_>>>()?;
-        let rows: Vec<usize> = map.groups.iter().flat_map(|group| group.rows.iter().map(|(at, _)| *at)).collect();
-        let mut own = true;
-        for rows in rows.chunks((HELD / jobs.len().max(1)).max(1)) {
-            match self.mirrored_sums(map, rows, jobs, &rotated)? {
-                Some(sums) => self.add_rows(map, sums, &mut totals)?,
-                None => {
-                    own = false;
-                    break;
-                }
-            }
-        }
-        if !own {
-            for group in &map.groups {
-                let sums = self.products_of(map, group, jobs, &rotated)?;
+        for group in &map.groups {
+            for rows in group.rows.chunks((HELD / jobs.len().max(1)).max(1)) {
+                let inner = &group.inner;
+                let sums = match self.mirrored_sums(map, (inner, rows), jobs, &rotated)? {
+                    Some(sums) => sums,
+                    None => self.products_of(map, (inner, rows), jobs, &rotated)?,
+                };
                 self.add_rows(map, sums, &mut totals)?;
             }
         }
@@ -143,7 +136,7 @@ impl Evaluator {
     fn mirrored_sums(
         &self,
         map: &PreparedSparse,
-        rows: &[usize],
+        (inner, rows): (&[(usize, usize)], &[GroupRow]),
         jobs: &[Job<'_>],
         rotated: &Rotated,
     ) -> Result<Option<Vec<Sums>>> {
@@ -154,19 +147,18 @@ impl Evaluator {
                 sources.len() - 1
             })
         };
-        let mut term = |t: &Term| {
-            let sources = jobs.iter().map(|job| job[t.source].map(|x| number(x, t.baby))).collect();
-            MirroredTerm { plain: t.plain, sources }
-        };
+        let mut of =
+            |&(source, baby): &(usize, usize)| jobs.iter().map(|job| job[source].map(|x| number(x, baby))).collect();
         let sums = MirroredSums {
-            rows: rows.iter().map(|&at| map.shape.rows[at].terms.iter().map(&mut term).collect()).collect(),
+            sources: inner.iter().map(&mut of).collect(),
+            rows: rows.iter().map(|(_, plains)| plains.clone()).collect(),
             plains: map.plains.iter().map(|plain| plain.parts()).collect(),
             jobs: jobs.len(),
         };
         let made = PolyBatch::sums_of_mirrored(&self.device, &self.basis_of(map)?, &sums, &sources)?;
         Ok(made.map(|made| {
             let mut made = made.into_iter();
-            rows.iter().map(|&at| (at, made.by_ref().take(jobs.len()).collect())).collect()
+            rows.iter().map(|(at, _)| (*at, made.by_ref().take(jobs.len()).collect())).collect()
         }))
     }
 
@@ -174,22 +166,23 @@ impl Evaluator {
     fn products_of(
         &self,
         map: &PreparedSparse,
-        group: &Group,
+        (inner, rows): (&[(usize, usize)], &[GroupRow]),
         jobs: &[Job<'_>],
         rotated: &Rotated,
     ) -> Result<Vec<Sums>> {
+        let all = rows;
         let basis = self.basis_of(map)?;
         let zero = PolyBatch::zeros(&self.device, &basis, 2)?;
         let cols = 2 * jobs.len();
-        let mut sums: Vec<Option<PolyBatch<Rows>>> = group.rows.iter().map(|_| None).collect();
-        for (block, inner) in group.inner.chunks(BLOCK).enumerate() {
+        let mut sums: Vec<Option<PolyBatch<Rows>>> = all.iter().map(|_| None).collect();
+        for (block, inner) in inner.chunks(BLOCK).enumerate() {
             let mut sources = Vec::with_capacity(inner.len() * jobs.len());
             for &(source, baby) in inner {
                 sources.extend(jobs.iter().map(|job| job[source].map_or(&zero, |x| &rotated[&(place(x), baby)])));
             }
             let sources = PolyBatch::stack(&sources)?;
             let rows = (BLOCK / inner.len()).max(1);
-            for (i, part) in group.rows.chunks(rows).enumerate() {
+            for (i, part) in all.chunks(rows).enumerate() {
                 let from = block * BLOCK;
                 let plains = part.iter().flat_map(|(_, plains)| &plains[from..from + inner.len()]).copied();
                 let plains = self.points_of(map, &basis, &plains.collect::<Vec<_>>())?;
@@ -208,7 +201,7 @@ impl Evaluator {
             let pairs = sum.iter().flat_map(|sum| (0..jobs.len()).map(|job| sum.extract(2 * job..2 * job + 2)));
             Ok((*at, pairs.collect::<Result<_>>()?))
         };
-        group.rows.iter().zip(sums).map(by_job).collect()
+        all.iter().zip(sums).map(by_job).collect()
     }
 
     /// The plaintexts' points; zeros where there is none.

@@ -22,12 +22,12 @@ impl PolyBatch<Rows> {
         let parts = 1..=MirroredSums::MOST_PARTS;
         let whole =
             |plain: &&[Vec<i32>]| parts.contains(&plain.len()) && plain.iter().all(|part| 2 * part.len() == basis.n());
-        let terms = || sums.rows.iter().flatten();
-        let known = |i: &Option<usize>| i.is_none_or(|i| i < sources.len());
+        let below = |most: usize| move |i: &Option<usize>| i.is_none_or(|i| i < most);
+        let (terms, jobs) = (sums.sources.len(), sums.jobs);
         if sources.iter().any(|x| x.batch != 2 || x.basis != *basis)
             || !sums.plains.iter().all(whole)
-            || terms().any(|t| t.plain >= sums.plains.len() || t.sources.len() != sums.jobs)
-            || !terms().flat_map(|t| &t.sources).all(known)
+            || sums.sources.iter().any(|of| of.len() != jobs || !of.iter().all(below(sources.len())))
+            || sums.rows.iter().any(|row| row.len() != terms || !row.iter().all(below(sums.plains.len())))
         {
             return Err(Error::Shape("sums of other plaintexts or sources than there are".to_owned()));
         }
