@@ -206,7 +206,15 @@ fn keys_of_version_2_are_errors_in_version_1() {
     let first = |m: &mut Value| {
         m["graph"]["version"] = json!(1);
         m["preparation"] = json!({"normalise": "z_score", "pad_to": [40, 56, 40], "crop": [4, 4, 4]});
+        m.as_object_mut().expect("a map").remove("ckks");
     };
+    assert!(model.ckks.is_some());
+    let slots = refused(&|m| {
+        let ckks = m["ckks"].clone();
+        first(m);
+        m["ckks"] = ckks;
+    });
+    mentions(&slots, &["version: found 1 with ckks", "expected 2"]);
     mentions(&refused(&|m| m["graph"]["version"] = json!(1)), &["preparation.orientation", "version 1", "version 2"]);
     mentions(&refused(&first), &["version: found 1 with calibration", "expected 2"]);
     let bits = refused(&|m| {
