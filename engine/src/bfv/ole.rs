@@ -312,8 +312,8 @@ fn split_seed(asked: &[u8]) -> Result<(PublicSeed, &[u8])> {
 mod tests {
     use super::super::slots::P;
     use super::*;
-    use crate::cpu::Body;
     use crate::ring::primes::DEFAULT_50;
+    use crate::testing::Body;
 
     const BATCH: usize = 3;
 
