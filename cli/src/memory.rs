@@ -36,8 +36,11 @@ impl Input {
             }
             least = least.min(needed);
         }
-        let [limit, whole, least] = [limit.0, whole, least].map(screen::bytes);
-        let slabs = if least == whole { "which this network can't do in slabs" } else { &format!("{least} in slabs") };
+        let slabs = match least < whole {
+            true => format!("{} in slabs", screen::bytes(least)),
+            false => "and no less in slabs".to_owned(),
+        };
+        let [limit, whole] = [limit.0, whole].map(screen::bytes);
         Err(Error::Input(format!(
             "--memory: found {limit}, expected at least what this run takes: {whole} in one pass, {slabs}"
         )))
